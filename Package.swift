@@ -1,0 +1,98 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+// One table says every room: module name, folder under Sources, and what it may look at.
+// The order is the road that data travels; nothing imports a room below itself
+// (Tests/LayoutTests checks it against the imports in the sources).
+
+enum Room {
+  case c(String, path: String, link: [String])
+  case system(String, path: String, provider: String)
+  case swift(String, path: String, needs: [Target.Dependency], resources: [Resource] = [])
+  case kernels(String, path: String, march: String?)
+  case command(String, path: String, needs: [Target.Dependency])
+}
+
+let numerics = Target.Dependency.product(name: "Numerics", package: "swift-numerics")
+let arguments = Target.Dependency.product(
+  name: "ArgumentParser", package: "swift-argument-parser")
+
+let rooms: [Room] = [
+  .c("CDNNL", path: "CDNNL", link: ["dnnl"]),
+  .c("CParallel", path: "CParallel", link: ["gomp"]),
+  .system("CZlib", path: "CZlib", provider: "zlib1g-dev"),
+  .swift("ABNTensors", path: "Tensors", needs: []),
+  .swift("ABNKernels", path: "ABNKernels", needs: []),
+  .swift("ABNGraph", path: "Graph", needs: ["ABNTensors"]),
+  .swift("ABNOperations", path: "Operations", needs: ["ABNGraph", "ABNTensors"]),
+  .swift("ABNPasses", path: "Passes", needs: ["ABNOperations", "ABNGraph", "ABNTensors"]),
+  .swift("ABNLayers", path: "Layers", needs: ["ABNOperations", "ABNGraph", "ABNTensors"]),
+  .swift(
+    "ABNOptimizers", path: "Optimizers",
+    needs: ["ABNLayers", "ABNPasses", "ABNOperations", "ABNGraph", "ABNTensors"]),
+  .swift("ABNPlanning", path: "Planning", needs: []),
+  .swift(
+    "ABNRuntime", path: "Runtime",
+    needs: ["ABNPlanning", "ABNGraph", "ABNTensors"]),
+  .swift(
+    "ABNCPUBackend", path: "CPUBackend",
+    needs: [
+      "ABNRuntime", "ABNPlanning", "ABNOperations", "ABNGraph", "ABNKernels", "ABNTensors",
+      "CDNNL", "CParallel", numerics,
+    ]),
+  .swift(
+    "ABNData", path: "Data", needs: ["ABNTensors", "CZlib"],
+    resources: [.embedInCode("Resources/digits.bin")]),
+  .swift("ABNFormats", path: "Formats", needs: ["ABNTensors", "CZlib"]),
+  .swift("ABNModels", path: "Models", needs: ["ABNLayers", "ABNGraph", "ABNTensors"]),
+  .swift(
+    "ABNTraining", path: "Training",
+    needs: [
+      "ABNModels", "ABNFormats", "ABNData", "ABNCPUBackend", "ABNRuntime", "ABNPlanning",
+      "ABNOptimizers", "ABNPasses", "ABNLayers", "ABNOperations", "ABNGraph", "ABNTensors",
+    ]),
+  .swift(
+    "InPlaceABN", path: "InPlaceABN",
+    needs: [
+      "ABNTraining", "ABNModels", "ABNFormats", "ABNData", "ABNCPUBackend", "ABNRuntime",
+      "ABNPlanning", "ABNOptimizers", "ABNPasses", "ABNLayers", "ABNOperations", "ABNGraph",
+      "ABNTensors",
+    ]),
+  .command("abn", path: "abn", needs: ["InPlaceABN", arguments]),
+]
+
+func target(_ room: Room) -> Target {
+  switch room {
+  case .c(let name, let path, let link):
+    return .target(
+      name: name, path: "Sources/\(path)", linkerSettings: link.map { .linkedLibrary($0) })
+  case .system(let name, let path, let provider):
+    return .systemLibrary(name: name, path: "Sources/\(path)", providers: [.apt([provider])])
+  case .swift(let name, let path, let needs, let resources):
+    return .target(
+      name: name, dependencies: needs, path: "Sources/\(path)", exclude: [],
+      resources: resources)
+  case .kernels(let name, let path, let march):
+    return .target(
+      name: name, path: "Sources/Kernels/\(path)",
+      swiftSettings: march.map { [.unsafeFlags(["-Xcc", "-march=\($0)"])] } ?? [])
+  case .command(let name, let path, let needs):
+    return .executableTarget(name: name, dependencies: needs, path: "Sources/\(path)")
+  }
+}
+
+let package = Package(
+  name: "swift-inplace-abn",
+  products: [
+    .library(name: "InPlaceABN", targets: ["InPlaceABN"]),
+    .library(name: "ABNKernels", targets: ["ABNKernels"]),
+    .executable(name: "abn", targets: ["abn"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+    .package(url: "https://github.com/apple/swift-numerics", from: "1.0.0"),
+  ],
+  targets: rooms.map(target),
+  swiftLanguageModes: [.v6]
+)
