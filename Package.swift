@@ -93,6 +93,10 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     .package(url: "https://github.com/apple/swift-numerics", from: "1.0.0"),
   ],
-  targets: rooms.map(target),
+  targets: rooms.map(target) + [
+    .testTarget(
+      name: "CPUBackendTests", dependencies: ["ABNCPUBackend", "ABNTensors"],
+      path: "Tests/CPUBackendTests")
+  ],
   swiftLanguageModes: [.v6]
 )
