@@ -2,7 +2,7 @@ import ABNTensors
 import Numerics
 
 /// The floating-point types that every operation runs in.
-protocol CPUFloat: Real, BinaryFloatingPoint, TensorScalar, SIMDScalar {}
+protocol CPUFloat: Real, BinaryFloatingPoint, TensorScalar, SIMDScalar, Codable {}
 extension Float: CPUFloat {}
 extension Double: CPUFloat {}
 

@@ -99,7 +99,7 @@ struct LoweringContext {
   /// The kind's `may` and `view` rules become wishes to share where this step has both buffers as
   /// arguments, in the same layout. `run` must be right whether a wish is granted or not.
   mutating func step(
-    _ detail: String = "", _ arguments: [StepArgument],
+    _ arguments: [StepArgument], detail: String = "",
     run: @escaping @Sendable (StepPointers) -> Void
   ) {
     let reads = Set(arguments.filter { $0.access == .read }.map(\.buffer))

@@ -110,12 +110,12 @@ public struct Program: Sendable {
     return "\(prefix)_\(number)"
   }
 
-  /// Gives a variable another name, if that is free.
-  public mutating func rename(_ id: VariableID, to name: String) {
+  /// Gives a variable a further name by which it is found, if that is free; a temporary that has
+  /// only the name made up for it is printed under it from then on.
+  public mutating func addName(_ name: String, to id: VariableID) {
     guard idByName[name] == nil else { return }
-    idByName[variables[id.index].name] = nil
-    variables[id.index].name = name
     idByName[name] = id
+    if variables[id.index].name.contains(".tmp_") { variables[id.index].name = name }
     touch()
   }
 

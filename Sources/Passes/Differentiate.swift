@@ -55,7 +55,7 @@ extension Program {
         ? first
         : try program.append(
           SumOf(), parts.map(\.id), role: .backward, layer: program[id].name, source: source)[0]
-      program.rename(total.id, to: "\(program[id].name)@GRAD")
+      program.addName("\(program[id].name)@GRAD", to: total.id)
       gradients[id] = program[total.id]
       return gradients[id]
     }
