@@ -77,7 +77,7 @@ final class DNNLPrimitive: @unchecked Sendable {
   /// argument's `byteCount`, for the scratchpad `scratchpadBytes`.
   ///
   /// The channels that a blocked layout pads with must be zero in the inputs, and are in the
-  /// outputs. Executions of one primitive take turns; nothing is allocated. Throws `.system` where
+  /// outputs. Executions of one primitive take turns; Swift allocates nothing. Throws `.system` where
   /// the library fails.
   @inline(__always)
   func execute(_ pointers: UnsafePointer<UnsafeMutableRawPointer?>) throws(ABNError) {

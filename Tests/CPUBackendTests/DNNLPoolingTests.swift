@@ -130,6 +130,36 @@ let poolingCases: [PoolingCase] = DNNLPooling.Algorithm.allCases.flatMap { algor
     #expect(wanted == (try load(result, as: to)))
   }
 
+  /// Equal elements: the whole gradient goes to the first of them, in every layout.
+  @Test func tiesGoToTheFirst() throws {
+    let dims = [1, 16, 4, 4]
+    let window = DNNLPooling(.max, kernel: [2, 2], strides: [2, 2], paddingBefore: [0, 0])
+    let source = Reference(dims, [Double](repeating: 0.5, count: 256))
+    var generator = SplitMix(seed: 13)
+    let gradient = Reference(random: [1, 16, 2, 2], using: &generator)
+    var wanted = Reference(zeros: dims)
+    for i in Reference.indices(gradient.dims) {
+      wanted[[i[0], i[1], 2 * i[2], 2 * i[3]]] = gradient[i]
+    }
+    for format in [DNNLFormat.plain, .channelsLast, .blocked(8), .blocked(16)] {
+      let from = try DNNLDescriptor(dims, .float32, format)
+      let to = try DNNLDescriptor(gradient.dims, .float32, format)
+      let forward = try DNNLPrimitive.poolingForward(window, source: from, destination: to)
+      let backward = try DNNLPrimitive.poolingBackward(
+        window, source: from, destination: to, diffSource: from, diffDestination: to)
+      let workspace = Buffer(bytes: try #require(forward.descriptor(.workspace)).byteCount)
+      let result = Buffer(bytes: to.byteCount)
+      let back = Buffer(bytes: from.byteCount)
+      try run(
+        forward,
+        [.source: store(source, as: from), .destination: result, .workspace: workspace])
+      try run(
+        backward,
+        [.diffDestination: store(gradient, as: to), .diffSource: back, .workspace: workspace])
+      #expect(wanted == (try load(back, as: from)))
+    }
+  }
+
   @Test func wrongCountsAreNamed() throws {
     let from = try DNNLDescriptor([1, 3, 4, 4], .float32, .plain)
     let window = DNNLPooling(.max, kernel: [2], strides: [2, 2], paddingBefore: [0, 0])
