@@ -82,6 +82,15 @@ func target(_ room: Room) -> Target {
   }
 }
 
+// Test rooms mirror the rooms; Support holds what several of them use.
+let tests: [Target] =
+  [.target(name: "ABNTestSupport", dependencies: ["InPlaceABN"], path: "Tests/Support")]
+  + ["CPUBackend", "Operation"].map { room in
+    .testTarget(
+      name: "ABN\(room)Tests", dependencies: ["InPlaceABN", "ABNTestSupport"],
+      path: "Tests/\(room)Tests")
+  }
+
 let package = Package(
   name: "swift-inplace-abn",
   products: [
@@ -93,10 +102,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     .package(url: "https://github.com/apple/swift-numerics", from: "1.0.0"),
   ],
-  targets: rooms.map(target) + [
-    .testTarget(
-      name: "CPUBackendTests", dependencies: ["ABNCPUBackend", "ABNTensors"],
-      path: "Tests/CPUBackendTests")
-  ],
+  targets: rooms.map(target) + tests,
   swiftLanguageModes: [.v6]
 )
