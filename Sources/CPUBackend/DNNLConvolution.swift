@@ -44,9 +44,9 @@ struct DNNLConvolution: Hashable, Sendable {
 extension DNNLPrimitive {
   /// destination = source * weights + bias.
   ///
-  /// source [N, C, spatial], weights [O, C, kernel] or, for groups, [G, O/G, C/G, kernel], bias [O],
-  /// destination [N, O, out]. With `training` false the library may choose what only inference can
-  /// use. Any descriptor but bias may be `.any`; ask the result which was chosen.
+  /// source [N, C, spatial], weights [O, C, kernel] or, for groups, [G, O/G, C/G, kernel], bias
+  /// [O], destination [N, O, out]. With `training` false the library may choose what only
+  /// inference can use. Any descriptor but bias may be `.any`; ask the result which was chosen.
   static func convolutionForward(
     _ window: DNNLConvolution, source: DNNLDescriptor, weights: DNNLDescriptor,
     bias: DNNLDescriptor? = nil, destination: DNNLDescriptor, training: Bool = true
