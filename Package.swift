@@ -1,5 +1,6 @@
 // swift-tools-version: 6.2
 
+import Foundation
 import PackageDescription
 
 // One table says every room: module name, folder under Sources, and what it may look at.
@@ -41,10 +42,10 @@ let rooms: [Room] = [
       "ABNRuntime", "ABNPlanning", "ABNOperations", "ABNGraph", "ABNKernels", "ABNTensors",
       "CDNNL", "CParallel", numerics,
     ]),
-  .swift(
-    "ABNData", path: "Data", needs: ["ABNTensors", "CZlib"],
-    resources: [.embedInCode("Resources/digits.bin")]),
   .swift("ABNFormats", path: "Formats", needs: ["ABNTensors", "CZlib"]),
+  .swift(
+    "ABNData", path: "Data", needs: ["ABNFormats", "ABNTensors"],
+    resources: [.embedInCode("Resources/digits.bin")]),
   .swift("ABNModels", path: "Models", needs: ["ABNLayers", "ABNGraph", "ABNTensors"]),
   .swift(
     "ABNTraining", path: "Training",
@@ -71,7 +72,11 @@ func target(_ room: Room) -> Target {
     return .systemLibrary(name: name, path: "Sources/\(path)", providers: [.apt([provider])])
   case .swift(let name, let path, let needs, let resources):
     return .target(
-      name: name, dependencies: needs, path: "Sources/\(path)", exclude: [],
+      name: name, dependencies: needs, path: "Sources/\(path)",
+      exclude: ["README.md", "Resources/README.md"].filter {
+        FileManager.default.fileExists(
+          atPath: "\(Context.packageDirectory)/Sources/\(path)/\($0)")
+      },
       resources: resources)
   case .kernels(let name, let path, let march):
     return .target(
@@ -81,6 +86,15 @@ func target(_ room: Room) -> Target {
     return .executableTarget(name: name, dependencies: needs, path: "Sources/\(path)")
   }
 }
+
+let tests: [Target] = [
+  .testTarget(
+    name: "ABNFormatsTests", dependencies: ["ABNFormats", "ABNTensors", "CZlib"],
+    path: "Tests/FormatsTests"),
+  .testTarget(
+    name: "ABNDataTests", dependencies: ["ABNData", "ABNFormats", "ABNTensors", "CZlib"],
+    path: "Tests/DataTests"),
+]
 
 let package = Package(
   name: "swift-inplace-abn",
@@ -93,6 +107,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     .package(url: "https://github.com/apple/swift-numerics", from: "1.0.0"),
   ],
-  targets: rooms.map(target),
+  targets: rooms.map(target) + tests,
   swiftLanguageModes: [.v6]
 )
