@@ -87,14 +87,14 @@ func target(_ room: Room) -> Target {
   }
 }
 
-let tests: [Target] = [
-  .testTarget(
-    name: "ABNFormatsTests", dependencies: ["ABNFormats", "ABNTensors", "CZlib"],
-    path: "Tests/FormatsTests"),
-  .testTarget(
-    name: "ABNDataTests", dependencies: ["ABNData", "ABNFormats", "ABNTensors", "CZlib"],
-    path: "Tests/DataTests"),
-]
+// Test rooms mirror the rooms; Support holds what several of them use.
+let tests: [Target] =
+  [.target(name: "ABNTestSupport", dependencies: ["InPlaceABN"], path: "Tests/Support")]
+  + ["CPUBackend", "Data", "Formats", "Operation"].map { room in
+    .testTarget(
+      name: "ABN\(room)Tests", dependencies: ["InPlaceABN", "ABNTestSupport", "CZlib"],
+      path: "Tests/\(room)Tests")
+  }
 
 let package = Package(
   name: "swift-inplace-abn",

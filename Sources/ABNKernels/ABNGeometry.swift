@@ -1,0 +1,65 @@
+/// Where the channel stands in memory.
+public enum ABNLayout: Hashable, Sendable {
+  /// `[outer, channels, spatial]`: NC, NCL, NCHW, NCDHW.
+  case channelSecond
+  /// `[outer, spatial, channels]`: NC, NLC, NHWC, NDHWC.
+  case channelLast
+  /// `[outer, ceil(channels / size), spatial, size]`: nChw8c, nChw16c; size is 8 or 16. Lanes past
+  /// the last channel are padding: read but never used, and zero after every function that writes.
+  case blocked(Int)
+}
+
+/// The shape of a tensor as the layer sees it: `outer` (batch) times `channels` times `spatial`
+/// (product of the rest), densely packed in `layout`. Rank 2 has `spatial` 1.
+public struct ABNGeometry: Hashable, Sendable {
+  /// Product of the dimensions before the channel: the batch.
+  public let outer: Int
+  /// Number of channels; scale, bias and statistics have this many values.
+  public let channels: Int
+  /// Product of the remaining dimensions; 1 for rank 2.
+  public let spatial: Int
+  /// Where the channel stands.
+  public let layout: ABNLayout
+  /// Elements of the buffer, padding of blocked layouts included.
+  public let elementCount: Int
+
+  /// Checks the sizes. Zero is allowed anywhere: an empty tensor.
+  ///
+  /// Throws `KernelError` for a negative size, a block other than 8 and 16, and a buffer whose bytes
+  /// at 8 bytes an element do not fit in `Int`.
+  public init(outer: Int, channels: Int, spatial: Int, layout: ABNLayout) throws(KernelError) {
+    for (name, value) in [("outer", outer), ("channels", channels), ("spatial", spatial)]
+    where value < 0 {
+      throw KernelError(
+        what: "geometry: \(name)", got: "\(value)", wanted: "0 or more",
+        fix: "Pass the size of a tensor whose shape is known.")
+    }
+    var padded = channels
+    if case .blocked(let size) = layout {
+      guard size == 8 || size == 16 else {
+        throw KernelError(
+          what: "geometry: block size", got: "\(size)", wanted: "8 or 16",
+          fix: "Use .blocked(8) or .blocked(16), or reorder the tensor.")
+      }
+      let (sum, overflow) = channels.addingReportingOverflow(size - 1)
+      padded = overflow ? Int.max : sum / size * size
+    }
+    let (a, overA) = outer.multipliedReportingOverflow(by: padded)
+    let (b, overB) = a.multipliedReportingOverflow(by: spatial)
+    let (_, overC) = b.multipliedReportingOverflow(by: 8)
+    let (_, overD) = outer.multipliedReportingOverflow(by: spatial)
+    if overA || overB || overC || overD {
+      throw KernelError(
+        what: "geometry: \(outer) x \(channels) x \(spatial)", got: "a product past Int.max",
+        wanted: "a buffer of fewer than 2^63 bytes", fix: "Check the shape.")
+    }
+    self.outer = outer
+    self.channels = channels
+    self.spatial = spatial
+    self.layout = layout
+    elementCount = b
+  }
+
+  /// Elements that share one channel, `outer * spatial`: the m of the formulas.
+  public var countPerChannel: Int { outer * spatial }
+}

@@ -1,0 +1,138 @@
+/// Batch normalization with activation over one tensor shape, in place.
+///
+/// ```
+/// xhat = (x - mean) / sqrt(variance + epsilon);  y = scale * xhat + bias;  z = act(y)
+/// ```
+/// For an invertible activation the buffer then holds z, else y (see `activate`). The value holds no
+/// memory: buffers, scratch and the way to run in parallel are passed to every call, and nothing is
+/// allocated. Equal inputs give equal bits, whatever the number of threads.
+///
+/// Buffers are dense in the geometry's layout and aligned to their element. A source and a
+/// destination are the same buffer or do not touch. NaN and infinity stay in their channel.
+public struct ABNKernel: Hashable, Sendable {
+  /// Sizes and layout of the tensor.
+  public let geometry: ABNGeometry
+  /// Type of the tensor's elements.
+  public let element: ABNElement
+  /// The activation after the normalization.
+  public let activation: ABNActivation
+  /// Added to the variance; 0 or more.
+  public let epsilon: Double
+
+  /// Checks the parts. Throws `KernelError` for an epsilon that is negative or not finite and an
+  /// alpha that is not finite.
+  public init(
+    geometry: ABNGeometry, element: ABNElement, activation: ABNActivation, epsilon: Double = 1e-5
+  ) throws(KernelError) {
+    guard epsilon.isFinite, epsilon >= 0 else {
+      throw KernelError(
+        what: "epsilon", got: "\(epsilon)", wanted: "a finite number, 0 or more",
+        fix: "Use the default, 1e-5.")
+    }
+    switch activation {
+    case .leakyReLU(let alpha), .elu(let alpha):
+      guard alpha.isFinite else {
+        throw KernelError(
+          what: "activation alpha", got: "\(alpha)", wanted: "a finite number",
+          fix: "Use 0.01 for leaky ReLU, 1 for elu.")
+      }
+    default: break
+    }
+    self.geometry = geometry
+    self.element = element
+    self.activation = activation
+    self.epsilon = epsilon
+  }
+
+  /// Bytes of the tensor's buffer, padding of blocked layouts included.
+  public var bufferBytes: Int { geometry.elementCount * element.bytes }
+
+  /// Bytes of a rescue buffer for `channels` rescued channels.
+  public func rescueBytes(_ channels: Int) -> Int {
+    channels * geometry.countPerChannel * element.bytes
+  }
+
+  /// Decides which channels cannot be computed back from what the forward pass stores, and gives
+  /// each of them a row of the rescue buffer.
+  ///
+  /// A channel is rescued if one of these holds (u is half an ulp of 1 in the element type):
+  /// * abs(bias) > 8 * abs(scale), a scale of 0 included: the error of the restored xhat,
+  ///   u * (abs(bias / scale) + abs(xhat)), would exceed 8 u by itself;
+  /// * abs(scale), or slope * abs(scale), is so small that z loses digits to underflow;
+  /// * z could overflow within 64 standard deviations;
+  /// * a slope of prelu is not positive;
+  /// * elu saturates within 4 standard deviations so far that exp(-y) u loses the digits of y:
+  ///   bias - 4 abs(scale) below -8.5 (float32), -18 (float64), -5 (float16, bfloat16);
+  /// * scale, bias or slope is not finite.
+  ///
+  /// `slots` takes `channels` values: the row, or -1. Returns the number of rows. Call it before the
+  /// forward pass and keep the result and the parameters until the backward pass is done.
+  public func rescuePlan(
+    parameters: ABNParameters, slots: UnsafeMutablePointer<Int32>
+  ) throws(KernelError) -> Int {
+    try check(parameters)
+    var count: Int32 = 0
+    for channel in 0..<geometry.channels {
+      let scale = statistic(parameters.scale, channel, default: 1)
+      let bias = statistic(parameters.bias, channel, default: 0)
+      let rescued = mustRescue(scale: scale, bias: bias, slope: slope(parameters, channel))
+      slots[channel] = rescued ? count : -1
+      if rescued { count += 1 }
+    }
+    return Int(count)
+  }
+
+  /// The rule of `rescuePlan` for one channel.
+  func mustRescue(scale: Double, bias: Double, slope: Double) -> Bool {
+    let size = abs(scale)
+    let offset = abs(bias)
+    guard size > 0, size.isFinite, offset.isFinite, slope.isFinite else { return true }
+    if offset > 8 * size { return true }
+    var least = 1.0
+    var greatest = 1.0
+    if activation.isInvertible {
+      guard slope > 0 else { return true }
+      least = min(1, slope)
+      greatest = max(1, slope)
+    }
+    if size * least < 4 * element.leastNormal { return true }
+    if (offset + 64 * size) * greatest > element.greatest { return true }
+    if case .elu = activation, activation.isInvertible {
+      let limit: Double =
+        switch element {
+        case .float16, .bfloat16: 5
+        case .float32: 8.5
+        case .float64: 18
+        }
+      if bias - 4 * size < -limit { return true }
+    }
+    return false
+  }
+
+  /// The slope left of zero: alpha, the channel's prelu slope, or 1.
+  func slope(_ parameters: ABNParameters, _ channel: Int) -> Double {
+    switch activation {
+    case .leakyReLU(let alpha), .elu(let alpha): alpha
+    case .prelu: statistic(parameters.slopes, parameters.slopeCount == 1 ? 0 : channel, default: 1)
+    default: 1
+    }
+  }
+
+  /// Value `index` of an array of parameters or statistics.
+  func statistic(_ base: UnsafeRawPointer?, _ index: Int, default value: Double) -> Double {
+    guard let base else { return value }
+    return element.statistics == .float64
+      ? base.load(fromByteOffset: index * 8, as: Double.self)
+      : Double(base.load(fromByteOffset: index * 4, as: Float.self))
+  }
+
+  /// Stores value `index` of an array of parameters or statistics.
+  func setStatistic(_ base: UnsafeMutableRawPointer?, _ index: Int, _ value: Double) {
+    guard let base else { return }
+    if element.statistics == .float64 {
+      base.storeBytes(of: value, toByteOffset: index * 8, as: Double.self)
+    } else {
+      base.storeBytes(of: Float(value), toByteOffset: index * 4, as: Float.self)
+    }
+  }
+}

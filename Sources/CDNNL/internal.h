@@ -1,0 +1,62 @@
+#ifndef ABN_DNNL_INTERNAL_H
+#define ABN_DNNL_INTERNAL_H
+
+#include <oneapi/dnnl/dnnl.h>
+#include <oneapi/dnnl/dnnl_version.h>
+
+#include "abn_dnnl.h"
+
+#if DNNL_VERSION_MAJOR < 2 || DNNL_VERSION_MAJOR > 3
+#error "oneDNN 2.x or 3.x is needed"
+#endif
+
+// 3.x made memory descriptors opaque and reference them by pointer; 2.x passes a pointer to a
+// plain structure. `abn_md` is what either takes as an argument.
+#if DNNL_VERSION_MAJOR >= 3
+#define ABN_DNNL_3 1
+typedef const_dnnl_memory_desc_t abn_md;
+struct abn_dnnl_descriptor {
+  dnnl_memory_desc_t md;
+};
+static inline abn_md abn_md_of(const abn_dnnl_descriptor *descriptor) {
+  return descriptor ? descriptor->md : NULL;
+}
+#else
+#define ABN_DNNL_3 0
+typedef const dnnl_memory_desc_t *abn_md;
+struct abn_dnnl_descriptor {
+  dnnl_memory_desc_t md;
+};
+static inline abn_md abn_md_of(const abn_dnnl_descriptor *descriptor) {
+  return descriptor ? &descriptor->md : NULL;
+}
+#endif
+
+#define ABN_TRY(call)                              \
+  do {                                             \
+    dnnl_status_t abn_try_status = (call);         \
+    if (abn_try_status != dnnl_success)            \
+      return (abn_dnnl_status)abn_try_status;      \
+  } while (0)
+
+/// The one engine, stream and attributes of the process, made at the first use.
+typedef struct {
+  dnnl_engine_t engine;
+  dnnl_stream_t stream;
+  dnnl_primitive_attr_t attributes;
+  dnnl_status_t status;
+} abn_dnnl_context;
+
+const abn_dnnl_context *abn_dnnl_shared(void);
+
+/// A new descriptor with a copy of `md`.
+abn_dnnl_status abn_dnnl_descriptor_copy(abn_md md, abn_dnnl_descriptor **result);
+/// A new descriptor with the dimensions of `like`, another element type and a layout to choose.
+abn_dnnl_status abn_dnnl_descriptor_any(
+    const abn_dnnl_descriptor *like, int32_t type, abn_dnnl_descriptor **result);
+
+/// Makes the primitive of `pd`, which it takes over in every case; `roles` are its slots.
+abn_dnnl_status abn_dnnl_finish(
+    dnnl_primitive_desc_t pd, const int32_t *roles, int32_t slots, abn_dnnl_primitive **result);
+
+#endif

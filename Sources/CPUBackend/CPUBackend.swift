@@ -1,0 +1,60 @@
+import ABNGraph
+import ABNPlanning
+import ABNRuntime
+import ABNTensors
+
+/// Runs programs on the processor: oneDNN for convolution, products and pooling, and the kernels of
+/// this package for the rest.
+public struct CPUBackend: Backend {
+  public let name = "cpu"
+
+  /// The backend.
+  public init() {}
+
+  public func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {
+    guard !program.operations.isEmpty || !fetches.isEmpty else {
+      return LoweredProgram(
+        steps: [], buffers: [], feeds: [], fetches: [], persistents: [], sideBuffers: [])
+    }
+    guard !program.operations.isEmpty else {
+      throw ABNError(
+        .program, "program", got: "no operations to compute the fetches",
+        wanted: "at least one operation")
+    }
+    var context = LoweringContext(program: program)
+    for operation in program.operations {
+      guard let lowerable = operation.kind as? any CPULowerable else {
+        throw ABNError(
+          .unsupported, "\(operation.kindName) \"\(operation.layer)\"", at: operation.source,
+          got: "a kind that the backend \"\(name)\" has no lowering for",
+          wanted: "a kind that conforms to CPULowerable")
+      }
+      context.begin(operation)
+      do {
+        try lowerable.lower(&context)
+      } catch let error as ABNError {
+        throw error.located(
+          in: "\(operation.kindName) \"\(operation.layer)\"", at: operation.source)
+      }
+    }
+    let ports = try fetches.map {
+      LoweredProgram.Port(
+        name: program[$0].name, type: program[$0].type, buffer: try context.fetch($0))
+    }
+    let data = program.variables.filter { $0.role == .data }
+    let used = Set(program.operations.flatMap(\.inputs)).union(fetches)
+    let feeds = try data.filter { used.contains($0.id) }.map {
+      LoweredProgram.Port(
+        name: $0.name, type: $0.type, buffer: try context.buffer(of: $0.id, in: .plain))
+    }
+    let persistents = context.persistents.sorted { $0.key < $1.key }.map { id, buffer in
+      (
+        port: LoweredProgram.Port(name: program[id].name, type: program[id].type, buffer: buffer),
+        isRead: context.readBeforeWrite.contains(id)
+      )
+    }
+    return LoweredProgram(
+      steps: context.steps, buffers: context.buffers, feeds: feeds, fetches: ports,
+      persistents: persistents, sideBuffers: context.sideBuffers)
+  }
+}

@@ -1,0 +1,27 @@
+import ABNTensors
+import Numerics
+
+/// The floating-point types that every operation runs in.
+protocol CPUFloat: Real, BinaryFloatingPoint, TensorScalar, SIMDScalar, Codable {}
+extension Float: CPUFloat {}
+extension Double: CPUFloat {}
+
+extension LoweringContext {
+  /// The value for the element type: operations pass one specialization each.
+  func float<R>(
+    _ dtype: DType, _ single: @autoclosure () throws -> R, _ double: @autoclosure () throws -> R
+  ) throws -> R {
+    switch dtype {
+    case .float32: return try single()
+    case .float64: return try double()
+    default: throw unsupported(dtype, wanted: "float32 or float64")
+    }
+  }
+
+  /// An error that says which element types the operation runs in.
+  func unsupported(_ dtype: DType, wanted: String) -> ABNError {
+    ABNError(
+      .unsupported, "\(operation.kindName) \"\(operation.layer)\"", at: operation.source,
+      got: "\(dtype)", wanted: wanted, fix: "Convert with cast.")
+  }
+}

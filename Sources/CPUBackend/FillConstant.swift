@@ -1,0 +1,54 @@
+import ABNOperations
+import ABNRuntime
+import ABNTensors
+
+extension FillConstant: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let count = type.shape.elementCount
+    let argument = c.write(0)
+    let value = value
+    func fill<T: TensorScalar>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+      let scalar = T(tensorValue: value)
+      return { p in p(0, as: T.self).update(repeating: scalar, count: count) }
+    }
+    let run =
+      switch type.dtype {
+      case .float16: fill(Float16.self)
+      case .bfloat16: fill(BFloat16.self)
+      case .float32: fill(Float.self)
+      case .float64: fill(Double.self)
+      case .int8: fill(Int8.self)
+      case .uint8: fill(UInt8.self)
+      case .int32: fill(Int32.self)
+      case .int64: fill(Int64.self)
+      case .bool: fill(Bool.self)
+      }
+    c.step([argument], run: run)
+  }
+}
+
+extension SumOf: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let layout = c.layout(ofInput: 0)
+    let count = c.inputType(0).shape.elementCount
+    let terms = c.inputCount
+    let arguments =
+      try (0..<terms).map { try c.read($0, in: layout) } + [c.write(0, in: layout)]
+    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+      { p in
+        let out = p(terms, as: T.self)
+        // Small ranges: all terms of a range stay in the first-level cache. The term that shares
+        // its bytes with the result is read before its range is written.
+        Parallel.ranges(count, grain: 2048) { range in
+          for i in range {
+            var sum = p(0, as: T.self)[i]
+            for term in 1..<terms { sum += p(term, as: T.self)[i] }
+            out[i] = sum
+          }
+        }
+      }
+    }
+    c.step(
+      arguments, run: try c.float(c.inputType(0).dtype, run(Float.self), run(Double.self)))
+  }
+}

@@ -1,0 +1,47 @@
+import CParallel
+
+/// Work on the OpenMP team that oneDNN uses, so that two pools never fight for the cores.
+public enum Parallel {
+  /// The members of the team.
+  public static var threads: Int {
+    get { Int(abn_team_default_size()) }
+    set { abn_team_set_default_size(Int32(clamping: newValue)) }
+  }
+
+  private struct Call {
+    let parts: Int
+    let body: (Int) -> Void
+  }
+
+  /// Calls `body` with 0 ..< parts, spread over the team: member m takes the m-th contiguous share.
+  ///
+  /// What a part computes must not depend on who computes it; then results do not depend on the
+  /// number of threads.
+  public static func run(_ parts: Int, _ body: (Int) -> Void) {
+    if parts <= 1 {
+      if parts == 1 { body(0) }
+      return
+    }
+    withoutActuallyEscaping(body) { escaping in
+      var call = Call(parts: parts, body: escaping)
+      withUnsafeMutablePointer(to: &call) { pointer in
+        abn_team_run(
+          Int32(clamping: min(parts, threads)),
+          { context, member, members in
+            let call = context!.assumingMemoryBound(to: Call.self)
+            let parts = call.pointee.parts
+            let first = parts * Int(member) / Int(members)
+            let end = parts * (Int(member) + 1) / Int(members)
+            for part in first..<end { call.pointee.body(part) }
+          }, pointer)
+      }
+    }
+  }
+
+  /// Calls `body` with ranges that cover 0 ..< count, each `grain` long but the last.
+  public static func ranges(_ count: Int, grain: Int = 16384, _ body: (Range<Int>) -> Void) {
+    run((count + grain - 1) / grain) { part in
+      body(part * grain..<min(count, (part + 1) * grain))
+    }
+  }
+}

@@ -1,0 +1,178 @@
+import ABNOperations
+import ABNRuntime
+import ABNTensors
+
+/// Sums over some axes of a row-major tensor.
+///
+/// Every output element is the sum, in a fixed order, of chunk sums of at most 256 terms, so that
+/// rounding errors do not grow with the count and results do not depend on the number of threads.
+struct Summation: Sendable {
+  private let kept: StridedLoop
+  private let reduced: StridedLoop
+  private let outputCount: Int
+
+  /// The sum of a tensor of `shape` over `axes`, the result row-major over the other axes.
+  init(_ shape: Shape, over axes: Set<Int>) {
+    let strides = shape.strides
+    let keptAxes = (0..<shape.rank).filter { !axes.contains($0) }
+    let reducedAxes = (0..<shape.rank).filter(axes.contains)
+    kept = StridedLoop(Shape(keptAxes.map { shape[$0] }), [keptAxes.map { strides[$0] }])
+    reduced = StridedLoop(Shape(reducedAxes.map { shape[$0] }), [reducedAxes.map { strides[$0] }])
+    outputCount = keptAxes.reduce(1) { $0 * shape[$1] }
+  }
+
+  /// out = factor * sums of x.
+  func run<T: CPUFloat>(_ x: UnsafePointer<T>, into out: UnsafeMutablePointer<T>, factor: T) {
+    let inner = kept.inner
+    if kept.innerStride(0) == 1 && reduced.innerStride(0) != 1 {
+      // Outputs are neighbours in x: 64 of them at a time, row after row.
+      let blocks = (inner + 63) / 64
+      Parallel.run(kept.outer * blocks) { part in
+        let (row, block) = part.quotientAndRemainder(dividingBy: blocks)
+        let first = block * 64
+        let width = min(64, inner - first)
+        sumColumns(
+          x + kept.offset(0, row: row) + first, width, into: out + row * inner + first, factor)
+      }
+    } else {
+      Parallel.ranges(outputCount, grain: max(1, 16384 / max(1, reduced.outer * reduced.inner))) {
+        range in
+        for index in range {
+          let (row, column) = index.quotientAndRemainder(dividingBy: inner)
+          let start = kept.offset(0, row: row) + column * kept.innerStride(0)
+          out[index] = factor * sumOne(x + start)
+        }
+      }
+    }
+  }
+
+  private func sumOne<T: CPUFloat>(_ x: UnsafePointer<T>) -> T {
+    var total = 0.0
+    let stride = reduced.innerStride(0)
+    for row in 0..<reduced.outer {
+      let start = x + reduced.offset(0, row: row)
+      var first = 0
+      while first < reduced.inner {
+        let end = min(first + 256, reduced.inner)
+        if stride == 1 {
+          // Eight independent sums: vectors without reordering by the compiler.
+          var sums = SIMD8<T>(repeating: 0)
+          var i = first
+          while i + 8 <= end {
+            sums += UnsafeRawPointer(start + i).loadUnaligned(as: SIMD8<T>.self)
+            i += 8
+          }
+          var chunk = T(0)
+          for lane in 0..<8 { chunk += sums[lane] }
+          while i < end {
+            chunk += start[i]
+            i += 1
+          }
+          total += Double(chunk)
+        } else {
+          var chunk = T(0)
+          for i in first..<end { chunk += start[i * stride] }
+          total += Double(chunk)
+        }
+        first = end
+      }
+    }
+    return T(total)
+  }
+
+  private func sumColumns<T: CPUFloat>(
+    _ x: UnsafePointer<T>, _ width: Int, into out: UnsafeMutablePointer<T>, _ factor: T
+  ) {
+    withUnsafeTemporaryAllocation(of: Double.self, capacity: 64) { totals in
+      withUnsafeTemporaryAllocation(of: T.self, capacity: 64) { chunk in
+        totals.update(repeating: 0)
+        for row in 0..<reduced.outer {
+          let start = x + reduced.offset(0, row: row)
+          var first = 0
+          while first < reduced.inner {
+            let end = min(first + 256, reduced.inner)
+            chunk.update(repeating: 0)
+            for i in first..<end {
+              let line = start + i * reduced.innerStride(0)
+              for column in 0..<width { chunk[column] += line[column] }
+            }
+            for column in 0..<width { totals[column] += Double(chunk[column]) }
+            first = end
+          }
+        }
+        for column in 0..<width { out[column] = factor * T(totals[column]) }
+      }
+    }
+  }
+}
+
+extension Reduce: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let shape = c.inputType(0).shape
+    let axes = try reducedAxes(rank: shape.rank)
+    let count = axes.reduce(1) { $0 * shape[$1] }
+    let factor = function == .mean ? 1 / Double(count) : 1
+    let sum = Summation(shape, over: axes)
+    let arguments = [try c.read(0), c.write(0)]
+    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+      { p in sum.run(p(0, as: T.self), into: p(1, as: T.self), factor: T(factor)) }
+    }
+    c.step(
+      arguments, run: try c.float(c.inputType(0).dtype, run(Float.self), run(Double.self)))
+  }
+}
+
+extension ReduceGradient: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let shape = c.outputType(0).shape
+    let axes = try forward.reducedAxes(rank: shape.rank)
+    let count = axes.reduce(1) { $0 * shape[$1] }
+    let factor = forward.function == .mean ? 1 / Double(count) : 1
+    let keptShape = Shape((0..<shape.rank).map { axes.contains($0) ? 1 : shape[$0] })
+    let loop = StridedLoop(
+      shape, [StridedLoop.broadcastStrides(of: keptShape, to: shape), shape.strides])
+    let arguments = [try c.read(1), c.write(0)]
+    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+      let inner = loop.inner
+      let scale = T(factor)
+      return { p in
+        Parallel.ranges(loop.outer, grain: max(1, 16384 / inner)) { rows in
+          for row in rows {
+            let from = p(0, as: T.self) + loop.offset(0, row: row)
+            let out = p(1, as: T.self) + row * inner
+            if loop.innerStride(0) == 0 {
+              out.update(repeating: from[0] * scale, count: inner)
+            } else {
+              for i in 0..<inner { out[i] = from[i * loop.innerStride(0)] * scale }
+            }
+          }
+        }
+      }
+    }
+    c.step(arguments, run: try c.float(c.outputType(0).dtype, run(Float.self), run(Double.self)))
+  }
+}
+
+extension SumToShape: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let (shape, target) = (c.inputType(0).shape, c.inputType(1).shape)
+    let aligned = try Elementwise(.add, axis: axis).alignedShape(target, to: shape)
+    let missing = shape.rank - aligned.rank
+    let axes = Set(
+      (0..<shape.rank).filter { $0 < missing || (aligned[$0 - missing] == 1 && shape[$0] != 1) })
+    let sum = Summation(shape, over: axes)
+    let bytes = c.outputType(0).bytes
+    let isCopy = axes.isEmpty
+    let arguments = [try c.read(0), c.write(0)]
+    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+      { p in
+        if !isCopy {
+          sum.run(p(0, as: T.self), into: p(1, as: T.self), factor: 1)
+        } else if p[0] != p[1] {
+          p[1].copyMemory(from: p[0], byteCount: bytes)
+        }
+      }
+    }
+    c.step(arguments, run: try c.float(c.outputType(0).dtype, run(Float.self), run(Double.self)))
+  }
+}

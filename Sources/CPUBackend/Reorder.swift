@@ -1,0 +1,69 @@
+import ABNGraph
+import ABNPlanning
+import ABNRuntime
+import ABNTensors
+
+extension PhysicalLayout {
+  /// The layout in oneDNN's words, for a variable [N, C, ...].
+  var dnnlFormat: DNNLFormat {
+    switch self {
+    case .plain: .plain
+    case .blocked(let block): .blocked(block)
+    }
+  }
+
+  /// The layout that these bytes have, where elementwise operations can walk it; nil for others.
+  ///
+  /// A blocked layout whose channels are no multiple of the block has padding and is not one.
+  init?(_ descriptor: DNNLDescriptor) {
+    if descriptor.matches(.plain) {
+      self = .plain
+    } else if descriptor.matches(.blocked16) && descriptor.dims[1] % 16 == 0 {
+      self = .blocked(16)
+    } else if descriptor.matches(.blocked8) && descriptor.dims[1] % 8 == 0 {
+      self = .blocked(8)
+    } else {
+      return nil
+    }
+  }
+}
+
+/// Runs a primitive with a step's pointers; `slots[i]` is the step argument of slot i, nil for a
+/// slot that is not used.
+///
+/// - Returns: the work of a step. A failure inside oneDNN after a successful set-up means damaged
+///   memory or an exhausted system: there is nothing to go on with.
+func dnnlRun(
+  _ primitive: DNNLPrimitive, slots: [Int?]
+) -> @Sendable (StepPointers) -> Void {
+  precondition(slots.count == primitive.arguments.count)
+  return { p in
+    withUnsafeTemporaryAllocation(of: UnsafeMutableRawPointer?.self, capacity: slots.count) {
+      pointers in
+      for (slot, argument) in slots.enumerated() {
+        pointers.initializeElement(at: slot, to: argument.map { p[$0] })
+      }
+      do {
+        try primitive.execute(UnsafePointer(pointers.baseAddress!))
+      } catch {
+        fatalError("\(error)")
+      }
+    }
+  }
+}
+
+/// A step that converts a variable from one layout to another.
+func reorderStep(
+  _ variable: Variable, from source: (buffer: BufferID, layout: PhysicalLayout),
+  to target: (buffer: BufferID, layout: PhysicalLayout), in operation: Operation
+) throws -> Step {
+  let dims = variable.shape.dimensions
+  let primitive = try DNNLPrimitive.reorder(
+    from: DNNLDescriptor(dims, variable.dtype, source.layout.dnnlFormat),
+    to: DNNLDescriptor(dims, variable.dtype, target.layout.dnnlFormat))
+  precondition(primitive.scratchpadBytes == 0, "a reorder between plain and blocked layouts")
+  return Step(
+    name: "reorder \(source.layout) to \(target.layout)", layer: operation.layer,
+    source: operation.source, arguments: [.read(source.buffer), .write(target.buffer)],
+    sharing: [], run: dnnlRun(primitive, slots: [0, 1, nil]))
+}

@@ -1,0 +1,18 @@
+import ABNOperations
+import ABNRuntime
+
+extension Scale: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let layout = c.layout(ofInput: 0)
+    let count = c.inputType(0).shape.elementCount
+    let arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
+    let (factor, bias) = (factor, bias)
+    func run<T: CPUFloat>(_ type: T.Type) -> @Sendable (StepPointers) -> Void {
+      let (a, b) = (T(factor), T(bias))
+      return mapStep(count) { (x: T) in a * x + b }
+    }
+    c.step(
+      arguments,
+      run: try c.float(c.inputType(0).dtype, run(Float.self), run(Double.self)))
+  }
+}

@@ -1,0 +1,154 @@
+import ABNTensors
+
+/// A fixed, short list of questions; nothing else is asked about an operation.
+///
+/// The kinds are in `Operations`, one file each; this room knows none of them. How a backend runs a
+/// kind is a conformance in the backend's own room.
+public protocol OperationKind: Sendable {
+  /// The name that programs print: `conv2d`.
+  static var kindName: String { get }
+
+  /// The name under which one operation is printed, where a family has one kind: `leaky_relu`.
+  var name: String { get }
+
+  /// One line for people: what it computes, as a formula.
+  static var formula: String { get }
+
+  /// The attributes that programs print, in order.
+  var attributes: [(name: String, value: String)] { get }
+
+  /// The types of the outputs for inputs of these types. Dimensions may be unknown.
+  ///
+  /// - Throws: `ABNError` without a place where the inputs do not fit; the program adds the place.
+  func outputTypes(for inputs: [TensorType]) throws -> [TensorType]
+
+  /// Appends the operations that compute the gradients of the inputs.
+  ///
+  /// - Returns: one entry per input; nil where no gradient flows.
+  func gradients(_ context: inout GradientContext) throws -> [Variable?]
+
+  /// Which outputs may or must be stored in the bytes of which inputs.
+  var sharing: [SharingRule] { get }
+
+  /// The inputs whose value the kind reads with tolerance: a value that was overwritten and then
+  /// restored by inverting a layer (right up to rounding) serves as well as the exact bits.
+  var toleratesRestored: Set<Int> { get }
+
+  /// The kind that takes its place in a program for evaluation; nil where it has no place there.
+  func forTest() -> (any OperationKind)?
+
+  /// Whether one run differs from the next with the same inputs, so that it is never run twice for
+  /// one value.
+  var isRandom: Bool { get }
+}
+
+extension OperationKind {
+  public var name: String { Self.kindName }
+  public var attributes: [(name: String, value: String)] { [] }
+  public var sharing: [SharingRule] { [] }
+  public var toleratesRestored: Set<Int> { [] }
+  public var isRandom: Bool { false }
+  public func forTest() -> (any OperationKind)? { self }
+  /// No gradient flows through a kind that does not say otherwise.
+  public func gradients(_ context: inout GradientContext) throws -> [Variable?] {
+    context.inputs.map { _ in nil }
+  }
+}
+
+/// An output that is stored in the bytes of an input.
+public struct SharingRule: Sendable, Hashable {
+  /// How strongly.
+  public enum Strength: Sendable, Hashable {
+    /// The output is the input's variable, updated (a parameter, a moving mean).
+    case must
+    /// The kernel reads each element before it writes it, so that it may run in place.
+    case may
+    /// The output has the very bytes of the input (a reshape): both may live on together.
+    case view
+  }
+
+  /// Position among the outputs.
+  public let output: Int
+  /// Position among the inputs.
+  public let input: Int
+  /// How strongly.
+  public let strength: Strength
+
+  /// Output `output` takes the bytes of input `input`.
+  public init(output: Int, input: Int, _ strength: Strength) {
+    self.output = output
+    self.input = input
+    self.strength = strength
+  }
+}
+
+/// Where in a training step an operation belongs.
+public enum OperationRole: String, Sendable, Hashable {
+  /// Computes the outputs from the inputs.
+  case forward
+  /// Computes gradients.
+  case backward
+  /// Updates parameters and the optimizer's state.
+  case optimize
+}
+
+/// A kind applied to variables of a program.
+public struct Operation: Sendable {
+  /// What it does.
+  public var kind: any OperationKind
+  /// What it reads, by position.
+  public var inputs: [VariableID]
+  /// What it makes; an output under a `must` rule is the input it updates.
+  public var outputs: [VariableID]
+  /// Forward, backward or optimize.
+  public var role: OperationRole
+  /// The line of the layer that it came from.
+  public let source: SourceLocation
+  /// The name of the layer that it came from, for messages and reports.
+  public let layer: String
+
+  /// The kind's name.
+  public var kindName: String { kind.name }
+}
+
+/// What a kind sees when it is asked for its gradient: the operation, and a place to append to.
+public struct GradientContext {
+  /// The program, with the gradients appended so far.
+  public internal(set) var program: Program
+  /// The operation's inputs.
+  public let inputs: [Variable]
+  /// The operation's outputs.
+  public let outputs: [Variable]
+  /// The gradients of the outputs; nil where none flows.
+  public let outputGradients: [Variable?]
+  /// Which inputs need a gradient.
+  public let needsGradient: [Bool]
+  let operation: Operation
+
+  /// A context for one operation of a program.
+  public init(
+    program: Program, operation: Operation, outputGradients: [Variable?], needsGradient: [Bool]
+  ) {
+    self.program = program
+    self.operation = operation
+    self.outputGradients = outputGradients
+    self.needsGradient = needsGradient
+    inputs = operation.inputs.map { program[$0] }
+    outputs = operation.outputs.map { program[$0] }
+  }
+
+  /// Appends an operation of the backward pass and gives its outputs.
+  public mutating func append(_ kind: some OperationKind, _ inputs: [Variable]) throws -> [Variable]
+  {
+    try program.append(
+      kind, inputs.map(\.id), role: .backward, layer: operation.layer, source: operation.source)
+  }
+
+  /// Appends an operation with one output.
+  public mutating func append(_ kind: some OperationKind, _ inputs: Variable...) throws -> Variable {
+    try append(kind, inputs)[0]
+  }
+
+  /// The program with what was appended.
+  public consuming func finish() -> Program { program }
+}

@@ -1,0 +1,15 @@
+extension Program {
+  /// The program without the operations whose results nobody sees: neither fetched, nor kept in a
+  /// persistable, nor read by an operation that is itself needed.
+  public func pruned(to fetches: some Sequence<VariableID>) -> Program {
+    var needed = Set(fetches)
+    var kept: [Operation] = []
+    for operation in operations.reversed() {
+      let updates = operation.outputs.contains { self[$0].isPersistable }
+      guard updates || operation.outputs.contains(where: needed.contains) else { continue }
+      needed.formUnion(operation.inputs)
+      kept.append(operation)
+    }
+    return kept.count == operations.count ? self : with(operations: kept.reversed())
+  }
+}

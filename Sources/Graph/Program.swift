@@ -1,0 +1,170 @@
+import ABNTensors
+import Synchronization
+
+private let revisions = Atomic<UInt64>(1)
+
+/// A static graph: variables, and operations in the order in which they run.
+///
+/// A value: layers build one, passes turn one into another. Two programs with equal `revision` are
+/// the same program. Every temporary is made by exactly one operation; parameters and state may be
+/// updated by operations that also read them.
+public struct Program: Sendable {
+  /// All variables, by number.
+  public private(set) var variables: [Variable] = []
+  /// The operations in order.
+  public private(set) var operations: [Operation] = []
+  /// Changes with every change of the program.
+  public private(set) var revision: UInt64 = 0
+  private var idByName: [String: VariableID] = [:]
+
+  /// An empty program.
+  public init() {}
+
+  private mutating func touch() { revision = revisions.add(1, ordering: .relaxed).newValue }
+
+  /// The variable with this number.
+  public subscript(id: VariableID) -> Variable { variables[id.index] }
+
+  /// The variable with this name.
+  public func variable(named name: String) -> Variable? { idByName[name].map { self[$0] } }
+
+  /// The variable with this name, or an error that names the nearest.
+  public func requireVariable(named name: String) throws -> Variable {
+    if let found = variable(named: name) { return found }
+    let near = nearestMatch(to: name, in: variables.map(\.name))
+    throw ABNError(
+      .name, "variable", got: "\"\(name)\"", wanted: "the name of a variable of the program",
+      fix: near.map { "Did you mean \"\($0)\"?" } ?? "Print the program to see its variables.")
+  }
+
+  /// Parameters in the order in which they were made.
+  public var parameters: [Variable] { variables.filter { $0.parameterTraits != nil } }
+
+  /// Variables whose values outlive a run: parameters and state.
+  public var persistables: [Variable] { variables.filter(\.isPersistable) }
+
+  /// Adds a variable.
+  ///
+  /// - Throws: `ABNError(.name)` where the name is taken.
+  public mutating func addVariable(
+    named name: String, type: TensorType, role: VariableRole, source: SourceLocation,
+    stopsGradient: Bool = false
+  ) throws -> Variable {
+    if let taken = variable(named: name) {
+      throw ABNError(
+        .name, "variable \"\(name)\"", at: source,
+        got: "a name that \(taken.source) uses already", wanted: "a name of its own",
+        fix: "Choose another name.")
+    }
+    let made = Variable(
+      id: VariableID(variables.count), name: name, type: type, role: role, source: source,
+      stopsGradient: stopsGradient)
+    variables.append(made)
+    idByName[name] = made.id
+    touch()
+    return made
+  }
+
+  /// Appends an operation: infers the types of its outputs and makes their variables.
+  ///
+  /// - Parameter outputNames: names for the outputs; made up from the layer's name where absent.
+  /// - Throws: `ABNError` with the source line where the inputs do not fit.
+  @discardableResult
+  public mutating func append(
+    _ kind: any OperationKind, _ inputs: [VariableID], role: OperationRole = .forward,
+    layer: String, source: SourceLocation, outputNames: [String]? = nil
+  ) throws -> [Variable] {
+    let inputVariables = inputs.map { self[$0] }
+    let types: [TensorType]
+    do {
+      types = try kind.outputTypes(for: inputVariables.map(\.type))
+    } catch let error as ABNError {
+      throw error.located(in: "\(kind.name) \"\(layer)\"", at: source)
+    }
+    let updated = Dictionary(
+      uniqueKeysWithValues: kind.sharing.filter { $0.strength == .must }
+        .map { ($0.output, $0.input) })
+    var outputs: [Variable] = []
+    for (position, type) in types.enumerated() {
+      if let input = updated[position] {
+        outputs.append(inputVariables[input])
+        continue
+      }
+      let name = outputNames?[position] ?? freshName("\(layer).tmp")
+      outputs.append(
+        try addVariable(
+          named: name, type: type, role: .temporary, source: source,
+          stopsGradient: role != .forward))
+    }
+    operations.append(
+      Operation(
+        kind: kind, inputs: inputs, outputs: outputs.map(\.id), role: role, source: source,
+        layer: layer))
+    touch()
+    return outputs
+  }
+
+  private func freshName(_ prefix: String) -> String {
+    var number = variables.count
+    while idByName["\(prefix)_\(number)"] != nil { number += 1 }
+    return "\(prefix)_\(number)"
+  }
+
+  /// Gives a variable a further name by which it is found, if that is free; a temporary that has
+  /// only the name made up for it is printed under it from then on.
+  public mutating func addName(_ name: String, to id: VariableID) {
+    guard idByName[name] == nil else { return }
+    idByName[name] = id
+    if variables[id.index].name.contains(".tmp_") { variables[id.index].name = name }
+    touch()
+  }
+
+  /// Ends or lets through gradients at a variable.
+  public mutating func setStopsGradient(_ id: VariableID, _ stops: Bool) {
+    variables[id.index].stopsGradient = stops
+    touch()
+  }
+
+  /// The same variables with other operations: what passes return.
+  public func with(operations: [Operation]) -> Program {
+    var copy = self
+    copy.operations = operations
+    copy.touch()
+    return copy
+  }
+
+  /// The program with the shapes of its data known, every other shape inferred again.
+  public func specialized(to shapes: [VariableID: Shape]) throws -> Program {
+    var copy = self
+    for (id, shape) in shapes { copy.variables[id.index].type.shape = shape }
+    for operation in copy.operations {
+      let inputs = operation.inputs.map { copy[$0].type }
+      do {
+        let types = try operation.kind.outputTypes(for: inputs)
+        for (id, type) in zip(operation.outputs, types) where !copy[id].isPersistable {
+          copy.variables[id.index].type = type
+        }
+      } catch let error as ABNError {
+        throw error.located(
+          in: "\(operation.kindName) \"\(operation.layer)\"", at: operation.source)
+      }
+    }
+    copy.touch()
+    return copy
+  }
+
+  /// The program for evaluation: operations in test mode, no gradients, no updates.
+  public func cloned(forTest: Bool = true) -> Program {
+    guard forTest else { return self }
+    return with(
+      operations: operations.compactMap { operation in
+        guard operation.role == .forward, let kind = operation.kind.forTest() else { return nil }
+        var clone = operation
+        clone.kind = kind
+        // A kind in test mode may make fewer outputs: those it no longer makes are dropped.
+        let types = try? kind.outputTypes(for: operation.inputs.map { self[$0].type })
+        clone.outputs = Array(operation.outputs.prefix(types?.count ?? operation.outputs.count))
+        return clone
+      })
+  }
+}

@@ -1,0 +1,147 @@
+import ABNTensors
+import Synchronization
+
+/// Two programs under construction: the main one, and the startup one that sets its persistables.
+///
+/// Layers append to `ProgramBuilder.current`: the builder whose `build` encloses the call, else one
+/// default builder of the process.
+public final class ProgramBuilder: Sendable {
+  struct State: Sendable {
+    var main = Program()
+    var startup = Program()
+    var counters: [String: Int] = [:]
+    var streams: UInt64 = 0
+  }
+
+  @TaskLocal private static var enclosing: ProgramBuilder?
+  private static let shared = ProgramBuilder()
+  private let state = Mutex(State())
+
+  /// Seeds initializers, dropout and all other random operations of the two programs.
+  public let seed: UInt64
+
+  /// A builder with two empty programs.
+  public init(seed: UInt64 = 0) { self.seed = seed }
+
+  /// The builder that layers append to.
+  public static var current: ProgramBuilder { enclosing ?? shared }
+
+  /// The program that is being built.
+  public var main: Program { state.withLock { $0.main } }
+
+  /// The program that initializes the persistables of `main`.
+  public var startup: Program { state.withLock { $0.startup } }
+
+  /// Runs `body` with this builder as the current one.
+  public func build<R>(_ body: () throws -> R) rethrows -> R {
+    try Self.$enclosing.withValue(self, operation: body)
+  }
+
+  /// Forgets both programs and all names.
+  public func reset() { state.withLock { $0 = State() } }
+
+  /// Changes the main program as a whole: what optimizers and passes do.
+  public func replaceMain<R>(_ change: (inout Program) throws -> R) rethrows -> R {
+    try state.withLock { try change(&$0.main) }
+  }
+
+  /// `prefix_0`, `prefix_1`, ...: the name of a layer that was given none.
+  public func layerName(_ given: String?, kind: String) -> String {
+    given ?? state.withLock { "\(kind)_\($0.next(kind))" }
+  }
+
+  /// `layer.w_0`, `layer.w_1`, ...: the name of something that a layer owns.
+  public func ownedName(layer: String, suffix: String) -> String {
+    state.withLock { "\(layer).\(suffix)_\($0.next("\(layer).\(suffix)"))" }
+  }
+
+  /// The number of an independent stream of random numbers.
+  public func nextStream() -> UInt64 {
+    state.withLock { state in
+      state.streams += 1
+      return state.streams - 1
+    }
+  }
+
+  /// Appends an operation to the main program.
+  public func append(
+    _ kind: any OperationKind, _ inputs: [Variable], role: OperationRole = .forward,
+    layer: String, source: SourceLocation
+  ) throws -> [Variable] {
+    try state.withLock {
+      try $0.main.append(
+        kind, inputs.map(\.id), role: role, layer: layer, source: source)
+    }
+  }
+
+  /// Adds data to the main program.
+  public func addData(
+    named name: String, type: TensorType, source: SourceLocation, stopsGradient: Bool
+  ) throws -> Variable {
+    try state.withLock {
+      try $0.main.addVariable(
+        named: name, type: type, role: .data, source: source, stopsGradient: stopsGradient)
+    }
+  }
+
+  /// Adds a persistable to the main program, and its initialization to the startup program.
+  ///
+  /// The same name again gives the same variable (shared parameters), if type and role agree.
+  ///
+  /// - Throws: `ABNError(.name)` where the name is in use for something else.
+  public func addPersistable(
+    named name: String, type: TensorType, role: VariableRole, initializer: any OperationKind,
+    layer: String, source: SourceLocation
+  ) throws -> Variable {
+    try state.withLock { state in
+      if let existing = state.main.variable(named: name) {
+        guard existing.isPersistable, existing.type == type else {
+          throw ABNError(
+            .name, "parameter \"\(name)\" of \"\(layer)\"", at: source, got: "\(type)",
+            wanted: "\(existing.type), as made at \(existing.source)",
+            fix: "Give this parameter another name, or the same shape.")
+        }
+        return existing
+      }
+      let made = try state.main.addVariable(named: name, type: type, role: role, source: source)
+      let target = try state.startup.addVariable(
+        named: name, type: type, role: role, source: source)
+      try state.startup.appendInitializer(
+        initializer, target: target.id, layer: layer, source: source)
+      return made
+    }
+  }
+}
+
+extension ProgramBuilder.State {
+  mutating func next(_ key: String) -> Int {
+    let number = counters[key, default: 0]
+    counters[key] = number + 1
+    return number
+  }
+}
+
+extension Program {
+  /// Appends an operation without inputs that writes a persistable.
+  mutating func appendInitializer(
+    _ kind: any OperationKind, target: VariableID, layer: String, source: SourceLocation
+  ) throws {
+    let types = try kind.outputTypes(for: [])
+    guard types == [self[target].type] else {
+      throw ABNError(
+        .shape, "initializer of \"\(self[target].name)\"", at: source, got: "\(types)",
+        wanted: "\(self[target].type)", fix: "Give the initializer values of that shape.")
+    }
+    self = with(
+      operations: operations + [
+        Operation(
+          kind: kind, inputs: [], outputs: [target], role: .forward, source: source, layer: layer)
+      ])
+  }
+}
+
+/// The main program of the current builder, as it stands.
+public func defaultMainProgram() -> Program { ProgramBuilder.current.main }
+
+/// The startup program of the current builder, as it stands.
+public func defaultStartupProgram() -> Program { ProgramBuilder.current.startup }

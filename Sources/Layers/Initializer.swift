@@ -1,0 +1,64 @@
+import ABNGraph
+import ABNOperations
+import ABNTensors
+
+/// The first value of a parameter.
+public enum Initializer: Sendable {
+  /// The same value everywhere.
+  case constant(Double)
+  /// Uniform in low ..< high.
+  case uniform(low: Double = -1, high: Double = 1)
+  /// Normal with this mean and standard deviation.
+  case normal(mean: Double = 0, deviation: Double = 1)
+  /// Normal, with values further than two deviations from the mean drawn again.
+  case truncatedNormal(mean: Double = 0, deviation: Double = 1)
+  /// Glorot and Bengio (2010): variance 2 / (fanIn + fanOut); uniform or normal.
+  case xavier(uniform: Bool = true, fanIn: Int? = nil, fanOut: Int? = nil)
+  /// He et al. (2015): variance 2 / fanIn; uniform or normal.
+  case msra(uniform: Bool = true, fanIn: Int? = nil)
+  /// These values, in the parameter's shape.
+  case array(Tensor)
+
+  /// Fan-in and fan-out of a weight: [in, out] for fc, [out, in / groups, kernel ...] for conv.
+  static func fans(_ shape: Shape) -> (fanIn: Int, fanOut: Int) {
+    switch shape.rank {
+    case 0: return (1, 1)
+    case 1: return (shape[0], shape[0])
+    case 2: return (shape[0], shape[1])
+    default:
+      let window = shape.dimensions.dropFirst(2).reduce(1, *)
+      return (shape[1] * window, shape[0] * window)
+    }
+  }
+
+  /// The operation that makes the value.
+  func kind(for type: TensorType, builder: ProgramBuilder) throws -> any OperationKind {
+    func random(_ distribution: RandomFill.Distribution) -> any OperationKind {
+      RandomFill(distribution, type: type, seed: builder.seed, stream: builder.nextStream())
+    }
+    /// Uniform or normal with mean 0 and this variance.
+    func withVariance(_ variance: Double, uniform: Bool) -> any OperationKind {
+      let bound = (3 * variance).squareRoot()
+      return random(
+        uniform
+          ? .uniform(low: -bound, high: bound)
+          : .normal(mean: 0, deviation: variance.squareRoot()))
+    }
+    let fans = Self.fans(type.shape)
+    switch self {
+    case .constant(let value): return FillConstant(value, type: type)
+    case .uniform(let low, let high): return random(.uniform(low: low, high: high))
+    case .normal(let mean, let deviation):
+      return random(.normal(mean: mean, deviation: deviation))
+    case .truncatedNormal(let mean, let deviation):
+      return random(.truncatedNormal(mean: mean, deviation: deviation))
+    case .xavier(let uniform, let fanIn, let fanOut):
+      let sum = (fanIn ?? fans.fanIn) + (fanOut ?? fans.fanOut)
+      return withVariance(2 / Double(max(sum, 1)), uniform: uniform)
+    case .msra(let uniform, let fanIn):
+      return withVariance(2 / Double(max(fanIn ?? fans.fanIn, 1)), uniform: uniform)
+    case .array(let values):
+      return AssignValue(values.dtype == type.dtype ? values : values.cast(to: type.dtype))
+    }
+  }
+}

@@ -1,0 +1,71 @@
+import ABNGraph
+import ABNTensors
+
+/// What every layer needs: the programs it appends to, its name, and the user's source line.
+struct LayerContext {
+  let builder: ProgramBuilder
+  let name: String
+  let source: SourceLocation
+
+  /// A context for a layer of this kind; the name is made up where none is given.
+  init(_ kind: String, name: String? = nil, file: StaticString, line: UInt) {
+    builder = .current
+    self.name = builder.layerName(name, kind: kind)
+    source = SourceLocation(fileID: file, line: line)
+  }
+
+  /// Appends an operation to the main program.
+  func append(_ kind: any OperationKind, _ inputs: [Variable]) throws -> [Variable] {
+    try builder.append(kind, inputs, layer: name, source: source)
+  }
+
+  /// Appends an operation with one output.
+  func append(_ kind: any OperationKind, _ inputs: Variable...) throws -> Variable {
+    try append(kind, inputs)[0]
+  }
+
+  /// Makes a parameter and its initialization.
+  ///
+  /// - Parameters:
+  ///   - suffix: `w` or `b`: names the parameter `<layer>.w_<n>` where the attribute does not.
+  ///   - initializer: the layer's choice where the attribute has none.
+  func parameter(
+    _ attribute: ParamAttr?, suffix: String, shape: Shape, dtype: DType,
+    initializer: Initializer
+  ) throws -> Variable {
+    let attribute = attribute ?? ParamAttr()
+    return try persistable(
+      named: attribute.name ?? builder.ownedName(layer: name, suffix: suffix),
+      TensorType(shape, dtype), .parameter(attribute.traits),
+      attribute.initializer ?? initializer)
+  }
+
+  /// Makes a persistable and its initialization.
+  func persistable(
+    named name: String, _ type: TensorType, _ role: VariableRole, _ initializer: Initializer
+  ) throws -> Variable {
+    let kind = try initializer.kind(for: type, builder: builder)
+    return try builder.addPersistable(
+      named: name, type: type, role: role, initializer: kind, layer: self.name, source: source)
+  }
+
+  /// An error at the user's line.
+  func error(
+    _ category: ABNError.Category, _ what: String, got: String, wanted: String, fix: String = ""
+  ) -> ABNError {
+    ABNError(category, "\(what) of \"\(name)\"", at: source, got: got, wanted: wanted, fix: fix)
+  }
+}
+
+/// Runs a layer's body; errors without a place get the layer's name and source line.
+func layer<R>(
+  _ kind: String, name: String? = nil, file: StaticString, line: UInt,
+  _ body: (LayerContext) throws -> R
+) throws -> R {
+  let context = LayerContext(kind, name: name, file: file, line: line)
+  do {
+    return try body(context)
+  } catch let error as ABNError {
+    throw error.located(in: "\(kind) \"\(context.name)\"", at: context.source)
+  }
+}

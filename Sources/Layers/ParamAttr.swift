@@ -1,0 +1,66 @@
+import ABNGraph
+import ABNTensors
+
+/// How a layer makes one of its parameters: Paddle's `ParamAttr`. A string literal is its name.
+public struct ParamAttr: Sendable, ExpressibleByStringLiteral {
+  /// The parameter's name; made up by the layer where nil. Two layers with one name share it.
+  public var name: String?
+  /// Its first value; the layer's own choice where nil.
+  public var initializer: Initializer?
+  /// Multiplies the optimizer's learning rate.
+  public var learningRate: Double
+  /// A penalty on this parameter instead of the optimizer's.
+  public var regularizer: Regularizer?
+  /// Whether the optimizer updates it.
+  public var trainable: Bool
+  /// Whether ModelAverage averages it.
+  public var doModelAverage: Bool
+  /// A bound on this parameter's gradient instead of the optimizer's.
+  public var gradientClip: GradientClip?
+  /// Whether there is no such parameter: what `ParamAttr.none` says.
+  let isNone: Bool
+
+  /// A parameter with these traits.
+  public init(
+    name: String? = nil, initializer: Initializer? = nil, learningRate: Double = 1,
+    regularizer: Regularizer? = nil, trainable: Bool = true, doModelAverage: Bool = true,
+    gradientClip: GradientClip? = nil
+  ) {
+    self.init(
+      name: name, initializer: initializer, learningRate: learningRate, regularizer: regularizer,
+      trainable: trainable, doModelAverage: doModelAverage, gradientClip: gradientClip,
+      isNone: false)
+  }
+
+  private init(
+    name: String?, initializer: Initializer?, learningRate: Double, regularizer: Regularizer?,
+    trainable: Bool, doModelAverage: Bool, gradientClip: GradientClip?, isNone: Bool
+  ) {
+    self.name = name
+    self.initializer = initializer
+    self.learningRate = learningRate
+    self.regularizer = regularizer
+    self.trainable = trainable
+    self.doModelAverage = doModelAverage
+    self.gradientClip = gradientClip
+    self.isNone = isNone
+  }
+
+  /// A parameter of this name.
+  public init(stringLiteral value: String) { self.init(name: value) }
+
+  /// No parameter: a layer without bias, say.
+  public static let none = ParamAttr(
+    name: nil, initializer: nil, learningRate: 1, regularizer: nil, trainable: false,
+    doModelAverage: false, gradientClip: nil, isNone: true)
+
+  var traits: ParameterTraits {
+    var traits = ParameterTraits()
+    traits.learningRate = learningRate
+    traits.regularizer = regularizer
+    traits.trainable = trainable
+    traits.doModelAverage = doModelAverage
+    traits.gradientClip = gradientClip
+    return traits
+  }
+}

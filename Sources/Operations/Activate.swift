@@ -1,0 +1,98 @@
+// Shapes: x, y, dx, dy all alike, any rank.
+
+import ABNGraph
+import ABNTensors
+
+/// y = f(x), elementwise, for every activation without parameters of its own.
+///
+/// Formulas: see `Activation`. Derivatives at a kink: relu and relu6 0 at 0 (and 0 at 6),
+/// leaky_relu and elu alpha at 0. The gradient reads y where y says enough (so that x may be
+/// overwritten), else x.
+public struct Activate: OperationKind {
+  public static let kindName = "activate"
+  public static let formula = "y = f(x)"
+
+  /// Which function.
+  public let function: Activation
+  /// The slope or scale below zero of leaky_relu and elu.
+  public let alpha: Double
+
+  /// What the gradient looks at.
+  public enum GradientReads: Sendable, Hashable {
+    /// y where it tells the derivative as well as x does, so that x may be overwritten.
+    case outputIfPossible
+    /// x: for an x that is kept anyway, so that y need not be.
+    case input
+  }
+
+  private let gradientReads: GradientReads
+
+  /// The function `function`; `alpha` matters to leaky_relu and elu only.
+  public init(
+    _ function: Activation, alpha: Double = 1, gradientReads: GradientReads = .outputIfPossible
+  ) throws {
+    let known = try function.validated()
+    guard alpha.isFinite else {
+      throw ABNError(.attribute, "alpha of \(known)", got: "\(alpha)", wanted: "a finite number")
+    }
+    guard known != .prelu else {
+      throw ABNError(
+        .attribute, "activation", got: "prelu without slopes", wanted: "a function of x alone",
+        fix: "Use the layer prelu, which makes the slopes.")
+    }
+    self.function = known
+    self.alpha = alpha
+    self.gradientReads = gradientReads
+  }
+
+  public var name: String { function.name }
+
+  public var attributes: [(name: String, value: String)] {
+    function == .leakyReLU || function == .elu ? [("alpha", "\(alpha)")] : []
+  }
+
+  /// Whether the derivative can be told from y, bit by bit as well as from x.
+  public var gradientReadsOutput: Bool {
+    if gradientReads == .input { return false }
+    return switch function {
+    case .identity, .relu, .relu6, .sigmoid, .tanh: true
+    case .leakyReLU, .elu: alpha > 0
+    default: false
+    }
+  }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    try requireFloatingPoint(inputs[0], "input")
+    return [inputs[0]]
+  }
+
+  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
+
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+    guard let dy = c.outputGradients[0] else { return [nil] }
+    if function == .identity { return [dy] }
+    let seen = gradientReadsOutput ? c.outputs[0] : c.inputs[0]
+    return [try c.append(ActivateGradient(of: self), seen, dy)]
+  }
+}
+
+/// dx = dy * f'(x), from y where `Activate.gradientReadsOutput`, else from x.
+public struct ActivateGradient: OperationKind {
+  public static let kindName = "activate_grad"
+  public static let formula = "dx = dy * f'(x)"
+
+  /// The operation whose gradient this is.
+  public let forward: Activate
+
+  /// The gradient of `forward`.
+  public init(of forward: Activate) { self.forward = forward }
+
+  public var name: String { "\(forward.name)_grad" }
+  public var attributes: [(name: String, value: String)] { forward.attributes }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
+
+  public var sharing: [SharingRule] {
+    [SharingRule(output: 0, input: 1, .may), SharingRule(output: 0, input: 0, .may)]
+  }
+}

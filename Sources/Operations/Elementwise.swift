@@ -1,0 +1,144 @@
+// Shapes: x and y broadcast to out. B: the broadcast shape.
+
+import ABNGraph
+import ABNTensors
+
+/// out = x op y, elementwise with broadcasting.
+///
+/// Dimensions are aligned at the right, as in NumPy; with `axis` >= 0 those of y are aligned with
+/// x's from that axis on (Paddle's rule: y of shape [C] with axis 1 goes along the channels).
+public struct Elementwise: OperationKind {
+  /// Which of the four.
+  public enum Function: String, Sendable, Hashable {
+    case add = "elementwise_add"
+    case subtract = "elementwise_sub"
+    case multiply = "elementwise_mul"
+    case divide = "elementwise_div"
+  }
+
+  public static let kindName = "elementwise"
+  public static let formula = "out = x + y, x - y, x * y or x / y"
+
+  /// Which of the four.
+  public let function: Function
+  /// Where y's dimensions start among x's; -1: aligned at the right.
+  public let axis: Int
+
+  /// The operation `function`.
+  public init(_ function: Function, axis: Int = -1) {
+    self.function = function
+    self.axis = axis
+  }
+
+  public var name: String { function.rawValue }
+  public var attributes: [(name: String, value: String)] {
+    axis >= 0 ? [("axis", "\(axis)")] : []
+  }
+
+  /// y's shape with ones after it, so that it is aligned at the right of x.
+  public func alignedShape(_ y: Shape, to x: Shape) throws -> Shape {
+    guard axis >= 0, y.rank < x.rank else { return y }
+    guard axis + y.rank <= x.rank else {
+      throw ABNError(
+        .attribute, "axis", got: "\(axis) for y \(y)", wanted: "y within x \(x)",
+        fix: "Use an axis of at most \(x.rank - y.rank).")
+    }
+    return Shape(
+      y.dimensions + Array(repeating: 1, count: x.rank - y.rank - axis))
+  }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    try requireSameDType(inputs[0], inputs[1], "x and y")
+    let y = try alignedShape(inputs[1].shape, to: inputs[0].shape)
+    return [TensorType(try broadcast(inputs[0].shape, y), inputs[0].dtype)]
+  }
+
+  public var sharing: [SharingRule] {
+    [SharingRule(output: 0, input: 0, .may), SharingRule(output: 0, input: 1, .may)]
+  }
+
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+    guard let dout = c.outputGradients[0] else { return [nil, nil] }
+    let (x, y) = (c.inputs[0], c.inputs[1])
+    let aligned = SumToShape(axis: axis)
+    func reduced(_ gradient: Variable, like: Variable, isY: Bool) throws -> Variable {
+      like.shape == c.outputs[0].shape
+        ? gradient
+        : try c.append(isY ? aligned : SumToShape(axis: -1), gradient, like)
+    }
+    var dx: Variable?
+    var dy: Variable?
+    switch function {
+    case .add:
+      if c.needsGradient[0] { dx = try reduced(dout, like: x, isY: false) }
+      if c.needsGradient[1] { dy = try reduced(dout, like: y, isY: true) }
+    case .subtract:
+      if c.needsGradient[0] { dx = try reduced(dout, like: x, isY: false) }
+      if c.needsGradient[1] {
+        let negative = try c.append(Scale(factor: -1), dout)
+        dy = try reduced(negative, like: y, isY: true)
+      }
+    case .multiply:
+      if c.needsGradient[0] {
+        dx = try reduced(c.append(Elementwise(.multiply, axis: axis), dout, y), like: x, isY: false)
+      }
+      if c.needsGradient[1] {
+        dy = try reduced(c.append(Elementwise(.multiply), dout, x), like: y, isY: true)
+      }
+    case .divide:
+      // d(x / y) = dx / y - (x / y) * dy / y
+      let quotient = try c.append(Elementwise(.divide, axis: axis), dout, y)
+      if c.needsGradient[0] { dx = try reduced(quotient, like: x, isY: false) }
+      if c.needsGradient[1] {
+        let product = try c.append(Elementwise(.multiply), quotient, c.outputs[0])
+        let negative = try c.append(Scale(factor: -1), product)
+        dy = try reduced(negative, like: y, isY: true)
+      }
+    }
+    return [dx, dy]
+  }
+}
+
+/// The shape to which both broadcast, dimensions aligned at the right.
+///
+/// - Throws: `ABNError(.shape)` where a pair of dimensions differs and neither is 1.
+public func broadcast(_ a: Shape, _ b: Shape) throws -> Shape {
+  let rank = max(a.rank, b.rank)
+  return Shape(
+    try (0..<rank).map { axis in
+      let i = axis - (rank - a.rank)
+      let j = axis - (rank - b.rank)
+      let x = i < 0 ? 1 : a[i]
+      let y = j < 0 ? 1 : b[j]
+      if x == y || y == 1 { return x }
+      if x == 1 { return y }
+      if x < 0 { return y }
+      if y < 0 { return x }
+      throw ABNError(
+        .shape, "x and y", got: "shapes \(a) and \(b)",
+        wanted: "equal dimensions, or 1, at each axis from the right")
+    })
+}
+
+/// out = gradient summed over the axes along which `like` was broadcast; `like` is read for its
+/// shape only.
+public struct SumToShape: OperationKind {
+  public static let kindName = "sum_to_shape"
+  public static let formula = "out = sum of gradient over broadcast axes"
+
+  /// The `axis` of the operation that broadcast.
+  public let axis: Int
+
+  /// Undoes the broadcast of an operation with this `axis`.
+  public init(axis: Int) { self.axis = axis }
+
+  public var attributes: [(name: String, value: String)] {
+    axis >= 0 ? [("axis", "\(axis)")] : []
+  }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
+
+  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
+
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] { [nil, nil] }
+}

@@ -1,0 +1,55 @@
+import ABNGraph
+import ABNTensors
+
+/// out = value at every element. Without inputs: an initializer.
+public struct FillConstant: OperationKind {
+  public static let kindName = "fill_constant"
+  public static let formula = "out = value"
+
+  /// The value.
+  public let value: Double
+  /// The shape and element type.
+  public let type: TensorType
+
+  /// `value` everywhere.
+  public init(_ value: Double, type: TensorType) {
+    self.value = value
+    self.type = type
+  }
+
+  public var attributes: [(name: String, value: String)] { [("value", "\(value)")] }
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [type] }
+}
+
+/// out = the sum of all inputs, which have one type.
+public struct SumOf: OperationKind {
+  public static let kindName = "sum"
+  public static let formula = "out = x0 + x1 + ..."
+
+  /// The sum of all inputs.
+  public init() {}
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    guard let first = inputs.first else {
+      throw ABNError(.program, "inputs", got: "none", wanted: "at least one")
+    }
+    for other in inputs.dropFirst() {
+      try requireSameDType(first, other, "inputs")
+      guard first.shape.rank == other.shape.rank,
+        zip(first.shape.dimensions, other.shape.dimensions).allSatisfy(agrees)
+      else {
+        throw ABNError(
+          .shape, "inputs", got: "\(first.shape) and \(other.shape)", wanted: "one shape")
+      }
+    }
+    return [first]
+  }
+
+  public var sharing: [SharingRule] {
+    (0..<8).map { SharingRule(output: 0, input: $0, .may) }
+  }
+
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+    c.inputs.map { _ in c.outputGradients[0] }
+  }
+}

@@ -1,0 +1,71 @@
+import ABNGraph
+import ABNTensors
+
+/// out = random numbers of one distribution: an initializer.
+///
+/// Element i depends on (seed, stream, i) alone: see `CounterRandom`.
+public struct RandomFill: OperationKind {
+  /// What the numbers are like.
+  public enum Distribution: Sendable, Hashable {
+    /// Uniform in low ..< high.
+    case uniform(low: Double, high: Double)
+    /// Normal, by Box and Muller's transform.
+    case normal(mean: Double, deviation: Double)
+    /// Normal, with values further than two deviations from the mean drawn again.
+    case truncatedNormal(mean: Double, deviation: Double)
+  }
+
+  public static let kindName = "random_fill"
+  public static let formula = "out = random(seed, stream, index)"
+
+  /// What the numbers are like.
+  public let distribution: Distribution
+  /// The shape and element type.
+  public let type: TensorType
+  /// Which numbers.
+  public let source: CounterRandom
+
+  /// Numbers from stream `stream` of `seed`.
+  public init(_ distribution: Distribution, type: TensorType, seed: UInt64, stream: UInt64) {
+    self.distribution = distribution
+    self.type = type
+    source = CounterRandom(seed: seed, stream: stream)
+  }
+
+  public var name: String {
+    switch distribution {
+    case .uniform: "uniform_random"
+    case .normal: "gaussian_random"
+    case .truncatedNormal: "truncated_gaussian_random"
+    }
+  }
+
+  public var attributes: [(name: String, value: String)] {
+    switch distribution {
+    case .uniform(let low, let high): [("low", "\(low)"), ("high", "\(high)")]
+    case .normal(let mean, let deviation), .truncatedNormal(let mean, let deviation):
+      [("mean", "\(mean)"), ("deviation", "\(deviation)")]
+    }
+  }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    try requireFloatingPoint(type, "output")
+    return [type]
+  }
+}
+
+/// out = given values: an initializer.
+public struct AssignValue: OperationKind {
+  public static let kindName = "assign_value"
+  public static let formula = "out = values"
+
+  /// The values.
+  public let values: Tensor
+
+  /// These values.
+  public init(_ values: Tensor) { self.values = values }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    [TensorType(values.shape, values.dtype)]
+  }
+}

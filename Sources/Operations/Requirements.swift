@@ -1,0 +1,44 @@
+import ABNTensors
+import ABNGraph
+
+/// Throws unless the type is one of the floating-point types.
+func requireFloatingPoint(_ type: TensorType, _ what: String) throws {
+  guard type.dtype.isFloatingPoint else {
+    throw ABNError(
+      .dtype, what, got: "\(type.dtype)", wanted: "float16, bfloat16, float32 or float64",
+      fix: "Convert it with cast.")
+  }
+}
+
+/// Throws unless the types have one element type.
+func requireSameDType(_ a: TensorType, _ b: TensorType, _ what: String) throws {
+  guard a.dtype == b.dtype else {
+    throw ABNError(
+      .dtype, what, got: "\(a.dtype) and \(b.dtype)", wanted: "one element type",
+      fix: "Convert one of them with cast.")
+  }
+}
+
+/// Throws unless the rank is in the range.
+func requireRank(_ type: TensorType, _ ranks: ClosedRange<Int>, _ what: String) throws {
+  guard ranks.contains(type.shape.rank) else {
+    let wanted =
+      ranks.count == 1 ? "\(ranks.lowerBound)" : "\(ranks.lowerBound)...\(ranks.upperBound)"
+    throw ABNError(
+      .shape, what, got: "rank \(type.shape.rank), shape \(type.shape)", wanted: "rank \(wanted)")
+  }
+}
+
+/// Whether two dimensions agree, an unknown one with anything.
+func agrees(_ a: Int, _ b: Int) -> Bool { a < 0 || b < 0 || a == b }
+
+/// The axis with negative ones counted from the end.
+///
+/// - Throws: `ABNError(.attribute)` where the rank has no such axis.
+func normalizedAxis(_ axis: Int, rank: Int, _ what: String = "axis") throws -> Int {
+  guard axis >= -rank, axis < rank else {
+    throw ABNError(
+      .attribute, what, got: "\(axis)", wanted: "an axis in \(-rank)...\(rank - 1)")
+  }
+  return axis < 0 ? axis + rank : axis
+}

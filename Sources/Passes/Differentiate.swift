@@ -1,0 +1,113 @@
+import ABNGraph
+import ABNOperations
+import ABNTensors
+
+/// The result of differentiating: a program with the backward pass appended, and its gradients.
+public struct Differentiated: Sendable {
+  /// The program with operations of role `backward`.
+  public let program: Program
+  /// The gradient of each variable asked for; nil where the loss does not depend on it.
+  public let gradients: [VariableID: Variable]
+}
+
+extension Program {
+  /// Appends the gradients of `loss`, in reverse mode, as operations of this program.
+  ///
+  /// Gradients end at variables that stop them (data, unless made otherwise) except where they are
+  /// asked for by name in `variables`. The gradient of `v` is named `v@GRAD`.
+  ///
+  /// - Parameters:
+  ///   - loss: a floating-point variable of one element.
+  ///   - variables: those whose gradients are wanted; nil: all trainable parameters.
+  ///   - seed: the gradient of `loss` itself; nil: 1.
+  /// - Throws: `ABNError(.program)` where the loss has several elements or an operation on the way
+  ///   runs in test mode.
+  public func differentiated(
+    _ loss: Variable, withRespectTo variables: [Variable]? = nil, seed: Variable? = nil
+  ) throws -> Differentiated {
+    guard loss.dtype.isFloatingPoint,
+      seed != nil || (loss.shape.isKnown && loss.shape.elementCount == 1)
+    else {
+      throw ABNError(
+        .program, "loss \"\(loss.name)\"", at: loss.source, got: "\(loss.type)",
+        wanted: "one floating-point element", fix: "Reduce it with mean or sum.")
+    }
+    let wanted = variables ?? parameters.filter { $0.parameterTraits?.trainable == true }
+    var program = self
+    let active = program.active(towards: loss, from: wanted)
+
+    var pending: [VariableID: [Variable]] = [:]
+    if let seed {
+      pending[loss.id] = [seed]
+    } else {
+      pending[loss.id] = try program.append(
+        FillConstant(1, type: loss.type), [], role: .backward, layer: loss.name,
+        source: loss.source)
+    }
+    var gradients: [VariableID: Variable] = [:]
+
+    /// The sum of all contributions to a variable's gradient, once all its readers are done.
+    func collect(_ id: VariableID, source: SourceLocation) throws -> Variable? {
+      if let done = gradients[id] { return done }
+      guard let parts = pending[id], let first = parts.first else { return nil }
+      let total =
+        parts.count == 1
+        ? first
+        : try program.append(
+          SumOf(), parts.map(\.id), role: .backward, layer: program[id].name, source: source)[0]
+      program.addName("\(program[id].name)@GRAD", to: total.id)
+      gradients[id] = program[total.id]
+      return gradients[id]
+    }
+
+    for operation in operations.reversed() where operation.role == .forward {
+      guard operation.outputs.contains(where: { pending[$0] != nil && active.contains($0) })
+      else { continue }
+      let needs = operation.inputs.map { active.contains($0) }
+      guard needs.contains(true) else { continue }
+      let outputGradients = try operation.outputs.map { id in
+        self[id].isPersistable ? nil : try collect(id, source: operation.source)
+      }
+      var context = GradientContext(
+        program: program, operation: operation, outputGradients: outputGradients,
+        needsGradient: needs)
+      let results: [Variable?]
+      do {
+        results = try operation.kind.gradients(&context)
+      } catch let error as ABNError {
+        throw error.located(
+          in: "gradient of \(operation.kindName) \"\(operation.layer)\"", at: operation.source)
+      }
+      program = context.finish()
+      for (position, gradient) in results.enumerated() {
+        guard let gradient, needs[position] else { continue }
+        pending[operation.inputs[position], default: []].append(gradient)
+      }
+    }
+    var found: [VariableID: Variable] = [:]
+    for variable in wanted {
+      found[variable.id] = try collect(variable.id, source: variable.source)
+    }
+    return Differentiated(program: program, gradients: found)
+  }
+
+  /// Variables through which gradients flow from `loss` to one of `wanted`.
+  private func active(towards loss: Variable, from wanted: [Variable]) -> Set<VariableID> {
+    let asked = Set(wanted.map(\.id))
+    var reached = asked
+    for operation in operations where operation.role == .forward {
+      guard operation.inputs.contains(where: reached.contains) else { continue }
+      for id in operation.outputs
+      where !self[id].isPersistable && self[id].dtype.isFloatingPoint
+        && (!self[id].stopsGradient || asked.contains(id))
+      {
+        reached.insert(id)
+      }
+    }
+    var needed: Set<VariableID> = [loss.id]
+    for operation in operations.reversed() where operation.role == .forward {
+      if operation.outputs.contains(where: needed.contains) { needed.formUnion(operation.inputs) }
+    }
+    return reached.intersection(needed)
+  }
+}

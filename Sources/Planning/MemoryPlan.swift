@@ -1,0 +1,62 @@
+/// Where every buffer of a run lives: one offset in one arena, decided before the first step.
+public struct MemoryPlan: Sendable {
+  /// Every block starts at a multiple of this: a cache line, and the widest vector.
+  public static let alignment = 64
+
+  /// The bytes of the arena.
+  public let arenaBytes: Int
+  /// The largest sum of bytes alive at one moment: no placement can need less.
+  public let lowerBoundBytes: Int
+  /// The step at which that sum is alive.
+  public let peakStep: Int
+  /// The buffers alive at that step, largest first; of buffers in the same bytes, one.
+  public let peakBuffers: [BufferID]
+  /// The strategy that gave the smallest arena.
+  public let strategy: String
+  /// Each wish to share bytes, granted or refused.
+  public let decisions: [SharingDecision]
+  /// The place of each buffer; nil for persistent and unused ones.
+  public let offsets: [Int?]
+
+  /// Plans a request: decides who shares, then places.
+  public init(_ request: PlanRequest) {
+    let classes = SharingClasses(request)
+    var blocks: [Block] = []
+    var roots: [Int] = []
+    for index in request.buffers.indices {
+      guard classes.root(BufferID(index)) == index, request.buffers[index].use != .persistent,
+        let life = classes.lives[index], classes.bytes[index] > 0
+      else { continue }
+      let bytes = (classes.bytes[index] + Self.alignment - 1) / Self.alignment * Self.alignment
+      blocks.append(Block(bytes: bytes, life: life))
+      roots.append(index)
+    }
+    let results = PlacementStrategy.all.map { ($0.name, $0.place(blocks)) }
+    let best = results.min { $0.1.bytes < $1.1.bytes }!
+    var offsetOfRoot = [Int?](repeating: nil, count: request.buffers.count)
+    for (block, root) in roots.enumerated() { offsetOfRoot[root] = best.1.offsets[block] }
+    strategy = best.0
+    arenaBytes = best.1.bytes
+    offsets = request.buffers.indices.map { index in
+      guard request.buffers[index].use != .persistent else { return nil }
+      return request.buffers[index].bytes == 0 ? 0 : offsetOfRoot[classes.root(BufferID(index))]
+    }
+    decisions = classes.decisions
+
+    var alive = [Int](repeating: 0, count: request.steps.count + 3)
+    for block in blocks {
+      alive[block.life.lowerBound + 1] += block.bytes
+      alive[block.life.upperBound + 2] -= block.bytes
+    }
+    var (now, peak, at) = (0, 0, 0)
+    for (time, change) in alive.enumerated() {
+      now += change
+      if now > peak { (peak, at) = (now, time - 1) }
+    }
+    lowerBoundBytes = peak
+    peakStep = at
+    peakBuffers = zip(blocks, roots).filter { $0.0.life.contains(at) }
+      .sorted { $0.0.bytes > $1.0.bytes }
+      .map { BufferID($0.1) }
+  }
+}

@@ -1,0 +1,85 @@
+/// What became of one wish to share.
+public struct SharingDecision: Sendable {
+  /// The step that wished.
+  public let step: Int
+  /// The wish.
+  public let sharing: BufferSharing
+  /// Why not; nil where it was granted.
+  public let refusal: String?
+}
+
+/// Buffers that share bytes, united before anything is placed.
+struct SharingClasses {
+  private var parent: [Int]
+  /// For each root: when the class holds a value.
+  private(set) var lives: [ClosedRange<Int>?]
+  /// For each root: the bytes of its largest member.
+  private(set) var bytes: [Int]
+  private(set) var decisions: [SharingDecision] = []
+
+  func root(_ id: BufferID) -> Int {
+    var index = id.index
+    while parent[index] != index { index = parent[index] }
+    return index
+  }
+
+  /// Grants every wish that is legal, in the order of the steps.
+  ///
+  /// A class may be overwritten at step `t` if nothing reads any of its members after `t`: later
+  /// members cannot appear, because a view of an old value would be such a read.
+  init(_ request: PlanRequest) {
+    parent = Array(request.buffers.indices)
+    lives = request.lifetimes()
+    bytes = request.buffers.map(\.bytes)
+    for (time, step) in request.steps.enumerated() {
+      var taken = Set<Int>()
+      var shared = Set<BufferID>()
+      for wish in step.sharing where !shared.contains(wish.output) {
+        let refusal = refusal(of: wish, at: time, in: request, step: step, taken: taken)
+        decisions.append(SharingDecision(step: time, sharing: wish, refusal: refusal))
+        guard refusal == nil else { continue }
+        shared.insert(wish.output)
+        taken.insert(unite(wish.output, wish.input))
+      }
+    }
+  }
+
+  private func refusal(
+    of wish: BufferSharing, at time: Int, in request: PlanRequest, step: PlanStep, taken: Set<Int>
+  ) -> String? {
+    let input = request.buffers[wish.input.index]
+    let output = request.buffers[wish.output.index]
+    let (from, to) = (root(wish.input), root(wish.output))
+    if from == to { return "already the same bytes" }
+    if input.use == .persistent { return "\(input.name) lives on in the scope" }
+    if output.use == .persistent { return "\(output.name) has its place in the scope" }
+    if input.bytes != output.bytes { return "\(input.bytes) bytes against \(output.bytes)" }
+    if taken.contains(from) { return "another output of the step took these bytes" }
+    guard let outputLife = lives[to], outputLife.lowerBound == time else {
+      return "\(output.name) holds a value before this step"
+    }
+    if wish.kind == .view { return nil }
+    guard let life = lives[from] else { return "\(input.name) is never made" }
+    if life.upperBound > request.steps.count - 1 { return "\(input.name) is fetched" }
+    if life.upperBound > time {
+      let reader = request.steps[life.upperBound].name
+      return "\(input.name) is read later by \(reader)"
+    }
+    // Another input in the same bytes could be read at another position than it is written.
+    for other in step.reads where other != wish.input && root(other) == from {
+      return "\(request.buffers[other.index].name) is in the same bytes and read here too"
+    }
+    return nil
+  }
+
+  private mutating func unite(_ a: BufferID, _ b: BufferID) -> Int {
+    let (gone, kept) = (root(a), root(b))
+    parent[gone] = kept
+    bytes[kept] = max(bytes[kept], bytes[gone])
+    if let x = lives[gone], let y = lives[kept] {
+      lives[kept] =
+        min(x.lowerBound, y.lowerBound)...max(x.upperBound, y.upperBound)
+    }
+    return kept
+  }
+}

@@ -1,0 +1,131 @@
+import ABNGraph
+import ABNPlanning
+import ABNTensors
+
+/// Something that a run can give back: a variable, or its name.
+public protocol Fetchable {
+  /// The variable of `program`.
+  func variable(in program: Program) throws -> Variable
+}
+
+extension Variable: Fetchable {
+  public func variable(in program: Program) throws -> Variable {
+    guard id.index < program.variables.count, program[id].name == name else {
+      return try program.requireVariable(named: name)
+    }
+    return program[id]
+  }
+}
+
+extension String: Fetchable {
+  public func variable(in program: Program) throws -> Variable {
+    try program.requireVariable(named: self)
+  }
+}
+
+/// Runs programs: compiles each once per shape of its feeds, keeps the result, shares one arena.
+///
+/// Not for use from two threads at once.
+public final class Executor {
+  private struct Key: Hashable {
+    let revision: UInt64
+    let shapes: [String: Shape]
+    let fetches: [VariableID]
+  }
+
+  private let backend: any Backend
+  private let arena = Arena()
+  private var cache: [Key: (executable: Executable, lastUse: Int)] = [:]
+  private var uses = 0
+
+  /// Executables kept; the one unused for longest goes first.
+  public static let cacheLimit = 64
+
+  /// An executor for one backend.
+  public init(backend: any Backend) { self.backend = backend }
+
+  /// Runs a program once.
+  ///
+  /// - Parameters:
+  ///   - feed: a tensor for each data variable that the fetches or updates need, by name.
+  ///   - fetch: what to give back.
+  ///   - scope: where parameters and state live.
+  /// - Returns: the fetched values in the order asked for, in row-major order.
+  /// - Throws: `ABNError` for feeds that do not fit, an illegal program, or state without a value.
+  @discardableResult
+  public func run(
+    _ program: Program, feed: [String: Tensor] = [:], fetch: [any Fetchable] = [], scope: Scope
+  ) throws -> [Tensor] {
+    let executable = try compile(program, feed: feed.mapValues(\.shape), fetch: fetch)
+    for port in executable.lowered.feeds {
+      let given = feed[port.name]!
+      guard given.dtype == port.type.dtype else {
+        throw ABNError(
+          .feed, "feed \"\(port.name)\"", got: "\(given.dtype)", wanted: "\(port.type.dtype)",
+          fix: "Convert it with cast(to: .\(port.type.dtype)).")
+      }
+    }
+    try executable.bind(arena: arena, scope: scope)
+    executable.run(feed: feed)
+    return executable.fetched()
+  }
+
+  /// The compiled program for feeds of these shapes, from the cache where it is there.
+  public func compile(
+    _ program: Program, feed: [String: Shape] = [:], fetch: [any Fetchable] = []
+  ) throws -> Executable {
+    let fetches = try fetch.map { try $0.variable(in: program).id }
+    let key = Key(revision: program.revision, shapes: feed, fetches: fetches)
+    uses += 1
+    if let found = cache[key] {
+      cache[key]!.lastUse = uses
+      return found.executable
+    }
+    let concrete = try Self.specialize(program, feed: feed, fetches: fetches)
+    let executable = Executable(try backend.lower(concrete, fetches: fetches))
+    if cache.count >= Self.cacheLimit,
+      let oldest = cache.min(by: { $0.value.lastUse < $1.value.lastUse })
+    {
+      cache[oldest.key] = nil
+    }
+    cache[key] = (executable, uses)
+    return executable
+  }
+
+  private static func specialize(
+    _ program: Program, feed: [String: Shape], fetches: [VariableID]
+  ) throws -> Program {
+    let pruned = program.pruned(to: fetches)
+    var shapes: [VariableID: Shape] = [:]
+    for (name, shape) in feed {
+      let variable = try program.requireVariable(named: name)
+      guard variable.role == .data else {
+        throw ABNError(
+          .feed, "feed \"\(name)\"", at: variable.source, got: "a variable that the program makes",
+          wanted: "a data variable")
+      }
+      guard variable.shape.admits(shape) else {
+        throw ABNError(
+          .feed, "feed \"\(name)\"", at: variable.source, got: "shape \(shape)",
+          wanted: "\(variable.shape)")
+      }
+      shapes[variable.id] = shape
+    }
+    let read = Set(pruned.operations.flatMap(\.inputs)).union(fetches)
+    for id in read.sorted() where program[id].role == .data && shapes[id] == nil {
+      throw ABNError(
+        .feed, "feed \"\(program[id].name)\"", at: program[id].source, got: "nothing",
+        wanted: "a tensor \(program[id].type)", fix: "Pass it in feed.")
+    }
+    let made = Set(pruned.operations.flatMap(\.outputs))
+    for id in fetches where program[id].role == .temporary && !made.contains(id) {
+      throw ABNError(
+        .feed, "fetch \"\(program[id].name)\"", at: program[id].source,
+        got: "a variable that this program does not make",
+        wanted: "a result of one of its operations", fix: "Fetch it from the training program.")
+    }
+    let concrete = try pruned.specialized(to: shapes)
+    try concrete.verify()
+    return concrete
+  }
+}

@@ -1,0 +1,155 @@
+import ABNGraph
+import ABNPlanning
+import ABNTensors
+
+/// How a step uses one of its arguments.
+public enum StepAccess: Sendable, Hashable {
+  /// Reads it.
+  case read
+  /// Writes it.
+  case write
+  /// Reads and writes it: a persistent buffer that is updated.
+  case update
+}
+
+/// One argument of a step.
+public struct StepArgument: Sendable, Hashable {
+  /// The bytes.
+  public let buffer: BufferID
+  /// What happens to them.
+  public let access: StepAccess
+
+  /// A buffer that is read.
+  public static func read(_ buffer: BufferID) -> StepArgument {
+    StepArgument(buffer: buffer, access: .read)
+  }
+  /// A buffer that is written.
+  public static func write(_ buffer: BufferID) -> StepArgument {
+    StepArgument(buffer: buffer, access: .write)
+  }
+  /// A persistent buffer that is read and written.
+  public static func update(_ buffer: BufferID) -> StepArgument {
+    StepArgument(buffer: buffer, access: .update)
+  }
+}
+
+/// The addresses of a step's arguments, in their order.
+public struct StepPointers {
+  /// The first of them.
+  public let base: UnsafePointer<UnsafeMutableRawPointer>
+
+  /// The address of argument `index`.
+  @inlinable
+  public subscript(index: Int) -> UnsafeMutableRawPointer { base[index] }
+
+  /// Argument `index` as elements of type `T`.
+  @inlinable
+  public func callAsFunction<T>(_ index: Int, as type: T.Type = T.self) -> UnsafeMutablePointer<T> {
+    base[index].assumingMemoryBound(to: T.self)
+  }
+}
+
+/// A piece of work on bytes: what a backend makes of an operation.
+public struct Step: Sendable {
+  /// The operation's kind, and what this step does for it where that is not all.
+  public let name: String
+  /// The layer and source line that it came from.
+  public let layer: String
+  /// The line of that layer.
+  public let source: SourceLocation?
+  /// Every byte it touches, scratch included.
+  public let arguments: [StepArgument]
+  /// Outputs that it could store over inputs.
+  public let sharing: [BufferSharing]
+  /// Does the work. No allocation, no checks.
+  public let run: @Sendable (StepPointers) -> Void
+
+  /// A step.
+  public init(
+    name: String, layer: String, source: SourceLocation?, arguments: [StepArgument],
+    sharing: [BufferSharing], run: @escaping @Sendable (StepPointers) -> Void
+  ) {
+    self.name = name
+    self.layer = layer
+    self.source = source
+    self.arguments = arguments
+    self.sharing = sharing
+    self.run = run
+  }
+}
+
+/// Bytes outside the arena that a step asks for only when its data need them (the rescue buffer of
+/// an in-place layer whose scale is zero in some channel). Kept from run to run.
+public protocol SideBuffer: AnyObject, Sendable {
+  /// The bytes held now.
+  var bytes: Int { get }
+}
+
+/// What a backend makes of a program: steps, the buffers they touch, and where values enter and
+/// leave.
+public struct LoweredProgram: Sendable {
+  /// A value that enters or leaves in row-major order.
+  public struct Port: Sendable {
+    /// The variable's name.
+    public let name: String
+    /// Its shape and element type; the shape is known.
+    public let type: TensorType
+    /// Where its bytes are.
+    public let buffer: BufferID
+
+    /// A port of the variable `name`.
+    public init(name: String, type: TensorType, buffer: BufferID) {
+      self.name = name
+      self.type = type
+      self.buffer = buffer
+    }
+  }
+
+  /// The steps in order.
+  public var steps: [Step]
+  /// All buffers.
+  public var buffers: [PlanBuffer]
+  /// What the caller feeds.
+  public var feeds: [Port]
+  /// What the caller fetches, in the order asked for.
+  public var fetches: [Port]
+  /// What lives in the scope; `isRead` tells whether a value must be there before the run.
+  public var persistents: [(port: Port, isRead: Bool)]
+  /// Bytes asked for during a run.
+  public var sideBuffers: [any SideBuffer]
+
+  /// A lowered program.
+  public init(
+    steps: [Step], buffers: [PlanBuffer], feeds: [Port], fetches: [Port],
+    persistents: [(port: Port, isRead: Bool)], sideBuffers: [any SideBuffer]
+  ) {
+    self.steps = steps
+    self.buffers = buffers
+    self.feeds = feeds
+    self.fetches = fetches
+    self.persistents = persistents
+    self.sideBuffers = sideBuffers
+  }
+
+  /// The planner's view.
+  public var planRequest: PlanRequest {
+    PlanRequest(
+      buffers: buffers,
+      steps: steps.map { step in
+        PlanStep(
+          name: "\(step.name) \"\(step.layer)\"",
+          reads: step.arguments.filter { $0.access != .write }.map(\.buffer),
+          writes: step.arguments.filter { $0.access != .read }.map(\.buffer),
+          sharing: step.sharing)
+      })
+  }
+}
+
+/// Turns programs whose shapes are all known into steps.
+public protocol Backend: Sendable {
+  /// For messages.
+  var name: String { get }
+
+  /// - Throws: `ABNError(.unsupported)` for a kind or element type that the backend cannot run.
+  func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram
+}
