@@ -149,7 +149,8 @@ public struct BatchLoader: Sendable {
     return makeBatch(index, epoch: epoch, order: order(ofEpoch: epoch), into: &buffers)
   }
 
-  // Streams of random numbers: these bits and the epoch, so that no other use of the seed meets them.
+  // Streams of random numbers: these bits and the epoch, so that no other use of the seed meets
+  // them.
   private static let orderStreams: UInt64 = 0xDA7A_0001_0000_0000
   private static let augmentationStreams: UInt64 = 0xDA7A_0002_0000_0000
 

@@ -20,8 +20,8 @@ public enum CIFAR10 {
   /// order of their numbers) are `train`, `test_batch.bin` is `test`, and `batches.meta.txt`, if
   /// there is one, holds the ten class names, one a line.
   ///
-  /// - Throws: `ABNError(.file)` for missing files and for a size that is no multiple of 3073 bytes,
-  ///   `.data` for a label above 9, with its byte.
+  /// - Throws: `ABNError(.file)` for missing files and for a size that is no multiple of 3073
+  ///   bytes, `.data` for a label above 9, with its byte.
   public static func load(directory: String) throws -> Dataset {
     try checkDirectory(directory, what: "CIFAR-10")
     let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []

@@ -13,8 +13,8 @@ public enum MNIST {
   /// With the two `t10k` files only, the first four fifths (8,000 of 10,000) are `train` and the
   /// rest is `test`.
   ///
-  /// - Throws: `ABNError(.file)` for missing or damaged files, `.shape` for pictures and labels that
-  ///   do not fit, `.data` for a label above 9.
+  /// - Throws: `ABNError(.file)` for missing or damaged files, `.shape` for pictures and labels
+  ///   that do not fit, `.data` for a label above 9.
   public static func load(directory: String) throws -> Dataset {
     try checkDirectory(directory, what: "MNIST")
     let hasTrain = file(in: directory, "train-images", "idx3") != nil

@@ -45,10 +45,10 @@ struct SafetensorsTests {
   /// Made by `safetensors.numpy.save` (safetensors 0.8).
   @Test func readsAndWritesTheBytesOfTheReference() throws {
     let text = """
-      2AAAAAAAAAB7Il9fbWV0YWRhdGFfXyI6eyJmb3JtYXQiOiJucCIsIsOkXCIiOiJcbiJ9LCJuIjp7ImR0eXBlIjoiSTY0Ii\
-      wic2hhcGUiOltdLCJkYXRhX29mZnNldHMiOlswLDhdfSwidyI6eyJkdHlwZSI6IkYzMiIsInNoYXBlIjpbMSwyXSwiZGF0\
-      YV9vZmZzZXRzIjpbOCwxNl19LCJmbGFnIjp7ImR0eXBlIjoiQk9PTCIsInNoYXBlIjpbM10sImRhdGFfb2Zmc2V0cyI6Wz\
-      E2LDE5XX19ICAgICD5/////////wAAwD8AABDAAQAB
+      2AAAAAAAAAB7Il9fbWV0YWRhdGFfXyI6eyJmb3JtYXQiOiJucCIsIsOkXCIiOiJcbiJ9LCJuIjp7ImR0eXBlIjoiST\
+      Y0Iiwic2hhcGUiOltdLCJkYXRhX29mZnNldHMiOlswLDhdfSwidyI6eyJkdHlwZSI6IkYzMiIsInNoYXBlIjpbMSwy\
+      XSwiZGF0YV9vZmZzZXRzIjpbOCwxNl19LCJmbGFnIjp7ImR0eXBlIjoiQk9PTCIsInNoYXBlIjpbM10sImRhdGFfb2\
+      Zmc2V0cyI6WzE2LDE5XX19ICAgICD5/////////wAAwD8AABDAAQAB
       """
     let bytes = [UInt8](try #require(Data(base64Encoded: text)))
     let tensors = [
