@@ -6,7 +6,7 @@ import Testing
 
 /// Cases of several layers: the documented chain, neighbours whose gradient reads the overwritten
 /// input, and a second reader of that input.
-@Suite struct GraphTests {
+@Suite struct NeighbourTests {
   static let chains = GoldenCase.all(in: "golden").filter {
     $0.name == "chain_doc_default" || $0.name == "chain_doc_random64"
   }
