@@ -85,7 +85,7 @@ func target(_ room: Room) -> Target {
 // Test rooms mirror the rooms; Support holds what several of them use.
 let tests: [Target] =
   [.target(name: "ABNTestSupport", dependencies: ["InPlaceABN"], path: "Tests/Support")]
-  + ["CPUBackend", "Operation"].map { room in
+  + ["CPUBackend", "Operation", "Optimizer"].map { room in
     .testTarget(
       name: "ABN\(room)Tests", dependencies: ["InPlaceABN", "ABNTestSupport"],
       path: "Tests/\(room)Tests")
