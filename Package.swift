@@ -90,7 +90,10 @@ func target(_ room: Room) -> Target {
 // Test rooms mirror the rooms; Support holds what several of them use.
 let tests: [Target] =
   [.target(name: "ABNTestSupport", dependencies: ["InPlaceABN"], path: "Tests/Support")]
-  + ["CPUBackend", "Data", "Formats", "Golden", "Graph", "Layout", "Operation", "Planning", "Runtime"].map { room in
+  + [
+    "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layout", "Operation", "Optimizer",
+    "Planning", "Runtime",
+  ].map { room in
     .testTarget(
       name: "ABN\(room)Tests", dependencies: ["InPlaceABN", "ABNTestSupport", "CZlib"],
       path: "Tests/\(room)Tests")

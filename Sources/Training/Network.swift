@@ -32,8 +32,8 @@ struct ClassifierPrograms {
       let images = try data("images", shape: Shape([Shape.unknown] + image.dimensions))
       let labels = try data("labels", shape: [Shape.unknown, 1], dtype: .int64)
       let logits = try model.build(images, options)
-      let loss = try mean(softmaxWithCrossEntropy(logits, label: labels))
-      let right = try ABNLayers.accuracy(logits, label: labels)
+      let loss = try mean(softmaxWithCrossEntropy(logits, labels))
+      let right = try ABNLayers.accuracy(logits, labels)
       try minimize(loss)
       return (loss, right)
     }

@@ -4,6 +4,7 @@ import ABNFormats
 import ABNGraph
 import ABNLayers
 import ABNModels
+import ABNOperations
 import ABNOptimizers
 import ABNRuntime
 import ABNTensors
@@ -46,7 +47,7 @@ public final class Trainer {
       settings.model, options: options, image: dataset.imageShape, seed: settings.seed
     ) { loss in
       _ = try MomentumOptimizer(
-        learningRate: .schedule(.oneCycle(maximum: settings.learningRate, steps: steps)),
+        learningRate: Schedule.oneCycle(peak: settings.learningRate, steps: steps),
         momentum: settings.momentum, useNesterov: true,
         regularization: .l2(settings.weightDecay)
       ).minimize(loss)
