@@ -37,10 +37,10 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
 @Suite struct OptimizerTests {
   static let plain: [OptimizerCase] = [
     OptimizerCase("sgd", SGD(learningRate: 0.1)) { s, g, _ in s.sgd(g, rate: 0.1) },
-    OptimizerCase("momentum", Momentum(learningRate: 0.05, momentum: 0.9)) { s, g, _ in
+    OptimizerCase("momentum", MomentumOptimizer(learningRate: 0.05, momentum: 0.9)) { s, g, _ in
       s.momentum(g, rate: 0.05, mu: 0.9, nesterov: false)
     },
-    OptimizerCase("nesterov", Momentum(learningRate: 0.05, momentum: 0.8, useNesterov: true)) {
+    OptimizerCase("nesterov", MomentumOptimizer(learningRate: 0.05, momentum: 0.8, useNesterov: true)) {
       s, g, _ in s.momentum(g, rate: 0.05, mu: 0.8, nesterov: true)
     },
     OptimizerCase("adam", Adam(learningRate: 0.01, epsilon: 1e-6)) { s, g, t in
@@ -70,7 +70,7 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
       s.sgd(g.indices.map { decayed(g[$0], s.w[$0], l1: 0.3) }, rate: 0.1)
     },
     OptimizerCase(
-      "momentum l2", Momentum(learningRate: 0.05, momentum: 0.9, regularization: .l2(0.1))
+      "momentum l2", MomentumOptimizer(learningRate: 0.05, momentum: 0.9, regularization: .l2(0.1))
     ) { s, g, _ in
       s.momentum(
         g.indices.map { decayed(g[$0], s.w[$0], l2: 0.1) }, rate: 0.05, mu: 0.9, nesterov: false)
@@ -101,7 +101,7 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
     },
     OptimizerCase(
       "by norm, some above it",
-      Momentum(
+      MomentumOptimizer(
         learningRate: 0.1, momentum: 0.5, gradientClip: .norm(4))
     ) { s, g, _ in
       s.momentum(
@@ -138,7 +138,7 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
 
   static let others: [OptimizerCase] = [
     OptimizerCase(
-      "learning-rate multipliers", Momentum(learningRate: 0.05, momentum: 0.9),
+      "learning-rate multipliers", MomentumOptimizer(learningRate: 0.05, momentum: 0.9),
       traits: [traits { $0.learningRate = 0.5 }, traits { $0.learningRate = 2 }]
     ) { s, g, _ in
       let before = s.w
@@ -166,7 +166,7 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
     },
     OptimizerCase(
       "a schedule",
-      Momentum(
+      MomentumOptimizer(
         learningRate: Schedule.warmup(steps: 5, then: .cosine(0.1, steps: 18)), momentum: 0.9)
     ) { s, g, t in
       let step = Double(t - 1)
@@ -237,7 +237,7 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
     #expect(net.scope["vector_beta2_pow_acc_0"] == Tensor([0.999]))
     #expect(net.scope["learning_rate_0"] == Tensor([Float(0.001)]))
     let momentum = try Quadratic(.float64)
-    try Momentum(learningRate: 0.1, momentum: 0.9).minimize(
+    try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize(
       momentum.loss, builder: momentum.builder)
     #expect(momentum.builder.main.variable(named: "cube_velocity_0")?.shape == [2, 3, 4])
   }
@@ -257,7 +257,7 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
 
   @Test func evaluationHasNoUpdates() throws {
     let net = try Quadratic(.float32)
-    try Momentum(
+    try MomentumOptimizer(
       learningRate: Schedule.constant(0.1), momentum: 0.9, gradientClip: .globalNorm(1)
     ).minimize(net.loss, builder: net.builder)
     let test = net.builder.main.cloned(forTest: true)

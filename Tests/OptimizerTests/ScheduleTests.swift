@@ -123,7 +123,7 @@ struct ScheduleCase: Sendable, CustomTestStringConvertible {
         try SGD(learningRate: rate).minimize(
           net.loss, parameters: [parameter], builder: net.builder)
       } else {
-        try Momentum(learningRate: rate, momentum: 0.5).minimize(
+        try MomentumOptimizer(learningRate: rate, momentum: 0.5).minimize(
           net.loss, parameters: [parameter], builder: net.builder)
       }
     }
