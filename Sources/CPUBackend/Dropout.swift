@@ -1,0 +1,134 @@
+import ABNGraph
+import ABNOperations
+import ABNRuntime
+import ABNTensors
+
+extension Dropout: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let dtype = c.inputType(0).dtype
+    let count = c.inputType(0).shape.elementCount
+    if isTest {
+      let layout = c.layout(ofInput: 0)
+      let factor = testFactor
+      let arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
+      func scaled<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+        mapStep(count) { (x: T) in T(factor) * x }
+      }
+      c.step(
+        arguments,
+        run: factor == 1
+          ? viewStep(bytes: c.outputType(0).bytes)
+          : try c.float(dtype, scaled(Float.self), scaled(Double.self)))
+      return
+    }
+    // Reading tells that the counter must have a value; the update is one argument.
+    _ = try c.read(1)
+    let arguments = [try c.read(0), c.write(0), c.write(1), c.write(2)]
+    let mask = DropoutMask(self)
+    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+      { p in
+        let (counter, draw) = (p(2, as: Int64.self), p(3, as: Int64.self))
+        draw[0] = counter[0]
+        counter[0] &+= 1
+        mask.apply(draw: draw[0], p(0, as: T.self), p(1, as: T.self), count)
+      }
+    }
+    c.step(arguments, run: try c.float(dtype, run(Float.self), run(Double.self)))
+  }
+}
+
+extension DropoutGradient: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let count = c.inputType(0).shape.elementCount
+    let arguments = [try c.read(0), try c.read(1), c.write(0)]
+    let mask = DropoutMask(forward)
+    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+      { p in
+        mask.apply(draw: p(1, as: Int64.self)[0], p(0, as: T.self), p(2, as: T.self), count)
+      }
+    }
+    c.step(arguments, run: try c.float(c.inputType(0).dtype, run(Float.self), run(Double.self)))
+  }
+}
+
+/// The mask of a dropout, drawn while it is applied.
+private struct DropoutMask: Sendable {
+  let source: CounterRandom
+  /// Words below this are dropped; 2^32 drops all.
+  let threshold: UInt64
+  let factor: Double
+
+  init(_ dropout: Dropout) {
+    source = dropout.source
+    threshold = UInt64(dropout.probability * 0x1p32)
+    factor = dropout.trainingFactor
+  }
+
+  /// y = x * mask number `draw`.
+  ///
+  /// Draw n takes the blocks from n * 2^32 on, 8 blocks for 32 elements: no two draws of tensors
+  /// with fewer than 2^34 elements share a number.
+  func apply<T: CPUFloat>(
+    draw: Int64, _ x: UnsafePointer<T>, _ y: UnsafeMutablePointer<T>, _ count: Int
+  ) {
+    guard let threshold = UInt32(exactly: threshold) else {
+      Parallel.ranges(count) { range in
+        (y + range.lowerBound).update(repeating: 0, count: range.count)
+      }
+      return
+    }
+    let factor = T(factor)
+    let base = UInt64(bitPattern: draw) << 32
+    // The grain is a multiple of 32.
+    Parallel.ranges(count) { range in
+      withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 32) { buffer in
+        let words = buffer.baseAddress!
+        var first = range.lowerBound
+        while first < range.upperBound {
+          source.words32(from: base &+ UInt64(first / 4), into: words)
+          let (from, to) = (x + first, y + first)
+          if range.upperBound - first >= 32 {
+            for i in 0..<32 { to[i] = words[i] >= threshold ? from[i] * factor : 0 }
+          } else {
+            for i in 0..<range.upperBound - first {
+              to[i] = words[i] >= threshold ? from[i] * factor : 0
+            }
+          }
+          first += 32
+        }
+      }
+    }
+  }
+}
+
+extension CounterRandom {
+  /// The words of the 8 blocks from `block` on: word w of block b at 8 * w + b.
+  ///
+  /// The same numbers as `words(block:)`, 8 blocks in the lanes of vectors.
+  @inline(__always)
+  func words32(from block: UInt64, into out: UnsafeMutablePointer<UInt32>) {
+    // Blocks begin at a multiple of 8: the lower half does not overflow into the upper.
+    let low = UInt32(truncatingIfNeeded: block)
+    var c0 = SIMD8<UInt32>(0, 1, 2, 3, 4, 5, 6, 7) &+ low
+    var c1 = SIMD8<UInt32>(repeating: UInt32(truncatingIfNeeded: block >> 32))
+    var c2 = SIMD8<UInt32>(repeating: UInt32(truncatingIfNeeded: stream))
+    var c3 = SIMD8<UInt32>(repeating: UInt32(truncatingIfNeeded: stream >> 32))
+    var k0 = UInt32(truncatingIfNeeded: seed)
+    var k1 = UInt32(truncatingIfNeeded: seed >> 32)
+    for _ in 0..<10 {
+      let p0 = SIMD8<UInt64>(truncatingIfNeeded: c0) &* 0xD251_1F53
+      let p1 = SIMD8<UInt64>(truncatingIfNeeded: c2) &* 0xCD9E_8D57
+      c0 = SIMD8<UInt32>(truncatingIfNeeded: p1 &>> 32) ^ c1 ^ k0
+      c1 = SIMD8<UInt32>(truncatingIfNeeded: p1)
+      c2 = SIMD8<UInt32>(truncatingIfNeeded: p0 &>> 32) ^ c3 ^ k1
+      c3 = SIMD8<UInt32>(truncatingIfNeeded: p0)
+      k0 &+= 0x9E37_79B9
+      k1 &+= 0xBB67_AE85
+    }
+    let target = UnsafeMutableRawPointer(out)
+    target.storeBytes(of: c0, as: SIMD8<UInt32>.self)
+    target.storeBytes(of: c1, toByteOffset: 32, as: SIMD8<UInt32>.self)
+    target.storeBytes(of: c2, toByteOffset: 64, as: SIMD8<UInt32>.self)
+    target.storeBytes(of: c3, toByteOffset: 96, as: SIMD8<UInt32>.self)
+  }
+}

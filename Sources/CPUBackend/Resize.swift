@@ -1,0 +1,167 @@
+import ABNGraph
+import ABNOperations
+import ABNRuntime
+import ABNTensors
+
+/// For each position of an axis, the positions of another axis that it is a weighted sum of.
+struct AxisWeights: Sendable {
+  /// Position i has the entries first[i] ..< first[i + 1].
+  let first: [Int]
+  /// Positions of the other axis.
+  let source: [Int]
+  /// Their weights.
+  let weight: [Double]
+
+  private init(_ entries: [[(source: Int, weight: Double)]]) {
+    var first = [0]
+    for own in entries { first.append(first.last! + own.count) }
+    self.first = first
+    source = entries.flatMap { $0.map(\.source) }
+    weight = entries.flatMap { $0.map(\.weight) }
+  }
+
+  /// The weights of a resize from size `from` to size `to`: see `Resize`.
+  init(_ resize: Resize, from: Int, to: Int) {
+    self.init((0..<to).map { Self.entries(resize, from: from, to: to, at: $0) })
+  }
+
+  private static func entries(
+    _ resize: Resize, from: Int, to: Int, at k: Int
+  ) -> [(source: Int, weight: Double)] {
+    // The position is numerator / denominator.
+    var (numerator, denominator) =
+      resize.alignCorners ? (k * (from - 1), max(to - 1, 1)) : (k * from, to)
+    if resize.alignCorners && to == 1 { numerator = 0 }
+    switch resize.method {
+    case .nearest:
+      let position =
+        resize.alignCorners
+        ? (2 * numerator + denominator) / (2 * denominator) : numerator / denominator
+      return [(min(position, from - 1), 1)]
+    case .bilinear:
+      if !resize.alignCorners && resize.alignMode == 0 {
+        (numerator, denominator) = (max((2 * k + 1) * from - to, 0), 2 * to)
+      }
+      let (below, rest) = numerator.quotientAndRemainder(dividingBy: denominator)
+      if rest == 0 || below + 1 >= from { return [(min(below, from - 1), 1)] }
+      let fraction = Double(rest) / Double(denominator)
+      return [(below, 1 - fraction), (below + 1, fraction)]
+    }
+  }
+
+  /// The weights by which gradients go back to an axis of size `count`.
+  func transposed(count: Int) -> AxisWeights {
+    var entries = [[(source: Int, weight: Double)]](repeating: [], count: count)
+    for position in 0..<first.count - 1 {
+      for entry in first[position]..<first[position + 1] {
+        entries[source[entry]].append((position, weight[entry]))
+      }
+    }
+    return AxisWeights(entries)
+  }
+}
+
+/// out[h, w] = the sum of rows[h] columns[w] x over planes of a row-major tensor; elements of one
+/// position are `inner` neighbours.
+private struct PlaneMap: Sendable {
+  let planes: Int
+  let inner: Int
+  let from: (height: Int, width: Int)
+  let to: (height: Int, width: Int)
+  let rows: AxisWeights
+  let columns: AxisWeights
+
+  init(_ x: Shape, _ out: Shape, _ layout: DataLayout, rows: AxisWeights, columns: AxisWeights) {
+    let axis = layout == .nchw ? 2 : 1
+    planes = x.dimensions[..<axis].reduce(1, *)
+    inner = x.dimensions[(axis + 2)...].reduce(1, *)
+    from = (x[axis], x[axis + 1])
+    to = (out[axis], out[axis + 1])
+    self.rows = rows
+    self.columns = columns
+  }
+
+  func run<T: CPUFloat>(_ x: UnsafePointer<T>, _ out: UnsafeMutablePointer<T>) {
+    let line = to.width * inner
+    Parallel.ranges(planes * to.height, grain: max(1, 4096 / max(1, line))) { lines in
+      for index in lines {
+        let (plane, h) = index.quotientAndRemainder(dividingBy: to.height)
+        let y = out + index * line
+        let base = x + plane * from.height * from.width * inner
+        if inner == 1 {
+          runLine(base, y, h)
+        } else {
+          runWideLine(base, y, h)
+        }
+      }
+    }
+  }
+
+  @inline(__always)
+  private func runLine<T: CPUFloat>(
+    _ base: UnsafePointer<T>, _ y: UnsafeMutablePointer<T>, _ h: Int
+  ) {
+    for w in 0..<to.width {
+      var sum = T(0)
+      for r in rows.first[h]..<rows.first[h + 1] {
+        let row = base + rows.source[r] * from.width
+        var part = T(0)
+        for c in columns.first[w]..<columns.first[w + 1] {
+          part += T(columns.weight[c]) * row[columns.source[c]]
+        }
+        sum += T(rows.weight[r]) * part
+      }
+      y[w] = sum
+    }
+  }
+
+  @inline(__always)
+  private func runWideLine<T: CPUFloat>(
+    _ base: UnsafePointer<T>, _ y: UnsafeMutablePointer<T>, _ h: Int
+  ) {
+    y.update(repeating: 0, count: to.width * inner)
+    for w in 0..<to.width {
+      let target = y + w * inner
+      for r in rows.first[h]..<rows.first[h + 1] {
+        let row = base + rows.source[r] * from.width * inner
+        for c in columns.first[w]..<columns.first[w + 1] {
+          let weight = T(rows.weight[r] * columns.weight[c])
+          let source = row + columns.source[c] * inner
+          for i in 0..<inner { target[i] += weight * source[i] }
+        }
+      }
+    }
+  }
+}
+
+extension Resize: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let (x, out) = (c.inputType(0).shape, c.outputType(0).shape)
+    let (height, width) = spatialAxes
+    let map = PlaneMap(
+      x, out, layout, rows: AxisWeights(self, from: x[height], to: out[height]),
+      columns: AxisWeights(self, from: x[width], to: out[width]))
+    try lowerMap(map, &c)
+  }
+}
+
+extension ResizeGradient: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let (dout, dx) = (c.inputType(0).shape, c.outputType(0).shape)
+    let (height, width) = forward.spatialAxes
+    func back(_ axis: Int) -> AxisWeights {
+      AxisWeights(forward, from: dx[axis], to: dout[axis]).transposed(count: dx[axis])
+    }
+    try lowerMap(
+      PlaneMap(dout, dx, forward.layout, rows: back(height), columns: back(width)), &c)
+  }
+}
+
+/// output 0 = the map of input 0.
+private func lowerMap(_ map: PlaneMap, _ c: inout LoweringContext) throws {
+  let arguments = [try c.read(0), c.write(0)]
+  func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+    { p in map.run(p(0, as: T.self), p(1, as: T.self)) }
+  }
+  c.step(arguments, run: try c.float(c.inputType(0).dtype, run(Float.self), run(Double.self)))
+}

@@ -1,0 +1,165 @@
+import ABNOperations
+import ABNRuntime
+import ABNTensors
+import Numerics
+
+extension SoftmaxCrossEntropy: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let lines = AxisLines(c.inputType(0).shape, axis: axis)
+    let arguments = [try c.read(0), try c.read(1), c.write(0), c.write(1)]
+    let (soft, ignored) = (softLabel, Int64(ignoreIndex))
+    func run<T: VectorFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+      { p in
+        let (x, loss, y) = (p(0, as: T.self), p(2, as: T.self), p(3, as: T.self))
+        lines.forEachGroup { start, line, width in
+          withUnsafeTemporaryAllocation(of: T.self, capacity: 3 * AxisLines.width) { buffer in
+            let top = buffer.baseAddress!
+            let sum = top + AxisLines.width
+            let mass = sum + AxisLines.width
+            let group = SoftmaxGroup<T>(lines: lines, width: width)
+            group.maxima(x + start, into: top)
+            // The labelled logits, before softmax overwrites them:
+            // loss = log(sum) * mass - sum of label * (x - top), mass = the sum of the label.
+            let out = loss + line
+            if soft {
+              group.softTerms(x + start, p(1, as: T.self) + start, top, into: out, mass)
+            } else {
+              group.hardTerms(
+                x + start, p(1, as: Int64.self) + line, ignored, top, into: out, mass)
+            }
+            group.exponentials(x + start, y + start, top: top, sum: sum)
+            // An ignored line is 0 whatever its logits are.
+            for j in 0..<width {
+              let isIgnored = mass[j] == 0 && out[j] == 0
+              out[j] = isIgnored ? 0 : T.log(sum[j]) * mass[j] - out[j]
+            }
+            group.normalize(y + start, sum: sum)
+          }
+        }
+      }
+    }
+    c.step(arguments, run: try c.float(c.inputType(0).dtype, run(Float.self), run(Double.self)))
+  }
+}
+
+extension SoftmaxGroup {
+  /// terms[j] = x - top at the label of line j, mass[j] = 1; 0 and 0 where the label is `ignored`,
+  /// NaN where it is no class.
+  @inline(__always)
+  fileprivate func hardTerms(
+    _ x: UnsafePointer<T>, _ label: UnsafePointer<Int64>, _ ignored: Int64,
+    _ top: UnsafePointer<T>, into terms: UnsafeMutablePointer<T>,
+    _ mass: UnsafeMutablePointer<T>
+  ) {
+    for j in 0..<width {
+      let given = label[j]
+      if given == ignored {
+        (terms[j], mass[j]) = (0, 0)
+      } else if given >= 0 && given < Int64(lines.length) {
+        (terms[j], mass[j]) = (x[Int(given) * lines.inner + j] - top[j], 1)
+      } else {
+        (terms[j], mass[j]) = (.nan, 1)
+      }
+    }
+  }
+
+  /// terms[j] = the sum of label * (x - top) over line j, mass[j] = the sum of the label.
+  @inline(__always)
+  fileprivate func softTerms(
+    _ x: UnsafePointer<T>, _ label: UnsafePointer<T>, _ top: UnsafePointer<T>,
+    into terms: UnsafeMutablePointer<T>, _ mass: UnsafeMutablePointer<T>
+  ) {
+    if lines.inner == 1 {
+      let shift = top[0]
+      terms[0] = lineSum(lines.length) { label[$0] * (x[$0] - shift) }
+      mass[0] = lineSum(lines.length) { label[$0] }
+    } else {
+      terms.update(repeating: 0, count: width)
+      mass.update(repeating: 0, count: width)
+      for c in 0..<lines.length {
+        let at = c * lines.inner
+        for j in 0..<width {
+          terms[j] += label[at + j] * (x[at + j] - top[j])
+          mass[j] += label[at + j]
+        }
+      }
+    }
+  }
+}
+
+extension SoftmaxCrossEntropyGradient: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let lines = AxisLines(c.inputType(0).shape, axis: forward.axis)
+    let arguments = [try c.read(0), try c.read(1), try c.read(2), c.write(0)]
+    let dtype = c.inputType(0).dtype
+    c.step(
+      arguments,
+      run: forward.softLabel
+        ? try c.float(dtype, soft(lines, Float.self), soft(lines, Double.self))
+        : try c.float(dtype, hard(lines, Float.self), hard(lines, Double.self)))
+  }
+
+  private func hard<T: VectorFloat>(
+    _ lines: AxisLines, _: T.Type
+  ) -> @Sendable (StepPointers) -> Void {
+    let ignored = Int64(forward.ignoreIndex)
+    let (length, inner) = (lines.length, lines.inner)
+    return { p in
+      let (softmax, label) = (p(0, as: T.self), p(1, as: Int64.self))
+      let (dloss, out) = (p(2, as: T.self), p(3, as: T.self))
+      lines.forEachGroup { start, line, width in
+        withUnsafeTemporaryAllocation(of: T.self, capacity: AxisLines.width) { buffer in
+          let factor = buffer.baseAddress!
+          for j in 0..<width {
+            let given = label[line + j]
+            let isClass = given >= 0 && given < Int64(length)
+            factor[j] = given == ignored ? 0 : isClass ? dloss[line + j] : .nan
+          }
+          let (y, dx) = (softmax + start, out + start)
+          if inner == 1 {
+            let scale = factor[0]
+            for i in 0..<length { dx[i] = y[i] * scale }
+          } else {
+            for c in 0..<length {
+              let at = c * inner
+              for j in 0..<width { dx[at + j] = y[at + j] * factor[j] }
+            }
+          }
+          for j in 0..<width where label[line + j] != ignored {
+            let given = Int(truncatingIfNeeded: label[line + j])
+            if given >= 0 && given < length { dx[given * inner + j] -= factor[j] }
+          }
+        }
+      }
+    }
+  }
+
+  private func soft<T: VectorFloat>(
+    _ lines: AxisLines, _: T.Type
+  ) -> @Sendable (StepPointers) -> Void {
+    let (length, inner) = (lines.length, lines.inner)
+    return { p in
+      let (softmax, labels) = (p(0, as: T.self), p(1, as: T.self))
+      let (dloss, out) = (p(2, as: T.self), p(3, as: T.self))
+      lines.forEachGroup { start, line, width in
+        let (y, label, dx, d) = (softmax + start, labels + start, out + start, dloss + line)
+        if inner == 1 {
+          let (mass, scale) = (lineSum(length) { label[$0] }, d[0])
+          for i in 0..<length { dx[i] = (y[i] * mass - label[i]) * scale }
+          return
+        }
+        withUnsafeTemporaryAllocation(of: T.self, capacity: AxisLines.width) { buffer in
+          let mass = buffer.baseAddress!
+          mass.update(repeating: 0, count: width)
+          for c in 0..<length {
+            for j in 0..<width { mass[j] += label[c * inner + j] }
+          }
+          for c in 0..<length {
+            let at = c * inner
+            for j in 0..<width { dx[at + j] = (y[at + j] * mass[j] - label[at + j]) * d[j] }
+          }
+        }
+      }
+    }
+  }
+}

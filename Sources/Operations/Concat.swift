@@ -1,0 +1,80 @@
+// Shapes: x0, x1, ... alike except along the axis; out: their sizes added there.
+
+import ABNGraph
+import ABNTensors
+
+/// out = x0, x1, ... one after the other along an axis. Any element type.
+public struct Concat: OperationKind {
+  public static let kindName = "concat"
+  public static let formula = "out = x0, x1, ... along an axis"
+
+  /// The axis, negative ones from the end.
+  public let axis: Int
+
+  /// Concatenation along `axis`.
+  public init(axis: Int) { self.axis = axis }
+
+  public var attributes: [(name: String, value: String)] { [("axis", "\(axis)")] }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    guard let first = inputs.first else {
+      throw ABNError(.program, "inputs", got: "none", wanted: "at least one")
+    }
+    let axis = try normalizedAxis(axis, rank: first.shape.rank)
+    var shape = first.shape
+    for (index, other) in inputs.enumerated().dropFirst() {
+      try requireSameDType(first, other, "input 0 and input \(index)")
+      guard other.shape.rank == shape.rank,
+        (0..<shape.rank).allSatisfy({ $0 == axis || agrees(shape[$0], other.shape[$0]) })
+      else {
+        throw ABNError(
+          .shape, "input \(index)", got: "shape \(other.shape)",
+          wanted: "\(first.shape) but for axis \(axis)")
+      }
+      for (at, size) in other.shape.dimensions.enumerated() {
+        if at == axis {
+          shape[at] = shape[at] < 0 || size < 0 ? Shape.unknown : shape[at] + size
+        } else if shape[at] < 0 {
+          shape[at] = size
+        }
+      }
+    }
+    return [TensorType(shape, first.dtype)]
+  }
+
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+    guard let dout = c.outputGradients[0] else { return c.inputs.map { _ in nil } }
+    return try c.inputs.indices.map { index in
+      guard c.needsGradient[index] else { return nil }
+      return try c.append(
+        ConcatGradient(axis: axis, index: index), [dout] + c.inputs[...index])[0]
+    }
+  }
+}
+
+/// dx = the part of dout that came from input `index` of a concatenation.
+///
+/// Inputs: dout, then the inputs 0 ... `index` of the concatenation, read for their shapes only.
+public struct ConcatGradient: OperationKind {
+  public static let kindName = "concat_grad"
+  public static let formula = "dx = the part of dout that came from x"
+
+  /// The axis of the concatenation.
+  public let axis: Int
+  /// Which of its inputs.
+  public let index: Int
+
+  /// The gradient of input `index` of a concatenation along `axis`.
+  public init(axis: Int, index: Int) {
+    self.axis = axis
+    self.index = index
+  }
+
+  public var attributes: [(name: String, value: String)] {
+    [("axis", "\(axis)"), ("index", "\(index)")]
+  }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[index + 1]] }
+  /// No value of the concatenation's inputs is read.
+  public var toleratesRestored: Set<Int> { Set(1...index + 1) }
+}

@@ -1,0 +1,129 @@
+// Shapes: x, out, dx, dout alike, any rank; counter and draw int64 [1].
+
+import ABNGraph
+import ABNTensors
+
+/// How dropout keeps the expected value: Paddle's `dropout_implementation`, by name or as a string
+/// literal.
+public struct DropoutImplementation: Sendable, Hashable, ExpressibleByStringLiteral {
+  /// The name in Paddle's spelling, as given.
+  public let name: String
+
+  /// The implementation of this name; whether there is one is checked when a layer uses it.
+  public init(stringLiteral value: String) { name = value }
+
+  /// Training: x * mask. Evaluation: x * (1 - probability).
+  public static let downgradeInInfer: DropoutImplementation = "downgrade_in_infer"
+  /// Training: x * mask / (1 - probability). Evaluation: x.
+  public static let upscaleInTrain: DropoutImplementation = "upscale_in_train"
+
+  /// Itself where there is such an implementation.
+  ///
+  /// - Throws: `ABNError(.attribute)` that names the nearest.
+  public func validated() throws -> DropoutImplementation {
+    let known = [Self.downgradeInInfer, .upscaleInTrain]
+    if known.contains(self) { return self }
+    let names = known.map(\.name)
+    throw ABNError(
+      .attribute, "dropout implementation", got: "\"\(name)\"",
+      wanted: names.joined(separator: " or "),
+      fix: nearestMatch(to: name, in: names).map { "Did you mean \"\($0)\"?" } ?? "")
+  }
+}
+
+/// out = x * mask, each element of the mask 0 with a given probability, else 1 or its inverse.
+///
+/// The mask is a function of (seed, stream, counter, index): the counter is state that each run in
+/// training raises by one, so that a run that goes on from a checkpoint draws what an unbroken one
+/// would have. `draw` is the counter's value in this run. The gradient draws the mask again from
+/// it: that costs about as much time as reading a stored mask of one byte an element would and
+/// needs 8 bytes instead of one for each element.
+public struct Dropout: OperationKind {
+  public static let kindName = "dropout"
+  public static let formula = "out = x * mask"
+
+  /// How likely an element becomes 0.
+  public let probability: Double
+  /// What keeps the expected value.
+  public let implementation: DropoutImplementation
+  /// Where the numbers come from.
+  public let source: CounterRandom
+  /// Whether it computes what it does in evaluation.
+  public let isTest: Bool
+
+  /// Inputs: x, counter. Outputs: out; in training also the counter, and draw.
+  ///
+  /// - Throws: `ABNError(.attribute)` for a probability outside 0...1, an unknown implementation.
+  public init(
+    probability: Double, implementation: DropoutImplementation, source: CounterRandom,
+    isTest: Bool = false
+  ) throws {
+    guard (0...1).contains(probability) else {
+      throw ABNError(
+        .attribute, "dropout probability", got: "\(probability)", wanted: "a number in 0...1")
+    }
+    self.probability = probability
+    self.implementation = try implementation.validated()
+    self.source = source
+    self.isTest = isTest
+  }
+
+  private init(inTestMode training: Dropout) {
+    probability = training.probability
+    implementation = training.implementation
+    source = training.source
+    isTest = true
+  }
+
+  /// What kept elements are multiplied by in training.
+  public var trainingFactor: Double {
+    implementation == .upscaleInTrain && probability < 1 ? 1 / (1 - probability) : 1
+  }
+
+  /// What all elements are multiplied by in evaluation.
+  public var testFactor: Double { implementation == .upscaleInTrain ? 1 : 1 - probability }
+
+  public var attributes: [(name: String, value: String)] {
+    [("probability", "\(probability)"), ("implementation", implementation.name)]
+      + (isTest ? [("isTest", "true")] : [])
+  }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    try requireFloatingPoint(inputs[0], "input")
+    let counter = TensorType([1], .int64)
+    guard inputs[1] == counter else {
+      throw ABNError(.dtype, "counter", got: "\(inputs[1])", wanted: "\(counter)")
+    }
+    return isTest ? [inputs[0]] : [inputs[0], counter, counter]
+  }
+
+  public var sharing: [SharingRule] {
+    [SharingRule(output: 0, input: 0, .may)]
+      + (isTest ? [] : [SharingRule(output: 1, input: 1, .must)])
+  }
+
+  public func forTest() -> (any OperationKind)? { Dropout(inTestMode: self) }
+  public var isRandom: Bool { !isTest }
+
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+    guard let dout = c.outputGradients[0] else { return [nil, nil] }
+    guard isTest else { return [try c.append(DropoutGradient(of: self), dout, c.outputs[2]), nil] }
+    return [testFactor == 1 ? dout : try c.append(Scale(factor: testFactor), dout), nil]
+  }
+}
+
+/// dx = dout * mask, the mask drawn again from `draw`.
+public struct DropoutGradient: OperationKind {
+  public static let kindName = "dropout_grad"
+  public static let formula = "dx = dout * mask"
+
+  /// The operation whose gradient this is.
+  public let forward: Dropout
+
+  /// The gradient of `forward`. Inputs: dout, draw.
+  public init(of forward: Dropout) { self.forward = forward }
+
+  public var attributes: [(name: String, value: String)] { forward.attributes }
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
+  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
+}

@@ -1,0 +1,119 @@
+// Shapes: the product of the dimensions stays.
+
+import ABNGraph
+import ABNTensors
+
+/// out = the elements of x, in row-major order, under another shape: the same bytes where the
+/// planner can have it so. Any element type.
+public struct Reshape: OperationKind {
+  public static let kindName = "reshape"
+  public static let formula = "out = x under another shape"
+
+  /// The dimensions: 0 copies x's dimension at this position, -1 (once) is what the others leave.
+  public let target: [Int]
+
+  /// Under the dimensions `target`.
+  ///
+  /// - Throws: `ABNError(.attribute)` for a dimension below -1 or two of -1.
+  public init(_ target: [Int]) throws {
+    guard target.allSatisfy({ $0 >= -1 }), target.count(where: { $0 == -1 }) <= 1 else {
+      throw ABNError(
+        .attribute, "shape", got: "\(target)",
+        wanted: "dimensions of at least 1, 0 to copy the input's, -1 at most once")
+    }
+    self.target = target
+  }
+
+  public var attributes: [(name: String, value: String)] { [("shape", "\(target)")] }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    let x = inputs[0].shape
+    var dimensions = target
+    // What is left of x's dimensions once copied ones are taken out on both sides: an unknown
+    // dimension that is copied says nothing about the others.
+    var left = x.dimensions
+    for (axis, size) in target.enumerated() where size == 0 {
+      guard axis < x.rank else {
+        throw ABNError(
+          .attribute, "shape", got: "0 at position \(axis) of \(target)",
+          wanted: "0 only where the input \(x) has a dimension to copy")
+      }
+      dimensions[axis] = x[axis]
+      left[axis] = 1
+    }
+    let type = TensorType(Shape(dimensions), inputs[0].dtype)
+    guard let count = Shape(left).checkedElementCount else { return [type] }
+    let own = target.reduce(1) { $0 * max($1, 1) }
+    func fail(_ wanted: String) -> ABNError {
+      ABNError(
+        .shape, "shape", got: "\(target) for an input \(x)", wanted: wanted,
+        fix: "Use -1 for one dimension to have it computed.")
+    }
+    if let inferred = target.firstIndex(of: -1) {
+      guard count % own == 0 else { throw fail("dimensions that divide \(count) elements") }
+      dimensions[inferred] = count / own
+    } else if count != own {
+      throw fail("as many elements, \(x.checkedElementCount.map(String.init) ?? "\(count) x ?")")
+    }
+    return [TensorType(Shape(dimensions), inputs[0].dtype)]
+  }
+
+  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
+
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+    guard let dout = c.outputGradients[0] else { return [nil] }
+    return [try c.append(ReshapeGradient(), dout, c.inputs[0])]
+  }
+}
+
+/// out = x as a matrix: the dimensions before an axis multiplied, and those from it on.
+public struct Flatten: OperationKind {
+  public static let kindName = "flatten"
+  public static let formula = "out = x as a matrix of the dimensions before and from an axis"
+
+  /// Where the columns begin, 0 ... rank.
+  public let axis: Int
+
+  /// Columns begin at `axis`.
+  public init(axis: Int) { self.axis = axis }
+
+  public var attributes: [(name: String, value: String)] { [("axis", "\(axis)")] }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    let shape = inputs[0].shape
+    guard (0...shape.rank).contains(axis) else {
+      throw ABNError(
+        .attribute, "axis", got: "\(axis)", wanted: "0...\(shape.rank) for an input \(shape)")
+    }
+    func product(_ dimensions: ArraySlice<Int>) -> Int {
+      Shape(Array(dimensions)).checkedElementCount ?? Shape.unknown
+    }
+    return [
+      TensorType(
+        [product(shape.dimensions[..<axis]), product(shape.dimensions[axis...])], inputs[0].dtype)
+    ]
+  }
+
+  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
+
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+    guard let dout = c.outputGradients[0] else { return [nil] }
+    return [try c.append(ReshapeGradient(), dout, c.inputs[0])]
+  }
+}
+
+/// dx = dout under the shape of x, which is read for its shape only.
+public struct ReshapeGradient: OperationKind {
+  public static let kindName = "reshape_grad"
+  public static let formula = "dx = dout under the shape of x"
+
+  /// The gradient of a reshape or flatten.
+  public init() {}
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    [TensorType(inputs[1].shape, inputs[0].dtype)]
+  }
+  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
+  /// No value of x is read.
+  public var toleratesRestored: Set<Int> { [1] }
+}

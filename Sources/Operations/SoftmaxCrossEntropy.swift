@@ -1,0 +1,97 @@
+// Shapes: logits and softmax alike, rank at least 1; loss: like logits with 1 at the axis; hard
+// labels: int64 like loss; soft labels: like logits.
+
+import ABNGraph
+import ABNTensors
+
+/// loss = -sum over an axis of label * log(softmax(logits)).
+///
+/// Hard labels are class numbers: loss = -log(softmax(logits)[label]). Where the label is
+/// `ignoreIndex`, loss and gradient are 0. A label that is neither a class nor `ignoreIndex` makes
+/// loss and gradient of its row NaN, so that the mistake shows; nothing is read out of bounds. The
+/// readers of data check ranges beforehand. Labels get no gradient.
+public struct SoftmaxCrossEntropy: OperationKind {
+  public static let kindName = "softmax_with_cross_entropy"
+  public static let formula = "loss = -sum(label * log(softmax(logits))) along an axis"
+
+  /// Whether labels are distributions over the classes, else class numbers.
+  public let softLabel: Bool
+  /// The hard label of rows that do not count.
+  public let ignoreIndex: Int
+  /// The axis of the classes, negative ones from the end.
+  public let axis: Int
+
+  /// Inputs: logits, label. Outputs: loss, softmax.
+  public init(softLabel: Bool = false, ignoreIndex: Int = -100, axis: Int = -1) {
+    self.softLabel = softLabel
+    self.ignoreIndex = ignoreIndex
+    self.axis = axis
+  }
+
+  public var attributes: [(name: String, value: String)] {
+    [("axis", "\(axis)")]
+      + (softLabel ? [("softLabel", "true")] : [("ignoreIndex", "\(ignoreIndex)")])
+  }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    let (logits, label) = (inputs[0], inputs[1])
+    try requireFloatingPoint(logits, "logits")
+    let axis = try normalizedAxis(axis, rank: logits.shape.rank)
+    var rows = logits.shape
+    rows[axis] = 1
+    let wanted = softLabel ? logits.shape : rows
+    let dtype = softLabel ? logits.dtype : .int64
+    guard label.dtype == dtype else {
+      throw ABNError(
+        .dtype, "label", got: "\(label.dtype)",
+        wanted: softLabel ? "\(dtype) like the logits" : "int64 class numbers",
+        fix: label.dtype.isFloatingPoint && !softLabel
+          ? "Pass softLabel: true for distributions." : "Convert it with cast.")
+    }
+    guard label.shape.rank == wanted.rank,
+      zip(label.shape.dimensions, wanted.dimensions).allSatisfy(agrees)
+    else {
+      throw ABNError(
+        .shape, "label", got: "shape \(label.shape)",
+        wanted: "\(wanted) for logits \(logits.shape)",
+        fix: softLabel ? "" : "A label for each row stands at size 1 of axis \(axis).")
+    }
+    return [TensorType(rows, logits.dtype), logits]
+  }
+
+  public var sharing: [SharingRule] { [SharingRule(output: 1, input: 0, .may)] }
+
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+    let softmax = c.outputs[1]
+    var parts: [Variable] = []
+    if let direct = c.outputGradients[1] {
+      parts.append(try c.append(SoftmaxGradient(axis: axis), softmax, direct))
+    }
+    if let dloss = c.outputGradients[0] {
+      parts.append(
+        try c.append(SoftmaxCrossEntropyGradient(of: self), softmax, c.inputs[1], dloss))
+    }
+    switch parts.count {
+    case 0: return [nil, nil]
+    case 1: return [parts[0], nil]
+    default: return [try c.append(SumOf(), parts)[0], nil]
+    }
+  }
+}
+
+/// dlogits = (softmax * sum(label) - label) * dloss, from the exact bits of softmax, which it may
+/// overwrite.
+public struct SoftmaxCrossEntropyGradient: OperationKind {
+  public static let kindName = "softmax_with_cross_entropy_grad"
+  public static let formula = "dlogits = (softmax * sum(label) - label) * dloss"
+
+  /// The operation whose gradient this is.
+  public let forward: SoftmaxCrossEntropy
+
+  /// The gradient of `forward`. Inputs: softmax, label, dloss.
+  public init(of forward: SoftmaxCrossEntropy) { self.forward = forward }
+
+  public var attributes: [(name: String, value: String)] { forward.attributes }
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
+  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
+}

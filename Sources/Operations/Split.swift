@@ -1,0 +1,97 @@
+// Shapes: out0, out1, ... like x except along the axis, where their sizes add up to x's.
+
+import ABNGraph
+import ABNTensors
+
+/// out0, out1, ... = x cut along an axis. Any element type.
+public struct Split: OperationKind {
+  /// How long the parts are.
+  public enum Parts: Sendable, Hashable, ExpressibleByIntegerLiteral, ExpressibleByArrayLiteral {
+    /// So many parts of one size.
+    case equal(Int)
+    /// Parts of these sizes; one may be -1: what the others leave.
+    case sizes([Int])
+
+    /// So many parts of one size.
+    public init(integerLiteral value: Int) { self = .equal(value) }
+    /// Parts of these sizes.
+    public init(arrayLiteral elements: Int...) { self = .sizes(elements) }
+  }
+
+  public static let kindName = "split"
+  public static let formula = "out0, out1, ... = x cut along an axis"
+
+  /// How long the parts are.
+  public let parts: Parts
+  /// The axis, negative ones from the end.
+  public let axis: Int
+
+  /// Cuts along `axis`.
+  ///
+  /// - Throws: `ABNError(.attribute)` for no parts, sizes below 1 other than one -1.
+  public init(_ parts: Parts, axis: Int) throws {
+    switch parts {
+    case .equal(let count):
+      guard count > 0 else {
+        throw ABNError(.attribute, "number of parts", got: "\(count)", wanted: "at least 1")
+      }
+    case .sizes(let sizes):
+      guard !sizes.isEmpty, sizes.allSatisfy({ $0 > 0 || $0 == -1 }),
+        sizes.count(where: { $0 == -1 }) <= 1
+      else {
+        throw ABNError(
+          .attribute, "sizes", got: "\(sizes)",
+          wanted: "sizes of at least 1, and -1 at most once for what they leave")
+      }
+    }
+    self.parts = parts
+    self.axis = axis
+  }
+
+  public var attributes: [(name: String, value: String)] {
+    switch parts {
+    case .equal(let count): [("axis", "\(axis)"), ("parts", "\(count)")]
+    case .sizes(let sizes): [("axis", "\(axis)"), ("sizes", "\(sizes)")]
+    }
+  }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    let shape = inputs[0].shape
+    let axis = try normalizedAxis(axis, rank: shape.rank)
+    let whole = shape[axis]
+    var sizes: [Int]
+    switch parts {
+    case .equal(let count):
+      guard whole < 0 || whole % count == 0 else {
+        throw ABNError(
+          .shape, "input", got: "\(whole) at axis \(axis) of \(shape)",
+          wanted: "a multiple of \(count)", fix: "Give the sizes of the parts instead.")
+      }
+      sizes = Array(repeating: whole < 0 ? Shape.unknown : whole / count, count: count)
+    case .sizes(let given):
+      sizes = given
+      let sum = sizes.reduce(0) { $0 + max($1, 0) }
+      let rest = sizes.firstIndex(of: -1)
+      guard whole < 0 || (rest == nil ? sum == whole : sum < whole) else {
+        throw ABNError(
+          .shape, "sizes", got: "\(given), \(sum) together",
+          wanted: "\(whole), as axis \(axis) of \(shape) has")
+      }
+      if let rest, whole >= 0 { sizes[rest] = whole - sum }
+    }
+    return sizes.map { size in
+      var part = shape
+      part[axis] = size
+      return TensorType(part, inputs[0].dtype)
+    }
+  }
+
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+    guard c.outputGradients.contains(where: { $0 != nil }) else { return [nil] }
+    var parts: [Variable] = []
+    for (index, gradient) in c.outputGradients.enumerated() {
+      parts.append(try gradient ?? c.append(ZerosLike(), c.outputs[index]))
+    }
+    return [try c.append(Concat(axis: axis), parts)[0]]
+  }
+}

@@ -1,0 +1,63 @@
+// Shapes: all alike, any rank.
+
+import ABNGraph
+import ABNTensors
+
+/// y = f(x), elementwise, for functions that are no activations.
+///
+/// Derivatives: abs has 0 at 0; sqrt is infinite at 0.
+public struct Unary: OperationKind {
+  /// Which function.
+  public enum Function: String, Sendable, Hashable, CaseIterable {
+    case square, sqrt, exp, log, abs
+  }
+
+  public static let kindName = "unary"
+  public static let formula = "y = x^2, sqrt(x), exp(x), log(x) or |x|"
+
+  /// Which function.
+  public let function: Function
+
+  /// The function `function`.
+  public init(_ function: Function) { self.function = function }
+
+  public var name: String { function.rawValue }
+
+  /// Whether the derivative is told from y, else from x.
+  public var gradientReadsOutput: Bool { function == .sqrt || function == .exp }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    try requireFloatingPoint(inputs[0], "input")
+    return [inputs[0]]
+  }
+
+  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
+
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+    guard let dy = c.outputGradients[0] else { return [nil] }
+    let seen = gradientReadsOutput ? c.outputs[0] : c.inputs[0]
+    return [try c.append(UnaryGradient(of: self), seen, dy)]
+  }
+}
+
+/// dx = dy * f'(x), from y where `Unary.gradientReadsOutput`, else from x.
+public struct UnaryGradient: OperationKind {
+  public static let kindName = "unary_grad"
+  public static let formula = "dx = dy * f'(x)"
+
+  /// The operation whose gradient this is.
+  public let forward: Unary
+
+  /// The gradient of `forward`.
+  public init(of forward: Unary) { self.forward = forward }
+
+  public var name: String { "\(forward.name)_grad" }
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
+  public var sharing: [SharingRule] {
+    [SharingRule(output: 0, input: 1, .may), SharingRule(output: 0, input: 0, .may)]
+  }
+  /// square and exp are smooth; sqrt and log are not at 0, and abs reads a sign.
+  public var toleratesRestored: Set<Int> {
+    forward.function == .square || forward.function == .exp ? [0] : []
+  }
+}
