@@ -11,7 +11,7 @@ enum Room {
   case c(String, path: String, link: [String])
   case system(String, path: String, provider: String)
   case swift(String, path: String, needs: [Target.Dependency], resources: [Resource] = [])
-  case kernels(String, path: String, march: String?)
+  case kernels(String, path: String, flags: [String])
   case command(String, path: String, needs: [Target.Dependency])
 }
 
@@ -19,12 +19,29 @@ let numerics = Target.Dependency.product(name: "Numerics", package: "swift-numer
 let arguments = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
 
-let rooms: [Room] = [
+// One source, compiled once for each instruction set; ABNKernels picks one when a process starts.
+#if arch(x86_64)
+  let wide = ["-D", "ABN_FMA", "-D", "ABN_F16C"]
+  let kernelSets: [Room] = [
+    .kernels("ABNKernelsBaseline", path: "Baseline", flags: []),
+    .kernels("ABNKernelsAVX2", path: "AVX2", flags: ["-Xcc", "-march=x86-64-v3"] + wide),
+    .kernels("ABNKernelsAVX512", path: "AVX512", flags: ["-Xcc", "-march=x86-64-v4"] + wide),
+  ]
+  let kernelNames: [Target.Dependency] = [
+    "ABNKernelsBaseline", "ABNKernelsAVX2", "ABNKernelsAVX512", "CCPUFeatures",
+  ]
+#else
+  let kernelSets: [Room] = [.kernels("ABNKernelsBaseline", path: "Baseline", flags: [])]
+  let kernelNames: [Target.Dependency] = ["ABNKernelsBaseline", "CCPUFeatures"]
+#endif
+
+let rooms: [Room] = kernelSets + [
+  .c("CCPUFeatures", path: "CCPUFeatures", link: []),
   .c("CDNNL", path: "CDNNL", link: ["dnnl"]),
   .c("CParallel", path: "CParallel", link: ["gomp"]),
   .system("CZlib", path: "CZlib", provider: "zlib1g-dev"),
   .swift("ABNTensors", path: "Tensors", needs: []),
-  .swift("ABNKernels", path: "ABNKernels", needs: []),
+  .swift("ABNKernels", path: "ABNKernels", needs: kernelNames),
   .swift("ABNGraph", path: "Graph", needs: ["ABNTensors"]),
   .swift("ABNOperations", path: "Operations", needs: ["ABNGraph", "ABNTensors"]),
   .swift("ABNPasses", path: "Passes", needs: ["ABNOperations", "ABNGraph", "ABNTensors"]),
@@ -78,10 +95,11 @@ func target(_ room: Room) -> Target {
           atPath: "\(Context.packageDirectory)/Sources/\(path)/\($0)")
       },
       resources: resources)
-  case .kernels(let name, let path, let march):
+  case .kernels(let name, let path, let flags):
+    // Optimized as one piece in every configuration: unoptimized, a vector is sixteen calls.
     return .target(
       name: name, path: "Sources/Kernels/\(path)",
-      swiftSettings: march.map { [.unsafeFlags(["-Xcc", "-march=\($0)"])] } ?? [])
+      swiftSettings: [.unsafeFlags(["-O", "-whole-module-optimization", "-num-threads", "2"] + flags)])
   case .command(let name, let path, let needs):
     return .executableTarget(name: name, dependencies: needs, path: "Sources/\(path)")
   }
