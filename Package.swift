@@ -63,7 +63,9 @@ let rooms: [Room] = kernelSets + [
   .swift(
     "ABNData", path: "Data", needs: ["ABNFormats", "ABNTensors"],
     resources: [.embedInCode("Resources/digits.bin")]),
-  .swift("ABNModels", path: "Models", needs: ["ABNLayers", "ABNGraph", "ABNTensors"]),
+  .swift(
+    "ABNModels", path: "Models",
+    needs: ["ABNLayers", "ABNOperations", "ABNGraph", "ABNTensors"]),
   .swift(
     "ABNTraining", path: "Training",
     needs: [
@@ -107,13 +109,17 @@ func target(_ room: Room) -> Target {
 
 // Test rooms mirror the rooms; Support holds what several of them use.
 let tests: [Target] =
-  [.target(name: "ABNTestSupport", dependencies: ["InPlaceABN"], path: "Tests/Support")]
+  [
+    .target(name: "CTestSupport", path: "Tests/CSupport"),
+    .target(
+      name: "ABNTestSupport", dependencies: ["InPlaceABN", "CTestSupport"], path: "Tests/Support"),
+  ]
   + [
     "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layout", "Operation", "Optimizer",
     "Planning", "Runtime",
   ].map { room in
     .testTarget(
-      name: "ABN\(room)Tests", dependencies: ["InPlaceABN", "ABNTestSupport", "CZlib"],
+      name: "ABN\(room)Tests", dependencies: ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"],
       path: "Tests/\(room)Tests")
   }
 
