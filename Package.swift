@@ -82,20 +82,24 @@ let rooms: [Room] = kernelSets + [
   .command("abn", path: "abn", needs: ["InPlaceABN", arguments]),
 ]
 
+/// The READMEs of a room: files that the build is told to leave alone.
+func readmes(_ path: String) -> [String] {
+  ["README.md", "Resources/README.md"].filter {
+    FileManager.default.fileExists(atPath: "\(Context.packageDirectory)/Sources/\(path)/\($0)")
+  }
+}
+
 func target(_ room: Room) -> Target {
   switch room {
   case .c(let name, let path, let link):
     return .target(
-      name: name, path: "Sources/\(path)", linkerSettings: link.map { .linkedLibrary($0) })
+      name: name, path: "Sources/\(path)", exclude: readmes(path),
+      linkerSettings: link.map { .linkedLibrary($0) })
   case .system(let name, let path, let provider):
     return .systemLibrary(name: name, path: "Sources/\(path)", providers: [.apt([provider])])
   case .swift(let name, let path, let needs, let resources):
     return .target(
-      name: name, dependencies: needs, path: "Sources/\(path)",
-      exclude: ["README.md", "Resources/README.md"].filter {
-        FileManager.default.fileExists(
-          atPath: "\(Context.packageDirectory)/Sources/\(path)/\($0)")
-      },
+      name: name, dependencies: needs, path: "Sources/\(path)", exclude: readmes(path),
       resources: resources)
   case .kernels(let name, let path, let flags):
     // Optimized as one piece in every configuration: unoptimized, a vector is sixteen calls.
@@ -103,7 +107,8 @@ func target(_ room: Room) -> Target {
       name: name, path: "Sources/Kernels/\(path)",
       swiftSettings: [.unsafeFlags(["-O", "-whole-module-optimization", "-num-threads", "2"] + flags)])
   case .command(let name, let path, let needs):
-    return .executableTarget(name: name, dependencies: needs, path: "Sources/\(path)")
+    return .executableTarget(
+      name: name, dependencies: needs, path: "Sources/\(path)", exclude: readmes(path))
   }
 }
 
