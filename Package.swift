@@ -1,5 +1,6 @@
 // swift-tools-version: 6.2
 
+import Foundation
 import PackageDescription
 
 // One table says every room: module name, folder under Sources, and what it may look at.
@@ -41,10 +42,10 @@ let rooms: [Room] = [
       "ABNRuntime", "ABNPlanning", "ABNOperations", "ABNGraph", "ABNKernels", "ABNTensors",
       "CDNNL", "CParallel", numerics,
     ]),
-  .swift(
-    "ABNData", path: "Data", needs: ["ABNTensors", "CZlib"],
-    resources: [.embedInCode("Resources/digits.bin")]),
   .swift("ABNFormats", path: "Formats", needs: ["ABNTensors", "CZlib"]),
+  .swift(
+    "ABNData", path: "Data", needs: ["ABNFormats", "ABNTensors"],
+    resources: [.embedInCode("Resources/digits.bin")]),
   .swift("ABNModels", path: "Models", needs: ["ABNLayers", "ABNGraph", "ABNTensors"]),
   .swift(
     "ABNTraining", path: "Training",
@@ -71,7 +72,11 @@ func target(_ room: Room) -> Target {
     return .systemLibrary(name: name, path: "Sources/\(path)", providers: [.apt([provider])])
   case .swift(let name, let path, let needs, let resources):
     return .target(
-      name: name, dependencies: needs, path: "Sources/\(path)", exclude: [],
+      name: name, dependencies: needs, path: "Sources/\(path)",
+      exclude: ["README.md", "Resources/README.md"].filter {
+        FileManager.default.fileExists(
+          atPath: "\(Context.packageDirectory)/Sources/\(path)/\($0)")
+      },
       resources: resources)
   case .kernels(let name, let path, let march):
     return .target(
@@ -85,9 +90,12 @@ func target(_ room: Room) -> Target {
 // Test rooms mirror the rooms; Support holds what several of them use.
 let tests: [Target] =
   [.target(name: "ABNTestSupport", dependencies: ["InPlaceABN"], path: "Tests/Support")]
-  + ["CPUBackend", "Operation"].map { room in
+  + [
+    "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layout", "Operation", "Optimizer",
+    "Planning", "Runtime",
+  ].map { room in
     .testTarget(
-      name: "ABN\(room)Tests", dependencies: ["InPlaceABN", "ABNTestSupport"],
+      name: "ABN\(room)Tests", dependencies: ["InPlaceABN", "ABNTestSupport", "CZlib"],
       path: "Tests/\(room)Tests")
   }
 

@@ -66,8 +66,17 @@ extension ActivateGradient: CPULowerable {
       return fromOutput
         ? zipStep(count) { (v: T, dy: T) in v > 0 ? dy : dy * (v + a) }
         : zipStep(count) { (v: T, dy: T) in v > 0 ? dy : dy * a * T.exp(v) }
-    case .sigmoid: return zipStep(count) { (v: T, dy: T) in dy * v * (1 - v) }
-    case .tanh: return zipStep(count) { (v: T, dy: T) in dy * (1 - v * v) }
+    case .sigmoid:
+      return fromOutput
+        ? zipStep(count) { (y: T, dy: T) in dy * y * (1 - y) }
+        : zipStep(count) { (x: T, dy: T) in dy * sigmoid(x) * sigmoid(-x) }
+    case .tanh:
+      return fromOutput
+        ? zipStep(count) { (y: T, dy: T) in dy * (1 - y * y) }
+        : zipStep(count) { (x: T, dy: T) in
+          let y = T.tanh(x)
+          return dy * (1 - y * y)
+        }
     case .swish:
       return zipStep(count) { (v: T, dy: T) in
         let s = sigmoid(v)

@@ -32,7 +32,7 @@ struct DNNLConvolution: Hashable, Sendable {
     self.algorithm = algorithm
   }
 
-  /// out = floor((in + before + after - dilation (kernel - 1) - 1) / stride) + 1, per spatial axis.
+  /// out = floor((in + before + after - dilation (kernel - 1) - 1) / stride) + 1, for each axis.
   func outputSizes(input: [Int], kernel: [Int]) -> [Int] {
     input.indices.map { i in
       let span = dilations[i] * (kernel[i] - 1) + 1
@@ -44,9 +44,9 @@ struct DNNLConvolution: Hashable, Sendable {
 extension DNNLPrimitive {
   /// destination = source * weights + bias.
   ///
-  /// source [N, C, spatial], weights [O, C, kernel] or, for groups, [G, O/G, C/G, kernel], bias [O],
-  /// destination [N, O, out]. With `training` false the library may choose what only inference can
-  /// use. Any descriptor but bias may be `.any`; ask the result which was chosen.
+  /// source [N, C, spatial], weights [O, C, kernel] or, for groups, [G, O/G, C/G, kernel], bias
+  /// [O], destination [N, O, out]. With `training` false the library may choose what only
+  /// inference can use. Any descriptor but bias may be `.any`; ask the result which was chosen.
   static func convolutionForward(
     _ window: DNNLConvolution, source: DNNLDescriptor, weights: DNNLDescriptor,
     bias: DNNLDescriptor? = nil, destination: DNNLDescriptor, training: Bool = true
@@ -59,7 +59,9 @@ extension DNNLPrimitive {
     }
   }
 
-  /// diffSource = the gradient of the source, from diffDestination and weights; shapes as forward.
+  /// diffSource = the gradient of the source, from diffDestination and weights.
+  ///
+  /// Shapes are the forward ones; the result is written, not added to.
   static func convolutionBackwardData(
     _ window: DNNLConvolution, diffSource: DNNLDescriptor, weights: DNNLDescriptor,
     diffDestination: DNNLDescriptor
@@ -72,7 +74,9 @@ extension DNNLPrimitive {
     }
   }
 
-  /// diffWeights and, where asked for, diffBias, from source and diffDestination; shapes as forward.
+  /// diffWeights and, where asked for, diffBias, from source and diffDestination.
+  ///
+  /// Shapes are the forward ones; both results are written, not added to.
   static func convolutionBackwardWeights(
     _ window: DNNLConvolution, source: DNNLDescriptor, diffWeights: DNNLDescriptor,
     diffBias: DNNLDescriptor? = nil, diffDestination: DNNLDescriptor

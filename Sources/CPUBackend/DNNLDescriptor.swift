@@ -93,7 +93,7 @@ final class DNNLDescriptor: @unchecked Sendable {
 
   deinit { abn_dnnl_descriptor_destroy(handle) }
 
-  /// Whether a buffer of this descriptor, read as `layout` of the same sizes, holds the same tensor.
+  /// Whether a buffer of this descriptor read as `layout`, sizes unchanged, holds the same tensor.
   func matches(_ layout: DNNLLayout) -> Bool { matching.contains(layout) }
 
   private let matching: Set<DNNLLayout>

@@ -77,8 +77,8 @@ final class DNNLPrimitive: @unchecked Sendable {
   /// argument's `byteCount`, for the scratchpad `scratchpadBytes`.
   ///
   /// The channels that a blocked layout pads with must be zero in the inputs, and are in the
-  /// outputs. Executions of one primitive take turns; nothing is allocated. Throws `.system` where
-  /// the library fails.
+  /// outputs. Executions of one primitive take turns; Swift allocates nothing. Throws `.system`
+  /// where the library fails.
   @inline(__always)
   func execute(_ pointers: UnsafePointer<UnsafeMutableRawPointer?>) throws(ABNError) {
     let status = abn_dnnl_primitive_execute(handle, pointers)

@@ -16,8 +16,7 @@ struct LoweringContext {
   private(set) var steps: [Step] = []
   private(set) var buffers: [PlanBuffer] = []
   private(set) var sideBuffers: [any SideBuffer] = []
-  /// Side buffers by the variable that stands for them, for the gradient to find.
-  var sideBufferOf: [VariableID: any SideBuffer] = [:]
+  private var sideBufferOf: [VariableID: any SideBuffer] = [:]
   private var places: [VariableID: [PhysicalLayout: BufferID]] = [:]
   /// The layout in which a variable was written.
   private var homes: [VariableID: PhysicalLayout] = [:]
@@ -89,8 +88,14 @@ struct LoweringContext {
     addBuffer(named: "\(operation.layer) \(name)", bytes: bytes, use: .scratch)
   }
 
-  /// Registers bytes outside the arena, for reports.
-  mutating func register(_ side: any SideBuffer) { sideBuffers.append(side) }
+  /// Registers bytes outside the arena, under the variable by which the gradient finds them.
+  mutating func registerSideBuffer(_ side: any SideBuffer, for id: VariableID) {
+    sideBuffers.append(side)
+    sideBufferOf[id] = side
+  }
+
+  /// The bytes that were registered for a variable.
+  func sideBuffer(of id: VariableID) -> (any SideBuffer)? { sideBufferOf[id] }
 
   // MARK: Steps
 

@@ -15,6 +15,8 @@ public struct Program: Sendable {
   public private(set) var operations: [Operation] = []
   /// Changes with every change of the program.
   public private(set) var revision: UInt64 = 0
+  /// State that ModelAverage averages along with the parameters that ask for it: moving statistics.
+  public private(set) var averagedState: Set<VariableID> = []
   private var idByName: [String: VariableID] = [:]
 
   /// An empty program.
@@ -122,6 +124,12 @@ public struct Program: Sendable {
   /// Ends or lets through gradients at a variable.
   public mutating func setStopsGradient(_ id: VariableID, _ stops: Bool) {
     variables[id.index].stopsGradient = stops
+    touch()
+  }
+
+  /// Has ModelAverage average a state variable too, or not.
+  public mutating func setDoModelAverage(_ id: VariableID, _ averages: Bool) {
+    if averages { averagedState.insert(id) } else { averagedState.remove(id) }
     touch()
   }
 

@@ -17,8 +17,20 @@ public struct Activate: OperationKind {
   /// The slope or scale below zero of leaky_relu and elu.
   public let alpha: Double
 
+  /// What the gradient looks at.
+  public enum GradientReads: Sendable, Hashable {
+    /// y where it tells the derivative as well as x does, so that x may be overwritten.
+    case outputIfPossible
+    /// x: for an x that is kept anyway, so that y need not be.
+    case input
+  }
+
+  private let gradientReads: GradientReads
+
   /// The function `function`; `alpha` matters to leaky_relu and elu only.
-  public init(_ function: Activation, alpha: Double = 1) throws {
+  public init(
+    _ function: Activation, alpha: Double = 1, gradientReads: GradientReads = .outputIfPossible
+  ) throws {
     let known = try function.validated()
     guard alpha.isFinite else {
       throw ABNError(.attribute, "alpha of \(known)", got: "\(alpha)", wanted: "a finite number")
@@ -30,6 +42,7 @@ public struct Activate: OperationKind {
     }
     self.function = known
     self.alpha = alpha
+    self.gradientReads = gradientReads
   }
 
   public var name: String { function.name }
@@ -40,7 +53,8 @@ public struct Activate: OperationKind {
 
   /// Whether the derivative can be told from y, bit by bit as well as from x.
   public var gradientReadsOutput: Bool {
-    switch function {
+    if gradientReads == .input { return false }
+    return switch function {
     case .identity, .relu, .relu6, .sigmoid, .tanh: true
     case .leakyReLU, .elu: alpha > 0
     default: false

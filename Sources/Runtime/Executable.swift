@@ -33,6 +33,11 @@ public final class Executable {
 
   deinit { table.deallocate() }
 
+  /// Arena and everything that lives in the scope: what a run needs, known before the first step.
+  public var plannedPeakBytes: Int {
+    plan.arenaBytes + lowered.persistents.reduce(0) { $0 + $1.port.type.bytes }
+  }
+
   /// The bytes that steps asked for because of their data.
   public var sideBytes: Int { lowered.sideBuffers.reduce(0) { $0 + $1.bytes } }
 

@@ -1,5 +1,6 @@
 @testable import ABNCPUBackend
 import ABNTensors
+import Testing
 
 /// A dense row-major tensor in float64, for references that spell the definitions out.
 struct Reference: Equatable {
@@ -100,11 +101,15 @@ func load(_ buffer: Buffer, as descriptor: DNNLDescriptor) throws -> Reference {
     })
 }
 
-/// Runs a primitive on named buffers, with a scratchpad of exactly the bytes it asks for.
+/// Runs a primitive on named buffers, with a scratchpad of exactly the bytes it asks for at an
+/// address that is a multiple of 16 only, and checks that it stays inside.
 func run(_ primitive: DNNLPrimitive, _ buffers: [DNNLPrimitive.Argument: Buffer]) throws {
-  let scratchpad = Buffer(bytes: primitive.scratchpadBytes)
+  let scratchpad = Buffer(bytes: 16 + primitive.scratchpadBytes + 64)
   let pointers = primitive.arguments.map { argument in
-    argument == .scratchpad ? scratchpad.pointer : buffers[argument]?.pointer
+    argument == .scratchpad ? scratchpad.pointer + 16 : buffers[argument]?.pointer
   }
   try primitive.execute(pointers)
+  let bytes = UnsafeRawBufferPointer(start: scratchpad.pointer, count: scratchpad.bytes)
+  #expect(bytes.prefix(16).allSatisfy { $0 == 0xff })
+  #expect(bytes.suffix(64).allSatisfy { $0 == 0xff })
 }

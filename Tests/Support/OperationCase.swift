@@ -62,6 +62,7 @@ public struct OperationCase: Sendable, CustomTestStringConvertible {
     var loss: Double
     var outputs: [Tensor]
     var gradients: [Tensor?]
+    var parameterGradients: [Tensor] = []
   }
 
   /// A compiled case in one element type.
@@ -71,6 +72,8 @@ public struct OperationCase: Sendable, CustomTestStringConvertible {
     var outputs: [Variable] = []
     var loss: Variable!
     var gradients: [Variable?] = []
+    /// Trainable parameters and their gradients.
+    var parameters: [(variable: Variable, gradient: Variable)] = []
     var program = Program()
     let scope = Scope()
     let executor = Executor(backend: CPUBackend())
@@ -110,6 +113,9 @@ public struct OperationCase: Sendable, CustomTestStringConvertible {
         loss, withRespectTo: differentiated + parameters)
       program = result.program
       gradients = inputs.map { result.gradients[$0.id] }
+      self.parameters = parameters.compactMap { p in
+        result.gradients[p.id].map { (variable: p, gradient: $0) }
+      }
       try executor.run(builder.startup, scope: scope)
     }
 
@@ -119,7 +125,8 @@ public struct OperationCase: Sendable, CustomTestStringConvertible {
         let type = program.variable(named: name)!.dtype
         feed[name] = value.cast(to: type)
       }
-      let wanted: [any Fetchable] = [loss] + outputs + gradients.compactMap { $0 }
+      let wanted: [any Fetchable] =
+        [loss] + outputs + gradients.compactMap { $0 } + parameters.map(\.gradient)
       let used = Set(program.pruned(to: try wanted.map { try $0.variable(in: program).id })
         .operations.flatMap(\.inputs))
       feed = feed.filter { used.contains(program.variable(named: $0.key)!.id) }
@@ -128,7 +135,9 @@ public struct OperationCase: Sendable, CustomTestStringConvertible {
       let outputValues = Array(results.prefix(outputs.count))
       results.removeFirst(outputs.count)
       let gradientValues = gradients.map { $0 == nil ? nil : results.removeFirst() }
-      return Outcome(loss: lossValue, outputs: outputValues, gradients: gradientValues)
+      return Outcome(
+        loss: lossValue, outputs: outputValues, gradients: gradientValues,
+        parameterGradients: results)
     }
   }
 
@@ -163,11 +172,18 @@ public struct OperationCase: Sendable, CustomTestStringConvertible {
       expectClose(
         a.doubles, b.doubles, tolerance: tolerance32, "\(testDescription) float32 gradient \(index)")
     }
+    for (index, (a, b)) in zip(
+      approximate.parameterGradients, exactAtRounded.parameterGradients
+    ).enumerated() {
+      expectClose(
+        a.doubles, b.doubles, tolerance: tolerance32,
+        "\(testDescription) float32 gradient of \(single.parameters[index].variable.name)")
+    }
   }
 
   /// The derivative along one random direction against a central difference.
   private func checkGradient(_ bench: Bench, _ values: [Tensor], _ exact: Outcome) throws {
-    guard inputs.contains(where: \.isDifferentiated) else { return }
+    guard inputs.contains(where: \.isDifferentiated) || !bench.parameters.isEmpty else { return }
     var analytic = 0.0
     var scale = 0.0
     var up = values
@@ -190,7 +206,29 @@ public struct OperationCase: Sendable, CustomTestStringConvertible {
       up[index] = moved(step)
       down[index] = moved(-step)
     }
-    let numeric = (try bench.run(up).loss - bench.run(down).loss) / (2 * step)
+    var parametersUp: [String: Tensor] = [:]
+    var parametersDown: [String: Tensor] = [:]
+    for (index, (variable, _)) in bench.parameters.enumerated() {
+      let source = CounterRandom(seed: 6, stream: UInt64(index))
+      let value = bench.scope[variable.name]!
+      let direction = (0..<value.elementCount).map { source.uniform(UInt64($0)) * 2 - 1 }
+      for (g, u) in zip(exact.parameterGradients[index].doubles, direction) {
+        analytic += g * u
+        scale += abs(g * u)
+      }
+      func moved(_ h: Double) -> Tensor {
+        Tensor(zip(value.doubles, direction).map { $0 + h * $1 }, shape: value.shape)
+      }
+      parametersUp[variable.name] = moved(step)
+      parametersDown[variable.name] = moved(-step)
+    }
+    func loss(_ values: [Tensor], _ parameters: [String: Tensor]) throws -> Double {
+      for (name, value) in parameters { bench.scope[name] = value }
+      return try bench.run(values).loss
+    }
+    let before = bench.scope.snapshot()
+    let numeric = (try loss(up, parametersUp) - loss(down, parametersDown)) / (2 * step)
+    for (name, value) in before { bench.scope[name] = value }
     #expect(
       abs(numeric - analytic) <= 1e-7 * max(scale, 1e-3),
       "\(testDescription): finite difference \(numeric), gradient \(analytic), scale \(scale)")

@@ -1,0 +1,186 @@
+import ABNOperations
+import ABNRuntime
+import ABNTensors
+
+/// The sizes of a convolution in oneDNN's order, whatever the variables' layout.
+struct ConvolutionShape: Sendable {
+  let batch, channels, height, width: Int
+  let filters, kernelHeight, kernelWidth: Int
+  let outHeight, outWidth: Int
+  let groups: Int
+  let layout: DataLayout
+  let window: DNNLConvolution
+
+  init(_ kind: Conv2D, x: Shape, w: Shape) throws {
+    let spatial = kind.spatialAxes
+    (batch, channels) = (x[0], x[kind.layout.channelAxis(rank: 4)])
+    (height, width) = (x[spatial[0]], x[spatial[1]])
+    (filters, kernelHeight, kernelWidth) = (w[0], w[2], w[3])
+    outHeight = try kind.window.outputSize(0, input: height)
+    outWidth = try kind.window.outputSize(1, input: width)
+    groups = kind.groups
+    layout = kind.layout
+    let sides = [height, width].enumerated().map { kind.window.sides($0.offset, input: $0.element) }
+    window = DNNLConvolution(
+      strides: kind.window.stride, dilations: kind.window.dilation,
+      paddingBefore: sides.map(\.before), paddingAfter: sides.map(\.after))
+  }
+
+  var source: [Int] { [batch, channels, height, width] }
+  var destination: [Int] { [batch, filters, outHeight, outWidth] }
+  var weights: [Int] {
+    groups == 1
+      ? [filters, channels, kernelHeight, kernelWidth]
+      : [groups, filters / groups, channels / groups, kernelHeight, kernelWidth]
+  }
+
+  /// The format in which an image variable may stand: NCHW variables leave it to oneDNN.
+  private var freeFormats: [DNNLFormat] {
+    layout == .nhwc ? [.channelsLast] : [.any, .plain]
+  }
+
+  /// Makes a primitive with the freest formats whose images can be walked by everything else.
+  ///
+  /// - Parameter make: gets descriptors of x (or its gradient), weights, y (or its gradient).
+  /// - Returns: the primitive, and the layouts of x and y.
+  func primitive(
+    _ dtype: DType,
+    _ make: (DNNLDescriptor, DNNLDescriptor, DNNLDescriptor) throws -> DNNLPrimitive,
+    x xRole: DNNLPrimitive.Argument, y yRole: DNNLPrimitive.Argument
+  ) throws -> (primitive: DNNLPrimitive, x: PhysicalLayout, y: PhysicalLayout) {
+    for (xFormat, yFormat) in freeFormats.flatMap({ x in freeFormats.map { (x, $0) } }) {
+      let made = try make(
+        DNNLDescriptor(source, dtype, xFormat), DNNLDescriptor(weights, dtype, .any),
+        DNNLDescriptor(destination, dtype, yFormat))
+      if layout == .nhwc { return (made, .plain, .plain) }
+      guard let x = made.descriptor(xRole).flatMap({ PhysicalLayout($0) }),
+        let y = made.descriptor(yRole).flatMap({ PhysicalLayout($0) })
+      else { continue }
+      return (made, x, y)
+    }
+    preconditionFailure("a convolution in explicit formats has those formats")
+  }
+}
+
+extension LoweringContext {
+  /// A weight in the layout that a primitive asks for, by a reorder step where it is another.
+  mutating func reorderedWeight(
+    _ input: Int, dims: [Int], to wanted: DNNLDescriptor
+  ) throws -> StepArgument {
+    let plain = try DNNLDescriptor(dims, inputType(input).dtype, .plain)
+    let own = try read(input)
+    if plain == wanted { return own }
+    let buffer = intermediate("weight", bytes: wanted.byteCount)
+    step(
+      [own, .write(buffer)], detail: "(weight reorder)",
+      run: dnnlRun(try .reorder(from: plain, to: wanted), slots: [0, 1, nil]))
+    return .read(buffer)
+  }
+
+  /// Appends a primitive's scratchpad to a step's arguments, if it has one; gives its slot.
+  mutating func addScratchpad(
+    of primitive: DNNLPrimitive, to arguments: inout [StepArgument]
+  ) -> Int? {
+    guard primitive.scratchpadBytes > 0 else { return nil }
+    arguments.append(scratch(bytes: primitive.scratchpadBytes))
+    return arguments.count - 1
+  }
+}
+
+extension Conv2D: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let dtype = c.inputType(0).dtype
+    let shape = try ConvolutionShape(self, x: c.inputType(0).shape, w: c.inputType(1).shape)
+    let hasBias = c.inputCount > 2
+    guard dtype == .float32 else {
+      let reference = ReferenceConvolution(shape)
+      var arguments = [try c.read(0), try c.read(1), c.write(0)]
+      if hasBias { arguments.append(try c.read(2)) }
+      c.step(
+        arguments,
+        run: try c.float(
+          dtype, reference.forward(hasBias, Float.self), reference.forward(hasBias, Double.self)))
+      return
+    }
+    let bias = hasBias ? try DNNLDescriptor([shape.filters], dtype, .plain) : nil
+    let (primitive, x, y) = try shape.primitive(
+      dtype,
+      {
+        try .convolutionForward(
+          shape.window, source: $0, weights: $1, bias: bias, destination: $2)
+      }, x: .source, y: .destination)
+    let weight = try c.reorderedWeight(
+      1, dims: shape.weights, to: primitive.descriptor(.weights)!)
+    var arguments = [try c.read(0, in: x), weight, c.write(0, in: y)]
+    if hasBias { arguments.append(try c.read(2)) }
+    let scratch = c.addScratchpad(of: primitive, to: &arguments)
+    c.step(arguments, run: dnnlRun(primitive, slots: [0, 1, hasBias ? 3 : nil, 2, scratch]))
+  }
+}
+
+extension Conv2DDataGradient: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let dtype = c.outputType(0).dtype
+    let shape = try ConvolutionShape(
+      forward, x: c.outputType(0).shape, w: c.inputType(0).shape)
+    guard dtype == .float32 else {
+      let reference = ReferenceConvolution(shape)
+      let arguments = [try c.read(0), try c.read(1), c.write(0)]
+      c.step(
+        arguments,
+        run: try c.float(
+          dtype, reference.backwardData(Float.self), reference.backwardData(Double.self)))
+      return
+    }
+    let (primitive, x, y) = try shape.primitive(
+      dtype,
+      {
+        try .convolutionBackwardData(
+          shape.window, diffSource: $0, weights: $1, diffDestination: $2)
+      }, x: .diffSource, y: .diffDestination)
+    let weight = try c.reorderedWeight(
+      0, dims: shape.weights, to: primitive.descriptor(.weights)!)
+    var arguments = [try c.read(1, in: y), weight, c.write(0, in: x)]
+    let scratch = c.addScratchpad(of: primitive, to: &arguments)
+    c.step(arguments, run: dnnlRun(primitive, slots: [0, 1, 2, scratch]))
+  }
+}
+
+extension Conv2DWeightGradient: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let dtype = c.outputType(0).dtype
+    let shape = try ConvolutionShape(
+      forward, x: c.inputType(0).shape, w: c.outputType(0).shape)
+    guard dtype == .float32 else {
+      let reference = ReferenceConvolution(shape)
+      var arguments = [try c.read(0), try c.read(1), c.write(0)]
+      if hasBias { arguments.append(c.write(1)) }
+      c.step(
+        arguments,
+        run: try c.float(
+          dtype, reference.backwardWeight(hasBias, Float.self),
+          reference.backwardWeight(hasBias, Double.self)))
+      return
+    }
+    let bias = hasBias ? try DNNLDescriptor([shape.filters], dtype, .plain) : nil
+    let (primitive, x, y) = try shape.primitive(
+      dtype,
+      {
+        try .convolutionBackwardWeights(
+          shape.window, source: $0, diffWeights: $1, diffBias: bias, diffDestination: $2)
+      }, x: .source, y: .diffDestination)
+    let plain = try DNNLDescriptor(shape.weights, dtype, .plain)
+    let made = primitive.descriptor(.diffWeights)!
+    let isPlain = made == plain
+    let direct = isPlain ? c.write(0) : .write(c.intermediate("weight gradient", bytes: made.byteCount))
+    var arguments = [try c.read(0, in: x), try c.read(1, in: y), direct]
+    if hasBias { arguments.append(c.write(1)) }
+    let scratch = c.addScratchpad(of: primitive, to: &arguments)
+    c.step(arguments, run: dnnlRun(primitive, slots: [0, 1, 2, hasBias ? 3 : nil, scratch]))
+    if !isPlain {
+      c.step(
+        [.read(direct.buffer), c.write(0)], detail: "(weight reorder)",
+        run: dnnlRun(try .reorder(from: made, to: plain), slots: [0, 1, nil]))
+    }
+  }
+}

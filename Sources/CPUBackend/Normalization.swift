@@ -1,0 +1,222 @@
+import ABNGraph
+import ABNKernels
+import ABNOperations
+import ABNRuntime
+import ABNTensors
+
+/// The x of channels that cannot be computed back from z: bytes that are asked for when a scale is
+/// zero or tiny, and kept from then on.
+final class RescueBuffer: SideBuffer, @unchecked Sendable {
+  // Sendable: steps of one executable run one after the other.
+  let slots: UnsafeMutablePointer<Int32>
+  private var values: UnsafeMutableRawPointer?
+  private(set) var bytes = 0
+  private var count = 0
+
+  init(channels: Int) {
+    slots = .allocate(capacity: max(channels, 1))
+    slots.initialize(repeating: -1, count: max(channels, 1))
+  }
+
+  deinit {
+    slots.deallocate()
+    values?.deallocate()
+  }
+
+  /// What the kernels get for the rows that were planned last.
+  var view: ABNRescue { ABNRescue(slots: UnsafePointer(slots), values: values, count: count) }
+
+  /// Plans the rows for the parameters as they are now, and makes room for them.
+  func plan(_ kernel: ABNKernel, _ parameters: ABNParameters) throws {
+    count = try kernel.rescuePlan(parameters: parameters, slots: slots)
+    let wanted = kernel.rescueBytes(count)
+    if wanted > bytes {
+      values?.deallocate()
+      values = .allocate(byteCount: wanted, alignment: 64)
+      bytes = wanted
+    }
+  }
+}
+
+extension NormalizationAttributes {
+  /// The kernel for a variable that stands in a physical layout.
+  func kernel(
+    _ type: TensorType, _ physical: PhysicalLayout, _ activation: ABNActivation
+  ) throws -> ABNKernel {
+    let element: ABNElement =
+      switch type.dtype {
+      case .float16: .float16
+      case .bfloat16: .bfloat16
+      case .float32: .float32
+      default: .float64
+      }
+    let shape = type.shape
+    let axis = layout.channelAxis(rank: shape.rank)
+    let place: ABNLayout =
+      switch physical {
+      case .plain: layout == .nchw ? .channelSecond : .channelLast
+      case .blocked(let block): .blocked(block)
+      }
+    do {
+      return try ABNKernel(
+        geometry: ABNGeometry(
+          outer: shape[0], channels: shape[axis],
+          spatial: shape.elementCount / max(1, shape[0] * shape[axis]), layout: place),
+        element: element, activation: activation, epsilon: epsilon)
+    } catch {
+      throw ABNError(
+        .attribute, error.what, got: error.got, wanted: error.wanted, fix: error.fix)
+    }
+  }
+}
+
+/// Runs a kernel call whose buffers were checked when the program was compiled.
+private func checked(_ body: () throws -> Void) {
+  do { try body() } catch { fatalError("\(error)") }
+}
+
+/// The three rows of a `saved` variable.
+private func savedStatistics(_ base: UnsafeMutableRawPointer, _ kernel: ABNKernel)
+  -> ABNSavedStatistics
+{
+  let row = kernel.geometry.channels * kernel.element.statisticsBytes
+  return ABNSavedStatistics(
+    mean: base, meanRemainder: base + row, inverseDeviation: base + 2 * row)
+}
+
+/// A forward pass, in place or apart, for both layers.
+private struct NormalizationForward {
+  let norm: NormalizationAttributes
+  let activation: ABNActivation
+  let hasSlopes: Bool
+  /// Whether the gradient will read the output, so that channels may need rescue.
+  let readsOutput: Bool
+
+  func lower(_ c: inout LoweringContext) throws {
+    let type = c.inputType(0)
+    let layout = c.layout(ofInput: 0)
+    let kernel = try norm.kernel(type, layout, activation)
+    let norm = norm
+    // Arguments: x, z, saved, scale, bias, mean, variance, scratch [, slopes] [, momentum].
+    var arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
+    let channels = kernel.geometry.channels
+    arguments.append(
+      norm.isTest
+        ? c.scratch(bytes: 3 * channels * kernel.element.statisticsBytes) : c.write(1))
+    arguments += [try c.read(1), try c.read(2)]
+    if norm.usesBatchStatistics {
+      // Read first, so that the scope is asked for their values.
+      _ = (try c.read(3), try c.read(4))
+      arguments += [c.write(2), c.write(3)]
+    } else {
+      arguments += [try c.read(3), try c.read(4)]
+    }
+    arguments.append(c.scratch(bytes: max(64, kernel.scratchBytes)))
+    let slopesAt = hasSlopes ? arguments.count : nil
+    if hasSlopes { arguments.append(try c.read(5)) }
+    let momentumAt = norm.hasMomentumInput && norm.usesBatchStatistics ? arguments.count : nil
+    if momentumAt != nil { arguments.append(try c.read(c.inputCount - 1)) }
+    let rescue = readsOutput && !norm.isTest ? RescueBuffer(channels: channels) : nil
+    if let rescue { c.registerSideBuffer(rescue, for: c.operation.outputs[1]) }
+    c.step(arguments) { p in
+      let parameters = ABNParameters(
+        scale: p[3], bias: p[4], slopes: slopesAt.map { UnsafeRawPointer(p[$0]) },
+        slopeCount: slopesAt == nil ? 0 : 1)
+      checked {
+        try rescue?.plan(kernel, parameters)
+        let kept = rescue?.view ?? .none
+        let saved = savedStatistics(p[2], kernel)
+        if norm.usesBatchStatistics {
+          let momentum = momentumAt.map { Double(p($0, as: Float.self)[0]) } ?? norm.momentum
+          try kernel.trainForward(
+            source: p[0], destination: p[1], parameters: parameters,
+            moving: ABNMovingStatistics(mean: p[5], variance: p[6], momentum: momentum),
+            saved: saved, rescue: kept, scratch: p[7], parallel: Parallel.run)
+        } else {
+          try kernel.globalForward(
+            source: p[0], destination: p[1], parameters: parameters, mean: p[5], variance: p[6],
+            saved: saved, rescue: kept, scratch: p[7], parallel: Parallel.run)
+        }
+      }
+    }
+  }
+}
+
+extension BatchNorm: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    try NormalizationForward(
+      norm: norm, activation: .identity, hasSlopes: false, readsOutput: false
+    ).lower(&c)
+  }
+}
+
+extension BatchNormGradient: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let layout = c.layout(ofInput: 0)
+    let kernel = try forward.norm.kernel(c.inputType(0), layout, .identity)
+    let mode: ABNStatisticsMode = forward.norm.usesBatchStatistics ? .batch : .given
+    let arguments = [
+      try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout),
+      try c.read(2), try c.read(3), try c.read(4), c.write(1), c.write(2),
+      c.scratch(bytes: max(64, kernel.scratchBytes)),
+    ]
+    c.step(arguments) { p in
+      checked {
+        try kernel.backward(
+          mode: mode, input: p[0], gradient: p[1], destination: p[2],
+          parameters: ABNParameters(scale: p[3], bias: p[4]),
+          saved: savedStatistics(p[5], kernel),
+          gradients: ABNGradients(scale: p[6], bias: p[7]), scratch: p[8],
+          parallel: Parallel.run)
+      }
+    }
+  }
+}
+
+extension InPlaceActivatedBatchNorm: CPULowerable {
+  /// The activation in the kernels' words.
+  var kernelActivation: ABNActivation {
+    switch activation {
+    case .leakyReLU: .leakyReLU(alpha: alpha)
+    case .elu: .elu(alpha: alpha)
+    case .prelu: .prelu
+    default: .identity
+    }
+  }
+
+  func lower(_ c: inout LoweringContext) throws {
+    try NormalizationForward(
+      norm: norm, activation: kernelActivation, hasSlopes: activation == .prelu, readsOutput: true
+    ).lower(&c)
+  }
+}
+
+extension InPlaceABNGradient: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let layout = c.layout(ofInput: 0)
+    let kernel = try forward.norm.kernel(c.inputType(0), layout, forward.kernelActivation)
+    let mode: ABNStatisticsMode = forward.norm.usesBatchStatistics ? .batch : .given
+    guard let rescue = c.sideBuffer(of: c.operation.inputs[4]) as? RescueBuffer else {
+      preconditionFailure("the forward pass of an in-place layer makes its rescue buffer")
+    }
+    let hasSlopes = forward.activation == .prelu
+    var arguments = [
+      try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout),
+      try c.read(2), try c.read(3), try c.read(4), c.write(1), c.write(2),
+      c.scratch(bytes: max(64, kernel.scratchBytes)),
+    ]
+    if hasSlopes { arguments += [try c.read(5), c.write(3)] }
+    c.step(arguments) { p in
+      let parameters = ABNParameters(
+        scale: p[3], bias: p[4], slopes: hasSlopes ? UnsafeRawPointer(p[9]) : nil,
+        slopeCount: hasSlopes ? 1 : 0)
+      checked {
+        try kernel.backward(
+          mode: mode, output: p[0], gradient: p[1], destination: p[2], parameters: parameters,
+          saved: savedStatistics(p[5], kernel), rescue: rescue.view,
+          gradients: ABNGradients(scale: p[6], bias: p[7], slopes: hasSlopes ? p[10] : nil),
+          scratch: p[8], parallel: Parallel.run)
+      }
+    }
+  }
+}

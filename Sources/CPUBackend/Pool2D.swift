@@ -1,0 +1,233 @@
+import ABNOperations
+import ABNRuntime
+import ABNTensors
+
+extension Pool2D {
+  /// The window in oneDNN's words; nil for windows of differing sizes, which it does not have.
+  fileprivate func dnnlWindow(_ x: Shape, _ y: Shape) throws -> DNNLPooling? {
+    let input = spatialAxes.map { x[$0] }
+    let algorithm: DNNLPooling.Algorithm =
+      function == .max
+      ? .max : exclusive ? .averageExcludingPadding : .averageIncludingPadding
+    switch extent {
+    case .global:
+      return DNNLPooling(algorithm, kernel: input, strides: [1, 1], paddingBefore: [0, 0])
+    case .adaptive(let size):
+      guard zip(input, size).allSatisfy({ $0 % $1 == 0 }) else { return nil }
+      let kernel = zip(input, size).map { $0 / $1 }
+      return DNNLPooling(algorithm, kernel: kernel, strides: kernel, paddingBefore: [0, 0])
+    case .window(let window):
+      let sides = (0..<2).map { window.sides($0, input: input[$0]) }
+      return DNNLPooling(
+        algorithm, kernel: window.kernel, strides: window.stride,
+        paddingBefore: sides.map(\.before), paddingAfter: sides.map(\.after))
+    }
+  }
+
+  /// The descriptor of an image variable.
+  fileprivate func descriptor(
+    _ shape: Shape, _ dtype: DType, _ physical: PhysicalLayout
+  ) throws -> DNNLDescriptor {
+    layout == .nhwc
+      ? try DNNLDescriptor([shape[0], shape[3], shape[1], shape[2]], dtype, .channelsLast)
+      : try DNNLDescriptor(shape.dimensions, dtype, physical.dnnlFormat)
+  }
+
+  /// Throws unless oneDNN keeps its winners in the bytes of the second output.
+  fileprivate func requireWorkspace(_ primitive: DNNLPrimitive, bytes: Int) throws {
+    let needed = primitive.descriptor(.workspace)?.byteCount ?? 0
+    guard needed <= bytes else {
+      throw ABNError(
+        .system, "oneDNN \(DNNL.versionString) pooling", got: "a workspace of \(needed) bytes",
+        wanted: "at most \(bytes)", fix: "Report this version of oneDNN.")
+    }
+  }
+}
+
+extension Pool2D: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let (x, y) = (c.inputType(0), c.outputType(0))
+    if x.dtype == .float32, let window = try dnnlWindow(x.shape, y.shape) {
+      let physical = c.layout(ofInput: 0)
+      let primitive = try DNNLPrimitive.poolingForward(
+        window, source: descriptor(x.shape, x.dtype, physical),
+        destination: descriptor(y.shape, y.dtype, physical))
+      var arguments = [try c.read(0, in: physical), c.write(0, in: physical)]
+      if function == .max {
+        try requireWorkspace(primitive, bytes: c.outputType(1).bytes)
+        arguments.append(c.write(1, in: physical))
+      }
+      let scratch = c.addScratchpad(of: primitive, to: &arguments)
+      c.step(
+        arguments, run: dnnlRun(primitive, slots: [0, 1, function == .max ? 2 : nil, scratch]))
+      return
+    }
+    let plain = try PlainPooling(self, x.shape)
+    var arguments = [try c.read(0), c.write(0)]
+    if function == .max { arguments.append(c.write(1)) }
+    let wide = function == .max && c.outputType(1).dtype == .int32
+    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+      switch (function, wide) {
+      case (.average, _): plain.average(T.self)
+      case (.max, false): plain.max(T.self, UInt8.self)
+      case (.max, true): plain.max(T.self, Int32.self)
+      }
+    }
+    c.step(arguments, run: try c.float(x.dtype, run(Float.self), run(Double.self)))
+  }
+}
+
+extension Pool2DGradient: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let (dy, dx) = (c.inputType(0), c.outputType(0))
+    let isMax = forward.function == .max
+    if dx.dtype == .float32, let window = try forward.dnnlWindow(dx.shape, dy.shape) {
+      let physical = c.layout(ofInput: isMax ? 2 : 0)
+      let source = try forward.descriptor(dx.shape, dx.dtype, physical)
+      let destination = try forward.descriptor(dy.shape, dy.dtype, physical)
+      let primitive = try DNNLPrimitive.poolingBackward(
+        window, source: source, destination: destination, diffSource: source,
+        diffDestination: destination)
+      var arguments = [try c.read(0, in: physical), c.write(0, in: physical)]
+      if isMax { arguments.append(try c.read(2, in: physical)) }
+      let scratch = c.addScratchpad(of: primitive, to: &arguments)
+      c.step(arguments, run: dnnlRun(primitive, slots: [0, isMax ? 2 : nil, 1, scratch]))
+      return
+    }
+    let plain = try PlainPooling(forward, dx.shape)
+    var arguments = [try c.read(0), c.write(0)]
+    if isMax { arguments.append(try c.read(2)) }
+    let wide = isMax && c.inputType(2).dtype == .int32
+    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+      switch (isMax, wide) {
+      case (false, _): plain.averageGradient(T.self)
+      case (true, false): plain.maxGradient(T.self, UInt8.self)
+      case (true, true): plain.maxGradient(T.self, Int32.self)
+      }
+    }
+    c.step(arguments, run: try c.float(dx.dtype, run(Float.self), run(Double.self)))
+  }
+}
+
+/// Pooling as written, for float64 and for adaptive windows of differing sizes. One thread makes
+/// all of one image channel, so that gradients of overlapping windows are added in a fixed order.
+private struct PlainPooling: Sendable {
+  let rows, columns: [(first: Int, end: Int)]
+  let height, width, channels, batch: Int
+  let channelsLast: Bool
+  let exclusive: Bool
+
+  init(_ kind: Pool2D, _ x: Shape) throws {
+    let axes = kind.spatialAxes
+    (height, width) = (x[axes[0]], x[axes[1]])
+    rows = try kind.windows(0, input: height)
+    columns = try kind.windows(1, input: width)
+    (batch, channels) = (x[0], x[kind.layout.channelAxis(rank: 4)])
+    channelsLast = kind.layout == .nhwc
+    exclusive = kind.exclusive
+  }
+
+  /// Calls `body` for each window of each channel of each image with the offset of its output and
+  /// a function from a pixel to its offset in the input.
+  private func forEach(
+    _ begin: (_ pixel: (Int, Int) -> Int) -> Void = { _ in },
+    _ body: (
+      _ output: Int, _ row: (first: Int, end: Int), _ column: (first: Int, end: Int),
+      _ pixel: (Int, Int) -> Int
+    ) -> Void
+  ) {
+    Parallel.run(batch * channels) { part in
+      let (n, c) = part.quotientAndRemainder(dividingBy: channels)
+      let step = channelsLast ? channels : 1
+      func base(_ pixels: Int) -> Int {
+        channelsLast ? n * pixels * channels + c : part * pixels
+      }
+      let first = base(height * width)
+      let pixel = { (i: Int, j: Int) in first + (i * width + j) * step }
+      begin(pixel)
+      let out = base(rows.count * columns.count)
+      for (i, row) in rows.enumerated() {
+        for (j, column) in columns.enumerated() {
+          body(out + (i * columns.count + j) * step, row, column, pixel)
+        }
+      }
+    }
+  }
+
+  private func inside(_ range: (first: Int, end: Int), _ size: Int) -> Range<Int> {
+    max(0, range.first)..<max(max(0, range.first), min(size, range.end))
+  }
+
+  /// The divisor of a window's sum.
+  private func count(_ row: (first: Int, end: Int), _ column: (first: Int, end: Int)) -> Int {
+    exclusive
+      ? inside(row, height).count * inside(column, width).count
+      : (row.end - row.first) * (column.end - column.first)
+  }
+
+  func average<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+    { p in
+      let (x, y) = (p(0, as: T.self), p(1, as: T.self))
+      forEach { output, row, column, pixel in
+        var sum = T(0)
+        for i in inside(row, height) { for j in inside(column, width) { sum += x[pixel(i, j)] } }
+        y[output] = sum / T(max(1, count(row, column)))
+      }
+    }
+  }
+
+  func averageGradient<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+    { p in
+      let (dy, dx) = (p(0, as: T.self), p(1, as: T.self))
+      forEach({ pixel in
+        for i in 0..<height { for j in 0..<width { dx[pixel(i, j)] = 0 } }
+      }) { output, row, column, pixel in
+        let share = dy[output] / T(max(1, count(row, column)))
+        for i in inside(row, height) {
+          for j in inside(column, width) { dx[pixel(i, j)] += share }
+        }
+      }
+    }
+  }
+
+  func max<T: CPUFloat, I: FixedWidthInteger & Sendable>(
+    _: T.Type, _: I.Type
+  ) -> @Sendable (StepPointers) -> Void {
+    { p in
+      let (x, y, winners) = (p(0, as: T.self), p(1, as: T.self), p(2, as: I.self))
+      forEach { output, row, column, pixel in
+        var best = -T.infinity
+        var winner = -1
+        for i in inside(row, height) {
+          for j in inside(column, width) {
+            let value = x[pixel(i, j)]
+            // A NaN wins and stays.
+            if winner < 0 || value > best || value.isNaN && !best.isNaN {
+              best = value
+              winner = (i - row.first) * (column.end - column.first) + j - column.first
+            }
+          }
+        }
+        y[output] = best
+        winners[output] = I(Swift.max(0, winner))
+      }
+    }
+  }
+
+  func maxGradient<T: CPUFloat, I: FixedWidthInteger & Sendable>(
+    _: T.Type, _: I.Type
+  ) -> @Sendable (StepPointers) -> Void {
+    { p in
+      let (dy, dx, winners) = (p(0, as: T.self), p(1, as: T.self), p(2, as: I.self))
+      forEach({ pixel in
+        for i in 0..<height { for j in 0..<width { dx[pixel(i, j)] = 0 } }
+      }) { output, row, column, pixel in
+        let (i, j) = Int(winners[output]).quotientAndRemainder(
+          dividingBy: column.end - column.first)
+        dx[pixel(row.first + i, column.first + j)] += dy[output]
+      }
+    }
+  }
+
+  private func max(_ a: Int, _ b: Int) -> Int { Swift.max(a, b) }
+}

@@ -1,0 +1,263 @@
+// Shapes: B pictures of a batch, C channels, H rows, W columns.
+
+import ABNTensors
+
+/// Some pictures with their classes, ready to be fed.
+public struct Batch: Sendable {
+  /// The normalized pictures: float32 [B, C, H, W].
+  public let images: Tensor
+  /// The classes: int64 [B, 1].
+  public let labels: Tensor
+  /// Which pictures of the split these are.
+  public let samples: [Int]
+  /// The epoch that this batch belongs to.
+  public let epoch: Int
+  /// The place of this batch in its epoch, from 0.
+  public let index: Int
+
+  /// The number of pictures, B.
+  public var count: Int { samples.count }
+}
+
+/// How a picture is changed each time that it is seen.
+public struct Augmentation: Sendable, Hashable {
+  /// The picture gets this many rows and columns of zero bytes on each side, and a part of its
+  /// former size is cut out at a random place; 0 for no cutting.
+  public var cropPadding: Int
+  /// Whether every second picture, on average, is mirrored left to right.
+  public var flipsHorizontally: Bool
+
+  /// A change by cutting and mirroring.
+  public init(cropPadding: Int, flipsHorizontally: Bool) {
+    self.cropPadding = cropPadding
+    self.flipsHorizontally = flipsHorizontally
+  }
+
+  /// What is usual for CIFAR-10: 4 pixels of padding, mirrored.
+  ///
+  /// Source: K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition"
+  /// (CVPR 2016), section 4.2.
+  public static let cifar = Augmentation(cropPadding: 4, flipsHorizontally: true)
+}
+
+/// Makes batches of the pictures of a split: which ones, in which order, changed how.
+///
+/// A batch is a function of (split, normalization, options, epoch, index): the same bits on every
+/// run, on however many threads, whatever was asked before. `epoch(_:)` gives the batches of an
+/// epoch one after the other, prepared ahead on another thread.
+public struct BatchLoader: Sendable {
+  /// What becomes of the pictures that do not fill the last batch of an epoch.
+  public enum LastBatch: Sendable, Hashable {
+    /// They are left out; with shuffling, others in every epoch.
+    case dropped
+    /// They make a smaller batch.
+    case kept
+  }
+
+  /// How batches are made.
+  public struct Options: Sendable, Hashable {
+    /// The pictures of a batch, B.
+    public var batchSize: Int
+    /// The seed of order and augmentation.
+    public var seed: UInt64
+    /// Whether every epoch has an order of its own; else it is that of the split.
+    public var isShuffled: Bool
+    /// What becomes of the pictures that do not fill the last batch.
+    public var lastBatch: LastBatch
+    /// How pictures are changed; nil for not at all.
+    public var augmentation: Augmentation?
+    /// How many batches are prepared ahead on another thread; 0 for no such thread.
+    public var prefetchCount: Int
+
+    /// Options; the defaults are those for learning.
+    public init(
+      batchSize: Int, seed: UInt64 = 0, isShuffled: Bool = true, lastBatch: LastBatch = .dropped,
+      augmentation: Augmentation? = nil, prefetchCount: Int = 2
+    ) {
+      self.batchSize = batchSize
+      self.seed = seed
+      self.isShuffled = isShuffled
+      self.lastBatch = lastBatch
+      self.augmentation = augmentation
+      self.prefetchCount = prefetchCount
+    }
+  }
+
+  /// The pictures.
+  public let split: DataSplit
+  /// How batches are made.
+  public let options: Options
+  /// The number of batches of an epoch.
+  public let batchesPerEpoch: Int
+
+  /// The normalized value of each byte of each channel: 256 per channel.
+  private let values: [Float]
+
+  /// A maker of batches.
+  ///
+  /// - Throws: `ABNError(.attribute)` for a batch size below 1 or above the number of pictures, a
+  ///   negative padding or number of prepared batches; `ABNError(.shape)` where the normalization
+  ///   has another number of channels than the pictures.
+  public init(
+    _ split: DataSplit, normalization: ChannelNormalization, options: Options
+  ) throws {
+    guard options.batchSize >= 1, options.batchSize <= split.count else {
+      throw ABNError(
+        .attribute, "batch loader: batchSize", got: "\(options.batchSize)",
+        wanted: "1...\(split.count), as there are \(split.count) pictures",
+        fix: split.count == 0 ? "The split is empty." : "Choose a smaller batch or more data.")
+    }
+    if let padding = options.augmentation?.cropPadding, padding < 0 || padding > 1 << 15 {
+      throw ABNError(
+        .attribute, "batch loader: cropPadding", got: "\(padding)", wanted: "0...\(1 << 15)")
+    }
+    guard options.prefetchCount >= 0, options.prefetchCount <= 1024 else {
+      throw ABNError(
+        .attribute, "batch loader: prefetchCount", got: "\(options.prefetchCount)",
+        wanted: "0...1024")
+    }
+    guard normalization.mean.count == split.images.shape[1] else {
+      throw ABNError(
+        .shape, "batch loader: normalization", got: "\(normalization.mean.count) channels",
+        wanted: "\(split.images.shape[1]), as the pictures have")
+    }
+    self.split = split
+    self.options = options
+    let (full, rest) = split.count.quotientAndRemainder(dividingBy: options.batchSize)
+    batchesPerEpoch = full + (rest > 0 && options.lastBatch == .kept ? 1 : 0)
+    values = zip(normalization.mean, normalization.standardDeviation).flatMap { mean, deviation in
+      (0..<256).map { Float((Double($0) - mean) / deviation) }
+    }
+  }
+
+  /// The batches of an epoch, from number `first` on; none where the epoch has no more.
+  ///
+  /// - Precondition: `epoch` and `first` are not negative.
+  public func epoch(_ epoch: Int, startingAt first: Int = 0) -> Batches {
+    precondition(epoch >= 0 && first >= 0, "epoch \(epoch) from batch \(first) on")
+    return Batches(loader: self, epoch: epoch, first: first)
+  }
+
+  /// Batch `index` of an epoch, made on the calling thread.
+  ///
+  /// O(pictures of the split) where the order is shuffled: prefer `epoch(_:)` for many batches.
+  ///
+  /// - Precondition: `epoch` is not negative, `index` is in `0..<batchesPerEpoch`.
+  public func batch(_ index: Int, ofEpoch epoch: Int) -> Batch {
+    precondition(epoch >= 0 && (0..<batchesPerEpoch).contains(index), "batch \(index)")
+    var buffers = Buffers()
+    return makeBatch(index, epoch: epoch, order: order(ofEpoch: epoch), into: &buffers)
+  }
+
+  // Streams of random numbers: these bits and the epoch, so that no other use of the seed meets
+  // them.
+  private static let orderStreams: UInt64 = 0xDA7A_0001_0000_0000
+  private static let augmentationStreams: UInt64 = 0xDA7A_0002_0000_0000
+
+  /// The order of the pictures in an epoch: a permutation of `0..<split.count`.
+  ///
+  /// The Fisher-Yates shuffle; the standard library's may change with its version.
+  func order(ofEpoch epoch: Int) -> [Int] {
+    var order = Array(0..<split.count)
+    guard options.isShuffled else { return order }
+    var random = SequentialRandom(
+      CounterRandom(seed: options.seed, stream: Self.orderStreams &+ UInt64(epoch)))
+    for i in stride(from: order.count - 1, to: 0, by: -1) {
+      // Off from uniform by less than 2^-64 of the number of pictures.
+      let j = Int(random.next().multipliedFullWidth(by: UInt64(i + 1)).high)
+      order.swapAt(i, j)
+    }
+    return order
+  }
+
+  /// The memory of one batch, used again for a later one.
+  struct Buffers {
+    fileprivate var images = Tensor(uninitialized: [0], dtype: .float32)
+    fileprivate var labels = Tensor(uninitialized: [0], dtype: .int64)
+  }
+
+  /// Batch `index` of the epoch with this order, in `buffers` where they have its size.
+  func makeBatch(
+    _ index: Int, epoch: Int, order: [Int], into buffers: inout Buffers
+  ) -> Batch {
+    let start = index * options.batchSize
+    let samples = Array(order[start..<min(start + options.batchSize, order.count)])
+    let shape = Shape([samples.count] + split.imageShape.dimensions)
+    if buffers.images.shape != shape {
+      buffers.images = Tensor(uninitialized: shape, dtype: .float32)
+      buffers.labels = Tensor(uninitialized: [samples.count, 1], dtype: .int64)
+    }
+    let random = CounterRandom(
+      seed: options.seed, stream: Self.augmentationStreams &+ UInt64(epoch))
+    let size = split.imageShape.elementCount
+    buffers.images.withUnsafeMutableBytes { to in
+      let to = to.bindMemory(to: Float.self)
+      split.images.withUnsafeBytes { from in
+        for (place, sample) in samples.enumerated() {
+          write(
+            UnsafeRawBufferPointer(rebasing: from[sample * size..<(sample + 1) * size]),
+            to: UnsafeMutableBufferPointer(rebasing: to[place * size..<(place + 1) * size]),
+            window(of: sample, random))
+        }
+      }
+    }
+    buffers.labels.withUnsafeMutableBytes { labels in
+      let labels = labels.bindMemory(to: Int64.self)
+      for (place, sample) in samples.enumerated() { labels[place] = Int64(split.labels[sample]) }
+    }
+    return Batch(
+      images: buffers.images, labels: buffers.labels, samples: samples, epoch: epoch, index: index)
+  }
+
+  /// The part of a padded picture that is seen.
+  struct Window: Equatable {
+    var rows = 0
+    var columns = 0
+    var isMirrored = false
+  }
+
+  private func window(of sample: Int, _ random: CounterRandom) -> Window {
+    guard let augmentation = options.augmentation else { return Window() }
+    let words = random.words(block: UInt64(sample))
+    let padding = augmentation.cropPadding
+    func shift(_ word: UInt32) -> Int {
+      Int(word.multipliedFullWidth(by: UInt32(2 * padding + 1)).high) - padding
+    }
+    return Window(
+      rows: shift(words[0]), columns: shift(words[1]),
+      isMirrored: augmentation.flipsHorizontally && words[2] >> 31 == 1)
+  }
+
+  /// Writes a picture: out[c, y, x] = value[c][in[c, y + rows, x + columns]], x counted from the
+  /// right where it is mirrored, and 0 for the byte outside of the picture.
+  private func write(
+    _ from: UnsafeRawBufferPointer, to: UnsafeMutableBufferPointer<Float>, _ window: Window
+  ) {
+    let shape = split.imageShape
+    let (channels, height, width) = (shape[0], shape[1], shape[2])
+    values.withUnsafeBufferPointer { values in
+      for channel in 0..<channels {
+        let table = UnsafeBufferPointer(rebasing: values[channel * 256..<channel * 256 + 256])
+        let plane = channel * height * width
+        if window == Window() {
+          for i in plane..<plane + height * width { to[i] = table[Int(from[i])] }
+          continue
+        }
+        for y in 0..<height {
+          let sourceRow = y + window.rows
+          let row = plane + y * width
+          guard sourceRow >= 0 && sourceRow < height else {
+            for x in 0..<width { to[row + x] = table[0] }
+            continue
+          }
+          let source = plane + sourceRow * width
+          for x in 0..<width {
+            let column = (window.isMirrored ? width - 1 - x : x) + window.columns
+            let isInside = column >= 0 && column < width
+            to[row + x] = isInside ? table[Int(from[source + column])] : table[0]
+          }
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,72 @@
+import ABNGraph
+import ABNOperations
+import ABNTensors
+
+/// A number for both spatial axes (`3`), or one for each (`[3, 1]`: height, width).
+public struct Pair: Sendable, Hashable, ExpressibleByIntegerLiteral, ExpressibleByArrayLiteral {
+  /// Height and width; as given where there are not two.
+  public let values: [Int]
+  /// The same for both axes.
+  public init(_ value: Int) { values = [value, value] }
+  /// The same for both axes.
+  public init(integerLiteral value: Int) { self.init(value) }
+  /// Height, width.
+  public init(arrayLiteral elements: Int...) {
+    values = elements.count == 1 ? [elements[0], elements[0]] : elements
+  }
+}
+
+/// A two-dimensional convolution (cross-correlation) with bias and activation. See `Conv2D`.
+///
+/// Weight `conv2d_<n>.w_0` of shape [numFilters, C / groups, kh, kw] in both layouts, by default
+/// normal with deviation sqrt(2 / (C kh kw)) as in Paddle; bias `conv2d_<n>.b_0` of shape
+/// [numFilters], by default 0.
+///
+/// - Parameters:
+///   - input: [N, C, H, W], or [N, H, W, C] for `.nhwc`; C must be known.
+///   - filterSize: kh and kw.
+///   - padding: zeros around the image; `.same` for an output of ceil(input / stride).
+///   - groups: splits channels and filters into groups that do not see each other.
+///   - biasAttr: `.none` for no bias, as before a normalization.
+public func conv2d(
+  _ input: Variable, numFilters: Int, filterSize: Pair, stride: Pair = 1, padding: Padding = 0,
+  dilation: Pair = 1, groups: Int = 1, paramAttr: ParamAttr? = nil, biasAttr: ParamAttr? = nil,
+  act: Activation? = nil, name: String? = nil, dataLayout: DataLayout = .nchw,
+  file: StaticString = #fileID, line: UInt = #line
+) throws -> Variable {
+  try layer("conv2d", name: name, file: file, line: line) { c in
+    guard numFilters > 0, groups > 0, numFilters % groups == 0 else {
+      throw c.error(
+        .attribute, "numFilters", got: "\(numFilters) in \(groups) groups",
+        wanted: "a positive multiple of the groups")
+    }
+    guard input.shape.rank == 4, input.shape[dataLayout.channelAxis(rank: 4)] > 0 else {
+      throw c.error(
+        .shape, "input", got: "\(input.shape)", wanted: "rank 4 with known channels",
+        fix: "Layout is \(dataLayout.rawValue).")
+    }
+    let channels = input.shape[dataLayout.channelAxis(rank: 4)]
+    guard channels % groups == 0 else {
+      throw c.error(
+        .shape, "input", got: "\(channels) channels", wanted: "a multiple of \(groups) groups")
+    }
+    let kernel = filterSize.values
+    let kind = try Conv2D(
+      window: Window2D(
+        kernel: kernel, stride: stride.values, dilation: dilation.values, padding: padding),
+      groups: groups, layout: dataLayout)
+    let taps = channels * kernel[0] * kernel[1]
+    let weight = try c.parameter(
+      paramAttr, suffix: "w",
+      shape: [numFilters, channels / groups, kernel[0], kernel[1]], dtype: input.dtype,
+      initializer: .normal(deviation: (2 / Double(taps)).squareRoot()))
+    var inputs = [input, weight]
+    if biasAttr?.isNone != true {
+      inputs.append(
+        try c.parameter(
+          biasAttr, suffix: "b", shape: [numFilters], dtype: input.dtype,
+          initializer: .constant(0)))
+    }
+    return try activated(c.append(kind, inputs)[0], act, in: c)
+  }
+}

@@ -1,0 +1,44 @@
+import ABNGraph
+import ABNOperations
+import ABNTensors
+
+/// Max or average pooling. See `Pool2D`.
+///
+/// - Parameters:
+///   - input: [N, C, H, W], or [N, H, W, C] for `.nhwc`.
+///   - poolSize: the window; ignored when `globalPooling`.
+///   - poolType: `.max` or `.average`.
+///   - poolStride: steps between windows.
+///   - poolPadding: around the image; less than the window.
+///   - globalPooling: one window over the whole image.
+///   - ceilMode: whether a last, partial window counts.
+///   - exclusive: whether the average leaves padding out.
+public func pool2d(
+  _ input: Variable, poolSize: Pair = 1, poolType: Pool2D.Function = .max, poolStride: Pair = 1,
+  poolPadding: Padding = 0, globalPooling: Bool = false, ceilMode: Bool = false,
+  exclusive: Bool = true, name: String? = nil, dataLayout: DataLayout = .nchw,
+  file: StaticString = #fileID, line: UInt = #line
+) throws -> Variable {
+  try layer("pool2d", name: name, file: file, line: line) { c in
+    let extent: Pool2D.Extent =
+      globalPooling
+      ? .global
+      : .window(
+        Window2D(
+          kernel: poolSize.values, stride: poolStride.values, padding: poolPadding,
+          ceilMode: ceilMode))
+    return try c.append(
+      Pool2D(poolType, extent, exclusive: exclusive, layout: dataLayout), [input])[0]
+  }
+}
+
+/// Pooling to a fixed output size: output pixel i of H' covers rows
+/// floor(i H / H') ..< ceil((i + 1) H / H').
+public func adaptivePool2d(
+  _ input: Variable, poolSize: Pair, poolType: Pool2D.Function = .max, name: String? = nil,
+  dataLayout: DataLayout = .nchw, file: StaticString = #fileID, line: UInt = #line
+) throws -> Variable {
+  try layer("adaptive_pool2d", name: name, file: file, line: line) { c in
+    try c.append(Pool2D(poolType, .adaptive(poolSize.values), layout: dataLayout), [input])[0]
+  }
+}

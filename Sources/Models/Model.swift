@@ -1,0 +1,80 @@
+import ABNGraph
+import ABNLayers
+import ABNOperations
+import ABNTensors
+
+/// Which normalization a model is built with.
+public enum NormStyle: String, Sendable, Hashable, CaseIterable {
+  /// `inplaceABN`: normalization and activation stored over the input.
+  case inplace
+  /// `batchNorm` and an activation: the pair of layers that frameworks have.
+  case standard
+}
+
+/// What a model leaves to its user.
+public struct ModelOptions: Sendable {
+  /// The number of logits.
+  public var classes: Int
+  /// In place or standard.
+  public var norm: NormStyle
+  /// The activation after a normalization.
+  public var activation: Activation
+  /// Its alpha, for leaky_relu and elu.
+  public var alpha: Double
+
+  /// In-place layers with leaky_relu of slope 0.01, unless told otherwise.
+  public init(
+    classes: Int, norm: NormStyle = .inplace, activation: Activation = .leakyReLU,
+    alpha: Double = 0.01
+  ) {
+    self.classes = classes
+    self.norm = norm
+    self.activation = activation
+    self.alpha = alpha
+  }
+
+  /// Normalization and activation in the chosen style; `act` nil: the activation of the options.
+  public func normalized(
+    _ x: Variable, act: Activation? = nil, file: StaticString = #fileID, line: UInt = #line
+  ) throws -> Variable {
+    let act = act ?? activation
+    return switch norm {
+    case .inplace: try inplaceABN(x, act: act, actAlpha: alpha, file: file, line: line)
+    case .standard: try batchNorm(x, act: act, actAlpha: alpha, file: file, line: line)
+    }
+  }
+}
+
+/// A network: a function over layers, from images [N, C, H, W] to logits [N, classes].
+public struct Model: Sendable {
+  /// The name on the command line.
+  public let name: String
+  /// One line for people.
+  public let summary: String
+  /// Appends the network to the program that is being built.
+  public let build: @Sendable (_ images: Variable, _ options: ModelOptions) throws -> Variable
+
+  /// A network under a name.
+  public init(
+    name: String, summary: String,
+    build: @escaping @Sendable (_ images: Variable, _ options: ModelOptions) throws -> Variable
+  ) {
+    self.name = name
+    self.summary = summary
+    self.build = build
+  }
+
+  /// All models of the package.
+  public static let all: [Model] = [mlp, lenet, resnet20]
+
+  /// The model of this name.
+  ///
+  /// - Throws: `ABNError(.name)` that names the nearest.
+  public static func named(_ name: String) throws -> Model {
+    if let found = all.first(where: { $0.name == name }) { return found }
+    let names = all.map(\.name)
+    throw ABNError(
+      .name, "model", got: "\"\(name)\"", wanted: "one of \(names.joined(separator: ", "))",
+      fix: nearestMatch(to: name, in: names).map { "Did you mean \"\($0)\"?" } ?? "")
+  }
+}

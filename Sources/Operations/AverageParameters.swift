@@ -1,0 +1,94 @@
+// Shapes: parameter, sums and backup alike; counters [1] int64.
+
+import ABNGraph
+import ABNTensors
+
+/// Adds a parameter to the sums of which ModelAverage takes the mean.
+///
+/// Inputs and outputs: parameter (read only), sum1, sum2, sum3, accumulated, oldAccumulated, updates.
+///
+/// updates += 1; accumulated += 1; sum1 += parameter. Every 16384 updates sum1 moves into sum2, so
+/// that small numbers are not lost in large sums. When accumulated reaches both `minimumWindow` and
+/// min(maximumWindow, updates * rate), the window closes: sum3 = sum1 + sum2, oldAccumulated =
+/// accumulated, and sum1, sum2 and accumulated start again from 0.
+public struct AverageAccumulate: OperationKind {
+  public static let kindName = "average_accumulates"
+  public static let formula = "sum1 = sum1 + p; closed windows move on to sum2 and sum3"
+
+  /// The share of all updates that a window holds.
+  public let rate: Double
+  /// The updates that a window holds at least.
+  public let minimumWindow: Int
+  /// The updates that a window holds at most, if that is not below the least.
+  public let maximumWindow: Int
+
+  /// Sums over such windows.
+  public init(rate: Double, minimumWindow: Int, maximumWindow: Int) {
+    self.rate = rate
+    self.minimumWindow = minimumWindow
+    self.maximumWindow = maximumWindow
+  }
+
+  public var attributes: [(name: String, value: String)] {
+    [
+      ("rate", "\(rate)"), ("minimum window", "\(minimumWindow)"),
+      ("maximum window", "\(maximumWindow)"),
+    ]
+  }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    try requireFloatingPoint(inputs[0], "parameter")
+    for sum in inputs[1...3] where sum != inputs[0] {
+      throw ABNError(.shape, "sum", got: "\(sum)", wanted: "\(inputs[0])")
+    }
+    for counter in inputs[4...6] { try requireCounter(counter, "counter") }
+    return Array(inputs[1...])
+  }
+
+  public var sharing: [SharingRule] {
+    (0..<6).map { SharingRule(output: $0, input: $0 + 1, .must) }
+  }
+}
+
+/// backup = parameter; parameter = (sum1 + sum2 + sum3) / (accumulated + oldAccumulated).
+///
+/// Inputs: parameter, backup (written only), sum1, sum2, sum3, accumulated, oldAccumulated. A
+/// parameter of which nothing was accumulated yet stays as it is.
+public struct ApplyAverage: OperationKind {
+  public static let kindName = "apply_average"
+  public static let formula = "backup = p; p = (sum1 + sum2 + sum3) / (count + oldCount)"
+
+  /// Puts the mean in the parameter's place.
+  public init() {}
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    try requireFloatingPoint(inputs[0], "parameter")
+    for other in inputs[1...4] where other != inputs[0] {
+      throw ABNError(.shape, "backup or sum", got: "\(other)", wanted: "\(inputs[0])")
+    }
+    for counter in inputs[5...6] { try requireCounter(counter, "counter") }
+    return [inputs[0], inputs[1]]
+  }
+
+  public var sharing: [SharingRule] {
+    [SharingRule(output: 0, input: 0, .must), SharingRule(output: 1, input: 1, .must)]
+  }
+}
+
+/// parameter = backup, bit by bit. Inputs: parameter (written only), backup.
+public struct RestoreParameter: OperationKind {
+  public static let kindName = "restore_parameter"
+  public static let formula = "p = backup"
+
+  /// Undoes `ApplyAverage`.
+  public init() {}
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    guard inputs[1] == inputs[0] else {
+      throw ABNError(.shape, "backup", got: "\(inputs[1])", wanted: "\(inputs[0])")
+    }
+    return [inputs[0]]
+  }
+
+  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .must)] }
+}

@@ -1,0 +1,122 @@
+// Shapes: x [N, C, H, W] (or [N, H, W, C]); w [O, C / groups, kh, kw] in both layouts; bias [O];
+// y [N, O, H', W'] (or [N, H', W', O]).
+
+import ABNGraph
+import ABNTensors
+
+/// y[n, o, i, j] = bias[o] + sum over c, u, v of
+/// x[n, c, i * stride + u * dilation - before, j * ...] * w[o, c, u, v].
+///
+/// A cross-correlation, as everywhere in this field. Inputs: x, w and, optionally, bias.
+public struct Conv2D: OperationKind {
+  public static let kindName = "conv2d"
+  public static let formula = "y = bias + sum over window and channels of x * w"
+
+  /// Stride, dilation and padding; the kernel is w's.
+  public let window: Window2D
+  /// Channels are split into this many groups that do not see each other.
+  public let groups: Int
+  /// Where the channels of x and y stand.
+  public let layout: DataLayout
+
+  /// A convolution.
+  public init(window: Window2D, groups: Int = 1, layout: DataLayout = .nchw) throws {
+    try window.validate()
+    guard groups > 0 else {
+      throw ABNError(.attribute, "groups", got: "\(groups)", wanted: "1 or more")
+    }
+    self.window = window
+    self.groups = groups
+    self.layout = layout
+  }
+
+  public var attributes: [(name: String, value: String)] {
+    [
+      ("stride", "\(window.stride)"), ("padding", "\(window.padding)"),
+      ("dilation", "\(window.dilation)"), ("groups", "\(groups)"), ("layout", layout.rawValue),
+    ]
+  }
+
+  /// The spatial axes of x and y.
+  public var spatialAxes: [Int] { layout == .nchw ? [2, 3] : [1, 2] }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    let (x, w) = (inputs[0], inputs[1])
+    try requireFloatingPoint(x, "input")
+    try requireSameDType(x, w, "input and weight")
+    try requireRank(x, 4...4, "input")
+    try requireRank(w, 4...4, "weight")
+    let channelAxis = layout.channelAxis(rank: 4)
+    let channels = x.shape[channelAxis]
+    guard w.shape[0] % groups == 0, channels < 0 || channels == w.shape[1] * groups else {
+      throw ABNError(
+        .shape, "input and weight", got: "\(channels) channels, weight \(w.shape), \(groups) groups",
+        wanted: "\(w.shape[1] * groups) channels, and filters in whole groups")
+    }
+    if inputs.count > 2, inputs[2].shape != [w.shape[0]] {
+      throw ABNError(.shape, "bias", got: "\(inputs[2].shape)", wanted: "[\(w.shape[0])]")
+    }
+    var shape = x.shape
+    shape[channelAxis] = w.shape[0]
+    for (axis, position) in spatialAxes.enumerated() {
+      shape[position] = try window.outputSize(axis, input: x.shape[position])
+    }
+    return [TensorType(shape, x.dtype)]
+  }
+
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+    guard let dy = c.outputGradients[0] else { return c.inputs.map { _ in nil } }
+    var results: [Variable?] = c.inputs.map { _ in nil }
+    let hasBias = c.inputs.count > 2 && c.needsGradient[2]
+    if c.needsGradient[1] || hasBias {
+      let made = try c.append(
+        Conv2DWeightGradient(of: self, hasBias: hasBias),
+        [c.inputs[0], dy, c.inputs[1]] + (hasBias ? [c.inputs[2]] : []))
+      results[1] = made[0]
+      if hasBias { results[2] = made[1] }
+    }
+    if c.needsGradient[0] {
+      results[0] = try c.append(Conv2DDataGradient(of: self), c.inputs[1], dy, c.inputs[0])
+    }
+    return results
+  }
+}
+
+/// dx = the transposed convolution of dy with w. Inputs: w, dy, and x for its shape only.
+public struct Conv2DDataGradient: OperationKind {
+  public static let kindName = "conv2d_data_grad"
+  public static let formula = "dx = transposed convolution of dy with w"
+
+  /// The convolution whose gradient this is.
+  public let forward: Conv2D
+
+  /// The gradient of `forward` for its input.
+  public init(of forward: Conv2D) { self.forward = forward }
+
+  public var attributes: [(name: String, value: String)] { forward.attributes }
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[2]] }
+}
+
+/// dw = the correlation of x with dy; dbias = dy summed over all but the channels. Inputs: x, dy,
+/// w for its shape only and, with bias, bias for its shape only.
+public struct Conv2DWeightGradient: OperationKind {
+  public static let kindName = "conv2d_weight_grad"
+  public static let formula = "dw = correlation of x with dy; dbias = sum of dy"
+
+  /// The convolution whose gradient this is.
+  public let forward: Conv2D
+  /// Whether the bias's gradient is a second output.
+  public let hasBias: Bool
+
+  /// The gradient of `forward` for its parameters.
+  public init(of forward: Conv2D, hasBias: Bool) {
+    self.forward = forward
+    self.hasBias = hasBias
+  }
+
+  public var attributes: [(name: String, value: String)] { forward.attributes }
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    [inputs[2]] + (hasBias ? [inputs[3]] : [])
+  }
+  public var toleratesRestored: Set<Int> { [0] }
+}

@@ -1,0 +1,61 @@
+// Shapes: gradient any; squared norms and scales [1] float64.
+
+import ABNGraph
+import ABNTensors
+
+/// out = the sum of x's squares, added up in float64 in an order that no thread count changes.
+public struct SquaredNorm: OperationKind {
+  public static let kindName = "squared_norm"
+  public static let formula = "out = sum(x * x)"
+
+  /// The square of the Euclidean norm.
+  public init() {}
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    try requireFloatingPoint(inputs[0], "input")
+    return [TensorType([1], .float64)]
+  }
+}
+
+/// out = limit / max(limit, norm), norm = sqrt(x0 + x1 + ...): what a gradient is multiplied with so
+/// that its norm (with several inputs: the common norm of all) is at most `limit`.
+///
+/// A norm that is not a number, or infinite, gives NaN: the parameters show it instead of training
+/// on with a gradient that was lost.
+public struct ClipScale: OperationKind {
+  public static let kindName = "clip_scale"
+  public static let formula = "out = limit / max(limit, sqrt(x0 + x1 + ...))"
+
+  /// The largest norm allowed.
+  public let limit: Double
+
+  /// The scale for norms of at most `limit`.
+  ///
+  /// - Throws: `ABNError(.attribute)` unless the limit is a finite number above 0.
+  public init(limit: Double) throws {
+    guard limit > 0, limit.isFinite else {
+      throw ABNError(
+        .attribute, "norm of the gradient clip", got: "\(limit)", wanted: "a finite number above 0")
+    }
+    self.limit = limit
+  }
+
+  public var attributes: [(name: String, value: String)] { [("limit", "\(limit)")] }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    guard !inputs.isEmpty else {
+      throw ABNError(.program, "inputs", got: "none", wanted: "at least one")
+    }
+    for input in inputs where input != TensorType([1], .float64) {
+      throw ABNError(.dtype, "squared norm", got: "\(input)", wanted: "float64[1]")
+    }
+    return [TensorType([1], .float64)]
+  }
+
+  /// The scale for a sum of squares.
+  public func scale(squaredNorm: Double) -> Double {
+    let norm = squaredNorm.squareRoot()
+    guard norm.isFinite else { return .nan }
+    return norm > limit ? limit / norm : 1
+  }
+}

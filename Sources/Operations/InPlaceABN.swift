@@ -1,0 +1,106 @@
+// Shapes: as in Normalization.swift; slopes [1].
+
+import ABNGraph
+import ABNTensors
+
+/// z = act(scale * (x - mean) / sqrt(variance + epsilon) + bias), stored over x.
+///
+/// The activation is one that can be inverted: identity, leaky_relu and elu with alpha > 0, prelu.
+/// The gradient reads z; x is gone. Inputs: x, scale, bias, moving mean, moving variance, slopes for
+/// prelu and, if asked for, momentum.
+///
+/// Source: Rota Bulo, Porzi, Kontschieder, "In-Place Activated BatchNorm for Memory-Optimized
+/// Training of DNNs", CVPR 2018, arXiv 1712.02616.
+public struct InPlaceActivatedBatchNorm: OperationKind {
+  public static let kindName = "inplace_abn"
+  public static let formula = "z = act(scale * (x - mean) / sqrt(variance + epsilon) + bias), over x"
+
+  /// Momentum, epsilon, layout and mode.
+  public let norm: NormalizationAttributes
+  /// The activation.
+  public let activation: Activation
+  /// The slope or scale below zero of leaky_relu and elu.
+  public let alpha: Double
+
+  /// An in-place activated batch normalization.
+  ///
+  /// - Throws: `ABNError(.attribute)` for an activation that z does not determine: build it as the
+  ///   identity followed by the activation.
+  public init(_ norm: NormalizationAttributes, activation: Activation, alpha: Double) throws {
+    guard Self.isInvertible(activation, alpha: alpha) else {
+      throw ABNError(
+        .attribute, "activation", got: "\(activation) with alpha \(alpha)",
+        wanted: "one that can be inverted: identity, prelu, leaky_relu or elu with alpha > 0")
+    }
+    self.norm = norm
+    self.activation = activation
+    self.alpha = alpha
+  }
+
+  /// Whether y can be computed from z for every z.
+  public static func isInvertible(_ activation: Activation, alpha: Double) -> Bool {
+    switch activation {
+    case .identity, .prelu: true
+    case .leakyReLU, .elu: alpha > 0 && alpha.isFinite
+    default: false
+    }
+  }
+
+  var hasSlopes: Bool { activation == .prelu }
+
+  public var attributes: [(name: String, value: String)] {
+    var list = [("act", activation.name)]
+    if activation == .leakyReLU || activation == .elu { list.append(("alpha", "\(alpha)")) }
+    return list + norm.printed
+  }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    if hasSlopes {
+      let slopes = TensorType([1], inputs[0].dtype.accumulation)
+      guard inputs[5] == slopes else {
+        throw ABNError(.shape, "slopes", got: "\(inputs[5])", wanted: "\(slopes)")
+      }
+    }
+    return try norm.outputTypes(for: inputs)
+  }
+
+  public var sharing: [SharingRule] {
+    [SharingRule(output: 0, input: 0, .may)] + norm.updates
+  }
+
+  public func forTest() -> (any OperationKind)? {
+    try? InPlaceActivatedBatchNorm(norm.forTest, activation: activation, alpha: alpha)
+  }
+
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+    try norm.requireTraining("inplace_abn")
+    guard let dz = c.outputGradients[0] else { return c.inputs.map { _ in nil } }
+    var seen = [c.outputs[0], dz, c.inputs[1], c.inputs[2], c.outputs[1]]
+    if hasSlopes { seen.append(c.inputs[5]) }
+    let made = try c.append(InPlaceABNGradient(of: self), seen)
+    var results: [Variable?] = c.inputs.map { _ in nil }
+    for position in 0..<3 { results[position] = made[position] }
+    if hasSlopes { results[5] = made[3] }
+    return results
+  }
+}
+
+/// dx over dz, dscale, dbias and, for prelu, dslopes, from z alone: y = act^-1(z),
+/// dy = dz * act'(y), dbias = sum(dy), dscale = sum(dy * xhat),
+/// dx = scale * inv * (dy - dbias / m - xhat * dscale / m), without the last two terms for moving
+/// statistics. Inputs: z, dz, scale, bias, saved and, for prelu, slopes.
+public struct InPlaceABNGradient: OperationKind {
+  public static let kindName = "inplace_abn_grad"
+  public static let formula = "dx = scale * inv * (dy - dbias / m - xhat * dscale / m), from z"
+
+  /// The operation whose gradient this is.
+  public let forward: InPlaceActivatedBatchNorm
+  /// The gradient of `forward`.
+  public init(of forward: InPlaceActivatedBatchNorm) { self.forward = forward }
+
+  public var attributes: [(name: String, value: String)] { forward.attributes }
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    [inputs[1], inputs[2], inputs[3]] + (forward.hasSlopes ? [inputs[5]] : [])
+  }
+  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 1, .may)] }
+}

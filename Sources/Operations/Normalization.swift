@@ -1,0 +1,161 @@
+// Shapes: x, y, z [N, C, ...] (or [N, ..., C]), rank 2...5; scale, bias, mean, variance [C];
+// saved [3, C]: mean, what rounding took from it, 1 / sqrt(variance + epsilon). m = N * spatial.
+
+import ABNGraph
+import ABNTensors
+
+/// What batch normalization and its in-place form have in common.
+public struct NormalizationAttributes: Sendable, Hashable {
+  /// How much of the old moving statistics stays in a training run; unused with a momentum variable.
+  public var momentum: Double
+  /// Whether momentum is the operation's last input, of shape [1] and type float32.
+  public var hasMomentumInput: Bool
+  /// Added to the variance.
+  public var epsilon: Double
+  /// Where the channels stand.
+  public var layout: DataLayout
+  /// Evaluation: moving statistics, nothing kept for a gradient.
+  public var isTest: Bool
+  /// Moving statistics in training too.
+  public var useGlobalStats: Bool
+
+  /// Checks momentum and epsilon.
+  public init(
+    momentum: Double = 0.9, hasMomentumInput: Bool = false, epsilon: Double = 1e-5,
+    layout: DataLayout = .nchw, isTest: Bool = false, useGlobalStats: Bool = false
+  ) throws {
+    guard hasMomentumInput || (0...1).contains(momentum) else {
+      throw ABNError(.attribute, "momentum", got: "\(momentum)", wanted: "a number in 0...1")
+    }
+    guard epsilon.isFinite, epsilon >= 0 else {
+      throw ABNError(
+        .attribute, "epsilon", got: "\(epsilon)", wanted: "a finite number of at least 0")
+    }
+    self.momentum = momentum
+    self.hasMomentumInput = hasMomentumInput
+    self.epsilon = epsilon
+    self.layout = layout
+    self.isTest = isTest
+    self.useGlobalStats = useGlobalStats
+  }
+
+  /// Whether the statistics are those of the batch.
+  public var usesBatchStatistics: Bool { !isTest && !useGlobalStats }
+
+  var printed: [(name: String, value: String)] {
+    var list = [("epsilon", "\(epsilon)"), ("layout", layout.rawValue)]
+    if usesBatchStatistics && !hasMomentumInput { list.insert(("momentum", "\(momentum)"), at: 0) }
+    if isTest { list.append(("is_test", "true")) }
+    if useGlobalStats { list.append(("use_global_stats", "true")) }
+    return list
+  }
+
+  /// Outputs: the normalized tensor; in training the saved statistics; with batch statistics the
+  /// moving mean and variance, updated.
+  func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    let x = inputs[0]
+    try requireFloatingPoint(x, "input")
+    try requireRank(x, 2...5, "input")
+    let axis = layout.channelAxis(rank: x.shape.rank)
+    let channels = x.shape[axis]
+    guard channels >= 0 else {
+      throw ABNError(
+        .shape, "input", got: "\(x.shape), whose channels are unknown",
+        wanted: "a known dimension at axis \(axis)", fix: "Give the channel dimension in data().")
+    }
+    guard !x.shape.dimensions.contains(0) else {
+      throw ABNError(
+        .shape, "input", got: "\(x.shape)", wanted: "dimensions of at least 1",
+        fix: "Feed at least one sample.")
+    }
+    let parameter = TensorType([channels], x.dtype.accumulation)
+    for (position, what) in [(1, "scale"), (2, "bias"), (3, "moving mean"), (4, "moving variance")]
+    where inputs[position] != parameter {
+      throw ABNError(
+        .shape, "input has \(channels) channels, \(what)", got: "\(inputs[position])",
+        wanted: "\(parameter)", fix: "Pass a \(what) of shape [\(channels)].")
+    }
+    if hasMomentumInput, inputs.last! != TensorType([1], .float32) {
+      throw ABNError(
+        .shape, "momentum", got: "\(inputs.last!)", wanted: "float32[1]",
+        fix: "Make it with data or fillConstant of shape [1].")
+    }
+    if usesBatchStatistics, x.shape.isKnown, x.shape.elementCount == channels {
+      throw ABNError(
+        .shape, "input", got: "\(x.shape): one element per channel",
+        wanted: "at least two to normalize over while training",
+        fix: "Use a larger batch, or useGlobalStats.")
+    }
+    if isTest { return [x] }
+    let saved = TensorType([3, channels], x.dtype.accumulation)
+    return usesBatchStatistics ? [x, saved, parameter, parameter] : [x, saved]
+  }
+
+  /// The moving statistics are updated where batch statistics are used.
+  var updates: [SharingRule] {
+    usesBatchStatistics
+      ? [SharingRule(output: 2, input: 3, .must), SharingRule(output: 3, input: 4, .must)] : []
+  }
+
+  var forTest: NormalizationAttributes {
+    var copy = self
+    copy.isTest = true
+    return copy
+  }
+
+  func requireTraining(_ kind: String) throws {
+    guard !isTest else {
+      throw ABNError(
+        .program, "\(kind) with isTest", got: "a gradient through it",
+        wanted: "no gradient in a program for evaluation",
+        fix: "Use useGlobalStats to train with the moving statistics.")
+    }
+  }
+}
+
+/// y = scale * (x - mean) / sqrt(variance + epsilon) + bias, out of place: x stays.
+///
+/// Inputs: x, scale, bias, moving mean, moving variance and, if asked for, momentum.
+public struct BatchNorm: OperationKind {
+  public static let kindName = "batch_norm"
+  public static let formula = "y = scale * (x - mean) / sqrt(variance + epsilon) + bias"
+
+  /// Momentum, epsilon, layout and mode.
+  public let norm: NormalizationAttributes
+
+  /// A batch normalization.
+  public init(_ norm: NormalizationAttributes) { self.norm = norm }
+
+  public var attributes: [(name: String, value: String)] { norm.printed }
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    try norm.outputTypes(for: inputs)
+  }
+  public var sharing: [SharingRule] { norm.updates }
+  public func forTest() -> (any OperationKind)? { BatchNorm(norm.forTest) }
+
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+    try norm.requireTraining("batch_norm")
+    guard let dy = c.outputGradients[0] else { return c.inputs.map { _ in nil } }
+    let made = try c.append(
+      BatchNormGradient(of: self), [c.inputs[0], dy, c.inputs[1], c.inputs[2], c.outputs[1]])
+    return [made[0], made[1], made[2]] + c.inputs.dropFirst(3).map { _ in nil }
+  }
+}
+
+/// dx, dscale and dbias from x: dx = scale * inv * (dy - dbias / m - xhat * dscale / m), without the
+/// last two terms for moving statistics. Inputs: x, dy, scale, bias, saved.
+public struct BatchNormGradient: OperationKind {
+  public static let kindName = "batch_norm_grad"
+  public static let formula = "dx = scale * inv * (dy - dbias / m - xhat * dscale / m)"
+
+  /// The operation whose gradient this is.
+  public let forward: BatchNorm
+  /// The gradient of `forward`.
+  public init(of forward: BatchNorm) { self.forward = forward }
+
+  public var attributes: [(name: String, value: String)] { forward.attributes }
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    [inputs[1], inputs[2], inputs[3]]
+  }
+  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 1, .may)] }
+}

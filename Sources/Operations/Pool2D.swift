@@ -1,0 +1,152 @@
+// Shapes: x [N, C, H, W] (or [N, H, W, C]); y [N, C, H', W'] (or [N, H', W', C]).
+
+import ABNGraph
+import ABNTensors
+
+/// y = the largest, or the average, of the elements under each window.
+///
+/// Max has a second output: which element of its window won, the first of equal ones, in the bytes
+/// that the backend likes (one byte an element for windows of up to 255).
+public struct Pool2D: OperationKind {
+  /// What is made of the elements under the window.
+  public enum Function: String, Sendable, Hashable {
+    case max
+    case average = "avg"
+  }
+
+  /// Where the windows are.
+  public enum Extent: Sendable, Hashable {
+    /// A window that slides.
+    case window(Window2D)
+    /// Output pixel i of H' covers rows floor(i H / H') ..< ceil((i + 1) H / H').
+    case adaptive([Int])
+    /// One window over everything.
+    case global
+  }
+
+  public static let kindName = "pool2d"
+  public static let formula = "y = max or average of x under each window"
+
+  /// Max or average.
+  public let function: Function
+  /// Where the windows are.
+  public let extent: Extent
+  /// Whether the average counts padding as zeros (false) or not at all (true).
+  public let exclusive: Bool
+  /// Where the channels stand.
+  public let layout: DataLayout
+
+  /// A pooling.
+  public init(
+    _ function: Function, _ extent: Extent, exclusive: Bool = true, layout: DataLayout = .nchw
+  ) throws {
+    if case .window(let window) = extent {
+      try window.validate()
+      guard window.dilation == [1, 1] else {
+        throw ABNError(
+          .attribute, "dilation", got: "\(window.dilation)", wanted: "[1, 1] for pooling")
+      }
+    }
+    if case .adaptive(let size) = extent, size.count != 2 || size.contains(where: { $0 < 1 }) {
+      throw ABNError(.attribute, "output size", got: "\(size)", wanted: "two numbers of at least 1")
+    }
+    self.function = function
+    self.extent = extent
+    self.exclusive = exclusive
+    self.layout = layout
+  }
+
+  public var attributes: [(name: String, value: String)] {
+    var list = [("type", function.rawValue)]
+    switch extent {
+    case .window(let window):
+      list += [
+        ("kernel", "\(window.kernel)"), ("stride", "\(window.stride)"),
+        ("padding", "\(window.padding)"),
+      ]
+    case .adaptive(let size): list.append(("adaptive", "\(size)"))
+    case .global: list.append(("global", "true"))
+    }
+    return list + [("layout", layout.rawValue)]
+  }
+
+  /// The spatial axes of x and y.
+  public var spatialAxes: [Int] { layout == .nchw ? [2, 3] : [1, 2] }
+
+  /// The windows along spatial axis `axis` (0: height) of an image: for each output, the first
+  /// input under it, padding included, and one past the last.
+  public func windows(_ axis: Int, input: Int) throws -> [(first: Int, end: Int)] {
+    switch extent {
+    case .global: return [(0, input)]
+    case .adaptive(let size):
+      return (0..<size[axis]).map {
+        ($0 * input / size[axis], (($0 + 1) * input + size[axis] - 1) / size[axis])
+      }
+    case .window(let window):
+      let before = window.sides(axis, input: input).before
+      return (0..<(try window.outputSize(axis, input: input))).map {
+        let first = $0 * window.stride[axis] - before
+        return (first, first + window.kernel[axis])
+      }
+    }
+  }
+
+  /// The type of the winners: an index into a window.
+  func winnerType(_ input: Shape, _ output: Shape) -> TensorType {
+    var most = 1
+    for (axis, position) in spatialAxes.enumerated() {
+      switch extent {
+      case .window(let window): most *= window.kernel[axis]
+      case .global: most *= input[position] < 0 ? 256 : input[position]
+      case .adaptive(let size):
+        most *= input[position] < 0 ? 256 : input[position] / size[axis] + 2
+      }
+    }
+    return TensorType(output, most <= 255 ? .uint8 : .int32)
+  }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    let x = inputs[0]
+    try requireFloatingPoint(x, "input")
+    try requireRank(x, 4...4, "input")
+    var shape = x.shape
+    for (axis, position) in spatialAxes.enumerated() {
+      switch extent {
+      case .global: shape[position] = 1
+      case .adaptive(let size): shape[position] = size[axis]
+      case .window(let window):
+        shape[position] = try window.outputSize(axis, input: x.shape[position])
+        let sides = window.sides(axis, input: max(0, x.shape[position]))
+        guard sides.before < window.kernel[axis], sides.after < window.kernel[axis] + window.stride[axis]
+        else {
+          throw ABNError(
+            .attribute, "padding", got: "\(window.padding)",
+            wanted: "less than the kernel \(window.kernel)")
+        }
+      }
+    }
+    let y = TensorType(shape, x.dtype)
+    return function == .max ? [y, winnerType(x.shape, shape)] : [y]
+  }
+
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+    guard let dy = c.outputGradients[0] else { return [nil] }
+    let seen = function == .max ? [dy, c.inputs[0], c.outputs[1]] : [dy, c.inputs[0]]
+    return [try c.append(Pool2DGradient(of: self), seen)[0]]
+  }
+}
+
+/// dx = dy at the winner of each window (max), or spread evenly over it (average). Inputs: dy, x for
+/// its shape only and, for max, the winners.
+public struct Pool2DGradient: OperationKind {
+  public static let kindName = "pool2d_grad"
+  public static let formula = "dx = dy at the winner, or spread over the window"
+
+  /// The pooling whose gradient this is.
+  public let forward: Pool2D
+  /// The gradient of `forward`.
+  public init(of forward: Pool2D) { self.forward = forward }
+
+  public var attributes: [(name: String, value: String)] { forward.attributes }
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
+}

@@ -1,0 +1,53 @@
+// Shapes: counter [1] int64, out [1].
+
+import ABNGraph
+import ABNTensors
+
+/// out = schedule.value(step: counter): a learning rate that changes from run to run.
+public struct ScheduledValue: OperationKind {
+  public static let kindName = "scheduled_value"
+  public static let formula = "out = schedule(counter)"
+
+  /// The function of the step.
+  public let schedule: Schedule
+  /// The element type of the value: float32 or float64.
+  public let dtype: DType
+
+  /// The value of `schedule` at the counter that is the input.
+  ///
+  /// - Throws: `ABNError(.attribute)` where `Schedule.validated` does.
+  public init(_ schedule: Schedule, dtype: DType = .float32) throws {
+    self.schedule = try schedule.validated()
+    self.dtype = dtype
+  }
+
+  public var attributes: [(name: String, value: String)] { [("schedule", "\(schedule)")] }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    try requireCounter(inputs[0], "counter")
+    return [TensorType([1], dtype)]
+  }
+}
+
+/// counter = counter + 1, in place.
+public struct Increment: OperationKind {
+  public static let kindName = "increment"
+  public static let formula = "counter = counter + 1"
+
+  /// Counts runs.
+  public init() {}
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    try requireCounter(inputs[0], "counter")
+    return [inputs[0]]
+  }
+
+  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .must)] }
+}
+
+/// Throws unless the type is int64 of one element.
+func requireCounter(_ type: TensorType, _ what: String) throws {
+  guard type == TensorType([1], .int64) else {
+    throw ABNError(.dtype, what, got: "\(type)", wanted: "int64[1]")
+  }
+}

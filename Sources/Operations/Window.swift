@@ -1,0 +1,111 @@
+import ABNGraph
+import ABNTensors
+
+/// Zeros around an image, for windows that slide over it.
+public enum Padding: Sendable, Hashable, ExpressibleByIntegerLiteral, CustomStringConvertible {
+  /// As many at each side of each axis.
+  case uniform(Int)
+  /// Per spatial axis: before, after.
+  case explicit([[Int]])
+  /// So that the output is ceil(input / stride).
+  case same
+  /// None.
+  case valid
+
+  /// As many at each side of each axis.
+  public init(integerLiteral value: Int) { self = .uniform(value) }
+
+  public var description: String {
+    switch self {
+    case .uniform(let count): "\(count)"
+    case .explicit(let sides): "\(sides)"
+    case .same: "SAME"
+    case .valid: "VALID"
+    }
+  }
+}
+
+/// A window that slides over the two spatial axes of an image.
+public struct Window2D: Sendable, Hashable {
+  /// Height and width.
+  public var kernel: [Int]
+  /// Steps between windows.
+  public var stride: [Int]
+  /// Distance between the taps; 1: dense.
+  public var dilation: [Int]
+  /// Zeros around the image.
+  public var padding: Padding
+  /// Whether a last, partial window counts (pooling).
+  public var ceilMode: Bool
+
+  /// A window; `stride` and `dilation` per axis.
+  public init(
+    kernel: [Int], stride: [Int] = [1, 1], dilation: [Int] = [1, 1], padding: Padding = 0,
+    ceilMode: Bool = false
+  ) {
+    self.kernel = kernel
+    self.stride = stride
+    self.dilation = dilation
+    self.padding = padding
+    self.ceilMode = ceilMode
+  }
+
+  /// - Throws: `ABNError(.attribute)` for counts or values that make no window.
+  func validate() throws {
+    for (name, values, least) in [
+      ("kernel", kernel, 1), ("stride", stride, 1), ("dilation", dilation, 1),
+    ] where values.count != 2 || values.contains(where: { $0 < least }) {
+      throw ABNError(
+        .attribute, name, got: "\(values)", wanted: "two numbers of at least \(least)")
+    }
+    switch padding {
+    case .uniform(let count) where count < 0:
+      throw ABNError(.attribute, "padding", got: "\(count)", wanted: "0 or more")
+    case .explicit(let sides)
+    where sides.count != 2 || sides.contains { $0.count != 2 || $0.contains { $0 < 0 } }:
+      throw ABNError(
+        .attribute, "padding", got: "\(sides)",
+        wanted: "[[top, bottom], [left, right]], each 0 or more")
+    default: break
+    }
+  }
+
+  /// Zeros before and after along spatial axis `axis` of an image of this size.
+  public func sides(_ axis: Int, input: Int) -> (before: Int, after: Int) {
+    let span = dilation[axis] * (kernel[axis] - 1) + 1
+    var (before, after) = (0, 0)
+    switch padding {
+    case .uniform(let count): (before, after) = (count, count)
+    case .explicit(let given): (before, after) = (given[axis][0], given[axis][1])
+    case .valid: break
+    case .same:
+      let output = (input + stride[axis] - 1) / stride[axis]
+      let total = max(0, (output - 1) * stride[axis] + span - input)
+      (before, after) = (total / 2, total - total / 2)
+    }
+    if ceilMode {
+      let rest = (input + before + after - span) % stride[axis]
+      // The last window must start inside the image or its leading padding.
+      if rest > 0, input + before + after - span - rest + stride[axis] < input + before {
+        after += stride[axis] - rest
+      }
+    }
+    return (before, after)
+  }
+
+  /// The number of windows along an axis; unknown for an unknown input.
+  ///
+  /// - Throws: `ABNError(.shape)` where not one window fits.
+  public func outputSize(_ axis: Int, input: Int) throws -> Int {
+    guard input >= 0 else { return Shape.unknown }
+    let (before, after) = sides(axis, input: input)
+    let span = dilation[axis] * (kernel[axis] - 1) + 1
+    let room = input + before + after - span
+    guard room >= 0 else {
+      throw ABNError(
+        .shape, "window", got: "a window of \(span) on \(input) + \(before + after) pixels",
+        wanted: "a window within the padded image", fix: "Use more padding or a smaller kernel.")
+    }
+    return room / stride[axis] + 1
+  }
+}

@@ -1,0 +1,77 @@
+import ABNCPUBackend
+import ABNData
+import ABNGraph
+import ABNRuntime
+import ABNTensors
+
+/// How a classifier does on a split.
+public struct Evaluation: Sendable, Codable {
+  /// The share of the images that are classified right, 0...1.
+  public let accuracy: Double
+  /// The mean loss.
+  public let loss: Double
+  /// The number of images.
+  public let count: Int
+}
+
+extension ClassifierPrograms {
+  /// Runs the evaluation program over a split, the last, smaller batch included.
+  func evaluate(
+    _ split: DataSplit, normalization: ChannelNormalization, batchSize: Int, executor: Executor,
+    scope: Scope
+  ) throws -> Evaluation {
+    let loader = try BatchLoader(
+      split, normalization: normalization,
+      options: .init(
+        batchSize: min(batchSize, split.count), isShuffled: false, lastBatch: .kept))
+    var right = 0.0
+    var total = 0.0
+    var count = 0
+    for batch in loader.epoch(0) {
+      let results = try executor.run(
+        evaluation, feed: ["images": batch.images, "labels": batch.labels],
+        fetch: [loss, accuracy], scope: scope)
+      total += results[0].doubles[0] * Double(batch.count)
+      right += results[1].doubles[0] * Double(batch.count)
+      count += batch.count
+    }
+    return Evaluation(
+      accuracy: right / Double(max(count, 1)), loss: total / Double(max(count, 1)), count: count)
+  }
+}
+
+/// Evaluates a saved model.
+///
+/// - Parameters:
+///   - folder: the output folder of a training run.
+///   - data: the data to evaluate on; nil: those it was trained with.
+/// - Throws: `ABNError` for a folder without a model, or data that do not fit it.
+public func evaluateModel(
+  in folder: String, data: DataSource? = nil, batchSize: Int = 128
+) throws -> Evaluation {
+  let file = try ModelFile.read(folder + "/model.safetensors")
+  let dataset = try (data ?? DataSource.parse(file.data)).load()
+  guard dataset.imageShape == file.image, dataset.classCount == file.options.classes else {
+    throw ABNError(
+      .data, "data \"\(dataset.name)\"",
+      got: "images \(dataset.imageShape) in \(dataset.classCount) classes",
+      wanted: "images \(file.image) in \(file.options.classes) classes, as the model was trained on",
+      fix: "Evaluate on \(file.data), or train on these data.")
+  }
+  let programs = try ClassifierPrograms(
+    file.model, options: file.options, image: file.image, seed: 0)
+  let scope = Scope()
+  for variable in programs.evaluation.persistables {
+    guard let value = file.parameters[variable.name] else { continue }
+    guard value.shape == variable.shape, value.dtype == variable.dtype else {
+      throw ABNError(
+        .file, "\"\(variable.name)\" in \(folder)/model.safetensors",
+        got: "\(value.dtype)\(value.shape)", wanted: "\(variable.type)",
+        fix: "Train again with this version.")
+    }
+    scope[variable.name] = value
+  }
+  return try programs.evaluate(
+    dataset.test, normalization: file.normalization, batchSize: batchSize,
+    executor: Executor(backend: CPUBackend()), scope: scope)
+}

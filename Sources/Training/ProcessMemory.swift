@@ -1,0 +1,33 @@
+import Foundation
+
+/// Resident memory of this process, as the kernel counts it.
+public enum ProcessMemory {
+  /// The largest resident size so far (`VmHWM`), in bytes; nil where /proc does not tell.
+  public static var peakBytes: Int? { field("VmHWM:") }
+
+  /// The resident size now (`VmRSS`), in bytes.
+  public static var residentBytes: Int? { field("VmRSS:") }
+
+  private static func field(_ name: String) -> Int? {
+    guard let text = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else {
+      return nil
+    }
+    for line in text.split(separator: "\n") where line.hasPrefix(name) {
+      let words = line.split(separator: " ", omittingEmptySubsequences: true)
+      return words.compactMap { Int($0) }.first.map { $0 * 1024 }
+    }
+    return nil
+  }
+}
+
+/// 1536 as `1.5 KiB`.
+public func describeBytes(_ bytes: Int) -> String {
+  var value = Double(bytes)
+  var unit = 0
+  let units = ["B", "KiB", "MiB", "GiB", "TiB"]
+  while abs(value) >= 1024, unit < units.count - 1 {
+    value /= 1024
+    unit += 1
+  }
+  return unit == 0 ? "\(bytes) B" : String(format: "%.1f %@", value, units[unit])
+}

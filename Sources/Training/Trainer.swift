@@ -1,0 +1,143 @@
+import ABNCPUBackend
+import ABNData
+import ABNFormats
+import ABNGraph
+import ABNLayers
+import ABNModels
+import ABNOperations
+import ABNOptimizers
+import ABNRuntime
+import ABNTensors
+import Foundation
+
+/// Trains a classifier: the whole road from data to a saved model.
+public final class Trainer {
+  /// What a run computes.
+  public let settings: TrainingSettings
+  private let report: (TrainingProgress) -> Void
+
+  /// A trainer that tells `report` how it goes, after every step.
+  public init(_ settings: TrainingSettings, report: @escaping (TrainingProgress) -> Void = { _ in })
+  {
+    self.settings = settings
+    self.report = report
+  }
+
+  /// Trains, evaluates, saves `model.safetensors` and `summary.json`.
+  ///
+  /// The same settings and number of threads give the same weights, bit by bit. Stops early, and
+  /// saves, when `Interruption.isRequested`.
+  ///
+  /// - Throws: `ABNError` for settings, data or an output folder that cannot be used; the folder is
+  ///   tried before the first step.
+  public func run() throws -> TrainingSummary {
+    try settings.validate()
+    let dataset = try settings.data.load()
+    let loader = try BatchLoader(
+      dataset.train, normalization: dataset.normalization,
+      options: .init(
+        batchSize: settings.batchSize, seed: settings.seed,
+        augmentation: settings.usesAugmentation ? .cifar : nil))
+    try prepareOutput()
+    let steps = settings.epochs * loader.batchesPerEpoch
+    let options = ModelOptions(
+      classes: dataset.classCount, norm: settings.norm, activation: settings.activation,
+      alpha: settings.alpha)
+    let programs = try ClassifierPrograms(
+      settings.model, options: options, image: dataset.imageShape, seed: settings.seed
+    ) { loss in
+      _ = try MomentumOptimizer(
+        learningRate: Schedule.oneCycle(peak: settings.learningRate, steps: steps),
+        momentum: settings.momentum, useNesterov: true,
+        regularization: .l2(settings.weightDecay)
+      ).minimize(loss)
+    }
+    let scope = Scope()
+    let executor = Executor(backend: CPUBackend())
+    let baseBytes = ProcessMemory.residentBytes ?? 0
+    try executor.run(programs.startup, scope: scope)
+
+    var progress = TrainingProgress(
+      epochs: settings.epochs, stepsPerEpoch: loader.batchesPerEpoch,
+      batchSize: settings.batchSize)
+    var plannedPeakBytes = 0
+    var evaluation: Evaluation?
+    for epoch in 0..<settings.epochs where !Interruption.isRequested {
+      progress.beginEpoch(epoch)
+      for batch in loader.epoch(epoch) {
+        if Interruption.isRequested { break }
+        let feed = ["images": batch.images, "labels": batch.labels]
+        let results = try executor.run(
+          programs.training, feed: feed, fetch: [programs.loss, programs.accuracy], scope: scope)
+        progress.add(loss: results[0].doubles[0], accuracy: results[1].doubles[0])
+        if plannedPeakBytes == 0 {
+          plannedPeakBytes = try executor.compile(
+            programs.training, feed: feed.mapValues(\.shape),
+            fetch: [programs.loss, programs.accuracy]
+          ).plannedPeakBytes
+        }
+        report(progress)
+      }
+      if Interruption.isRequested { break }
+      evaluation = try programs.evaluate(
+        dataset.test, normalization: dataset.normalization, batchSize: settings.batchSize,
+        executor: executor, scope: scope)
+      progress.endEpoch(evaluation!)
+      report(progress)
+    }
+    let final =
+      try evaluation
+      ?? programs.evaluate(
+        dataset.test, normalization: dataset.normalization, batchSize: settings.batchSize,
+        executor: executor, scope: scope)
+    let modelPath = settings.output + "/model.safetensors"
+    let parameters = programs.training.parameters.reduce(into: [String: Tensor]()) {
+      $0[$1.name] = scope[$1.name]
+    }
+    try ModelFile(
+      parameters: parameters, model: settings.model, options: options,
+      image: dataset.imageShape, normalization: dataset.normalization,
+      data: settings.data.description
+    ).write(to: modelPath)
+    let summary = TrainingSummary(
+      accuracy: final.accuracy, loss: final.loss, seconds: progress.seconds,
+      imagesPerSecond: progress.imagesPerSecond, plannedPeakBytes: plannedPeakBytes,
+      measuredPeakBytes: ProcessMemory.peakBytes ?? 0, baseBytes: baseBytes,
+      seed: settings.seed, interrupted: Interruption.isRequested,
+      epochsDone: progress.epochsDone, modelPath: modelPath, settings: settings.described)
+    try summary.write(to: settings.output + "/summary.json")
+    return summary
+  }
+
+  /// Makes the output folder and tries to write there, before hours are spent.
+  private func prepareOutput() throws {
+    do {
+      try FileManager.default.createDirectory(
+        atPath: settings.output, withIntermediateDirectories: true)
+    } catch {
+      throw ABNError(
+        .file, "output \"\(settings.output)\"", got: error.localizedDescription,
+        wanted: "a folder that can be made", fix: "Choose another folder with --output.")
+    }
+    try AtomicFile.write("", to: settings.output + "/.writable")
+    try? FileManager.default.removeItem(atPath: settings.output + "/.writable")
+  }
+}
+
+extension TrainingSettings {
+  /// Photographs are shifted and mirrored; digits are not, a mirrored digit being another one.
+  var usesAugmentation: Bool {
+    if case .cifar10 = data { true } else { false }
+  }
+
+  /// The settings by their names on the command line.
+  var described: [String: String] {
+    [
+      "data": data.description, "model": model.name, "norm": norm.rawValue,
+      "activation": activation.name, "alpha": "\(alpha)", "epochs": "\(epochs)",
+      "batch-size": "\(batchSize)", "lr": "\(learningRate)", "momentum": "\(momentum)",
+      "weight-decay": "\(weightDecay)", "seed": "\(seed)", "output": output,
+      "threads": "\(Parallel.threads)",
+    ]
+  }
+}

@@ -1,0 +1,60 @@
+import ABNData
+import ABNModels
+import ABNOperations
+import ABNTensors
+
+/// Everything that decides what a training run computes.
+public struct TrainingSettings: Sendable {
+  /// `digits`, `mnist:DIR` or `cifar10:DIR`.
+  public var data: DataSource
+  /// Which network.
+  public var model: Model
+  /// In place or standard normalization.
+  public var norm: NormStyle = .inplace
+  /// The activation after a normalization.
+  public var activation: Activation = .leakyReLU
+  /// Its alpha, for leaky_relu and elu.
+  public var alpha: Double = 0.01
+  /// Passes over the training data.
+  public var epochs: Int
+  /// Images a step.
+  public var batchSize: Int
+  /// The highest learning rate of the one-cycle schedule.
+  public var learningRate: Double
+  /// Momentum (Nesterov's) of the optimizer.
+  public var momentum: Double = 0.9
+  /// L2 decay, added to the gradient.
+  public var weightDecay: Double = 5e-4
+  /// Decides the first weights, the order of the images and their augmentation.
+  public var seed: UInt64 = 0
+  /// The folder for the model and the summary; made if absent.
+  public var output: String
+
+  /// Settings with the defaults for this data.
+  public init(data: DataSource, model: Model, output: String) {
+    self.data = data
+    self.model = model
+    self.output = output
+    switch data {
+    case .digits: (epochs, batchSize, learningRate) = (30, 64, 0.1)
+    case .mnist: (epochs, batchSize, learningRate) = (5, 64, 0.1)
+    case .cifar10: (epochs, batchSize, learningRate) = (10, 128, 0.2)
+    }
+  }
+
+  /// - Throws: `ABNError(.attribute)` for a number outside its range.
+  public func validate() throws {
+    func require(_ holds: Bool, _ what: String, _ got: String, _ wanted: String) throws {
+      if !holds { throw ABNError(.attribute, what, got: got, wanted: wanted) }
+    }
+    try require(epochs >= 1, "epochs", "\(epochs)", "at least 1")
+    try require(batchSize >= 2, "batch size", "\(batchSize)", "at least 2")
+    try require(
+      learningRate.isFinite && learningRate > 0, "learning rate", "\(learningRate)",
+      "a positive number")
+    try require((0..<1).contains(momentum), "momentum", "\(momentum)", "a number in 0..<1")
+    try require(
+      weightDecay.isFinite && weightDecay >= 0, "weight decay", "\(weightDecay)", "0 or more")
+    try require(!output.isEmpty, "output", "an empty path", "a folder")
+  }
+}

@@ -1,0 +1,40 @@
+import ABNFormats
+import Foundation
+
+/// What a training run gives, as `summary.json`.
+public struct TrainingSummary: Codable, Sendable {
+  /// The share of the held-out images that are classified right, 0...1.
+  public var accuracy: Double
+  /// The mean loss over the held-out images.
+  public var loss: Double
+  /// Seconds of training, evaluation included.
+  public var seconds: Double
+  /// Training images a second.
+  public var imagesPerSecond: Double
+  /// Arena, parameters and state: known before the first step.
+  public var plannedPeakBytes: Int
+  /// The largest resident size of the process (VmHWM).
+  public var measuredPeakBytes: Int
+  /// The resident size before the first step: program, libraries and data.
+  public var baseBytes: Int
+  /// The seed.
+  public var seed: UInt64
+  /// Whether Ctrl-C ended the run early.
+  public var interrupted: Bool
+  /// The whole epochs that were done.
+  public var epochsDone: Int
+  /// The saved model.
+  public var modelPath: String
+  /// The settings, by their names on the command line.
+  public var settings: [String: String]
+
+  /// The JSON text, keys sorted.
+  public func json() throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(self), as: UTF8.self) + "\n"
+  }
+
+  /// Writes the JSON text; the file appears whole or not at all.
+  public func write(to path: String) throws { try AtomicFile.write(try json(), to: path) }
+}

@@ -1,0 +1,48 @@
+import ArgumentParser
+import Foundation
+import InPlaceABN
+
+struct Eval: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Evaluates a saved model on held-out data.")
+
+  @Argument(help: "The output folder of abn train.")
+  var folder = "runs/latest"
+
+  @Option(help: "What to evaluate on; default: what the model was trained on.")
+  var data: String?
+
+  @Option(help: "Images a step.")
+  var batchSize = 128
+
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    try common.apply()
+    guard batchSize >= 1 else {
+      throw ABNError(.attribute, "--batch-size", got: "\(batchSize)", wanted: "at least 1")
+    }
+    let result = try evaluateModel(
+      in: folder, data: data.map(DataSource.parse), batchSize: batchSize)
+    if common.json {
+      try printJSON(result)
+    } else {
+      print(
+        String(
+          format: "accuracy %.2f %%  loss %.4f  on %d images", result.accuracy * 100, result.loss,
+          result.count))
+    }
+  }
+}
+
+struct Models: ParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Lists the networks.")
+
+  func run() throws {
+    let width = Model.all.map(\.name.count).max() ?? 0
+    for model in Model.all {
+      let gap = String(repeating: " ", count: width - model.name.count)
+      print("\(model.name)\(gap)  \(model.summary)")
+    }
+  }
+}

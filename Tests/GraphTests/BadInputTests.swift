@@ -1,0 +1,119 @@
+import ABNTestSupport
+import InPlaceABN
+import Testing
+
+/// The rows of "Bad input" in the layer's contract, and what other layers refuse: each with a
+/// message that says where, got, wanted and what to do.
+@Suite struct BadInputTests {
+  struct Case: CustomTestStringConvertible, Sendable {
+    let testDescription: String
+    let parts: [String]
+    let build: @Sendable () throws -> Void
+    init(_ name: String, _ parts: String..., build: @escaping @Sendable () throws -> Void) {
+      testDescription = name
+      self.parts = parts
+      self.build = build
+    }
+  }
+
+  static let cases: [Case] = [
+    Case("rank 1", "rank 1", "rank 2...5") { _ = try inplaceABN(data("x", shape: [3])) },
+    Case("rank 6", "rank 6", "rank 2...5") {
+      _ = try inplaceABN(data("x", shape: [2, 3, 2, 2, 2, 2]))
+    },
+    Case("integers", "int64", "float32", "cast") {
+      _ = try inplaceABN(data("x", shape: [4, 3], dtype: .int64))
+    },
+    Case("unknown channels", "channels are unknown", "axis 1") {
+      _ = try inplaceABN(data("x", shape: [4, -1]))
+    },
+    Case("empty dimension", "[0, 3]", "at least 1") { _ = try inplaceABN(data("x", shape: [0, 3])) },
+    Case("unknown activation", "\"leaky_rellu\"", "Did you mean \"leaky_relu\"?") {
+      _ = try inplaceABN(data("x", shape: [4, 3]), act: "leaky_rellu")
+    },
+    Case("negative epsilon", "epsilon", "-1.0") {
+      _ = try inplaceABN(data("x", shape: [4, 3]), epsilon: -1)
+    },
+    Case("epsilon not finite", "epsilon", "nan") {
+      _ = try inplaceABN(data("x", shape: [4, 3]), epsilon: .nan)
+    },
+    Case("momentum above 1", "momentum", "1.5", "0...1") {
+      _ = try inplaceABN(data("x", shape: [4, 3]), momentum: 1.5)
+    },
+    Case("momentum not finite", "momentum", "nan") {
+      _ = try inplaceABN(data("x", shape: [4, 3]), momentum: .value(.nan))
+    },
+    Case("momentum of another shape", "momentum", "float32[2]", "float32[1]") {
+      _ = try inplaceABN(
+        data("x", shape: [4, 3]), momentum: .variable(data("m", shape: [2])))
+    },
+    Case("momentum of another type", "momentum", "float64[1]", "float32[1]") {
+      _ = try inplaceABN(
+        data("x", shape: [4, 3]), momentum: .variable(data("m", shape: [1], dtype: .float64)))
+    },
+    Case("scale of another shape", "\"s\"", "[3]", "[5]") {
+      let x = try data("x", shape: [4, 3])
+      let y = try inplaceABN(x, paramAttr: "s")
+      _ = try inplaceABN(fc(y, size: 5), paramAttr: "s")
+    },
+    Case("one name for mean and variance", "\"m\" for both", "two names") {
+      _ = try inplaceABN(data("x", shape: [4, 3]), movingMeanName: "m", movingVarianceName: "m")
+    },
+    Case("one element per channel", "one element per channel", "useGlobalStats") {
+      _ = try inplaceABN(data("x", shape: [1, 3]))
+    },
+    Case("alpha not finite", "actAlpha", "inf") {
+      _ = try inplaceABN(data("x", shape: [4, 3]), act: "elu", actAlpha: .infinity)
+    },
+    Case("convolution of rank 3", "rank 4") {
+      _ = try conv2d(data("x", shape: [2, 3, 8]), numFilters: 4, filterSize: 3)
+    },
+    Case("groups that do not divide", "multiple of 2 groups") {
+      _ = try conv2d(data("x", shape: [2, 3, 8, 8]), numFilters: 4, filterSize: 3, groups: 2)
+    },
+    Case("a window larger than the image", "window of 5 on 3 + 0") {
+      _ = try conv2d(data("x", shape: [2, 3, 3, 8]), numFilters: 4, filterSize: 5)
+    },
+    Case("zero stride", "stride", "[0, 0]") {
+      _ = try pool2d(data("x", shape: [2, 3, 8, 8]), poolSize: 2, poolStride: 0)
+    },
+    Case("fc of unknown columns", "numFlattenDims") {
+      _ = try fc(data("x", shape: [2, -1]), size: 3)
+    },
+    Case("shapes that do not broadcast", "[2, 3]", "[2, 4]") {
+      _ = try elementwiseAdd(data("x", shape: [2, 3]), data("y", shape: [2, 4]))
+    },
+    Case("two element types", "float32 and float64", "cast") {
+      _ = try elementwiseAdd(
+        data("x", shape: [2, 3]), data("y", shape: [2, 3], dtype: .float64))
+    },
+    Case("a name twice", "BadInputTests.swift", "name of its own") {
+      _ = try data("x", shape: [2])
+      _ = try data("x", shape: [2])
+    },
+  ]
+
+  @Test(arguments: cases) func message(_ test: Case) {
+    let error = #expect(throws: ABNError.self) { try ProgramBuilder().build(test.build) }
+    guard let error else { return }
+    for part in test.parts {
+      #expect(error.description.contains(part), "\"\(part)\" is not in: \(error)")
+    }
+    #expect(error.location?.hasPrefix("BadInputTests.swift:") == true, "no source line: \(error)")
+    #expect(!error.description.contains("\n"))
+  }
+
+  @Test func oneElementPerChannelIsFoundWhenTheBatchIsKnown() throws {
+    let builder = ProgramBuilder()
+    let y = try builder.build { try inplaceABN(data("x", shape: [-1, 3])) }
+    let scope = Scope()
+    let executor = Executor(backend: CPUBackend())
+    try executor.run(builder.startup, scope: scope)
+    let error = #expect(throws: ABNError.self) {
+      try executor.run(
+        builder.main, feed: ["x": Tensor(zeros: [1, 3], dtype: .float32)], fetch: [y],
+        scope: scope)
+    }
+    #expect(error?.description.contains("one element per channel") == true)
+  }
+}

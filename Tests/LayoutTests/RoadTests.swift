@@ -1,0 +1,81 @@
+import Foundation
+import Testing
+
+/// The one-way road: a room imports only rooms that stand above it in the table of Package.swift,
+/// and only those that the table says it needs.
+@Suite struct RoadTests {
+  struct Room {
+    let module: String
+    let folder: String
+    let needs: Set<String>
+  }
+
+  static let root = URL(fileURLWithPath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
+  /// The rows `.swift("Module", path: "Folder", needs: [...])` of the manifest, in order.
+  static func rooms() throws -> [Room] {
+    let text = try String(
+      contentsOf: root.appendingPathComponent("Package.swift"), encoding: .utf8)
+    let row = /\.(?:swift|command)\(\s*"(\w+)",\s*path:\s*"([\w\/]+)",\s*needs:\s*\[([^\]]*)\]/
+    return text.matches(of: row).map { match in
+      Room(
+        module: String(match.1), folder: String(match.2),
+        needs: Set(match.3.matches(of: /"(\w+)"/).map { String($0.1) }))
+    }
+  }
+
+  static func sources(_ folder: String) -> [URL] {
+    let base = root.appendingPathComponent("Sources/\(folder)")
+    let all = FileManager.default.enumerator(at: base, includingPropertiesForKeys: nil)
+    return (all?.allObjects as? [URL] ?? []).filter { $0.pathExtension == "swift" }
+  }
+
+  @Test func everyArrowPointsDownTheRoad() throws {
+    let rooms = try Self.rooms()
+    #expect(rooms.count >= 15, "the manifest's table could not be read")
+    let names = Set(rooms.map(\.module))
+    var above = Set<String>()
+    for room in rooms {
+      #expect(room.needs.intersection(names).isSubset(of: above), "\(room.module) needs a room below")
+      let files = Self.sources(room.folder)
+      #expect(!files.isEmpty, "\(room.folder) is empty")
+      for file in files {
+        let text = try String(contentsOf: file, encoding: .utf8)
+        for match in text.matches(of: /(?m)^(?:@_exported |@testable )?import (\w+)/) {
+          let imported = String(match.1)
+          guard names.contains(imported) else { continue }
+          #expect(
+            room.needs.contains(imported),
+            "\(room.folder)/\(file.lastPathComponent) imports \(imported), which its row leaves out")
+        }
+      }
+      above.insert(room.module)
+    }
+  }
+
+  @Test func onlyTheBackendSeesTheLibrary() throws {
+    for room in try Self.rooms() where room.module != "ABNCPUBackend" {
+      for file in Self.sources(room.folder) {
+        let text = try String(contentsOf: file, encoding: .utf8)
+        #expect(
+          !text.contains("import CDNNL") && !text.contains("import CParallel"),
+          "\(file.lastPathComponent) reaches past the backend")
+      }
+    }
+  }
+
+  @Test func theSpineHoldsNoOperationAndStaysShort() throws {
+    let files = Self.sources("Graph")
+    var lines = 0
+    for file in files {
+      let text = try String(contentsOf: file, encoding: .utf8)
+      lines += text.split(separator: "\n").filter {
+        let line = $0.trimmingCharacters(in: .whitespaces)
+        return !line.isEmpty && !line.hasPrefix("//")
+      }.count
+      #expect(!text.contains(": OperationKind {"), "\(file.lastPathComponent) holds an operation")
+    }
+    #expect(lines < 600, "the spine has \(lines) lines of code")
+  }
+}

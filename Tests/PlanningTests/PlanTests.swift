@@ -1,0 +1,123 @@
+import ABNTensors
+import InPlaceABN
+import Testing
+
+@Suite struct PlanTests {
+  /// A random chain-like request: every step reads some earlier buffers, writes one or two, and
+  /// wishes to share with what it reads.
+  static func randomRequest(seed: UInt64, steps: Int) -> PlanRequest {
+    var random = SequentialRandom(CounterRandom(seed: seed, stream: 0))
+    var buffers: [PlanBuffer] = []
+    var plan: [PlanStep] = []
+    func add(_ bytes: Int, _ use: BufferUse) -> BufferID {
+      buffers.append(PlanBuffer(name: "b\(buffers.count)", bytes: bytes, use: use))
+      return BufferID(buffers.count - 1)
+    }
+    var made = [add(Int.random(in: 1...4096, using: &random), .feed)]
+    let kept = add(100, .persistent)
+    for step in 0..<steps {
+      let reads = (0..<Int.random(in: 1...3, using: &random)).map { _ in
+        made[max(0, made.count - Int.random(in: 1...8, using: &random))]
+      }
+      let bytes =
+        Bool.random(using: &random)
+        ? buffers[reads[0].index].bytes : Int.random(in: 1...4096, using: &random)
+      let output = add(bytes, step % 2 == 0 ? .activation : .gradient)
+      let scratch = add(Int.random(in: 0...512, using: &random), .scratch)
+      var sharing: [BufferSharing] = []
+      for read in reads where Bool.random(using: &random) {
+        sharing.append(
+          BufferSharing(output: output, input: read, Bool.random(using: &random) ? .overwrite : .view))
+      }
+      plan.append(
+        PlanStep(
+          name: "s\(step)", reads: Array(Set(reads)) + (step % 5 == 0 ? [kept] : []),
+          writes: [output, scratch], sharing: sharing))
+      made.append(output)
+    }
+    buffers[made.last!.index].isFetched = true
+    buffers[made[made.count / 2].index].isFetched = true
+    return PlanRequest(buffers: buffers, steps: plan)
+  }
+
+  /// Runs the plan with numbers for values: every step writes a new value into all bytes of its
+  /// outputs and checks that its inputs still hold what their makers (or views) put there.
+  static func simulate(_ request: PlanRequest, _ plan: MemoryPlan) throws {
+    var arena = [Int](repeating: -1, count: plan.arenaBytes + 1)
+    var value: [BufferID: Int] = [:]
+    func fill(_ id: BufferID, _ number: Int) {
+      let offset = plan.offsets[id.index]!
+      for byte in offset..<offset + request.buffers[id.index].bytes { arena[byte] = number }
+      value[id] = number
+    }
+    func check(_ id: BufferID, _ when: String) {
+      guard request.buffers[id.index].use != .persistent else { return }
+      let offset = plan.offsets[id.index]!
+      for byte in offset..<offset + request.buffers[id.index].bytes
+      where arena[byte] != value[id] {
+        Issue.record("\(request.buffers[id.index].name) was damaged \(when)")
+        return
+      }
+    }
+    for (index, buffer) in request.buffers.enumerated() where buffer.use == .feed {
+      fill(BufferID(index), index)
+    }
+    for (time, step) in request.steps.enumerated() {
+      for id in step.reads { check(id, "before \(step.name)") }
+      for id in step.writes where request.buffers[id.index].use != .persistent {
+        let view = plan.decisions.first {
+          $0.step == time && $0.sharing.output == id && $0.refusal == nil
+            && $0.sharing.kind == .view
+        }
+        if let view {
+          value[id] = value[view.sharing.input]
+        } else {
+          fill(id, 1_000_000 + id.index)
+        }
+      }
+    }
+    for (index, buffer) in request.buffers.enumerated() where buffer.isFetched {
+      check(BufferID(index), "before it was fetched")
+    }
+  }
+
+  @Test(arguments: 0..<200) func livesNeverOverlap(_ seed: Int) throws {
+    let request = Self.randomRequest(seed: UInt64(seed), steps: 5 + seed % 40)
+    let plan = MemoryPlan(request)
+    #expect(plan.arenaBytes >= plan.lowerBoundBytes)
+    try Self.simulate(request, plan)
+  }
+
+  @Test func closeToTheLowerBound() {
+    for seed in 0..<50 {
+      let plan = MemoryPlan(Self.randomRequest(seed: UInt64(seed), steps: 60))
+      #expect(
+        Double(plan.arenaBytes) <= 1.25 * Double(plan.lowerBoundBytes),
+        "seed \(seed): \(plan.arenaBytes) of \(plan.lowerBoundBytes)")
+    }
+  }
+
+  @Test func refusalsSayWhy() {
+    let buffers = [
+      PlanBuffer(name: "x", bytes: 64, use: .feed),
+      PlanBuffer(name: "y", bytes: 64, use: .activation),
+      PlanBuffer(name: "z", bytes: 64, use: .activation, isFetched: true),
+    ]
+    let ids = (0..<3).map(BufferID.init)
+    let request = PlanRequest(
+      buffers: buffers,
+      steps: [
+        PlanStep(
+          name: "first", reads: [ids[0]], writes: [ids[1]],
+          sharing: [BufferSharing(output: ids[1], input: ids[0], .overwrite)]),
+        PlanStep(
+          name: "second", reads: [ids[0], ids[1]], writes: [ids[2]],
+          sharing: [BufferSharing(output: ids[2], input: ids[1], .overwrite)]),
+      ])
+    let plan = MemoryPlan(request)
+    #expect(plan.decisions[0].refusal == "x is read later by second")
+    #expect(plan.decisions[1].refusal == nil)
+    #expect(plan.offsets[1] == plan.offsets[2])
+    #expect(plan.arenaBytes == 128)
+  }
+}

@@ -1,0 +1,161 @@
+import ABNTestSupport
+import Foundation
+import InPlaceABN
+import Testing
+
+@Suite struct ExecutorTests {
+  /// A small network of [conv, layer] pairs, its gradients, and a random image batch.
+  struct Network {
+    let builder = ProgramBuilder(seed: 3)
+    var output: Variable!
+    var loss: Variable!
+    var program: Program!
+    let feed: [String: Tensor]
+
+    init(style: NormStyle = .inplace, depth: Int = 3, batch: Int = 4) throws {
+      let options = ModelOptions(classes: 10, norm: style)
+      try builder.build {
+        var x = try data("x", shape: [-1, 16, 8, 8])
+        for _ in 0..<depth {
+          x = try options.normalized(
+            conv2d(x, numFilters: 16, filterSize: 3, padding: 1, biasAttr: ParamAttr.none))
+        }
+        output = x
+        loss = try mean(elementwiseMul(x, x))
+      }
+      program = try builder.main.differentiated(loss).program
+      let random = CounterRandom(seed: 1, stream: 0)
+      let count = batch * 16 * 8 * 8
+      feed = [
+        "x": Tensor(
+          (0..<count).map { Float(random.uniform(UInt64($0)) - 0.5) }, shape: [batch, 16, 8, 8])
+      ]
+    }
+  }
+
+  @Test func theLayerOverwritesItsInput() throws {
+    let network = try Network()
+    let executor = Executor(backend: CPUBackend())
+    let fetch: [any Fetchable] =
+      [network.loss] + network.builder.main.parameters.filter { $0.parameterTraits!.trainable }
+      .map { "\($0.name)@GRAD" }
+    let executable = try executor.compile(
+      network.program, feed: network.feed.mapValues(\.shape), fetch: fetch)
+    let layers = executable.plan.decisions.filter {
+      executable.lowered.steps[$0.step].name == "inplace_abn"
+    }
+    #expect(layers.count == 3)
+    for decision in layers {
+      #expect(decision.refusal == nil)
+      #expect(
+        executable.plan.offsets[decision.sharing.output.index]
+          == executable.plan.offsets[decision.sharing.input.index])
+    }
+  }
+
+  @Test func inPlaceNeedsOneTensorALayerLess() throws {
+    func bytes(_ style: NormStyle, _ depth: Int) throws -> Int {
+      let network = try Network(style: style, depth: depth)
+      let fetch: [any Fetchable] =
+        [network.loss]
+        + network.builder.main.parameters.filter { $0.parameterTraits!.trainable }
+        .map { "\($0.name)@GRAD" }
+      return try Executor(backend: CPUBackend()).compile(
+        network.program, feed: network.feed.mapValues(\.shape), fetch: fetch
+      ).plan.lowerBoundBytes
+    }
+    let tensor = 4 * 16 * 8 * 8 * 4
+    let inplace = try bytes(.inplace, 9) - bytes(.inplace, 5)
+    let standard = try bytes(.standard, 9) - bytes(.standard, 5)
+    // Beside the tensors: the gradients of the weights, which are fetched, and saved statistics.
+    #expect(standard - inplace == 4 * tensor)
+  }
+
+  @Test func fetchingTheOutputAfterTrainingGivesTheOutput() throws {
+    let network = try Network()
+    let scope = Scope()
+    let executor = Executor(backend: CPUBackend())
+    try executor.run(network.builder.startup, scope: scope)
+    let forward = try executor.run(
+      network.builder.main, feed: network.feed, fetch: [network.output], scope: scope)
+    let training = try executor.run(
+      network.program, feed: network.feed, fetch: [network.output, "conv2d_0.w_0@GRAD"],
+      scope: scope)
+    #expect(forward[0] == training[0])
+  }
+
+  @Test func oneSeedAndAnyThreadsGiveTheSameBits() throws {
+    func run() throws -> [Tensor] {
+      let network = try Network()
+      let scope = Scope()
+      let executor = Executor(backend: CPUBackend())
+      try executor.run(network.builder.startup, scope: scope)
+      return try executor.run(
+        network.program, feed: network.feed,
+        fetch: [network.loss, "conv2d_0.w_0@GRAD", "inplace_abn_1.w_0@GRAD"], scope: scope)
+    }
+    #expect(try run() == run())
+  }
+
+  @Test func compiledOncePerShape() throws {
+    let network = try Network()
+    let executor = Executor(backend: CPUBackend())
+    let shapes = network.feed.mapValues(\.shape)
+    let first = try executor.compile(network.program, feed: shapes, fetch: [network.loss])
+    #expect(try executor.compile(network.program, feed: shapes, fetch: [network.loss]) === first)
+    let other = try executor.compile(
+      network.program, feed: ["x": [2, 16, 8, 8]], fetch: [network.loss])
+    #expect(other !== first)
+  }
+
+  @Test func runsKeepTheHeapAsItIs() throws {
+    let network = try Network()
+    let scope = Scope()
+    let executor = Executor(backend: CPUBackend())
+    try executor.run(network.builder.startup, scope: scope)
+    func heapBytes() -> Int { Int(mallinfo2().uordblks) + Int(mallinfo2().hblkhd) }
+    func step() throws {
+      try executor.run(network.program, feed: network.feed, fetch: [network.loss], scope: scope)
+    }
+    try step()
+    try step()
+    let before = heapBytes()
+    for _ in 0..<50 { try step() }
+    // Other tests of this process may run beside this one: what 50 leaks of the smallest tensor
+    // would hold is far above what they move.
+    #expect(heapBytes() - before < 50 * 16 * 4 * 64, "the heap grew over 50 steps")
+  }
+
+  @Test func feedsAndFetchesThatDoNotFit() throws {
+    let network = try Network()
+    let scope = Scope()
+    let executor = Executor(backend: CPUBackend())
+    func message(
+      feed: [String: Tensor], fetch: [any Fetchable], started: Bool = true
+    ) throws -> String {
+      if started { try executor.run(network.builder.startup, scope: scope) }
+      let error = #expect(throws: ABNError.self) {
+        try executor.run(network.program, feed: feed, fetch: fetch, scope: scope)
+      }
+      return error?.description ?? ""
+    }
+    #expect(
+      try message(feed: network.feed, fetch: [network.loss], started: false)
+        .contains("Run the startup program"))
+    #expect(try message(feed: [:], fetch: [network.loss]).contains("got nothing"))
+    #expect(
+      try message(feed: ["x": Tensor(zeros: [4, 3], dtype: .float32)], fetch: [network.loss])
+        .contains("wanted [?, 16, 8, 8]"))
+    #expect(
+      try message(
+        feed: ["x": Tensor(zeros: [4, 16, 8, 8], dtype: .float64)], fetch: [network.loss]
+      ).contains("cast(to: .float32)"))
+    #expect(
+      try message(feed: network.feed, fetch: ["conv2d_0.w_0@GRAAD"])
+        .contains("Did you mean \"conv2d_0.w_0@GRAD\"?"))
+    #expect(
+      try message(
+        feed: ["y": Tensor(zeros: [4, 16, 8, 8], dtype: .float32)], fetch: [network.loss]
+      ).contains("\"y\""))
+  }
+}
