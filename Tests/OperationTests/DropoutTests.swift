@@ -50,7 +50,8 @@ private func numbers(_ shape: Shape, _ dtype: DType = .float64) -> Tensor {
 }
 
 @Suite struct DropoutTests {
-  /// Element i of draw n is dropped where word (i % 32) / 8 of block n 2^32 + 8 (i / 32) + i % 8
+  /// Element i of draw n is dropped where word (i % 256) / 64 of block
+  /// n 2^32 + 64 (i / 256) + i % 64
   /// of the layer's stream is below probability 2^32.
   @Test(arguments: [DType.float32, .float64], [[1], [5, 7], [3, 11000]] as [Shape])
   func theMaskIsWhatTheGeneratorSays(_ dtype: DType, _ shape: Shape) throws {
@@ -60,8 +61,8 @@ private func numbers(_ shape: Shape, _ dtype: DType = .float64) -> Tensor {
     for draw in 0..<2 {
       let got = try bench.run(x)
       for (i, value) in x.doubles.enumerated() {
-        let block = UInt64(draw) << 32 + UInt64(8 * (i / 32) + i % 8)
-        let isKept = Double(source.words(block: block)[i % 32 / 8]) >= 0.3 * 0x1p32
+        let block = UInt64(draw) << 32 + UInt64(64 * (i / 256) + i % 64)
+        let isKept = Double(source.words(block: block)[i % 256 / 64]) >= 0.3 * 0x1p32
         let wanted = isKept ? value / 0.7 : 0
         guard abs(got.out[i] - wanted) <= 1e-6 * wanted else {
           Issue.record("draw \(draw), element \(i): \(got.out[i]), wanted \(wanted)")
