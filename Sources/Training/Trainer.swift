@@ -37,7 +37,7 @@ public final class Trainer {
       dataset.train, normalization: dataset.normalization,
       options: .init(
         batchSize: settings.batchSize, seed: settings.seed,
-        augmentation: settings.usesAugmentation ? .cifar : nil))
+        augmentation: settings.augmentation))
     try prepareOutput()
     let steps = settings.epochs * loader.batchesPerEpoch
     let options = ModelOptions(
@@ -125,9 +125,14 @@ public final class Trainer {
 }
 
 extension TrainingSettings {
-  /// Photographs are shifted and mirrored; digits are not, a mirrored digit being another one.
-  var usesAugmentation: Bool {
-    if case .cifar10 = data { true } else { false }
+  /// Photographs are shifted and mirrored; digits are only shifted, a mirrored digit being another
+  /// one.
+  var augmentation: Augmentation {
+    switch data {
+    case .digits: Augmentation(cropPadding: 1, flipsHorizontally: false)
+    case .mnist: Augmentation(cropPadding: 2, flipsHorizontally: false)
+    case .cifar10: .cifar
+    }
   }
 
   /// The settings by their names on the command line.

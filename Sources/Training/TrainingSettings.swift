@@ -24,7 +24,7 @@ public struct TrainingSettings: Sendable {
   /// Momentum (Nesterov's) of the optimizer.
   public var momentum: Double = 0.9
   /// L2 decay, added to the gradient.
-  public var weightDecay: Double = 5e-4
+  public var weightDecay: Double
   /// Decides the first weights, the order of the images and their augmentation.
   public var seed: UInt64 = 0
   /// The folder for the model and the summary; made if absent.
@@ -36,9 +36,10 @@ public struct TrainingSettings: Sendable {
     self.model = model
     self.output = output
     switch data {
-    case .digits: (epochs, batchSize, learningRate) = (30, 64, 0.1)
-    case .mnist: (epochs, batchSize, learningRate) = (5, 64, 0.1)
-    case .cifar10: (epochs, batchSize, learningRate) = (10, 128, 0.2)
+    // Few images want much decay.
+    case .digits: (epochs, batchSize, learningRate, weightDecay) = (30, 64, 0.1, 1e-2)
+    case .mnist: (epochs, batchSize, learningRate, weightDecay) = (5, 64, 0.1, 5e-4)
+    case .cifar10: (epochs, batchSize, learningRate, weightDecay) = (10, 128, 0.2, 5e-4)
     }
   }
 

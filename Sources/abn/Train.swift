@@ -34,8 +34,8 @@ struct Train: ParsableCommand {
   @Option(help: "Momentum of the optimizer, in 0..<1.")
   var momentum = 0.9
 
-  @Option(help: "L2 decay added to the gradient.")
-  var weightDecay = 5e-4
+  @Option(help: "L2 decay added to the gradient; default by data.")
+  var weightDecay: Double?
 
   @Option(help: "Decides weights, order and augmentation.")
   var seed: UInt64 = 0
@@ -55,7 +55,7 @@ struct Train: ParsableCommand {
     settings.batchSize = batchSize ?? settings.batchSize
     settings.learningRate = learningRate ?? settings.learningRate
     settings.momentum = momentum
-    settings.weightDecay = weightDecay
+    settings.weightDecay = weightDecay ?? settings.weightDecay
     settings.seed = seed
 
     Interruption.install()
