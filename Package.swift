@@ -11,7 +11,7 @@ enum Room {
   case c(String, path: String, link: [String])
   case system(String, path: String, provider: String)
   case swift(String, path: String, needs: [Target.Dependency], resources: [Resource] = [])
-  case kernels(String, path: String, march: String?)
+  case kernels(String, path: String, flags: [String])
   case command(String, path: String, needs: [Target.Dependency])
 }
 
@@ -19,12 +19,29 @@ let numerics = Target.Dependency.product(name: "Numerics", package: "swift-numer
 let arguments = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
 
-let rooms: [Room] = [
+// One source, compiled once for each instruction set; ABNKernels picks one when a process starts.
+#if arch(x86_64)
+  let wide = ["-D", "ABN_FMA", "-D", "ABN_F16C"]
+  let kernelSets: [Room] = [
+    .kernels("ABNKernelsBaseline", path: "Baseline", flags: []),
+    .kernels("ABNKernelsAVX2", path: "AVX2", flags: ["-Xcc", "-march=x86-64-v3"] + wide),
+    .kernels("ABNKernelsAVX512", path: "AVX512", flags: ["-Xcc", "-march=x86-64-v4"] + wide),
+  ]
+  let kernelNames: [Target.Dependency] = [
+    "ABNKernelsBaseline", "ABNKernelsAVX2", "ABNKernelsAVX512", "CCPUFeatures",
+  ]
+#else
+  let kernelSets: [Room] = [.kernels("ABNKernelsBaseline", path: "Baseline", flags: [])]
+  let kernelNames: [Target.Dependency] = ["ABNKernelsBaseline", "CCPUFeatures"]
+#endif
+
+let rooms: [Room] = kernelSets + [
+  .c("CCPUFeatures", path: "CCPUFeatures", link: []),
   .c("CDNNL", path: "CDNNL", link: ["dnnl"]),
   .c("CParallel", path: "CParallel", link: ["gomp"]),
   .system("CZlib", path: "CZlib", provider: "zlib1g-dev"),
   .swift("ABNTensors", path: "Tensors", needs: []),
-  .swift("ABNKernels", path: "ABNKernels", needs: []),
+  .swift("ABNKernels", path: "ABNKernels", needs: kernelNames),
   .swift("ABNGraph", path: "Graph", needs: ["ABNTensors"]),
   .swift("ABNOperations", path: "Operations", needs: ["ABNGraph", "ABNTensors"]),
   .swift("ABNPasses", path: "Passes", needs: ["ABNOperations", "ABNGraph", "ABNTensors"]),
@@ -46,7 +63,9 @@ let rooms: [Room] = [
   .swift(
     "ABNData", path: "Data", needs: ["ABNFormats", "ABNTensors"],
     resources: [.embedInCode("Resources/digits.bin")]),
-  .swift("ABNModels", path: "Models", needs: ["ABNLayers", "ABNGraph", "ABNTensors"]),
+  .swift(
+    "ABNModels", path: "Models",
+    needs: ["ABNLayers", "ABNOperations", "ABNGraph", "ABNTensors"]),
   .swift(
     "ABNTraining", path: "Training",
     needs: [
@@ -78,10 +97,11 @@ func target(_ room: Room) -> Target {
           atPath: "\(Context.packageDirectory)/Sources/\(path)/\($0)")
       },
       resources: resources)
-  case .kernels(let name, let path, let march):
+  case .kernels(let name, let path, let flags):
+    // Optimized as one piece in every configuration: unoptimized, a vector is sixteen calls.
     return .target(
       name: name, path: "Sources/Kernels/\(path)",
-      swiftSettings: march.map { [.unsafeFlags(["-Xcc", "-march=\($0)"])] } ?? [])
+      swiftSettings: [.unsafeFlags(["-O", "-whole-module-optimization", "-num-threads", "2"] + flags)])
   case .command(let name, let path, let needs):
     return .executableTarget(name: name, dependencies: needs, path: "Sources/\(path)")
   }
@@ -89,13 +109,17 @@ func target(_ room: Room) -> Target {
 
 // Test rooms mirror the rooms; Support holds what several of them use.
 let tests: [Target] =
-  [.target(name: "ABNTestSupport", dependencies: ["InPlaceABN"], path: "Tests/Support")]
+  [
+    .target(name: "CTestSupport", path: "Tests/CSupport"),
+    .target(
+      name: "ABNTestSupport", dependencies: ["InPlaceABN", "CTestSupport"], path: "Tests/Support"),
+  ]
   + [
     "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layout", "Operation", "Optimizer",
     "Planning", "Runtime",
   ].map { room in
     .testTarget(
-      name: "ABN\(room)Tests", dependencies: ["InPlaceABN", "ABNTestSupport", "CZlib"],
+      name: "ABN\(room)Tests", dependencies: ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"],
       path: "Tests/\(room)Tests")
   }
 

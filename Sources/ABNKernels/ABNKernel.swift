@@ -18,11 +18,16 @@ public struct ABNKernel: Hashable, Sendable {
   public let activation: ABNActivation
   /// Added to the variance; 0 or more.
   public let epsilon: Double
+  /// The kernels that do the work.
+  public let instructionSet: ABNInstructionSet
 
-  /// Checks the parts. Throws `KernelError` for an epsilon that is negative or not finite and an
-  /// alpha that is not finite.
+  /// Checks the parts. `instructionSet` nil is the one of this process (`ABNInstructionSet.selected`).
+  ///
+  /// Throws `KernelError` for an epsilon that is negative or not finite, an alpha that is not
+  /// finite, an instruction set that the processor lacks, and an `ABN_KERNELS` that names none.
   public init(
-    geometry: ABNGeometry, element: ABNElement, activation: ABNActivation, epsilon: Double = 1e-5
+    geometry: ABNGeometry, element: ABNElement, activation: ABNActivation, epsilon: Double = 1e-5,
+    instructionSet: ABNInstructionSet? = nil
   ) throws(KernelError) {
     guard epsilon.isFinite, epsilon >= 0 else {
       throw KernelError(
@@ -42,10 +47,20 @@ public struct ABNKernel: Hashable, Sendable {
     self.element = element
     self.activation = activation
     self.epsilon = epsilon
+    if let instructionSet {
+      self.instructionSet = try ABNInstructionSet.named(instructionSet.rawValue).get()
+    } else {
+      self.instructionSet = try ABNInstructionSet.selected()
+    }
   }
 
   /// Bytes of the tensor's buffer, padding of blocked layouts included.
   public var bufferBytes: Int { geometry.elementCount * element.bytes }
+
+  /// Bytes of scratch that any function of this value may use; align it to 64. 0 only if empty.
+  public var scratchBytes: Int {
+    max(64, (Scratch.bytes(self, Schedule(geometry, element)) + 63) / 64 * 64)
+  }
 
   /// Bytes of a rescue buffer for `channels` rescued channels.
   public func rescueBytes(_ channels: Int) -> Int {
@@ -133,6 +148,18 @@ public struct ABNKernel: Hashable, Sendable {
       base.storeBytes(of: value, toByteOffset: index * 8, as: Double.self)
     } else {
       base.storeBytes(of: Float(value), toByteOffset: index * 4, as: Float.self)
+    }
+  }
+
+  /// Element `index` of a tensor.
+  func load(_ base: UnsafeRawPointer, _ index: Int) -> Double {
+    switch element {
+    case .float16:
+      Double(base.load(fromByteOffset: index * 2, as: Float16.self))
+    case .bfloat16:
+      Double(Float(bitPattern: UInt32(base.load(fromByteOffset: index * 2, as: UInt16.self)) << 16))
+    case .float32: Double(base.load(fromByteOffset: index * 4, as: Float.self))
+    case .float64: base.load(fromByteOffset: index * 8, as: Double.self)
     }
   }
 }

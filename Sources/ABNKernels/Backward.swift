@@ -46,28 +46,15 @@ extension ABNKernel {
   public func restore(
     source: UnsafeRawPointer, destination: UnsafeMutableRawPointer, parameters: ABNParameters,
     saved: ABNSavedStatistics, rescue: ABNRescue = .none,
-    parallel: KernelParallel = serialParallel
+    scratch: UnsafeMutableRawPointer, parallel: KernelParallel = serialParallel
   ) throws(KernelError) {
     try check(parameters)
     try check(saved)
     try check(rescue)
+    try checkScratch(scratch)
     try checkPair(source, "source", destination, "destination", sameAllowed: true)
     try checkInvertible(parameters, rescue)
-    parallel(geometry.channels) { channel in
-      let map = ChannelMap(self, parameters, saved, channel)
-      let row = rescue.slot(channel) * geometry.countPerChannel
-      let slope = slope(parameters, channel)
-      for index in 0..<geometry.countPerChannel {
-        let at = offset(channel, index)
-        if row >= 0, let kept = rescue.values {
-          store(destination, at, load(kept, row + index))
-        } else {
-          let y = inverse(load(source, at), slope)
-          store(destination, at, map.x(y))
-        }
-      }
-    }
-    zeroPadding(destination)
+    Engine(self, parameters, saved, rescue).restore(source, destination, scratch, parallel)
   }
 
   private func checkBackward(
@@ -90,67 +77,10 @@ extension ABNKernel {
     _ parameters: ABNParameters, _ saved: ABNSavedStatistics, _ rescue: ABNRescue,
     _ gradients: ABNGradients, _ scratch: UnsafeMutableRawPointer, _ parallel: KernelParallel
   ) {
-    let count = geometry.countPerChannel
-    let slopeSums = scratch.assumingMemoryBound(to: Double.self)
-    parallel(geometry.channels) { channel in
-      let map = ChannelMap(self, parameters, saved, channel)
-      let row = rescue.slot(channel) * count
-      let slope = slope(parameters, channel)
-      let plain = inverse(
-        rounded(
-          activation.isInvertible ? Scalar.activate(activation, map.bias, slope) : map.bias), slope)
-      // (y, xhat) of one element.
-      func point(_ index: Int) -> (Double, Double) {
-        if row >= 0, let values = rescue.values {
-          let x = load(values, row + index)
-          return (map.y(x), map.xhat(x))
-        }
-        let value = load(kept, offset(channel, index))
-        if keptIsInput { return (map.y(value), map.xhat(value)) }
-        let y = inverse(value, slope)
-        // What bias itself is stored as stands for xhat 0, exactly.
-        return (y, y == plain ? 0 : (y - map.bias) / map.scale)
-      }
-      var sum = 0.0
-      var product = 0.0
-      var slopeSum = 0.0
-      for index in 0..<count {
-        let (y, xhat) = point(index)
-        let dz = load(gradient, offset(channel, index))
-        let dy = dz * Scalar.derivative(activation, y, slope)
-        sum += dy
-        product += dy * xhat
-        if y <= 0 { slopeSum += dz * y }
-      }
-      setStatistic(gradients.scale, channel, product)
-      setStatistic(gradients.bias, channel, sum)
-      slopeSums[channel] = slopeSum
-      let factor = map.scale * map.inverse
-      let meanSum = mode == .batch ? sum / Double(count) : 0
-      let meanProduct = mode == .batch ? product / Double(count) : 0
-      for index in 0..<count {
-        let (y, xhat) = point(index)
-        let at = offset(channel, index)
-        let dy = load(gradient, at) * Scalar.derivative(activation, y, slope)
-        let correction = mode == .batch ? meanSum + xhat * meanProduct : 0
-        store(destination, at, factor == 0 ? 0 : factor * (dy - correction))
-      }
-    }
-    zeroPadding(destination)
-    guard activation == .prelu, gradients.slopes != nil else { return }
-    if parameters.slopeCount == 1 {
-      var total = 0.0
-      for channel in 0..<geometry.channels { total += slopeSums[channel] }
-      setStatistic(gradients.slopes, 0, total)
-    } else {
-      for channel in 0..<geometry.channels {
-        setStatistic(gradients.slopes, channel, slopeSums[channel])
-      }
-    }
-  }
-
-  private func inverse(_ value: Double, _ slope: Double) -> Double {
-    guard activation.isInvertible else { return value }
-    return Scalar.inverse(activation, value, slope, element)
+    Engine(self, parameters, saved, rescue).backward(
+      BackwardCall(
+        mode: mode, kept: kept, keptIsInput: keptIsInput, gradient: gradient,
+        destination: destination, gradients: gradients),
+      scratch, parallel)
   }
 }

@@ -1,3 +1,5 @@
+import ABNKernelsBaseline
+
 extension ABNKernel {
   /// Mean and biased variance of every channel.
   ///
@@ -21,12 +23,8 @@ extension ABNKernel {
     }
     try checkScratch(scratch)
     try checkTrainable()
-    parallel(geometry.channels) { channel in
-      let (sum, spread) = channelStatistics(x, channel)
-      setStatistic(mean, channel, sum)
-      setStatistic(variance, channel, spread)
-      setStatistic(meanRemainder, channel, sum - statistic(mean, channel, default: 0))
-    }
+    Engine(self, ABNParameters(scale: nil, bias: nil), nil).forward(
+      .only(mean: mean, variance: variance, remainder: meanRemainder), x, nil, scratch, parallel)
   }
 
   /// The forward pass of training: batch statistics, moving statistics, and z (or y, for an
@@ -48,23 +46,8 @@ extension ABNKernel {
     try checkScratch(scratch)
     try checkPair(source, "source", destination, "destination", sameAllowed: true)
     try checkTrainable()
-    parallel(geometry.channels) { channel in
-      let (mean, variance) = channelStatistics(source, channel)
-      let inverse = 1 / (variance + epsilon).squareRoot()
-      setStatistic(saved.mean, channel, mean)
-      setStatistic(
-        saved.meanRemainder, channel, mean - statistic(saved.mean, channel, default: 0))
-      setStatistic(saved.inverseDeviation, channel, inverse)
-      if let moving {
-        let keep = moving.momentum
-        let oldMean = statistic(moving.mean, channel, default: 0)
-        let oldVariance = statistic(moving.variance, channel, default: 0)
-        setStatistic(moving.mean, channel, oldMean * keep + mean * (1 - keep))
-        setStatistic(moving.variance, channel, oldVariance * keep + variance * (1 - keep))
-      }
-      normalize(source, destination, parameters, saved, rescue, channel)
-    }
-    zeroPadding(destination)
+    Engine(self, parameters, saved, rescue).forward(
+      .train(saved, moving), source, destination, scratch, parallel)
   }
 
   /// The forward pass with given statistics: z (or y) over x; `mean` and `variance` stay as they
@@ -82,14 +65,8 @@ extension ABNKernel {
     try check(rescue)
     try checkScratch(scratch)
     try checkPair(source, "source", destination, "destination", sameAllowed: true)
-    parallel(geometry.channels) { channel in
-      let spread = statistic(variance, channel, default: 1)
-      setStatistic(saved.mean, channel, statistic(mean, channel, default: 0))
-      setStatistic(saved.meanRemainder, channel, 0)
-      setStatistic(saved.inverseDeviation, channel, 1 / (spread + epsilon).squareRoot())
-      normalize(source, destination, parameters, saved, rescue, channel)
-    }
-    zeroPadding(destination)
+    Engine(self, parameters, saved, rescue).forward(
+      .given(saved, mean: mean, variance: variance), source, destination, scratch, parallel)
   }
 
   /// z = act(y), element by element, for any activation; `source` holds y. In place or apart.
@@ -98,34 +75,17 @@ extension ABNKernel {
   /// forward pass left in the buffer.
   public func activate(
     source: UnsafeRawPointer, destination: UnsafeMutableRawPointer, parameters: ABNParameters,
-    parallel: KernelParallel = serialParallel
+    scratch: UnsafeMutableRawPointer, parallel: KernelParallel = serialParallel
   ) throws(KernelError) {
     try check(parameters)
+    try checkScratch(scratch)
     try checkPair(source, "source", destination, "destination", sameAllowed: true)
-    parallel(geometry.channels) { channel in
-      let slope = slope(parameters, channel)
-      for index in 0..<geometry.countPerChannel {
-        let at = offset(channel, index)
-        store(destination, at, Scalar.activate(activation, load(source, at), slope))
-      }
-    }
-    zeroPadding(destination)
-  }
-
-  private func normalize(
-    _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer,
-    _ parameters: ABNParameters, _ saved: ABNSavedStatistics, _ rescue: ABNRescue, _ channel: Int
-  ) {
-    let map = ChannelMap(self, parameters, saved, channel)
-    let row = rescue.slot(channel) * geometry.countPerChannel
-    let slope = slope(parameters, channel)
-    for index in 0..<geometry.countPerChannel {
-      let at = offset(channel, index)
-      let x = load(source, at)
-      if row >= 0, let kept = rescue.values { store(kept, row + index, x) }
-      let y = map.y(x)
-      store(
-        destination, at, activation.isInvertible ? Scalar.activate(activation, y, slope) : y)
+    let engine = Engine(self, parameters, nil)
+    if activation == .prelu {
+      engine.elementwise(
+        ABNKernelsBaseline.Step.activate, engine.code, source, destination, scratch, parallel)
+    } else {
+      engine.activateFlat(source, destination, parallel)
     }
   }
 }

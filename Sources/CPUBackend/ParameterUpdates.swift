@@ -1,6 +1,7 @@
 import ABNOperations
 import ABNRuntime
 import ABNTensors
+import CParallel
 
 extension ParameterUpdate {
   /// The arguments of an update, at the positions of its inputs: parameter and state updated, the
@@ -108,6 +109,15 @@ extension MomentumUpdate: CPULowerable {
   }
 }
 
+/// The square root, in loops that use vectors.
+@inline(__always)
+private func root<T: CPUFloat>(_ x: T) -> T {
+  if T.self == Float.self {
+    return unsafeBitCast(abn_sqrtf(unsafeBitCast(x, to: Float.self)), to: T.self)
+  }
+  return T(abn_sqrt(Double(x)))
+}
+
 extension AdamUpdate: CPULowerable {
   func lower(_ c: inout LoweringContext) throws {
     let count = c.inputType(0).shape.elementCount
@@ -129,12 +139,15 @@ extension AdamUpdate: CPULowerable {
         let prepared = prepare(pointers)
         Parallel.ranges(count) { range in
           for i in range {
-            let gradient = prepared(g[i], p[i])
-            let first = b1 * m[i] + rest1 * gradient
-            let second = b2 * v[i] + rest2 * gradient * gradient
+            // All reads before all writes: otherwise the loop is not vectorized.
+            let (old, mean, square) = (p[i], m[i], v[i])
+            let gradient = prepared(g[i], old)
+            let first = b1 * mean + rest1 * gradient
+            let second = b2 * square + rest2 * gradient * gradient
+            let step = stride * first / (root(second) * spread + epsilon)
             m[i] = first
             v[i] = second
-            p[i] = kept * p[i] - stride * first / (second.squareRoot() * spread + epsilon)
+            p[i] = kept * old - step
           }
         }
         power1[0] *= kind.beta1

@@ -5,7 +5,8 @@ import ABNTensors
 
 /// Adds a parameter to the sums of which ModelAverage takes the mean.
 ///
-/// Inputs and outputs: parameter (read only), sum1, sum2, sum3, accumulated, oldAccumulated, updates.
+/// Inputs: parameter, sum1, sum2, sum3, accumulated, oldAccumulated, updates. Outputs: all but the
+/// parameter.
 ///
 /// updates += 1; accumulated += 1; sum1 += parameter. Every 16384 updates sum1 moves into sum2, so
 /// that small numbers are not lost in large sums. When accumulated reaches both `minimumWindow` and

@@ -17,8 +17,8 @@ public struct SquaredNorm: OperationKind {
   }
 }
 
-/// out = limit / max(limit, norm), norm = sqrt(x0 + x1 + ...): what a gradient is multiplied with so
-/// that its norm (with several inputs: the common norm of all) is at most `limit`.
+/// out = limit / max(limit, norm), norm = sqrt(x0 + x1 + ...): what a gradient is multiplied with
+/// so that its norm (with several inputs: the common norm of all) is at most `limit`.
 ///
 /// A norm that is not a number, or infinite, gives NaN: the parameters show it instead of training
 /// on with a gradient that was lost.

@@ -45,7 +45,7 @@ public protocol ParameterUpdate: OperationKind {
   var treatment: GradientTreatment { get }
   /// Multiplies the learning rate.
   var multiplier: Double { get }
-  /// State of the parameter's type, of the type of a power, in the order of the inputs.
+  /// What the kind keeps from run to run, in the order of its inputs.
   var stateTypes: [UpdateState] { get }
 }
 
@@ -161,8 +161,8 @@ public struct MomentumUpdate: ParameterUpdate {
 /// parameter = parameter * (1 - rate * decay) - rate * (m / (1 - power1)) /
 /// (sqrt(v / (1 - power2)) + epsilon); then power1 *= beta1, power2 *= beta2.
 ///
-/// State: m, v, power1, power2; the powers start at beta1 and beta2, and are float64: 1 - 0.999 would
-/// be off by 1e-5 of itself in float32.
+/// State: m, v, power1, power2; the powers start at beta1 and beta2, and are float64: 1 - 0.999
+/// would be off by 1e-5 of itself in float32.
 ///
 /// Sources: Kingma and Ba (2015), algorithm 1; Loshchilov and Hutter (2019), algorithm 2, with the
 /// decay multiplied by the whole learning rate.

@@ -29,8 +29,8 @@ public indirect enum Schedule: Sendable, Hashable {
   /// end + (initial - end) * (1 + cos(pi * t / steps)) / 2 with
   /// t = min(floor(step / every) * every, steps). Loshchilov and Hutter (2017), without restarts.
   case cosine(_ initial: Double, steps: Int, end: Double = 0, every: Int = 1)
-  /// start + (end - start) * step / steps before `steps`, then `next` at the same step (`next` is not
-  /// shifted). `to` nil: `next` at `steps`, so that nothing jumps. Goyal et al. (2017).
+  /// from + (to - from) * step / steps before `steps`, then `then` at the same step (it is not
+  /// shifted). `to` nil: `then` at `steps`, so that nothing jumps. Goyal et al. (2017).
   case warmup(steps: Int, from: Double = 0, to: Double? = nil, then: Schedule)
   /// Up from peak / startDivisor to peak, then down to peak / startDivisor / endDivisor, both along
   /// half a cosine; the summit at warmup * (steps - 1), the end at steps - 1. Momentum stays as it

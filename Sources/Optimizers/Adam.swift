@@ -51,11 +51,11 @@ public struct Adam: Optimizer {
   }
 }
 
-/// Adam with decay apart from the gradient: p = p * (1 - rate * weightDecay) before Adam's step, the
-/// rate being the parameter's own (schedule and multiplier included).
+/// Adam with decay apart from the gradient: p = p * (1 - rate * weightDecay) before Adam's step,
+/// the rate being the parameter's own (schedule and multiplier included).
 ///
-/// State: as `Adam`. A penalty (`regularization`, or a parameter's own) is added to the gradient all
-/// the same.
+/// State: as `Adam`. A penalty (`regularization`, or a parameter's own) is added to the gradient
+/// all the same.
 ///
 /// Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (ICLR 2019), algorithm 2,
 /// with eta * alpha as the rate.

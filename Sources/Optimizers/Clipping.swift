@@ -2,7 +2,7 @@ import ABNGraph
 import ABNOperations
 import ABNTensors
 
-/// What one parameter's update does, after its traits and the optimizer's settings are put together.
+/// What one parameter's update does: its traits and the optimizer's settings put together.
 struct ParameterPlan {
   let parameter: Variable
   let multiplier: Double

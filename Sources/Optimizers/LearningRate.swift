@@ -4,8 +4,8 @@ import ABNTensors
 
 /// Where an optimizer's learning rate comes from.
 public enum LearningRate: Sendable, Hashable {
-  /// A number. It is a persistable of the program, `learning_rate_<n>`, so that a value put into the
-  /// scope under that name counts from the next run on.
+  /// A number. It is a persistable of the program, `learning_rate_<n>`, so that a value put into
+  /// the scope under that name counts from the next run on.
   case constant(Double)
   /// A function of the number of runs: `Schedule`.
   case schedule(Schedule)
@@ -72,7 +72,8 @@ extension Schedule {
   /// 0 in the first run and one more in each run. To go on where a training stopped, save it.
   public static let counterName = "@LR_DECAY_COUNTER@"
 
-  /// Appends the learning rate of each run to the main program, and the counter where it is missing.
+  /// Appends the learning rate of each run to the main program, and the counter where it is
+  /// missing.
   ///
   /// For a rate that two optimizers share, or that is fetched; an optimizer that is given the
   /// schedule itself does this on its own.
@@ -99,8 +100,8 @@ extension Schedule {
       throw error.located(in: "", at: source)
     }
     let type = TensorType([1], .int64)
-    // One below 0, and counted up before it is read, as in Paddle: a saved value is that of the last
-    // run.
+    // One below 0, and counted up before it is read, as in Paddle: a saved value is that of the
+    // last run.
     let counter = try builder.addPersistable(
       named: Self.counterName, type: type, role: .state, initializer: FillConstant(-1, type: type),
       layer: layer, source: source)

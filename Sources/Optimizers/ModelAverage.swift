@@ -2,7 +2,7 @@ import ABNGraph
 import ABNOperations
 import ABNTensors
 
-/// The mean of each parameter over a window of past updates, for evaluation in the parameter's place.
+/// The mean of each parameter over a window of past updates, to evaluate with in its place.
 ///
 /// The training program adds up parameters after their updates (see `AverageAccumulate` for windows
 /// and rounding). `applyProgram` puts the means into the scope and keeps what was there;

@@ -135,6 +135,45 @@ import Testing
     }
   }
 
+  @Test(arguments: [true, false]) func statisticsOfARealLayer(_ asks: Bool) throws {
+    let builder = ProgramBuilder(seed: 2)
+    var y: Variable!
+    try builder.build {
+      let x = try data("x", shape: [-1, 5])
+      y = try inplaceABN(
+        fc(x, size: 4, name: "fc"), act: .leakyReLU, name: "bn", doModelAverageForMeanAndVar: asks)
+      try SGD(learningRate: 0.1).minimize(mean(elementwiseMul(y, y)))
+    }
+    let average = try ModelAverage(averageWindowRate: 1, builder: builder)
+    let moving = ["bn.w_1", "bn.w_2"]
+    #expect(Set(average.averagedNames).isSuperset(of: ["fc.w_0", "bn.w_0", "bn.b_0"]))
+    #expect(Set(average.averagedNames).intersection(moving) == (asks ? Set(moving) : []))
+    let (executor, scope) = (Executor(backend: CPUBackend()), Scope())
+    try executor.run(builder.startup, scope: scope)
+    var sums = moving.map { _ in [Double](repeating: 0, count: 4) }
+    for step in 0..<5 {
+      let source = CounterRandom(seed: 8, stream: UInt64(step))
+      let x = Tensor((0..<30).map { Float(source.uniform($0)) }, shape: [6, 5])
+      try executor.run(builder.main, feed: ["x": x], scope: scope)
+      for (k, name) in moving.enumerated() {
+        sums[k] = zip(sums[k], scope[name]!.doubles).map { $0 + $1 }
+      }
+    }
+    guard asks else { return }
+    let test = builder.main.cloned(forTest: true)
+    let x = Tensor((0..<5).map { Float($0) }, shape: [1, 5])
+    let before = try executor.run(test, feed: ["x": x], fetch: [y], scope: scope)
+    try average.apply(executor, scope: scope) {
+      for (k, name) in moving.enumerated() {
+        expectClose(scope[name]!.doubles, times(sums[k], 0.2), tolerance: 1e-5, name)
+      }
+      let mean = try executor.run(test, feed: ["x": x], fetch: [y], scope: scope)
+      #expect(mean != before)
+    }
+    let after = try executor.run(test, feed: ["x": x], fetch: [y], scope: scope)
+    #expect(after == before)
+  }
+
   @Test func smallSumsMoveOn() throws {
     // 16384 updates of one element: sum1 moves into sum2.
     let net = try net(.float32)

@@ -40,7 +40,9 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
     OptimizerCase("momentum", MomentumOptimizer(learningRate: 0.05, momentum: 0.9)) { s, g, _ in
       s.momentum(g, rate: 0.05, mu: 0.9, nesterov: false)
     },
-    OptimizerCase("nesterov", MomentumOptimizer(learningRate: 0.05, momentum: 0.8, useNesterov: true)) {
+    OptimizerCase(
+      "nesterov", MomentumOptimizer(learningRate: 0.05, momentum: 0.8, useNesterov: true)
+    ) {
       s, g, _ in s.momentum(g, rate: 0.05, mu: 0.8, nesterov: true)
     },
     OptimizerCase("adam", Adam(learningRate: 0.01, epsilon: 1e-6)) { s, g, t in

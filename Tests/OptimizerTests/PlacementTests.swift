@@ -52,7 +52,8 @@ import Testing
 
   @Test func gradientsShareBytes() throws {
     let chain = try Chain(layers: 6)
-    try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize(chain.loss, builder: chain.builder)
+    try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize(
+      chain.loss, builder: chain.builder)
     let early = try arenaBytes(chain.builder.main)
     let late = try arenaBytes(updatesLast(chain.builder.main))
     let gradientBytes = 64 * 512 * 8

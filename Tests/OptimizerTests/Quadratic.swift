@@ -6,8 +6,8 @@ import ABNOptimizers
 import ABNRuntime
 import ABNTensors
 
-/// A loss whose gradient is known without the engine: sum over parameters of (a * w + x) * w, with x
-/// fed anew at each step, so that dw = 2 * a * w + x.
+/// A loss whose gradient is known without the engine: sum over parameters of (a * w + x) * w, with
+/// x fed anew at each step, so that dw = 2 * a * w + x.
 final class Quadratic {
   static let shapes: [Shape] = [[3, 5], [20011], [7], [2, 3, 4]]
   static let names = ["first", "large", "vector", "cube"]

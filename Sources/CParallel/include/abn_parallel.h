@@ -1,6 +1,8 @@
 #ifndef ABN_PARALLEL_H
 #define ABN_PARALLEL_H
 
+#include "abn_math.h"
+
 /// Called once by every member of the team: its index and the size of the team.
 typedef void (*abn_team_body)(void *context, int member, int members);
 

@@ -9,8 +9,8 @@ extension Program {
   /// * whatever makes one of its inputs,
   /// * every forward or backward operation that reads or writes a variable that it updates (the
   ///   gradient of a convolution's input reads the weight of before the update),
-  /// * every operation of role `optimize` that came before it and shares a variable with it that one
-  ///   of the two writes.
+  /// * every operation of role `optimize` that came before it and shares a variable with it that
+  ///   one of the two writes.
   /// Operations of the other roles keep their order.
   func withEarlyUpdates() -> Program {
     let others = operations.filter { $0.role != .optimize }

@@ -1,0 +1,387 @@
+import ABNKernelsBaseline
+
+/// A backward pass: what is kept of the forward pass, dz, and where dx and the gradients go.
+struct BackwardCall {
+  var mode: ABNStatisticsMode
+  var kept: UnsafeRawPointer
+  var keptIsInput: Bool
+  var gradient: UnsafeRawPointer
+  var destination: UnsafeMutableRawPointer
+  var gradients: ABNGradients
+}
+
+extension Engine {
+  /// dx, and the gradients of scale, bias and slopes.
+  func backward(
+    _ call: BackwardCall, _ memory: UnsafeMutableRawPointer, _ parallel: KernelParallel
+  ) {
+    let scratch = Scratch(memory, kernel, schedule)
+    switch schedule.form {
+    case .runs(let runs):
+      if schedule.slices == 1 {
+        backwardUnits(call, runs, scratch, parallel)
+      } else {
+        backwardSlices(call, runs, scratch, parallel)
+      }
+    case .rows(let count): backwardRows(call, count, scratch, parallel)
+    }
+    zeroPadding(call.destination)
+    for channel in 0..<channels {
+      let dscale = scaleGradient(call, scratch, channel)
+      kernel.setStatistic(call.gradients.scale, channel, dscale)
+      kernel.setStatistic(call.gradients.bias, channel, scratch.totals[3 * channel])
+    }
+    guard kernel.activation == .prelu, call.gradients.slopes != nil else { return }
+    var total = 0.0
+    for channel in 0..<channels {
+      let sum = scratch.totals[3 * channel + 2]
+      total += sum
+      if parameters.slopeCount != 1 { kernel.setStatistic(call.gradients.slopes, channel, sum) }
+    }
+    if parameters.slopeCount == 1 { kernel.setStatistic(call.gradients.slopes, 0, total) }
+  }
+
+  private func backwardUnits(
+    _ call: BackwardCall, _ runs: Schedule.Runs, _ scratch: Scratch, _ parallel: KernelParallel
+  ) {
+    parallel(schedule.unitParts(runs.units)) { part in
+      var memory = StackBlock()
+      memory.withPointers { block, sums in
+        let first = part * schedule.unitsPerPart
+        for unit in first..<min(first + schedule.unitsPerPart, runs.units) {
+          let group = group(runs, unit)
+          let whole = (runs: 0..<runs.count, elements: 0..<runs.length)
+          reduce(call, runs, unit, group, whole, block, sums)
+          store(group, sums, 16, scratch)
+          apply(call, runs, unit, group, whole, block, sums, scratch)
+        }
+      }
+    }
+  }
+
+  private func backwardSlices(
+    _ call: BackwardCall, _ runs: Schedule.Runs, _ scratch: Scratch, _ parallel: KernelParallel
+  ) {
+    let parts = runs.units * schedule.slices
+    parallel(parts) { part in
+      var memory = StackBlock()
+      memory.withPointers { block, _ in
+        let unit = part / schedule.slices
+        reduce(
+          call, runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), block,
+          scratch.sums(part))
+      }
+    }
+    parallel(runs.units) { unit in
+      let sums = scratch.sums(unit * schedule.slices)
+      for slice in 1..<schedule.slices {
+        addSums(scratch.sums(unit * schedule.slices + slice), 0, sums, 0, 16)
+      }
+      store(group(runs, unit), sums, 16, scratch)
+    }
+    parallel(parts) { part in
+      var memory = StackBlock()
+      memory.withPointers { block, sums in
+        let unit = part / schedule.slices
+        apply(
+          call, runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), block,
+          sums, scratch)
+      }
+    }
+  }
+
+  private func backwardRows(
+    _ call: BackwardCall, _ count: Int, _ scratch: Scratch, _ parallel: KernelParallel
+  ) {
+    let lanes = schedule.lanes
+    let rows = rows(scratch.block, lanes)
+    let groups = lanes / 16
+    clear(scratch.block, lanes)
+    for channel in 0..<channels {
+      let group = group(row: channel / 16 * 16)
+      rows.set(group, group.first, channel % 16, values(channel))
+    }
+    prepare(scratch.block, lanes)
+    parallel(schedule.slices) { slice in
+      let sums = scratch.sums(slice)
+      clearSums(sums, lanes)
+      let range = schedule.rowRange(slice, count)
+      callRows(
+        reduceStep(call), reduceCode(call), range, call.kept, call.gradient, call.destination,
+        scratch.block, scratch.state(slice), sums)
+      forRescued { channel, row, block, own in
+        reduceRescued(row, call.gradient, stretch(channel, range), block, own)
+        setTotals(
+          group(row: channel / 16 * 16), channel % 16, own, sums + channel / 16 * 128, lanes)
+      }
+    }
+    parallel((groups + 15) / 16) { part in
+      for index in part * 16..<min(part * 16 + 16, groups) {
+        let lane = index * 16
+        for slice in 1..<max(1, schedule.slices) {
+          addSums(scratch.sums(slice), lane, scratch.sums(0), lane, lanes)
+        }
+        let group = group(row: lane)
+        store(group, scratch.sums(0) + lane * 8, lanes, scratch)
+        for channel in 0..<group.channels {
+          let values = backwardValues(call, scratch, lane + channel)
+          rows.set(group, lane, channel, values)
+        }
+      }
+    }
+    parallel(schedule.slices) { slice in
+      let range = schedule.rowRange(slice, count)
+      applyAllRescued(call, scratch) { channel, row, block in
+        applyRescued(row, call.gradient, call.destination, stretch(channel, range), block)
+      }
+      callRows(
+        reduceStep(call) + 1, reduceCode(call), range, call.kept, call.gradient, call.destination,
+        scratch.block, scratch.state(slice), scratch.sums(slice))
+    }
+  }
+
+  /// `Step.reduce...`; the matching apply follows it.
+  private func reduceStep(_ call: BackwardCall) -> Int {
+    call.keptIsInput
+      ? Step.reduceInput : (kernel.activation.isInvertible ? Step.reduce : Step.reduceStored)
+  }
+
+  private func reduceCode(_ call: BackwardCall) -> Int { code }
+
+  private func reduce(
+    _ call: BackwardCall, _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
+    _ extent: (runs: Range<Int>, elements: Range<Int>), _ block: UnsafeMutableRawPointer,
+    _ sums: UnsafeMutableRawPointer
+  ) {
+    clearSums(sums, 16)
+    let rows = rows(block, 16)
+    if group.copies == 16, let row = rescueRow(group.first) {
+      rows.set(group, 0, 0, values(group.first))
+      stretches(runs, unit, 0, extent) { reduceRescued(row, call.gradient, $0, block, sums) }
+      return
+    }
+    if group.copies != 16 { clear(block, 16) }
+    for channel in 0..<group.channels {
+      rows.set(group, 0, channel, values(group.first + channel))
+    }
+    prepare(block, 16)
+    callRuns(
+      reduceStep(call), code, runs, unit, extent, call.kept, call.gradient, call.destination, block,
+      sums)
+    for channel in 0..<group.channels {
+      forRescued(group.first + channel) { row, own, ownSums in
+        stretches(runs, unit, channel, extent) {
+          reduceRescued(row, call.gradient, $0, own, ownSums)
+        }
+        setTotals(group, channel, ownSums, sums, 16)
+      }
+    }
+  }
+
+  private func apply(
+    _ call: BackwardCall, _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
+    _ extent: (runs: Range<Int>, elements: Range<Int>), _ block: UnsafeMutableRawPointer,
+    _ sums: UnsafeMutableRawPointer, _ scratch: Scratch
+  ) {
+    let rows = rows(block, 16)
+    if group.copies == 16, let row = rescueRow(group.first) {
+      var values = backwardValues(call, scratch, group.first)
+      values.keep = 0
+      rows.set(group, 0, 0, values)
+      stretches(runs, unit, 0, extent) {
+        applyRescued(row, call.gradient, call.destination, $0, block)
+      }
+      return
+    }
+    for channel in 0..<group.channels {
+      let values = backwardValues(call, scratch, group.first + channel)
+      rows.set(group, 0, channel, values)
+      guard let row = rescueRow(group.first + channel) else { continue }
+      var memory = StackBlock()
+      memory.withPointers { own, _ in
+        var alone = values
+        alone.keep = 0
+        self.rows(own, 16).set(LaneGroup(first: 0, channels: 1, copies: 16), 0, 0, alone)
+        stretches(runs, unit, channel, extent) {
+          applyRescued(row, call.gradient, call.destination, $0, own)
+        }
+      }
+    }
+    prepare(block, 16)
+    callRuns(
+      reduceStep(call) + 1, code, runs, unit, extent, call.kept, call.gradient, call.destination,
+      block, sums)
+  }
+
+  /// Calls `body` with a rescued channel's row and parameter and sum blocks of its own.
+  private func forRescued(
+    _ channel: Int,
+    _ body: (UnsafeMutableRawPointer, UnsafeMutableRawPointer, UnsafeMutableRawPointer) -> Void
+  ) {
+    guard let row = rescueRow(channel) else { return }
+    var memory = StackBlock()
+    memory.withPointers { block, sums in
+      clearSums(sums, 16)
+      rows(block, 16).set(LaneGroup(first: 0, channels: 1, copies: 16), 0, 0, values(channel))
+      body(row, block, sums)
+    }
+  }
+
+  private func forRescued(
+    _ body: (
+      Int, UnsafeMutableRawPointer, UnsafeMutableRawPointer, UnsafeMutableRawPointer
+    ) -> Void
+  ) {
+    guard rescue.count > 0 else { return }
+    for channel in 0..<channels {
+      forRescued(channel) { body(channel, $0, $1, $2) }
+    }
+  }
+
+  private func applyAllRescued(
+    _ call: BackwardCall, _ scratch: Scratch,
+    _ body: (Int, UnsafeMutableRawPointer, UnsafeMutableRawPointer) -> Void
+  ) {
+    guard rescue.count > 0 else { return }
+    for channel in 0..<channels {
+      guard let row = rescueRow(channel) else { continue }
+      var memory = StackBlock()
+      memory.withPointers { block, _ in
+        var values = backwardValues(call, scratch, channel)
+        values.keep = 0
+        rows(block, 16).set(LaneGroup(first: 0, channels: 1, copies: 16), 0, 0, values)
+        body(channel, row, block)
+      }
+    }
+  }
+
+  /// The totals of one channel, summed in all lanes of `own`, into the lanes of its group.
+  private func setTotals(
+    _ group: LaneGroup, _ channel: Int, _ own: UnsafeRawPointer, _ sums: UnsafeMutableRawPointer,
+    _ lanes: Int
+  ) {
+    let alone = LaneGroup(first: 0, channels: 1, copies: 16)
+    for row in 0..<3 {
+      group.setTotal(sums + row * lanes * 8, channel, alone.total(own + row * 128, 0))
+    }
+  }
+
+  /// The finished sums of a group's channels.
+  private func store(
+    _ group: LaneGroup, _ sums: UnsafeRawPointer, _ lanes: Int, _ scratch: Scratch
+  ) {
+    for channel in 0..<group.channels {
+      for row in 0..<3 {
+        scratch.totals[3 * (group.first + channel) + row] = group.total(
+          sums + row * lanes * 8, channel)
+      }
+    }
+  }
+
+  private func usesInput(_ call: BackwardCall, _ channel: Int) -> Bool {
+    call.keptIsInput || rescue.slot(channel) >= 0
+  }
+
+  /// sum(dy * xhat): the kernels sum dy * (x - mean) or dy * (y - bias).
+  private func scaleGradient(_ call: BackwardCall, _ scratch: Scratch, _ channel: Int) -> Double {
+    let product = scratch.totals[3 * channel + 1]
+    guard usesInput(call, channel), let saved else {
+      return product / kernel.statistic(parameters.scale, channel, default: 1)
+    }
+    return product * kernel.statistic(saved.inverseDeviation, channel, default: 1)
+  }
+
+  /// dx = gain * dy - gain * dbias / m - gain * xhat * dscale / m, with xhat * gain being
+  /// (y - bias) * inverse, or (x - mean) * inverse * gain.
+  private func backwardValues(
+    _ call: BackwardCall, _ scratch: Scratch, _ channel: Int
+  ) -> ChannelValues {
+    var values = values(channel)
+    values.dyFactor = values.gain
+    guard call.mode == .batch, let saved else { return values }
+    let m = Double(count)
+    let inverse = kernel.statistic(saved.inverseDeviation, channel, default: 1)
+    let dscale = scaleGradient(call, scratch, channel)
+    values.offset = -values.gain * (scratch.totals[3 * channel] / m)
+    values.distanceFactor =
+      -(usesInput(call, channel) ? values.gain * inverse : inverse) * (dscale / m)
+    return values
+  }
+
+  // MARK: restore, activate
+
+  func restore(
+    _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer,
+    _ memory: UnsafeMutableRawPointer, _ parallel: KernelParallel
+  ) {
+    elementwise(Step.restore, appliedCode, source, destination, memory, parallel)
+  }
+
+  /// An elementwise step over the whole tensor; rescued channels get their x first and keep it.
+  func elementwise(
+    _ step: Int, _ code: Int, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer,
+    _ memory: UnsafeMutableRawPointer, _ parallel: KernelParallel
+  ) {
+    switch schedule.form {
+    case .runs(let runs):
+      parallel(runs.units * schedule.slices) { part in
+        var memory = StackBlock()
+        memory.withPointers { block, sums in
+          let unit = part / schedule.slices
+          let extent = schedule.extent(runs, part % schedule.slices)
+          let group = group(runs, unit)
+          for channel in 0..<group.channels {
+            rows(block, 16).set(group, 0, channel, values(group.first + channel))
+            if let row = rescueRow(group.first + channel) {
+              stretches(runs, unit, channel, extent) { give(row, destination, $0) }
+            }
+          }
+          prepare(block, 16)
+          callRuns(step, code, runs, unit, extent, source, source, destination, block, sums)
+        }
+      }
+    case .rows(let count):
+      let scratch = Scratch(memory, kernel, schedule)
+      let rows = rows(scratch.block, schedule.lanes)
+      clear(scratch.block, schedule.lanes)
+      for channel in 0..<channels {
+        let group = group(row: channel / 16 * 16)
+        rows.set(group, group.first, channel % 16, values(channel))
+      }
+      prepare(scratch.block, schedule.lanes)
+      parallel(schedule.slices) { slice in
+        let range = schedule.rowRange(slice, count)
+        for channel in 0..<channels {
+          if let row = rescueRow(channel) { give(row, destination, stretch(channel, range)) }
+        }
+        callRows(
+          step, code, range, source, source, destination, scratch.block, scratch.state(slice),
+          scratch.sums(slice))
+      }
+    }
+    zeroPadding(destination)
+  }
+
+  /// z = act(y) with one slope: the layout does not matter.
+  func activateFlat(
+    _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ parallel: KernelParallel
+  ) {
+    let elements = kernel.geometry.elementCount
+    let parts = (elements + Schedule.partElements - 1) / Schedule.partElements
+    parallel(parts) { part in
+      var memory = StackBlock()
+      memory.withPointers { block, sums in
+        var values = ChannelValues()
+        values.slope = kernel.slope(parameters, 0)
+        rows(block, 16).set(LaneGroup(first: 0, channels: 1, copies: 16), 0, 0, values)
+        let first = part * Schedule.partElements
+        let start = first * bytes
+        run(
+          Step.activate, kernel.element.rawValue, code, source + start, source + start,
+          destination + start, block, sums, sums, 16, false, 1, 0,
+          min(Schedule.partElements, elements - first))
+      }
+    }
+    zeroPadding(destination)
+  }
+}

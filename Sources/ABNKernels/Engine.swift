@@ -1,0 +1,176 @@
+import ABNKernelsBaseline
+
+/// One call of a layer function: the buffers of parameters, how the tensor is cut, and the kernels.
+struct Engine {
+  let kernel: ABNKernel
+  let schedule: Schedule
+  let parameters: ABNParameters
+  let saved: ABNSavedStatistics?
+  let rescue: ABNRescue
+  let run: KernelEntry
+  let code: Int
+  let bytes: Int
+  let isDouble: Bool
+
+  init(
+    _ kernel: ABNKernel, _ parameters: ABNParameters, _ saved: ABNSavedStatistics?,
+    _ rescue: ABNRescue = .none
+  ) {
+    self.kernel = kernel
+    schedule = Schedule(kernel.geometry, kernel.element)
+    self.parameters = parameters
+    self.saved = saved
+    self.rescue = rescue
+    run = kernel.instructionSet.run
+    code = kernel.activation.code
+    bytes = kernel.element.bytes
+    isDouble = kernel.element.statistics == .float64
+  }
+
+  var channels: Int { kernel.geometry.channels }
+  var count: Int { kernel.geometry.countPerChannel }
+
+  /// The activation that the forward pass applies: none where y is stored.
+  var appliedCode: Int { kernel.activation.isInvertible ? code : ActivationCode.identity }
+
+  /// The channels of a unit.
+  func group(_ runs: Schedule.Runs, _ unit: Int) -> LaneGroup {
+    switch runs.width {
+    case 1: LaneGroup(first: unit, channels: 1, copies: 16)
+    case 8: LaneGroup(first: unit * 8, channels: min(8, channels - unit * 8), copies: 2)
+    default: LaneGroup(first: unit * 16, channels: min(16, channels - unit * 16), copies: 1)
+    }
+  }
+
+  /// The channels of 16 lanes of a row.
+  func group(row lane: Int) -> LaneGroup {
+    LaneGroup(first: lane, channels: min(16, channels - lane), copies: 1)
+  }
+
+  func rows(_ base: UnsafeMutableRawPointer, _ stride: Int) -> ParameterRows {
+    ParameterRows(base: base, stride: stride, isDouble: isDouble)
+  }
+
+  /// What the forward pass and the way back from z need of a channel.
+  func values(_ channel: Int) -> ChannelValues {
+    var values = ChannelValues()
+    let scale = kernel.statistic(parameters.scale, channel, default: 1)
+    values.bias = kernel.statistic(parameters.bias, channel, default: 0)
+    if let saved {
+      values.mean = kernel.statistic(saved.mean, channel, default: 0)
+      values.meanRemainder = kernel.statistic(saved.meanRemainder, channel, default: 0)
+      values.gain = kernel.statistic(saved.inverseDeviation, channel, default: 1) * scale
+    }
+    values.slope = kernel.slope(parameters, channel)
+    values.inverseSlope = 1 / values.slope
+    values.spread = 1 / values.gain
+    values.keep = rescue.slot(channel) >= 0 ? 1 : 0
+    return values
+  }
+
+  /// One call of a kernel on a range of runs of a unit.
+  func callRuns(
+    _ step: Int, _ code: Int, _ runs: Schedule.Runs, _ unit: Int,
+    _ extent: (runs: Range<Int>, elements: Range<Int>), _ a: UnsafeRawPointer,
+    _ b: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, _ block: UnsafeMutableRawPointer,
+    _ sums: UnsafeMutableRawPointer
+  ) {
+    let start =
+      (unit * runs.unitStride + extent.runs.lowerBound * runs.stride
+        + extent.elements.lowerBound) * bytes
+    run(
+      step, kernel.element.rawValue, code, a + start, b + start, out + start, block, sums, sums, 16,
+      false, extent.runs.count, runs.stride, extent.elements.count)
+  }
+
+  /// One call of a kernel on a range of rows.
+  func callRows(
+    _ step: Int, _ code: Int, _ range: Range<Int>, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer,
+    _ out: UnsafeMutableRawPointer, _ block: UnsafeMutableRawPointer,
+    _ state: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer
+  ) {
+    let start = range.lowerBound * channels * bytes
+    run(
+      step, kernel.element.rawValue, code, a + start, b + start, out + start, block, state, sums,
+      schedule.lanes, true, range.count, 0, channels)
+  }
+
+  /// Writes the slot `plain` of the rows, from bias and slope.
+  func prepare(_ block: UnsafeMutableRawPointer, _ lanes: Int) {
+    let step = kernel.activation.isInvertible ? Step.prepare : Step.prepareStored
+    run(
+      step, kernel.element.rawValue, code, block, block, block, block, block, block, lanes, false,
+      0, 0, 0)
+  }
+}
+
+/// The part of scratch that each purpose has.
+struct Scratch {
+  /// Sums of every slice: 3 rows of `lanes` float64 each.
+  var sums: UnsafeMutableRawPointer
+  /// Running state of every slice in the rows form: 3 rows of `lanes` numbers each.
+  var state: UnsafeMutableRawPointer
+  /// Parameter rows that all slices share in the rows form.
+  var block: UnsafeMutableRawPointer
+  /// Three float64 for each channel: the finished sums.
+  var totals: UnsafeMutablePointer<Double>
+
+  let sumsBytes: Int
+  let stateBytes: Int
+
+  init(_ base: UnsafeMutableRawPointer, _ kernel: ABNKernel, _ schedule: Schedule) {
+    let parts = Self.parts(kernel, schedule)
+    totals = base.assumingMemoryBound(to: Double.self)
+    sums = base + parts.totals
+    block = sums + parts.sums
+    state = block + parts.block
+    sumsBytes = 3 * schedule.lanes * 8
+    stateBytes = 3 * schedule.lanes * kernel.element.statisticsBytes
+  }
+
+  func sums(_ slice: Int) -> UnsafeMutableRawPointer { sums + slice * sumsBytes }
+  func state(_ slice: Int) -> UnsafeMutableRawPointer { state + slice * stateBytes }
+
+  static func bytes(_ kernel: ABNKernel, _ schedule: Schedule) -> Int {
+    let parts = Self.parts(kernel, schedule)
+    return parts.totals + parts.sums + parts.block + parts.state
+  }
+
+  private static func parts(
+    _ kernel: ABNKernel, _ schedule: Schedule
+  ) -> (totals: Int, sums: Int, block: Int, state: Int) {
+    let number = kernel.element.statisticsBytes
+    let totals = (kernel.geometry.channels * 24 + 63) / 64 * 64
+    switch schedule.form {
+    case .runs(let runs):
+      let slices = schedule.slices == 1 ? 0 : runs.units * schedule.slices
+      return (totals, slices * 3 * 16 * 8, 0, 0)
+    case .rows:
+      let lanes = schedule.lanes
+      return (
+        totals, schedule.slices * 3 * lanes * 8, Slot.count * lanes * number,
+        schedule.slices * 3 * lanes * number
+      )
+    }
+  }
+}
+
+extension ABNActivation {
+  /// The number that the kernels know the activation by.
+  var code: Int {
+    switch self {
+    case .identity: ActivationCode.identity
+    case .leakyReLU: ActivationCode.leaky
+    case .prelu: ActivationCode.learnedLeaky
+    case .elu: ActivationCode.elu
+    case .relu: ActivationCode.relu
+    case .relu6: ActivationCode.relu6
+    case .sigmoid: ActivationCode.sigmoid
+    case .tanh: ActivationCode.tanh
+    case .swish: ActivationCode.swish
+    case .gelu: ActivationCode.gelu
+    case .hardSwish: ActivationCode.hardSwish
+    case .mish: ActivationCode.mish
+    }
+  }
+}

@@ -1,0 +1,266 @@
+import ABNKernelsBaseline
+
+/// Which statistics a pass over the tensor uses and where they go.
+enum StatisticsTarget {
+  /// The forward pass of training.
+  case train(ABNSavedStatistics, ABNMovingStatistics?)
+  /// Given mean and variance.
+  case given(ABNSavedStatistics, mean: UnsafeRawPointer, variance: UnsafeRawPointer)
+  /// Statistics only.
+  case only(
+    mean: UnsafeMutableRawPointer, variance: UnsafeMutableRawPointer,
+    remainder: UnsafeMutableRawPointer?)
+}
+
+extension Engine {
+  /// Statistics, or statistics and z, or z with given statistics.
+  func forward(
+    _ target: StatisticsTarget, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer?,
+    _ memory: UnsafeMutableRawPointer, _ parallel: KernelParallel
+  ) {
+    let scratch = Scratch(memory, kernel, schedule)
+    if case .given(let saved, let mean, let variance) = target {
+      for channel in 0..<channels {
+        let spread = kernel.statistic(variance, channel, default: 1)
+        kernel.setStatistic(saved.mean, channel, kernel.statistic(mean, channel, default: 0))
+        kernel.setStatistic(saved.meanRemainder, channel, 0)
+        kernel.setStatistic(
+          saved.inverseDeviation, channel, 1 / (spread + kernel.epsilon).squareRoot())
+      }
+    }
+    switch schedule.form {
+    case .runs(let runs):
+      if schedule.slices == 1 {
+        forwardUnits(target, runs, source, destination, parallel)
+      } else {
+        forwardSlices(target, runs, source, destination, scratch, parallel)
+      }
+    case .rows(let count):
+      forwardRows(target, count, source, destination, scratch, parallel)
+    }
+    if let destination { zeroPadding(destination) }
+  }
+
+  /// One unit after the other, both passes while it is in the cache.
+  private func forwardUnits(
+    _ target: StatisticsTarget, _ runs: Schedule.Runs, _ source: UnsafeRawPointer,
+    _ destination: UnsafeMutableRawPointer?, _ parallel: KernelParallel
+  ) {
+    parallel(schedule.unitParts(runs.units)) { part in
+      var memory = StackBlock()
+      memory.withPointers { block, sums in
+        let first = part * schedule.unitsPerPart
+        for unit in first..<min(first + schedule.unitsPerPart, runs.units) {
+          let group = group(runs, unit)
+          if group.copies != 16 { clear(block, 16) }
+          let whole = (runs: 0..<runs.count, elements: 0..<runs.length)
+          if case .given = target {
+          } else {
+            sumUnit(runs, unit, group, whole, source, block, sums)
+            finish(target, group, source, runs.unitStride * unit, sums, 16)
+          }
+          if let destination {
+            normalize(runs, unit, group, whole, source, destination, block, sums)
+          }
+        }
+      }
+    }
+  }
+
+  private func forwardSlices(
+    _ target: StatisticsTarget, _ runs: Schedule.Runs, _ source: UnsafeRawPointer,
+    _ destination: UnsafeMutableRawPointer?, _ scratch: Scratch, _ parallel: KernelParallel
+  ) {
+    let parts = runs.units * schedule.slices
+    if case .given = target {
+    } else {
+      parallel(parts) { part in
+        var memory = StackBlock()
+        memory.withPointers { block, _ in
+          let unit = part / schedule.slices
+          sumUnit(
+            runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), source,
+            block, scratch.sums(part))
+        }
+      }
+      parallel(runs.units) { unit in
+        let sums = scratch.sums(unit * schedule.slices)
+        for slice in 1..<schedule.slices {
+          addSums(scratch.sums(unit * schedule.slices + slice), 0, sums, 0, 16)
+        }
+        finish(target, group(runs, unit), source, runs.unitStride * unit, sums, 16)
+      }
+    }
+    guard let destination else { return }
+    parallel(parts) { part in
+      var memory = StackBlock()
+      memory.withPointers { block, sums in
+        let unit = part / schedule.slices
+        normalize(
+          runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), source,
+          destination, block, sums)
+      }
+    }
+  }
+
+  private func forwardRows(
+    _ target: StatisticsTarget, _ count: Int, _ source: UnsafeRawPointer,
+    _ destination: UnsafeMutableRawPointer?, _ scratch: Scratch, _ parallel: KernelParallel
+  ) {
+    let lanes = schedule.lanes
+    let block = rows(scratch.block, lanes)
+    if case .given = target {
+    } else {
+      for channel in 0..<channels {
+        let group = group(row: channel / 16 * 16)
+        block.put(group, group.first, channel % 16, Slot.mean, kernel.load(source, channel))
+      }
+      parallel(schedule.slices) { slice in
+        let sums = scratch.sums(slice)
+        clearSums(sums, lanes)
+        callRows(
+          Step.statistics, code, schedule.rowRange(slice, count), source, source,
+          UnsafeMutableRawPointer(mutating: source), scratch.block, scratch.state(slice), sums)
+      }
+    }
+    let groups = lanes / 16
+    parallel((groups + 15) / 16) { part in
+      for index in part * 16..<min(part * 16 + 16, groups) {
+        let lane = index * 16
+        let group = group(row: lane)
+        if case .given = target {
+        } else {
+          for slice in 1..<max(1, schedule.slices) {
+            addSums(scratch.sums(slice), lane, scratch.sums(0), lane, lanes)
+          }
+          finish(target, group, source, lane, scratch.sums(0) + lane * 8, lanes)
+        }
+        if destination != nil {
+          for channel in 0..<group.channels {
+            block.set(group, lane, channel, values(lane + channel))
+          }
+        }
+      }
+    }
+    guard let destination else { return }
+    parallel(schedule.slices) { slice in
+      let range = schedule.rowRange(slice, count)
+      if rescue.count > 0 {
+        for channel in 0..<channels {
+          if let row = rescueRow(channel) { keep(source, row, stretch(channel, range)) }
+        }
+      }
+      callRows(
+        Step.forward, appliedCode, range, source, source, destination, scratch.block,
+        scratch.state(slice), scratch.sums(slice))
+    }
+  }
+
+  /// The sums of x around the first element of each channel, over a part of a unit.
+  private func sumUnit(
+    _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
+    _ extent: (runs: Range<Int>, elements: Range<Int>), _ source: UnsafeRawPointer,
+    _ block: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer
+  ) {
+    clearSums(sums, 16)
+    let rows = rows(block, 16)
+    for channel in 0..<group.channels {
+      let pivot = kernel.load(source, unit * runs.unitStride + channel)
+      rows.put(group, 0, channel, Slot.mean, pivot)
+    }
+    callRuns(
+      Step.statistics, code, runs, unit, extent, source, source,
+      UnsafeMutableRawPointer(mutating: source), block, sums)
+  }
+
+  /// z over a part of a unit; x of rescued channels is kept first.
+  private func normalize(
+    _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
+    _ extent: (runs: Range<Int>, elements: Range<Int>), _ source: UnsafeRawPointer,
+    _ destination: UnsafeMutableRawPointer, _ block: UnsafeMutableRawPointer,
+    _ sums: UnsafeMutableRawPointer
+  ) {
+    let rows = rows(block, 16)
+    for channel in 0..<group.channels {
+      rows.set(group, 0, channel, values(group.first + channel))
+      if let row = rescueRow(group.first + channel) {
+        stretches(runs, unit, channel, extent) { keep(source, row, $0) }
+      }
+    }
+    callRuns(
+      Step.forward, appliedCode, runs, unit, extent, source, source, destination, block, sums)
+  }
+
+  /// Mean and variance from the sums around the pivot, and all that follows from them.
+  private func finish(
+    _ target: StatisticsTarget, _ group: LaneGroup, _ source: UnsafeRawPointer, _ first: Int,
+    _ sums: UnsafeRawPointer, _ stride: Int
+  ) {
+    let m = Double(count)
+    for local in 0..<group.channels {
+      let channel = group.first + local
+      let pivot = kernel.load(source, first + local)
+      let shift = group.total(sums, local) / m
+      let square = group.total(sums + stride * 8, local)
+      let raw = (square - group.total(sums, local) * shift) / m
+      let variance = raw < 0 ? 0 : raw
+      let (mean, remainder) = splitSum(pivot, shift)
+      switch target {
+      case .only(let meanTarget, let varianceTarget, let remainderTarget):
+        kernel.setStatistic(meanTarget, channel, mean)
+        kernel.setStatistic(varianceTarget, channel, variance)
+        kernel.setStatistic(remainderTarget, channel, remainder)
+      case .train(let saved, let moving):
+        kernel.setStatistic(saved.mean, channel, mean)
+        kernel.setStatistic(saved.meanRemainder, channel, remainder)
+        kernel.setStatistic(
+          saved.inverseDeviation, channel, 1 / (variance + kernel.epsilon).squareRoot())
+        if let moving {
+          update(moving.mean, channel, pivot + shift, moving.momentum)
+          update(moving.variance, channel, variance, moving.momentum)
+        }
+      case .given: break
+      }
+    }
+  }
+
+  private func update(
+    _ base: UnsafeMutableRawPointer, _ channel: Int, _ new: Double, _ momentum: Double
+  ) {
+    let old = kernel.statistic(base, channel, default: 0)
+    kernel.setStatistic(base, channel, old * momentum + new * (1 - momentum))
+  }
+
+  /// pivot + shift as a number of the parameters' type and the rest of it.
+  private func splitSum(_ pivot: Double, _ shift: Double) -> (Double, Double) {
+    let sum = pivot + shift
+    let high = isDouble ? sum : Double(Float(sum))
+    guard high.isFinite else { return (high, 0) }
+    let rest = abs(pivot) >= abs(shift) ? (pivot - high) + shift : (shift - high) + pivot
+    return (high, rest)
+  }
+
+  // MARK: sums
+
+  func clearSums(_ sums: UnsafeMutableRawPointer, _ lanes: Int) {
+    sums.initializeMemory(as: Double.self, repeating: 0, count: 3 * lanes)
+  }
+
+  func clear(_ block: UnsafeMutableRawPointer, _ lanes: Int) {
+    block.initializeMemory(
+      as: UInt8.self, repeating: 0, count: Slot.count * lanes * (isDouble ? 8 : 4))
+  }
+
+  /// Adds the 16 lanes from `lane` on of all three rows.
+  func addSums(
+    _ source: UnsafeRawPointer, _ sourceLane: Int, _ target: UnsafeMutableRawPointer,
+    _ lane: Int, _ lanes: Int
+  ) {
+    for row in 0..<3 {
+      let from = (source + (row * lanes + sourceLane) * 8)
+      let to = (target + (row * lanes + lane) * 8)
+      let sum = to.load(as: SIMD16<Double>.self) + from.load(as: SIMD16<Double>.self)
+      to.storeBytes(of: sum, as: SIMD16<Double>.self)
+    }
+  }
+}

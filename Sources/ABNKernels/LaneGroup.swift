@@ -1,0 +1,136 @@
+import ABNKernelsBaseline
+
+/// Sixteen lanes and the channels they stand for: one channel in all of them, up to 16 channels, or
+/// up to 8 channels twice. Lanes past the last channel are padding.
+struct LaneGroup {
+  /// The first channel.
+  var first: Int
+  /// How many channels; the rest of the lanes is padding.
+  var channels: Int
+  /// 16, 2 or 1 lanes a channel.
+  var copies: Int
+
+  /// The sum over the lanes of a channel in one row of sums, in lane order.
+  func total(_ sums: UnsafeRawPointer, _ channel: Int) -> Double {
+    let lanes = sums.assumingMemoryBound(to: Double.self)
+    switch copies {
+    case 16:
+      var total = 0.0
+      for lane in 0..<16 { total += lanes[lane] }
+      return total
+    case 2: return lanes[channel] + lanes[channel + 8]
+    default: return lanes[channel]
+    }
+  }
+
+  /// Puts a total into the lanes of a channel, so that `total` gives it back.
+  func setTotal(_ sums: UnsafeMutableRawPointer, _ channel: Int, _ value: Double) {
+    let lanes = sums.assumingMemoryBound(to: Double.self)
+    switch copies {
+    case 16: for lane in 0..<16 { lanes[lane] = lane == 0 ? value : 0 }
+    case 2:
+      lanes[channel] = value
+      lanes[channel + 8] = 0
+    default: lanes[channel] = value
+    }
+  }
+}
+
+/// The parameters of one channel, one number for each slot of the kernels; all 0 for padding, which
+/// makes every result of a padded lane 0.
+struct ChannelValues {
+  var mean = 0.0
+  var meanRemainder = 0.0
+  var gain = 0.0
+  var bias = 0.0
+  var slope = 0.0
+  var inverseSlope = 0.0
+  var dyFactor = 0.0
+  var offset = 0.0
+  var distanceFactor = 0.0
+  var spread = 0.0
+  var keep = 0.0
+}
+
+/// Where the parameter vectors of a call stand: `Slot.count` rows of `stride` numbers.
+struct ParameterRows {
+  var base: UnsafeMutableRawPointer
+  var stride: Int
+  var isDouble: Bool
+
+  /// Writes one channel's numbers to its lanes; `lane` is the group's first lane in the rows.
+  func set(_ group: LaneGroup, _ lane: Int, _ channel: Int, _ values: ChannelValues) {
+    put(group, lane, channel, Slot.mean, values.mean)
+    put(group, lane, channel, Slot.meanRemainder, values.meanRemainder)
+    put(group, lane, channel, Slot.gain, values.gain)
+    put(group, lane, channel, Slot.bias, values.bias)
+    put(group, lane, channel, Slot.slope, values.slope)
+    put(group, lane, channel, Slot.inverseSlope, values.inverseSlope)
+    put(group, lane, channel, Slot.dyFactor, values.dyFactor)
+    put(group, lane, channel, Slot.offset, values.offset)
+    put(group, lane, channel, Slot.distanceFactor, values.distanceFactor)
+    put(group, lane, channel, Slot.spread, values.spread)
+    put(group, lane, channel, Slot.keep, values.keep)
+  }
+
+  /// Writes one slot of one channel.
+  func put(_ group: LaneGroup, _ lane: Int, _ channel: Int, _ slot: Int, _ value: Double) {
+    let at = slot * stride + lane
+    if isDouble {
+      let row = base.assumingMemoryBound(to: Double.self) + at
+      switch group.copies {
+      case 16:
+        UnsafeMutableRawPointer(row).storeBytes(
+          of: SIMD16(repeating: value), as: SIMD16<Double>.self)
+      case 2:
+        row[channel] = value
+        row[channel + 8] = value
+      default: row[channel] = value
+      }
+    } else {
+      let row = base.assumingMemoryBound(to: Float.self) + at
+      let value = Float(value)
+      switch group.copies {
+      case 16:
+        UnsafeMutableRawPointer(row).storeBytes(
+          of: SIMD16(repeating: value), as: SIMD16<Float>.self)
+      case 2:
+        row[channel] = value
+        row[channel + 8] = value
+      default: row[channel] = value
+      }
+    }
+  }
+}
+
+/// 2560 bytes on the stack: the parameter rows and the sums of one group of lanes.
+struct StackBlock {
+  private var parameters =
+    (SIMD64<Double>(), SIMD64<Double>(), SIMD64<Double>(), SIMD64<Double>())
+  private var sums = SIMD64<Double>()
+
+  /// Calls `body` with the parameter rows (`Slot.count` x 16) and the sums (3 x 16 float64).
+  mutating func withPointers(
+    _ body: (_ parameters: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer) -> Void
+  ) {
+    withUnsafeMutableBytes(of: &parameters) { first in
+      withUnsafeMutableBytes(of: &sums) { second in
+        guard let a = first.baseAddress, let b = second.baseAddress else { return }
+        body(a, b)
+      }
+    }
+  }
+}
+
+/// A few elements of a strided channel, side by side, on the stack.
+struct StackElements {
+  private var values =
+    (SIMD64<Double>(), SIMD64<Double>(), SIMD64<Double>(), SIMD64<Double>())
+  static let capacity = 256
+
+  mutating func withPointer(_ body: (UnsafeMutableRawPointer) -> Void) {
+    withUnsafeMutableBytes(of: &values) { buffer in
+      if let base = buffer.baseAddress { body(base) }
+    }
+  }
+}

@@ -1,0 +1,115 @@
+/// How a tensor is cut into parts, from its shape alone, so that results do not depend on threads.
+struct Schedule {
+  /// Elements that share 16 lanes of parameters: units of runs of contiguous elements.
+  struct Runs {
+    /// Number of units: channels, or blocks of channels.
+    var units: Int
+    /// Elements from one unit to the next.
+    var unitStride: Int
+    /// Runs of a unit, elements from one to the next, elements of each.
+    var count: Int
+    var stride: Int
+    var length: Int
+    /// Channels of a unit: 1, 8 or 16.
+    var width: Int
+  }
+
+  enum Form {
+    case runs(Runs)
+    /// Rows of all channels side by side.
+    case rows(count: Int)
+  }
+
+  var form: Form
+  /// Parts of a unit (runs), or of the tensor (rows). With 1 the two passes over a unit follow each
+  /// other while it is in the cache.
+  var slices: Int
+  /// Pieces that a single run is cut into: slices = runs' share times pieces.
+  var pieces: Int
+  /// Units that one part of the work takes, for small units.
+  var unitsPerPart: Int
+  /// Channels, rounded up to whole vectors, in the rows form; else 16.
+  var lanes: Int
+
+  /// A unit this large leaves no cache for a second pass.
+  static let cachedBytes = 8 << 20
+  /// Work that is worth a part of its own.
+  static let partElements = 1 << 15
+  static let mostSlices = 64
+
+  init(_ geometry: ABNGeometry, _ element: ABNElement) {
+    let (outer, channels, spatial) = (geometry.outer, geometry.channels, geometry.spatial)
+    let runs: Runs?
+    switch geometry.layout {
+    case .channelSecond:
+      runs =
+        spatial == 1 && channels > 1
+        ? nil
+        : Runs(
+          units: channels, unitStride: spatial, count: outer, stride: channels * spatial,
+          length: spatial, width: 1)
+    case .channelLast:
+      switch channels {
+      case 1, 8, 16:
+        runs = Runs(
+          units: 1, unitStride: 0, count: 1, stride: 0, length: outer * spatial * channels,
+          width: channels)
+      default: runs = nil
+      }
+    case .blocked(let size):
+      let blocks = (channels + size - 1) / size
+      runs = Runs(
+        units: blocks, unitStride: spatial * size, count: outer, stride: blocks * spatial * size,
+        length: spatial * size, width: size)
+    }
+    pieces = 1
+    unitsPerPart = 1
+    if let runs {
+      form = .runs(runs)
+      lanes = 16
+      let unitElements = runs.count * runs.length
+      if unitElements <= Self.partElements
+        || (runs.units >= 8 && unitElements * element.bytes <= Self.cachedBytes)
+      {
+        slices = 1
+        unitsPerPart = max(1, Self.partElements / 2 / max(1, unitElements))
+      } else {
+        let wanted = min(Self.mostSlices, (unitElements - 1) / Self.partElements + 1)
+        if runs.count >= wanted {
+          slices = wanted
+        } else {
+          // Pieces of whole vectors, at least one each.
+          pieces = max(1, min((wanted - 1) / runs.count + 1, runs.length / 16))
+          slices = runs.count * pieces
+        }
+      }
+    } else {
+      let rows = outer * spatial
+      form = .rows(count: rows)
+      lanes = (channels + 15) / 16 * 16
+      let elements = rows * channels
+      slices = max(1, min(Self.mostSlices, elements / Self.partElements, rows))
+    }
+  }
+
+  /// Parts when each takes whole units.
+  func unitParts(_ units: Int) -> Int { (units + unitsPerPart - 1) / unitsPerPart }
+
+  /// The rows of a slice.
+  func rowRange(_ slice: Int, _ count: Int) -> Range<Int> {
+    count * slice / slices..<count * (slice + 1) / slices
+  }
+
+  /// The runs of a slice and the elements of each that it covers.
+  func extent(_ runs: Runs, _ slice: Int) -> (runs: Range<Int>, elements: Range<Int>) {
+    if pieces == 1 {
+      return (runs.count * slice / slices..<runs.count * (slice + 1) / slices, 0..<runs.length)
+    }
+    let run = slice / pieces
+    let piece = slice % pieces
+    let vectors = runs.length / 16
+    let start = vectors * piece / pieces * 16
+    let end = piece == pieces - 1 ? runs.length : vectors * (piece + 1) / pieces * 16
+    return (run..<run + 1, start..<end)
+  }
+}

@@ -1,0 +1,193 @@
+/// One type of tensor element: how 16 of them become a vector and back. The base pointer and the
+/// index are of elements; nothing outside the 16, or outside the `count` of a tail, is touched.
+protocol Element {
+  associatedtype V: Vector
+  /// Whether a vector keeps an element and an element keeps a lane, bit for bit.
+  static var isExact: Bool { get }
+  /// Half an ulp of 1.
+  static var roundoff: Double { get }
+  static func load(_ base: UnsafeRawPointer, _ index: Int) -> V
+  static func store(_ value: V, _ base: UnsafeMutableRawPointer, _ index: Int)
+  /// The first `count` lanes from memory, the rest 0.
+  static func loadTail(_ base: UnsafeRawPointer, _ index: Int, _ count: Int) -> V
+  static func storeTail(_ value: V, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int)
+}
+
+extension Element {
+  /// What a lane is after a trip through memory.
+  @inline(__always) static func rounded(_ value: V) -> V {
+    if isExact { return value }
+    var memory = SIMD16<UInt16>()
+    return withUnsafeMutableBytes(of: &memory) { buffer in
+      let base = buffer.baseAddress.unsafelyUnwrapped
+      store(value, base, 0)
+      return load(base, 0)
+    }
+  }
+}
+
+/// Copies up to 15 elements through a vector of them; lanes past `count` are 0.
+@inline(__always) private func gather<T: SIMD>(
+  _ base: UnsafeRawPointer, _ index: Int, _ count: Int, into vector: inout T
+) where T.Scalar: BitwiseCopyable {
+  let start = base + index &* MemoryLayout<T.Scalar>.stride
+  withUnsafeMutableBytes(of: &vector) { buffer in
+    let target = buffer.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: T.Scalar.self)
+    let source = start.assumingMemoryBound(to: T.Scalar.self)
+    var lane = 0
+    while lane < count {
+      target[lane] = source[lane]
+      lane &+= 1
+    }
+  }
+}
+
+@inline(__always) private func scatter<T: SIMD>(
+  _ vector: T, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
+) where T.Scalar: BitwiseCopyable {
+  let target = (base + index &* MemoryLayout<T.Scalar>.stride)
+    .assumingMemoryBound(to: T.Scalar.self)
+  withUnsafeBytes(of: vector) { buffer in
+    let source = buffer.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: T.Scalar.self)
+    var lane = 0
+    while lane < count {
+      target[lane] = source[lane]
+      lane &+= 1
+    }
+  }
+}
+
+enum Float32Element: Element {
+  typealias V = F32
+  static var isExact: Bool { @inline(__always) get { true } }
+  static var roundoff: Double { @inline(__always) get { 0x1p-24 } }
+  @inline(__always) static func load(_ base: UnsafeRawPointer, _ index: Int) -> F32 {
+    F32.load(base, index)
+  }
+  @inline(__always) static func store(
+    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int
+  ) { value.store(base, index) }
+  @inline(__always) static func loadTail(
+    _ base: UnsafeRawPointer, _ index: Int, _ count: Int
+  ) -> F32 {
+    var block = SIMD16<Float>()
+    gather(base, index, count, into: &block)
+    return F32(v: block)
+  }
+  @inline(__always) static func storeTail(
+    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
+  ) { scatter(value.v, base, index, count) }
+}
+
+enum Float64Element: Element {
+  typealias V = F64
+  static var isExact: Bool { @inline(__always) get { true } }
+  static var roundoff: Double { @inline(__always) get { 0x1p-53 } }
+  @inline(__always) static func load(_ base: UnsafeRawPointer, _ index: Int) -> F64 {
+    F64.load(base, index)
+  }
+  @inline(__always) static func store(
+    _ value: F64, _ base: UnsafeMutableRawPointer, _ index: Int
+  ) { value.store(base, index) }
+  @inline(__always) static func loadTail(
+    _ base: UnsafeRawPointer, _ index: Int, _ count: Int
+  ) -> F64 {
+    var block = SIMD16<Double>()
+    gather(base, index, count, into: &block)
+    return F64(v: block)
+  }
+  @inline(__always) static func storeTail(
+    _ value: F64, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
+  ) { scatter(value.v, base, index, count) }
+}
+
+enum BFloat16Element: Element {
+  typealias V = F32
+  static var isExact: Bool { @inline(__always) get { false } }
+  @inline(__always) static func load(_ base: UnsafeRawPointer, _ index: Int) -> F32 {
+    F32(v: decode(base.loadUnaligned(fromByteOffset: index &* 2, as: SIMD16<UInt16>.self)))
+  }
+  @inline(__always) static func store(
+    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int
+  ) {
+    base.storeBytes(of: encode(value.v), toByteOffset: index &* 2, as: SIMD16<UInt16>.self)
+  }
+  @inline(__always) static func loadTail(
+    _ base: UnsafeRawPointer, _ index: Int, _ count: Int
+  ) -> F32 {
+    var block = SIMD16<UInt16>()
+    gather(base, index, count, into: &block)
+    return F32(v: decode(block))
+  }
+  @inline(__always) static func storeTail(
+    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
+  ) { scatter(encode(value.v), base, index, count) }
+  static var roundoff: Double { @inline(__always) get { 0x1p-8 } }
+  @inline(__always) static func decode(_ bits: SIMD16<UInt16>) -> SIMD16<Float> {
+    unsafeBitCast(widened(bits) &<< 16, to: SIMD16<Float>.self)
+  }
+  /// Nearest, ties to even; NaN stays NaN.
+  @inline(__always) static func encode(_ value: SIMD16<Float>) -> SIMD16<UInt16> {
+    let bits = unsafeBitCast(value, to: SIMD16<UInt32>.self)
+    let nearest = (bits &+ 0x7FFF &+ ((bits &>> 16) & 1)) &>> 16
+    let quiet = (bits &>> 16) | 0x40
+    return narrowed(nearest.replacing(with: quiet, where: value .!= value))
+  }
+}
+
+enum Float16Element: Element {
+  typealias V = F32
+  static var isExact: Bool { @inline(__always) get { false } }
+  @inline(__always) static func load(_ base: UnsafeRawPointer, _ index: Int) -> F32 {
+    F32(v: decode(base.loadUnaligned(fromByteOffset: index &* 2, as: SIMD16<UInt16>.self)))
+  }
+  @inline(__always) static func store(
+    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int
+  ) {
+    base.storeBytes(of: encode(value.v), toByteOffset: index &* 2, as: SIMD16<UInt16>.self)
+  }
+  @inline(__always) static func loadTail(
+    _ base: UnsafeRawPointer, _ index: Int, _ count: Int
+  ) -> F32 {
+    var block = SIMD16<UInt16>()
+    gather(base, index, count, into: &block)
+    return F32(v: decode(block))
+  }
+  @inline(__always) static func storeTail(
+    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
+  ) { scatter(encode(value.v), base, index, count) }
+  static var roundoff: Double { @inline(__always) get { 0x1p-11 } }
+  #if ABN_F16C || arch(arm64)
+  @inline(__always) static func decode(_ bits: SIMD16<UInt16>) -> SIMD16<Float> {
+    widened(unsafeBitCast(bits, to: SIMD16<Float16>.self))
+  }
+  @inline(__always) static func encode(_ value: SIMD16<Float>) -> SIMD16<UInt16> {
+    unsafeBitCast(narrowed(value), to: SIMD16<UInt16>.self)
+  }
+  #else
+  /// In integers: the exponent is moved by a multiplication, which normalizes subnormals too.
+  @inline(__always) static func decode(_ bits: SIMD16<UInt16>) -> SIMD16<Float> {
+    let wide = widened(bits)
+    let sign = (wide & 0x8000) &<< 16
+    let magnitude = (wide & 0x7FFF) &<< 13
+    let scaled = unsafeBitCast(magnitude, to: SIMD16<Float>.self) * 0x1p112
+    let plain = unsafeBitCast(scaled, to: SIMD16<UInt32>.self)
+    let special = plain | 0x7F80_0000
+    let joined = plain.replacing(with: special, where: magnitude .>= 0x7C00 << 13)
+    return unsafeBitCast(joined | sign, to: SIMD16<Float>.self)
+  }
+  /// Normal results round in integers; subnormal ones by adding 1/2, whose last bit is 2^-24.
+  @inline(__always) static func encode(_ value: SIMD16<Float>) -> SIMD16<UInt16> {
+    let bits = unsafeBitCast(value, to: SIMD16<UInt32>.self)
+    let sign = (bits &>> 16) & 0x8000
+    let size = bits & 0x7FFF_FFFF
+    let normal = (size &- (112 << 23) &+ 0xFFF &+ ((size &>> 13) & 1)) &>> 13
+    let moved = unsafeBitCast(size, to: SIMD16<Float>.self) + 0.5
+    let small = unsafeBitCast(moved, to: SIMD16<UInt32>.self) &- 0x3F00_0000
+    var result = normal.replacing(with: small, where: size .< 113 << 23)
+    result.replace(with: 0x7C00, where: size .>= 0x477F_F000)
+    result.replace(with: 0x7E00, where: size .> 0x7F80_0000)
+    return narrowed(result | sign)
+  }
+  #endif
+}

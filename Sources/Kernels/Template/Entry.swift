@@ -1,0 +1,207 @@
+/// Runs of contiguous elements that share 16 lanes of parameters (`lanes` is 16): one channel in all
+/// lanes, 16 channels, or 8 channels twice. `runs` runs of `length` elements, `stride` apart.
+@inline(never) func overRuns<O: LaneOperation>(
+  _ operation: O.Type, _ call: Call, _ runs: Int, _ stride: Int, _ length: Int
+) {
+  var worker = O(call, 0)
+  var pending = 0
+  var run = 0
+  while run < runs {
+    let start = run &* stride
+    let vectors = length &>> 4
+    var done = 0
+    while done < vectors {
+      let base = start &+ done &* 16
+      if pending == 0 { worker.begin(call, base, 16, vectors &- done, 16) }
+      let room = chunkVectors &- pending
+      let now = room < vectors &- done ? room : vectors &- done
+      var index = base
+      let end = base &+ now &* 16
+      while index < end {
+        worker.full(call, index)
+        index &+= 16
+      }
+      done &+= now
+      pending &+= now
+      if pending == chunkVectors {
+        worker.fold(call, 0, pending)
+        pending = 0
+      }
+    }
+    let rest = length & 15
+    if rest > 0 { worker.tail(call, start &+ vectors &* 16, rest) }
+    run &+= 1
+  }
+  // Unconditionally: a tail may have left sums in the registers.
+  if pending > 0 || length < 16 || length & 15 > 0 { worker.fold(call, 0, pending) }
+}
+
+/// Rows of `channels` neighbouring channels, `lanes` rounded up to 16: the parameters go along the
+/// row. Small tiles keep the traffic of parameters and sums low while memory is read in order.
+@inline(never) func overRows<O: LaneOperation>(
+  _ operation: O.Type, _ call: Call, _ rows: Int, _ channels: Int
+) {
+  var first = 0
+  while first < rows {
+    let chunk = rows &- first < chunkVectors ? rows &- first : chunkVectors
+    var row = 0
+    while row < chunk {
+      let tile = chunk &- row < tileRows ? chunk &- row : tileRows
+      var lane = 0
+      while lane < channels {
+        let count = channels &- lane < 16 ? channels &- lane : 16
+        var index = (first &+ row) &* channels &+ lane
+        var worker = O(call, lane)
+        if row == 0 {
+          worker.begin(call, index, channels, chunk, count)
+        } else {
+          worker.resume(call, lane)
+        }
+        let end = index &+ tile &* channels
+        if count == 16 {
+          while index < end {
+            worker.full(call, index)
+            index &+= channels
+          }
+        } else {
+          while index < end {
+            worker.partial(call, index, count)
+            index &+= channels
+          }
+        }
+        if row &+ tile == chunk {
+          worker.fold(call, lane, chunk)
+        } else {
+          worker.suspend(call, lane)
+        }
+        lane &+= 16
+      }
+      row &+= tile
+    }
+    first &+= chunk
+  }
+}
+
+/// How many vectors are summed in the precision of parameters before float64 takes over.
+@inline(__always) var chunkVectors: Int { 64 }
+@inline(__always) var tileRows: Int { 8 }
+
+/// The shape of a call.
+struct Extent {
+  var rows: Bool
+  var runs: Int
+  var stride: Int
+  var length: Int
+}
+
+@inline(__always) private func go<O: LaneOperation>(
+  _ operation: O.Type, _ call: Call, _ extent: Extent
+) {
+  if extent.rows {
+    overRows(operation, call, extent.runs, extent.length)
+  } else {
+    overRuns(operation, call, extent.runs, extent.stride, extent.length)
+  }
+}
+
+private func invertible<E: Element, A: InvertibleActivation>(
+  _ element: E.Type, _ activation: A.Type, _ step: Int, _ call: Call, _ extent: Extent
+) {
+  switch step {
+  case Step.forward: go(ForwardOperation<E, A>.self, call, extent)
+  case Step.reduce: go(ReduceOperation<InvertedSource<E, A>>.self, call, extent)
+  case Step.apply: go(ApplyOperation<InvertedSource<E, A>>.self, call, extent)
+  case Step.restore: go(RestoreOperation<E, A>.self, call, extent)
+  default: prepare(element, activation, call)
+  }
+}
+
+private func prepare<E: Element, A: InvertibleActivation>(
+  _ element: E.Type, _ activation: A.Type, _ call: Call
+) {
+  var lane = 0
+  while lane < call.lanes {
+    let bias: E.V = call.parameter(Slot.bias, lane)
+    let slope: E.V = call.parameter(Slot.slope, lane)
+    E.rounded(A.activate(bias, slope)).store(call.parameters, Slot.plain &* call.lanes &+ lane)
+    lane &+= 16
+  }
+}
+
+private func dispatch<E: Element>(
+  _ element: E.Type, _ step: Int, _ call: Call, _ extent: Extent
+) {
+  switch step {
+  case Step.statistics: go(StatisticsOperation<E>.self, call, extent)
+  case Step.reduceStored: go(ReduceOperation<StoredSource<E>>.self, call, extent)
+  case Step.applyStored: go(ApplyOperation<StoredSource<E>>.self, call, extent)
+  case Step.reduceInput: go(ReduceOperation<InputSource<E>>.self, call, extent)
+  case Step.applyInput: go(ApplyOperation<InputSource<E>>.self, call, extent)
+  case Step.activate: go(ActivateOperation<E>.self, call, extent)
+  case Step.prepareStored: prepare(element, Identity.self, call)
+  default:
+    switch call.activation {
+    case ActivationCode.leaky: invertible(element, Leaky.self, step, call, extent)
+    case ActivationCode.learnedLeaky: invertible(element, LearnedLeaky.self, step, call, extent)
+    case ActivationCode.elu: invertible(element, Elu.self, step, call, extent)
+    default: invertible(element, Identity.self, step, call, extent)
+    }
+  }
+}
+
+/// The one way in. `element`: 0 float16, 1 bfloat16, 2 float32, 3 float64. `rows` false: `runs` runs
+/// of `length` elements, `stride` apart, 16 lanes of parameters. `rows` true: `runs` rows of `length`
+/// channels each. Pointers that a step does not use may be any valid ones.
+public func run(
+  _ step: Int, _ element: Int, _ activation: Int, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer,
+  _ out: UnsafeMutableRawPointer, _ parameters: UnsafeMutableRawPointer,
+  _ state: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer, _ lanes: Int, _ rows: Bool,
+  _ runs: Int, _ stride: Int, _ length: Int
+) {
+  let call = Call(
+    a: a, b: b, out: out, parameters: parameters, state: state, sums: sums, lanes: lanes,
+    activation: activation)
+  let extent = Extent(rows: rows, runs: runs, stride: stride, length: length)
+  switch element {
+  case 0: dispatch(Float16Element.self, step, call, extent)
+  case 1: dispatch(BFloat16Element.self, step, call, extent)
+  case 2: dispatch(Float32Element.self, step, call, extent)
+  default: dispatch(Float64Element.self, step, call, extent)
+  }
+}
+
+/// Elementary functions on arrays, for the tests of their error bounds: 0 exp, 1 expm1 (x <= 0),
+/// 2 log1p (-1 < x <= 0), 3 tanh, 4 sigmoid, 5 normal distribution,
+/// 6 its density.
+/// `wide`: float64, else float32. `count` is a multiple of 16.
+public func evaluate(
+  _ function: Int, _ wide: Bool, _ x: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, _ count: Int
+) {
+  if wide {
+    evaluateAll(F64.self, function, x, out, count)
+  } else {
+    evaluateAll(F32.self, function, x, out, count)
+  }
+}
+
+private func evaluateAll<V: Vector>(
+  _ type: V.Type, _ function: Int, _ x: UnsafeRawPointer, _ out: UnsafeMutableRawPointer,
+  _ count: Int
+) {
+  var index = 0
+  while index < count {
+    let value = V.load(x, index)
+    let result: V =
+      switch function {
+      case 0: V.exp(value)
+      case 1: V.expMinusOneOfNegative(value)
+      case 2: V.logOfOnePlusNegative(value)
+      case 3: V.tanh(value)
+      case 4: V.sigmoid(value)
+      case 5: V.normal(value).below
+      default: V.normal(value).density
+      }
+    result.store(out, index)
+    index &+= 16
+  }
+}

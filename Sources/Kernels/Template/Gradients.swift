@@ -1,0 +1,187 @@
+/// Where y, dz/dy and the distance from the centre come from.
+protocol Source {
+  associatedtype E: Element
+  static var hasSlopeGradient: Bool { get }
+  init(_ call: Call, _ lane: Int)
+  func point(_ value: E.V) -> Point<E.V>
+}
+
+/// y, dz/dy, and y - bias (or x - mean), which is xhat to a factor of the channel.
+struct Point<V: Vector> {
+  var y: V
+  var derivative: V
+  var distance: V
+}
+
+/// From z, by undoing the activation.
+struct InvertedSource<E: Element, A: InvertibleActivation>: Source {
+  let bias: E.V
+  let slope: E.V
+  let inverseSlope: E.V
+  let plain: E.V
+
+  static var hasSlopeGradient: Bool { @inline(__always) get { A.hasSlopeGradient } }
+
+  @inline(__always) init(_ call: Call, _ lane: Int) {
+    bias = call.parameter(Slot.bias, lane)
+    slope = call.parameter(Slot.slope, lane)
+    inverseSlope = call.parameter(Slot.inverseSlope, lane)
+    plain = call.parameter(Slot.plain, lane)
+  }
+
+  @inline(__always) func point(_ z: E.V) -> Point<E.V> {
+    let floor = E.V(-1 + E.roundoff / 2)
+    let (y, derivative) = A.invert(z, slope, inverseSlope, floor)
+    var distance = y - bias
+    if !(A.isIdentity && E.isExact) {
+      distance = E.V.choose(z == plain, E.V(0), distance)
+    }
+    return Point(y: y, derivative: derivative, distance: distance)
+  }
+}
+
+/// From the stored y, for any activation.
+struct StoredSource<E: Element>: Source {
+  let bias: E.V
+  let slope: E.V
+  let plain: E.V
+  let activation: Int
+
+  static var hasSlopeGradient: Bool { @inline(__always) get { false } }
+
+  @inline(__always) init(_ call: Call, _ lane: Int) {
+    bias = call.parameter(Slot.bias, lane)
+    slope = call.parameter(Slot.slope, lane)
+    plain = call.parameter(Slot.plain, lane)
+    activation = call.activation
+  }
+
+  @inline(__always) func point(_ y: E.V) -> Point<E.V> {
+    Point(
+      y: y, derivative: AnyActivation.derivative(activation, y, slope),
+      distance: E.V.choose(y == plain, E.V(0), y - bias))
+  }
+}
+
+/// From the kept x, for any activation.
+struct InputSource<E: Element>: Source {
+  let mean: E.V
+  let remainder: E.V
+  let gain: E.V
+  let bias: E.V
+  let slope: E.V
+  let activation: Int
+
+  static var hasSlopeGradient: Bool { @inline(__always) get { true } }
+
+  @inline(__always) init(_ call: Call, _ lane: Int) {
+    mean = call.parameter(Slot.mean, lane)
+    remainder = call.parameter(Slot.meanRemainder, lane)
+    gain = call.parameter(Slot.gain, lane)
+    bias = call.parameter(Slot.bias, lane)
+    slope = call.parameter(Slot.slope, lane)
+    activation = call.activation
+  }
+
+  @inline(__always) func point(_ x: E.V) -> Point<E.V> {
+    let distance = (x - mean) - remainder
+    let y = E.V.fma(bias, distance, gain)
+    return Point(
+      y: y, derivative: AnyActivation.derivative(activation, y, slope), distance: distance)
+  }
+}
+
+/// Sums of dy, dy * distance and, for a learned slope, dz * min(y, 0).
+struct ReduceOperation<S: Source>: LaneOperation {
+  let source: S
+  var dySum = S.E.V(0)
+  var productSum = S.E.V(0)
+  var slopeSum = S.E.V(0)
+
+  @inline(__always) init(_ call: Call, _ lane: Int) { source = S(call, lane) }
+
+  @inline(__always) mutating func begin(
+    _ call: Call, _ index: Int, _ step: Int, _ available: Int, _ count: Int
+  ) {
+    dySum = S.E.V(0)
+    productSum = S.E.V(0)
+    slopeSum = S.E.V(0)
+  }
+
+  @inline(__always) mutating func resume(_ call: Call, _ lane: Int) {
+    dySum = S.E.V.load(call.state, lane)
+    productSum = S.E.V.load(call.state, call.lanes &+ lane)
+    if S.hasSlopeGradient { slopeSum = S.E.V.load(call.state, 2 &* call.lanes &+ lane) }
+  }
+
+  @inline(__always) func suspend(_ call: Call, _ lane: Int) {
+    dySum.store(call.state, lane)
+    productSum.store(call.state, call.lanes &+ lane)
+    if S.hasSlopeGradient { slopeSum.store(call.state, 2 &* call.lanes &+ lane) }
+  }
+
+  @inline(__always) mutating func add(_ value: S.E.V, _ dz: S.E.V) {
+    let point = source.point(value)
+    let dy = dz * point.derivative
+    dySum = dySum + dy
+    productSum = S.E.V.fma(productSum, dy, point.distance)
+    if S.hasSlopeGradient {
+      slopeSum = S.E.V.fma(slopeSum, dz, S.E.V.choose(point.y > S.E.V(0), S.E.V(0), point.y))
+    }
+  }
+
+  @inline(__always) mutating func full(_ call: Call, _ index: Int) {
+    add(S.E.load(call.a, index), S.E.load(call.b, index))
+  }
+
+  /// A dz of 0 in the other lanes adds 0 to every sum.
+  @inline(__always) mutating func partial(_ call: Call, _ index: Int, _ count: Int) {
+    add(S.E.loadTail(call.a, index, count), S.E.loadTail(call.b, index, count))
+  }
+
+  @inline(__always) mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int) {
+    call.add(0, lane, dySum.wide)
+    call.add(1, lane, productSum.wide)
+    if S.hasSlopeGradient { call.add(2, lane, slopeSum.wide) }
+    dySum = S.E.V(0)
+    productSum = S.E.V(0)
+    slopeSum = S.E.V(0)
+  }
+}
+
+/// dx from the finished sums.
+struct ApplyOperation<S: Source>: LaneOperation {
+  let source: S
+  let dyFactor: S.E.V
+  let offset: S.E.V
+  let distanceFactor: S.E.V
+  let keep: S.E.V.Mask
+
+  @inline(__always) init(_ call: Call, _ lane: Int) {
+    source = S(call, lane)
+    dyFactor = call.parameter(Slot.dyFactor, lane)
+    offset = call.parameter(Slot.offset, lane)
+    distanceFactor = call.parameter(Slot.distanceFactor, lane)
+    let kept: S.E.V = call.parameter(Slot.keep, lane)
+    keep = kept > S.E.V(0)
+  }
+
+  @inline(__always) func map(_ value: S.E.V, _ dz: S.E.V) -> S.E.V {
+    let point = source.point(value)
+    let dy = dz * point.derivative
+    let correction = S.E.V.fma(offset, point.distance, distanceFactor)
+    return S.E.V.fma(correction, dy, dyFactor)
+  }
+
+  @inline(__always) mutating func full(_ call: Call, _ index: Int) {
+    let dx = map(S.E.load(call.a, index), S.E.load(call.b, index))
+    let old = S.E.load(UnsafeRawPointer(call.out), index)
+    S.E.store(S.E.V.choose(keep, old, dx), call.out, index)
+  }
+
+  @inline(__always) mutating func partial(_ call: Call, _ index: Int, _ count: Int) {
+    let dx = map(S.E.loadTail(call.a, index, count), S.E.loadTail(call.b, index, count))
+    let old = S.E.loadTail(UnsafeRawPointer(call.out), index, count)
+    S.E.storeTail(S.E.V.choose(keep, old, dx), call.out, index, count)
+  }
+}

@@ -1,0 +1,172 @@
+// Elementary functions. Error bounds are the largest seen over the whole range against a reference
+// of more digits, as the tests measure them, rounded up; u is half an ulp of 1 in the type.
+// The polynomials were fitted for this package with the Remez exchange, to relative error.
+
+extension Vector {
+  /// The larger of the two; NaN in `self` stays.
+  @inline(__always) func atLeast(_ bound: Self) -> Self { Self.choose(bound > self, bound, self) }
+  /// The smaller of the two; NaN in `self` stays.
+  @inline(__always) func atMost(_ bound: Self) -> Self { Self.choose(self > bound, bound, self) }
+  @inline(__always) var magnitude: Self { Self.choose(Self(0) > self, -self, self) }
+
+  /// x = n ln(2) + r.
+  @inline(__always) static func reduce(_ x: Self) -> (n: Self, r: Self) {
+    let n = fma(Self(magic), x, Self(1.4426950408889634)) - Self(magic)
+    let r = fma(fma(x, n, Self(-ln2High)), n, Self(-ln2Low))
+    return (n, r)
+  }
+
+  /// exp(x), within 2 ulps; subnormal results within one rounding of that; 0 below `least`,
+  /// infinity above `-least`.
+  @inline(__always) static func exp(_ value: Self) -> Self {
+    let x = value.atLeast(Self(least)).atMost(Self(-least))
+    let (n, r) = reduce(x)
+    let p = fma(fma(Self(1), Self(1), r), r * r, expTail(r))
+    // Two steps, as 2^n alone is not a normal number at the ends.
+    let half = fma(Self(magic), n, Self(0.5)) - Self(magic)
+    return p * power(half) * power(n - half)
+  }
+
+  /// exp(x) - 1 for x <= 0, within 2 ulps; -1 far below.
+  @inline(__always) static func expMinusOneOfNegative(_ value: Self) -> Self {
+    // -1 to the last bit from here on down, and 2^n stays a normal number.
+    let x = value.atLeast(Self(-64))
+    let (n, r) = reduce(x)
+    let q = fma(r, r * r, expTail(r))
+    let s = power(n)
+    return fma(s - Self(1), s, q)
+  }
+
+  /// log(1 + t) for t in (-1, 0], within 2 ulps.
+  @inline(__always) static func logOfOnePlusNegative(_ t: Self) -> Self {
+    let (m, k) = split(Self(1) + t)
+    // Next to 0, t itself is exact where 1 + t has been rounded.
+    let f = choose(k == Self(0), t, m - Self(1))
+    return fma(fma(logOnePlus(f), k, Self(ln2Low)), k, Self(ln2High))
+  }
+
+  /// exp(-abs(y)) and 1 / (1 + exp(-abs(y))).
+  @inline(__always) static func logistic(_ y: Self) -> (e: Self, q: Self) {
+    let e = exp(-y.magnitude)
+    return (e, Self(1) / (Self(1) + e))
+  }
+
+  /// 1 / (1 + exp(-y)), within 4 ulps.
+  @inline(__always) static func sigmoid(_ y: Self) -> Self {
+    let (e, q) = logistic(y)
+    return choose(Self(0) > y, e * q, q)
+  }
+
+  /// Hyperbolic tangent, within 4 ulps.
+  @inline(__always) static func tanh(_ y: Self) -> Self {
+    let a = y.magnitude
+    // tanh(a) = -m / (2 + m) with m = expm1(-2 a): no cancellation anywhere.
+    let m = expMinusOneOfNegative(a * Self(-2))
+    let t = -m / (Self(2) + m)
+    return choose(Self(0) > y, -t, t)
+  }
+
+  /// Phi(y) and the density exp(-y^2 / 2) / sqrt(2 pi) of the normal distribution. Phi is within
+  /// 4 u for y >= 0; below, the relative error grows as u * y^2 with that of the exponential.
+  @inline(__always) static func normal(_ y: Self) -> (below: Self, density: Self) {
+    let a = y.magnitude.atMost(Self(tailEnd))
+    let e = exp(a * a * Self(-0.5))
+    let tail = e * normalTail((a - Self(3)) / (a + Self(3))) / (a + Self(1))
+    return (choose(Self(0) > y, tail, Self(1) - tail), e * Self(0.3989422804014327))
+  }
+}
+
+extension F32 {
+  @inline(__always) static func expTail(_ r: F32) -> F32 {
+    var p = F32(0.0013946545077487826)
+    p = fma(F32(0.008366631343960762), p, r)
+    p = fma(F32(0.04166628047823906), p, r)
+    p = fma(F32(0.16666541993618011), p, r)
+    return fma(F32(0.5), p, r)
+  }
+
+  @inline(__always) static func logOnePlus(_ f: F32) -> F32 {
+    var p = F32(-0.07861462980508804)
+    p = fma(F32(0.12883201241493225), p, f)
+    p = fma(F32(-0.1312875896692276), p, f)
+    p = fma(F32(0.14180989563465118), p, f)
+    p = fma(F32(-0.16624541580677032), p, f)
+    p = fma(F32(0.20002293586730957), p, f)
+    p = fma(F32(-0.25000810623168945), p, f)
+    p = fma(F32(0.33333316445350647), p, f)
+    p = fma(F32(-0.5), p, f)
+    return fma(f, f * f, p)
+  }
+
+  @inline(__always) static func normalTail(_ t: F32) -> F32 {
+    var p = F32(-6.492725515272468e-05)
+    p = fma(F32(-0.00044836674351245165), p, t)
+    p = fma(F32(-0.00026243654428981245), p, t)
+    p = fma(F32(0.0029964009299874306), p, t)
+    p = fma(F32(0.0011278246529400349), p, t)
+    p = fma(F32(-0.022729912772774696), p, t)
+    p = fma(F32(0.04516834765672684), p, t)
+    p = fma(F32(-0.01643204316496849), p, t)
+    p = fma(F32(-0.09652692824602127), p, t)
+    return fma(F32(0.48605579137802124), p, t)
+  }
+}
+
+extension F64 {
+  @inline(__always) static func expTail(_ r: F64) -> F64 {
+    var p = F64(0x1.1f95aa4b9d3edp-29)
+    p = fma(F64(0x1.af5f19d813cbdp-26), p, r)
+    p = fma(F64(0x1.27e4c57398d91p-22), p, r)
+    p = fma(F64(0x1.71ddf825f05d5p-19), p, r)
+    p = fma(F64(0x1.a01a01b0cbde2p-16), p, r)
+    p = fma(F64(0x1.a01a01aff46d6p-13), p, r)
+    p = fma(F64(0x1.6c16c16c1440fp-10), p, r)
+    p = fma(F64(0x1.111111110f690p-7), p, r)
+    p = fma(F64(0x1.555555555555ap-5), p, r)
+    p = fma(F64(0x1.5555555555559p-3), p, r)
+    return fma(F64(0.5), p, r)
+  }
+
+  @inline(__always) static func logOnePlus(_ f: F64) -> F64 {
+    let s = f / (F64(2) + f)
+    let z = s * s
+    var p = F64(0x1.0c11348cee62ap-3)
+    p = fma(F64(0x1.0fbd3d1a064d2p-3), p, z)
+    p = fma(F64(0x1.3b1c42bf11682p-3), p, z)
+    p = fma(F64(0x1.745cf8c2a17edp-3), p, z)
+    p = fma(F64(0x1.c71c7201ff537p-3), p, z)
+    p = fma(F64(0x1.2492492476692p-2), p, z)
+    p = fma(F64(0x1.9999999999a3ap-2), p, z)
+    p = fma(F64(0x1.5555555555555p-1), p, z)
+    // f - f^2 / 2 is exact enough only if the remainder is added to the small part first.
+    let half = f * f * F64(0.5)
+    return f - (half - s * fma(half, z, p))
+  }
+
+  @inline(__always) static func normalTail(_ t: F64) -> F64 {
+    var p = F64(-0x1.4bd7f54fcdab9p-28)
+    p = fma(F64(-0x1.3b7767f2b75aap-27), p, t)
+    p = fma(F64(0x1.09d5ebc446879p-25), p, t)
+    p = fma(F64(0x1.88824721e9395p-24), p, t)
+    p = fma(F64(-0x1.0d38ac66bc2fep-25), p, t)
+    p = fma(F64(-0x1.a50afdd80b7aap-22), p, t)
+    p = fma(F64(-0x1.c8d679991ae5cp-22), p, t)
+    p = fma(F64(0x1.9a2fadc4dbcd5p-21), p, t)
+    p = fma(F64(0x1.6fabc4d98517dp-19), p, t)
+    p = fma(F64(0x1.501e438a2326cp-20), p, t)
+    p = fma(F64(-0x1.3668fb51289a1p-17), p, t)
+    p = fma(F64(-0x1.317a1ba4de28fp-16), p, t)
+    p = fma(F64(0x1.24a4b4f55b0f0p-16), p, t)
+    p = fma(F64(0x1.b43c44cac9d64p-14), p, t)
+    p = fma(F64(0x1.23fdb6c074ba3p-16), p, t)
+    p = fma(F64(-0x1.10738e4b32d6ep-11), p, t)
+    p = fma(F64(-0x1.73eae85ff0f1cp-12), p, t)
+    p = fma(F64(0x1.8a6e4c57958aap-9), p, t)
+    p = fma(F64(0x1.304b6b8a1f4f3p-10), p, t)
+    p = fma(F64(-0x1.7466cb8e693e4p-6), p, t)
+    p = fma(F64(0x1.71fb8ac21399bp-5), p, t)
+    p = fma(F64(-0x1.0d398fa145b12p-6), p, t)
+    p = fma(F64(-0x1.8b5fa445f2897p-4), p, t)
+    return fma(F64(0x1.f1b89c231e9b7p-2), p, t)
+  }
+}

@@ -1,0 +1,262 @@
+/// The parameter vectors of a lane, in the precision of sums: `parameters` holds `Slot.count` rows of
+/// `lanes` numbers each.
+public enum Slot {
+  /// The mean, and what its rounding took away; for statistics the pivot.
+  public static let mean = 0
+  public static let meanRemainder = 1
+  /// scale * inverse deviation.
+  public static let gain = 2
+  public static let bias = 3
+  /// The slope left of zero (alpha), and its inverse.
+  public static let slope = 4
+  public static let inverseSlope = 5
+  /// What bias is stored as: z where xhat is 0. Written by `Step.prepare`.
+  public static let plain = 6
+  /// dx = dyFactor * dy + offset + distanceFactor * (y - bias, or x - mean).
+  public static let dyFactor = 7
+  public static let offset = 8
+  public static let distanceFactor = 9
+  /// Standard deviation / scale: x = mean + (y - bias) * spread.
+  public static let spread = 10
+  /// Not 0 where the destination must stay what it is.
+  public static let keep = 11
+  public static let count = 12
+}
+
+/// What to do with a range of elements; the same numbers for every instruction set.
+public enum Step {
+  /// sums 0, 1: of x - pivot and its square.
+  public static let statistics = 0
+  /// out = act(y), y from x, for the invertible activations.
+  public static let forward = 1
+  /// sums 0 ... 2: of dy, dy * (y - bias), dz * min(y, 0); a = z, b = dz.
+  public static let reduce = 2
+  /// out = dx; a = z, b = dz.
+  public static let apply = 3
+  /// out = x; a = z.
+  public static let restore = 4
+  /// `reduce` and `apply` for any activation, a = y.
+  public static let reduceStored = 5
+  public static let applyStored = 6
+  /// `reduce` and `apply` for any activation, a = x; x - mean stands for y - bias.
+  public static let reduceInput = 7
+  public static let applyInput = 8
+  /// out = act(a) for any activation.
+  public static let activate = 9
+  /// Writes the slot `plain`, for the activations that can be inverted; with `Step.prepareStored`
+  /// for stored y.
+  public static let prepare = 10
+  public static let prepareStored = 11
+}
+
+/// The pointers of one call. `sums` is 3 rows of `lanes` float64; `state` 3 rows of `lanes` numbers
+/// in the precision of sums, for calls that go by rows.
+struct Call {
+  var a: UnsafeRawPointer
+  var b: UnsafeRawPointer
+  var out: UnsafeMutableRawPointer
+  var parameters: UnsafeMutableRawPointer
+  var state: UnsafeMutableRawPointer
+  var sums: UnsafeMutableRawPointer
+  var lanes: Int
+  var activation: Int
+
+  @inline(__always) func parameter<V: Vector>(_ slot: Int, _ lane: Int) -> V {
+    V.load(parameters, slot &* lanes &+ lane)
+  }
+
+  /// Adds to a row of sums.
+  @inline(__always) func add(_ row: Int, _ lane: Int, _ value: F64) {
+    let at = row &* lanes &+ lane
+    (F64.load(sums, at) + value).store(sums, at)
+  }
+}
+
+/// One arithmetic on 16 lanes with its parameters and running sums in registers.
+protocol LaneOperation {
+  init(_ call: Call, _ lane: Int)
+  /// Starts a chunk at `index`, of which `available` vectors follow `step` elements apart.
+  mutating func begin(_ call: Call, _ index: Int, _ step: Int, _ available: Int, _ count: Int)
+  mutating func resume(_ call: Call, _ lane: Int)
+  func suspend(_ call: Call, _ lane: Int)
+  /// 16 elements.
+  mutating func full(_ call: Call, _ index: Int)
+  /// `count` elements, whose other lanes belong to no channel.
+  mutating func partial(_ call: Call, _ index: Int, _ count: Int)
+  /// `count` elements at the end of a run, whose other lanes must not count.
+  mutating func tail(_ call: Call, _ index: Int, _ count: Int)
+  /// Ends a chunk of `vectors` vectors: its sums join those in memory.
+  mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int)
+}
+
+extension LaneOperation {
+  @inline(__always) mutating func begin(
+    _ call: Call, _ index: Int, _ step: Int, _ available: Int, _ count: Int
+  ) {}
+  @inline(__always) mutating func resume(_ call: Call, _ lane: Int) {}
+  @inline(__always) func suspend(_ call: Call, _ lane: Int) {}
+  @inline(__always) mutating func tail(_ call: Call, _ index: Int, _ count: Int) {
+    partial(call, index, count)
+  }
+  @inline(__always) mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int) {}
+}
+
+/// Sums of x - pivot and its square. Within a chunk of at most 64 vectors they are taken around the
+/// mean of the chunk's first vectors, in the precision of parameters, and moved to the pivot in
+/// float64. The chunk's variance is at least 1/16 of the squared distance of that mean from the
+/// chunk's own, so at most 4 bits cancel, whatever the data.
+struct StatisticsOperation<E: Element>: LaneOperation {
+  var centre = E.V(0)
+  var first = E.V(0)
+  var second = E.V(0)
+
+  @inline(__always) init(_ call: Call, _ lane: Int) {}
+
+  @inline(__always) mutating func begin(
+    _ call: Call, _ index: Int, _ step: Int, _ available: Int, _ count: Int
+  ) {
+    first = E.V(0)
+    second = E.V(0)
+    if count < 16 {
+      centre = E.loadTail(call.a, index, count)
+    } else if available >= 4 {
+      let quarter = E.V(0.25)
+      let x0 = E.load(call.a, index) * quarter + E.load(call.a, index &+ step) * quarter
+      let x2 =
+        E.load(call.a, index &+ 2 &* step) * quarter + E.load(call.a, index &+ 3 &* step) * quarter
+      centre = x0 + x2
+    } else {
+      centre = E.load(call.a, index)
+    }
+  }
+
+  @inline(__always) mutating func resume(_ call: Call, _ lane: Int) {
+    centre = E.V.load(call.state, lane)
+    first = E.V.load(call.state, call.lanes &+ lane)
+    second = E.V.load(call.state, 2 &* call.lanes &+ lane)
+  }
+
+  @inline(__always) func suspend(_ call: Call, _ lane: Int) {
+    centre.store(call.state, lane)
+    first.store(call.state, call.lanes &+ lane)
+    second.store(call.state, 2 &* call.lanes &+ lane)
+  }
+
+  @inline(__always) mutating func add(_ x: E.V) {
+    let d = x - centre
+    first = first + d
+    second = E.V.fma(second, d, d)
+  }
+
+  @inline(__always) mutating func full(_ call: Call, _ index: Int) {
+    add(E.load(call.a, index))
+  }
+
+  @inline(__always) mutating func partial(_ call: Call, _ index: Int, _ count: Int) {
+    add(E.loadTail(call.a, index, count))
+  }
+
+  /// Straight to the pivot; the other lanes are made 0 by taking the pivot for x.
+  @inline(__always) mutating func tail(_ call: Call, _ index: Int, _ count: Int) {
+    var lane = 0
+    let sums = call.sums.assumingMemoryBound(to: Double.self)
+    let pivot: E.V = call.parameter(Slot.mean, 0)
+    let distance = E.loadTail(call.a, index, count).wide - pivot.wide
+    withUnsafeBytes(of: distance) { buffer in
+      let d = buffer.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Double.self)
+      while lane < count {
+        sums[lane] += d[lane]
+        sums[call.lanes &+ lane] += d[lane] * d[lane]
+        lane &+= 1
+      }
+    }
+  }
+
+  @inline(__always) mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int) {
+    let pivot: E.V = call.parameter(Slot.mean, lane)
+    let shift = centre.wide - pivot.wide
+    let count = F64(Double(vectors))
+    let sum = first.wide
+    call.add(0, lane, F64.fma(sum, count, shift))
+    call.add(1, lane, second.wide + shift * (F64(2) * sum + count * shift))
+  }
+}
+
+/// z from x.
+struct ForwardOperation<E: Element, A: InvertibleActivation>: LaneOperation {
+  let mean: E.V
+  let remainder: E.V
+  let gain: E.V
+  let bias: E.V
+  let slope: E.V
+
+  @inline(__always) init(_ call: Call, _ lane: Int) {
+    mean = call.parameter(Slot.mean, lane)
+    remainder = call.parameter(Slot.meanRemainder, lane)
+    gain = call.parameter(Slot.gain, lane)
+    bias = call.parameter(Slot.bias, lane)
+    slope = call.parameter(Slot.slope, lane)
+  }
+
+  @inline(__always) func map(_ x: E.V) -> E.V {
+    A.activate(E.V.fma(bias, (x - mean) - remainder, gain), slope)
+  }
+
+  @inline(__always) mutating func full(_ call: Call, _ index: Int) {
+    E.store(map(E.load(call.a, index)), call.out, index)
+  }
+
+  @inline(__always) mutating func partial(_ call: Call, _ index: Int, _ count: Int) {
+    E.storeTail(map(E.loadTail(call.a, index, count)), call.out, index, count)
+  }
+}
+
+/// x from z.
+struct RestoreOperation<E: Element, A: InvertibleActivation>: LaneOperation {
+  let source: InvertedSource<E, A>
+  let mean: E.V
+  let remainder: E.V
+  let spread: E.V
+  let keep: E.V.Mask
+
+  @inline(__always) init(_ call: Call, _ lane: Int) {
+    source = InvertedSource(call, lane)
+    mean = call.parameter(Slot.mean, lane)
+    remainder = call.parameter(Slot.meanRemainder, lane)
+    spread = call.parameter(Slot.spread, lane)
+    let kept: E.V = call.parameter(Slot.keep, lane)
+    keep = kept > E.V(0)
+  }
+
+  @inline(__always) func map(_ z: E.V, _ old: E.V) -> E.V {
+    let point = source.point(z)
+    let x = E.V.fma(remainder, point.distance, spread) + mean
+    return E.V.choose(keep, old, x)
+  }
+
+  @inline(__always) mutating func full(_ call: Call, _ index: Int) {
+    let old = E.load(UnsafeRawPointer(call.out), index)
+    E.store(map(E.load(call.a, index), old), call.out, index)
+  }
+
+  @inline(__always) mutating func partial(_ call: Call, _ index: Int, _ count: Int) {
+    let old = E.loadTail(UnsafeRawPointer(call.out), index, count)
+    E.storeTail(map(E.loadTail(call.a, index, count), old), call.out, index, count)
+  }
+}
+
+/// z = act(y) for any activation.
+struct ActivateOperation<E: Element>: LaneOperation {
+  let slope: E.V
+  @inline(__always) init(_ call: Call, _ lane: Int) { slope = call.parameter(Slot.slope, lane) }
+
+  @inline(__always) mutating func full(_ call: Call, _ index: Int) {
+    E.store(
+      AnyActivation.activate(call.activation, E.load(call.a, index), slope), call.out, index)
+  }
+
+  @inline(__always) mutating func partial(_ call: Call, _ index: Int, _ count: Int) {
+    let y = E.loadTail(call.a, index, count)
+    E.storeTail(AnyActivation.activate(call.activation, y, slope), call.out, index, count)
+  }
+}

@@ -1,0 +1,154 @@
+// This folder is compiled several times, each with its own instruction set, and so imports nothing:
+// a library function that two of the copies share could carry the wider instructions into the
+// narrower set. For the same reason every conversion is written lane by lane; the optimizer makes
+// one instruction of it, where the library's generic one is a function of its own.
+
+/// Sixteen numbers that are worked on at once, in the precision of sums and parameters. A wrapper
+/// around one concrete SIMD type: code generic over SIMD itself falls back to scalar loops.
+protocol Vector {
+  associatedtype Mask
+  init(_ value: Double)
+  /// Lane `lane` and the 15 after it of an array.
+  static func load(_ base: UnsafeRawPointer, _ lane: Int) -> Self
+  func store(_ base: UnsafeMutableRawPointer, _ lane: Int)
+  static func + (a: Self, b: Self) -> Self
+  static func - (a: Self, b: Self) -> Self
+  static func * (a: Self, b: Self) -> Self
+  static func / (a: Self, b: Self) -> Self
+  static prefix func - (a: Self) -> Self
+  static func > (a: Self, b: Self) -> Mask
+  static func == (a: Self, b: Self) -> Mask
+  /// `yes` where the mask is set, else `no`.
+  static func choose(_ mask: Mask, _ yes: Self, _ no: Self) -> Self
+  /// c + a * b, in one rounding where the instruction set has it.
+  static func fma(_ c: Self, _ a: Self, _ b: Self) -> Self
+  var wide: F64 { get }
+
+  // What elementary functions need of the representation.
+  /// 2^n for integral n within the normal exponents.
+  static func power(_ n: Self) -> Self
+  /// w = m * 2^k with m in [sqrt(1/2), sqrt(2)), for positive normal w.
+  static func split(_ w: Self) -> (m: Self, k: Self)
+  /// Adding and subtracting it rounds to an integer.
+  static var magic: Double { get }
+  static var ln2High: Double { get }
+  static var ln2Low: Double { get }
+  /// Below it exp is 0; from 0 up to `-least` exp is finite.
+  static var least: Double { get }
+  /// (expm1(r) - r) / r^2 for abs(r) <= ln(2) / 2.
+  static func expTail(_ r: Self) -> Self
+  /// log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)).
+  static func logOnePlus(_ f: Self) -> Self
+  /// (1 + a) exp(a^2 / 2) Phi(-a) at t = (a - 3) / (a + 3), a in 0 ... tailEnd.
+  static func normalTail(_ t: Self) -> Self
+  static var tailEnd: Double { get }
+}
+
+/// Sixteen float32.
+struct F32: Vector {
+  var v: SIMD16<Float>
+  typealias Mask = SIMDMask<SIMD16<Int32>>
+
+  @inline(__always) init(v: SIMD16<Float>) { self.v = v }
+  @inline(__always) init(_ value: Double) { v = SIMD16(repeating: Float(value)) }
+  @inline(__always) static func load(_ base: UnsafeRawPointer, _ lane: Int) -> F32 {
+    F32(v: base.loadUnaligned(fromByteOffset: lane &* 4, as: SIMD16<Float>.self))
+  }
+  @inline(__always) func store(_ base: UnsafeMutableRawPointer, _ lane: Int) {
+    base.storeBytes(of: v, toByteOffset: lane &* 4, as: SIMD16<Float>.self)
+  }
+  @inline(__always) static func + (a: F32, b: F32) -> F32 { F32(v: a.v + b.v) }
+  @inline(__always) static func - (a: F32, b: F32) -> F32 { F32(v: a.v - b.v) }
+  @inline(__always) static func * (a: F32, b: F32) -> F32 { F32(v: a.v * b.v) }
+  @inline(__always) static func / (a: F32, b: F32) -> F32 { F32(v: a.v / b.v) }
+  @inline(__always) static prefix func - (a: F32) -> F32 {
+    F32(
+      v: unsafeBitCast(
+        unsafeBitCast(a.v, to: SIMD16<UInt32>.self) ^ 0x8000_0000, to: SIMD16<Float>.self))
+  }
+  @inline(__always) static func > (a: F32, b: F32) -> Mask { a.v .> b.v }
+  @inline(__always) static func == (a: F32, b: F32) -> Mask { a.v .== b.v }
+  @inline(__always) static func choose(_ mask: Mask, _ yes: F32, _ no: F32) -> F32 {
+    F32(v: no.v.replacing(with: yes.v, where: mask))
+  }
+  @inline(__always) static func fma(_ c: F32, _ a: F32, _ b: F32) -> F32 {
+    #if ABN_FMA || arch(arm64)
+    F32(v: c.v.addingProduct(a.v, b.v))
+    #else
+    F32(v: c.v + a.v * b.v)
+    #endif
+  }
+  @inline(__always) var wide: F64 { F64(v: widened(v)) }
+
+  @inline(__always) static func power(_ n: F32) -> F32 {
+    let bits = unsafeBitCast((n + F32(magic)).v, to: SIMD16<UInt32>.self)
+    return F32(v: unsafeBitCast((bits &+ 127) &<< 23, to: SIMD16<Float>.self))
+  }
+  @inline(__always) static func split(_ w: F32) -> (m: F32, k: F32) {
+    let bits = unsafeBitCast(w.v, to: SIMD16<UInt32>.self)
+    let biased = (bits &+ (0x3F80_0000 - 0x3F35_04F3)) &>> 23
+    let m = unsafeBitCast(bits &- ((biased &- 127) &<< 23), to: SIMD16<Float>.self)
+    let shifted = unsafeBitCast(biased | 0x4B40_0000, to: SIMD16<Float>.self)
+    return (F32(v: m), F32(v: shifted) - F32(0x1.8p23 + 127))
+  }
+  static var magic: Double { @inline(__always) get { 0x1.8p23 } }
+  static var ln2High: Double { @inline(__always) get { 0x1.62e4p-1 } }
+  static var ln2Low: Double { @inline(__always) get { 1.4286068203094172e-06 } }
+  static var least: Double { @inline(__always) get { -104 } }
+  static var tailEnd: Double { @inline(__always) get { 14 } }
+}
+
+/// Sixteen float64.
+struct F64: Vector {
+  var v: SIMD16<Double>
+  typealias Mask = SIMDMask<SIMD16<Int64>>
+
+  @inline(__always) init(v: SIMD16<Double>) { self.v = v }
+  @inline(__always) init(_ value: Double) { v = SIMD16(repeating: value) }
+  @inline(__always) static func load(_ base: UnsafeRawPointer, _ lane: Int) -> F64 {
+    F64(v: base.loadUnaligned(fromByteOffset: lane &* 8, as: SIMD16<Double>.self))
+  }
+  @inline(__always) func store(_ base: UnsafeMutableRawPointer, _ lane: Int) {
+    base.storeBytes(of: v, toByteOffset: lane &* 8, as: SIMD16<Double>.self)
+  }
+  @inline(__always) static func + (a: F64, b: F64) -> F64 { F64(v: a.v + b.v) }
+  @inline(__always) static func - (a: F64, b: F64) -> F64 { F64(v: a.v - b.v) }
+  @inline(__always) static func * (a: F64, b: F64) -> F64 { F64(v: a.v * b.v) }
+  @inline(__always) static func / (a: F64, b: F64) -> F64 { F64(v: a.v / b.v) }
+  @inline(__always) static prefix func - (a: F64) -> F64 {
+    F64(
+      v: unsafeBitCast(
+        unsafeBitCast(a.v, to: SIMD16<UInt64>.self) ^ 0x8000_0000_0000_0000,
+        to: SIMD16<Double>.self))
+  }
+  @inline(__always) static func > (a: F64, b: F64) -> Mask { a.v .> b.v }
+  @inline(__always) static func == (a: F64, b: F64) -> Mask { a.v .== b.v }
+  @inline(__always) static func choose(_ mask: Mask, _ yes: F64, _ no: F64) -> F64 {
+    F64(v: no.v.replacing(with: yes.v, where: mask))
+  }
+  @inline(__always) static func fma(_ c: F64, _ a: F64, _ b: F64) -> F64 {
+    #if ABN_FMA || arch(arm64)
+    F64(v: c.v.addingProduct(a.v, b.v))
+    #else
+    F64(v: c.v + a.v * b.v)
+    #endif
+  }
+  @inline(__always) var wide: F64 { self }
+
+  @inline(__always) static func power(_ n: F64) -> F64 {
+    let bits = unsafeBitCast((n + F64(magic)).v, to: SIMD16<UInt64>.self)
+    return F64(v: unsafeBitCast((bits &+ 1023) &<< 52, to: SIMD16<Double>.self))
+  }
+  @inline(__always) static func split(_ w: F64) -> (m: F64, k: F64) {
+    let bits = unsafeBitCast(w.v, to: SIMD16<UInt64>.self)
+    let biased = (bits &+ (0x3FF0_0000_0000_0000 - 0x3FE6_A09E_667F_3BCD)) &>> 52
+    let m = unsafeBitCast(bits &- ((biased &- 1023) &<< 52), to: SIMD16<Double>.self)
+    let shifted = unsafeBitCast(biased | 0x4338_0000_0000_0000, to: SIMD16<Double>.self)
+    return (F64(v: m), F64(v: shifted) - F64(0x1.8p52 + 1023))
+  }
+  static var magic: Double { @inline(__always) get { 0x1.8p52 } }
+  static var ln2High: Double { @inline(__always) get { 0x1.62e42feep-1 } }
+  static var ln2Low: Double { @inline(__always) get { 1.90821492927058770002e-10 } }
+  static var least: Double { @inline(__always) get { -746 } }
+  static var tailEnd: Double { @inline(__always) get { 39 } }
+}
