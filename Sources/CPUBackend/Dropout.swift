@@ -12,7 +12,7 @@ extension Dropout: CPULowerable {
       let factor = testFactor
       let arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
       func scaled<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
-        mapStep(count) { (x: T) in T(factor) * x }
+        mapStep(count) { $0.each { (x: T) in T(factor) * x } }
       }
       c.step(
         arguments,
