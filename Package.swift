@@ -89,6 +89,11 @@ func readmes(_ path: String) -> [String] {
   }
 }
 
+// Small programs that the README and the documentation quote; the tests run them.
+let examples: [Target] = ["DocumentedExample"].map { name in
+  .executableTarget(name: name, dependencies: ["InPlaceABN"], path: "Examples/\(name)")
+}
+
 func target(_ room: Room) -> Target {
   switch room {
   case .c(let name, let path, let link):
@@ -124,7 +129,8 @@ let tests: [Target] =
     "Planning", "Runtime",
   ].map { room in
     .testTarget(
-      name: "ABN\(room)Tests", dependencies: ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"],
+      name: "ABN\(room)Tests", dependencies: ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"]
+        + (room == "Golden" ? ["DocumentedExample"] : []),
       path: "Tests/\(room)Tests")
   }
 
@@ -139,6 +145,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     .package(url: "https://github.com/apple/swift-numerics", from: "1.0.0"),
   ],
-  targets: rooms.map(target) + tests,
+  targets: rooms.map(target) + examples + tests,
   swiftLanguageModes: [.v6]
 )

@@ -3,6 +3,7 @@ import ABNData
 import ABNGraph
 import ABNRuntime
 import ABNTensors
+import Foundation
 
 /// How a classifier does on a split.
 public struct Evaluation: Sendable, Codable {
@@ -32,7 +33,8 @@ extension ClassifierPrograms {
         evaluation, feed: ["images": batch.images, "labels": batch.labels],
         fetch: [loss, accuracy], scope: scope)
       total += results[0].doubles[0] * Double(batch.count)
-      right += results[1].doubles[0] * Double(batch.count)
+      // The share is a float32; the number of right answers is whole, whatever the batch size.
+      right += (results[1].doubles[0] * Double(batch.count)).rounded()
       count += batch.count
     }
     return Evaluation(
@@ -45,28 +47,36 @@ extension ClassifierPrograms {
 /// - Parameters:
 ///   - folder: the output folder of a training run.
 ///   - data: the data to evaluate on; nil: those it was trained with.
-/// - Throws: `ABNError` for a folder without a model, or data that do not fit it.
+/// - Throws: `ABNError(.file)` for a folder without a model or a damaged one, `ABNError(.data)` for
+///   data that do not fit it.
 public func evaluateModel(
   in folder: String, data: DataSource? = nil, batchSize: Int = 128
 ) throws -> Evaluation {
-  let file = try ModelFile.read(folder + "/model.safetensors")
+  let path = folder + "/" + ModelFile.name
+  guard FileManager.default.fileExists(atPath: path) else {
+    throw ABNError(
+      .file, "folder \"\(folder)\"", got: "no \(ModelFile.name) there",
+      wanted: "the output folder of a training run", fix: "Train first: abn train --output DIR.")
+  }
+  let file = try ModelFile.read(path)
   let dataset = try (data ?? DataSource.parse(file.data)).load()
   guard dataset.imageShape == file.image, dataset.classCount == file.options.classes else {
     throw ABNError(
       .data, "data \"\(dataset.name)\"",
       got: "images \(dataset.imageShape) in \(dataset.classCount) classes",
-      wanted: "images \(file.image) in \(file.options.classes) classes, as the model was trained on",
+      wanted:
+        "images \(file.image) in \(file.options.classes) classes, as the model was trained on",
       fix: "Evaluate on \(file.data), or train on these data.")
   }
   let programs = try ClassifierPrograms(
     file.model, options: file.options, image: file.image, seed: 0)
   let scope = Scope()
   for variable in programs.evaluation.persistables {
-    guard let value = file.parameters[variable.name] else { continue }
-    guard value.shape == variable.shape, value.dtype == variable.dtype else {
+    let value = file.parameters[variable.name]
+    guard let value, value.shape == variable.shape, value.dtype == variable.dtype else {
       throw ABNError(
-        .file, "\"\(variable.name)\" in \(folder)/model.safetensors",
-        got: "\(value.dtype)\(value.shape)", wanted: "\(variable.type)",
+        .file, "model file \"\(path)\": \"\(variable.name)\"",
+        got: value.map { "\($0.dtype)\($0.shape)" } ?? "nothing", wanted: "\(variable.type)",
         fix: "Train again with this version.")
     }
     scope[variable.name] = value

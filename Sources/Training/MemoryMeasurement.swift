@@ -22,22 +22,31 @@ public struct MemoryMeasurement: Sendable, Codable {
 /// Trains `steps` steps on random images and labels. Run it in a fresh process: the peak is that of
 /// the process.
 ///
-/// - Throws: `ABNError(.attribute)` for sizes below 1.
+/// - Throws: `ABNError(.attribute)` for sizes below 1 or beyond reason, `ABNError(.system)` where the
+///   plan is larger than the machine.
 public func measureMemory(
   of model: Model, norm: NormStyle, image: Shape, batchSize: Int, steps: Int, classes: Int = 10
 ) throws -> MemoryMeasurement {
-  guard batchSize >= 1, steps >= 1, image.dimensions.allSatisfy({ $0 >= 1 }) else {
+  let sizes = [batchSize, steps] + image.dimensions
+  // Below 2^30 elements all later products of sizes stay far from overflow.
+  let elements = Shape([batchSize] + image.dimensions).checkedElementCount ?? .max
+  guard sizes.allSatisfy({ $0 >= 1 }), elements <= 1 << 30 else {
     throw ABNError(
       .attribute, "memory measurement",
-      got: "batch size \(batchSize), \(steps) steps, images \(image)", wanted: "numbers of at least 1")
+      got: "batch size \(batchSize), \(steps) steps, images \(image)",
+      wanted: "numbers of at least 1, and at most 2^30 input elements")
   }
   let programs = try ClassifierPrograms(
     model, options: ModelOptions(classes: classes, norm: norm), image: image, seed: 1
   ) { loss in
     _ = try MomentumOptimizer(learningRate: 0.01, momentum: 0.9).minimize(loss)
   }
-  let random = CounterRandom(seed: 1, stream: 1)
   let shape = Shape([batchSize] + image.dimensions)
+  let executor = Executor(backend: CPUBackend())
+  let executable = try executor.compile(
+    programs.training, feed: ["images": shape, "labels": [batchSize, 1]], fetch: [programs.loss])
+  try ProcessMemory.require(plannedPeakBytes: executable.plannedPeakBytes)
+  let random = CounterRandom(seed: 1, stream: 1)
   let pixels = (0..<shape.elementCount).map { Float(random.uniform(UInt64($0)) - 0.5) }
   let feed = [
     "images": Tensor(pixels, shape: shape),
@@ -45,10 +54,7 @@ public func measureMemory(
       (0..<batchSize).map { Int64(random.bits(UInt64($0)) % UInt32(classes)) },
       shape: [batchSize, 1]),
   ]
-  let executor = Executor(backend: CPUBackend())
   let scope = Scope()
-  let executable = try executor.compile(
-    programs.training, feed: feed.mapValues(\.shape), fetch: [programs.loss])
   let baseBytes = ProcessMemory.residentBytes ?? 0
   try executor.run(programs.startup, scope: scope)
   for _ in 0..<steps {

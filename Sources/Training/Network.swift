@@ -52,6 +52,8 @@ struct ModelFile {
   var normalization: ChannelNormalization
   var data: String
 
+  /// Its name in the output folder.
+  static let name = "model.safetensors"
   static let format = "swift-inplace-abn model 1"
 
   func write(to path: String) throws {
@@ -85,14 +87,15 @@ struct ModelFile {
     }
     _ = try field("format") { $0 == format ? $0 : nil }
     let options = ModelOptions(
-      classes: try field("classes") { Int($0) },
+      classes: try field("classes") { Int($0).flatMap { (1...1 << 20).contains($0) ? $0 : nil } },
       norm: try field("norm") { NormStyle(rawValue: $0) },
       activation: Activation(named: try field("activation") { $0 }),
-      alpha: try field("alpha") { Double($0) })
+      alpha: try field("alpha") { Double($0).flatMap { $0.isFinite ? $0 : nil } })
     let image = Shape(
       try field("image") { text -> [Int]? in
         let sizes = text.split(separator: "x").compactMap { Int($0) }
-        return sizes.count == 3 && sizes.allSatisfy { $0 > 0 } ? sizes : nil
+        let isPlausible = sizes.count == 3 && sizes.allSatisfy { (1...1 << 16).contains($0) }
+        return isPlausible ? sizes : nil
       })
     return ModelFile(
       parameters: tensors, model: try Model.named(field("model") { $0 }), options: options,

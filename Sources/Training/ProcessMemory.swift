@@ -1,3 +1,4 @@
+import ABNTensors
 import Foundation
 
 /// Resident memory of this process, as the kernel counts it.
@@ -7,6 +8,24 @@ public enum ProcessMemory {
 
   /// The resident size now (`VmRSS`), in bytes.
   public static var residentBytes: Int? { field("VmRSS:") }
+
+  /// The memory of the machine, in bytes; nil where the system does not tell.
+  public static var machineBytes: Int? {
+    let (pages, pageBytes) = (sysconf(Int32(_SC_PHYS_PAGES)), sysconf(Int32(_SC_PAGESIZE)))
+    return pages > 0 && pageBytes > 0 ? pages * pageBytes : nil
+  }
+
+  /// Checks a planned peak against the machine: an arena that is too large would be mapped, and the
+  /// process ended by the kernel in the middle of a step.
+  ///
+  /// - Throws: `ABNError(.system)` where it is more than the machine has.
+  static func require(plannedPeakBytes: Int) throws {
+    guard let machineBytes, plannedPeakBytes > machineBytes else { return }
+    throw ABNError(
+      .system, "memory", got: "a planned peak of \(describeBytes(plannedPeakBytes))",
+      wanted: "at most the \(describeBytes(machineBytes)) of this machine",
+      fix: "Choose a smaller batch.")
+  }
 
   private static func field(_ name: String) -> Int? {
     guard let text = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else {

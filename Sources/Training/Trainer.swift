@@ -14,6 +14,7 @@ import Foundation
 public final class Trainer {
   /// What a run computes.
   public let settings: TrainingSettings
+  private static let summaryName = "summary.json"
   private let report: (TrainingProgress) -> Void
 
   /// A trainer that tells `report` how it goes, after every step.
@@ -28,8 +29,8 @@ public final class Trainer {
   /// The same settings and number of threads give the same weights, bit by bit. Stops early, and
   /// saves, when `Interruption.isRequested`.
   ///
-  /// - Throws: `ABNError` for settings, data or an output folder that cannot be used; the folder is
-  ///   tried before the first step.
+  /// - Throws: `ABNError` for settings, data or an output folder that cannot be used, before the
+  ///   first step; `ABNError(.data)` where the loss is no longer finite, and then nothing is saved.
   public func run() throws -> TrainingSummary {
     try settings.validate()
     let dataset = try settings.data.load()
@@ -54,13 +55,21 @@ public final class Trainer {
     }
     let scope = Scope()
     let executor = Executor(backend: CPUBackend())
+    let plannedPeakBytes = try executor.compile(
+      programs.training,
+      feed: [
+        "images": Shape([settings.batchSize] + dataset.imageShape.dimensions),
+        "labels": [settings.batchSize, 1],
+      ], fetch: [programs.loss, programs.accuracy]
+    ).plannedPeakBytes
+    try ProcessMemory.require(plannedPeakBytes: plannedPeakBytes)
     let baseBytes = ProcessMemory.residentBytes ?? 0
     try executor.run(programs.startup, scope: scope)
 
     var progress = TrainingProgress(
       epochs: settings.epochs, stepsPerEpoch: loader.batchesPerEpoch,
       batchSize: settings.batchSize)
-    var plannedPeakBytes = 0
+    // Of the weights as they are; nil while they have changed since.
     var evaluation: Evaluation?
     for epoch in 0..<settings.epochs where !Interruption.isRequested {
       progress.beginEpoch(epoch)
@@ -69,13 +78,9 @@ public final class Trainer {
         let feed = ["images": batch.images, "labels": batch.labels]
         let results = try executor.run(
           programs.training, feed: feed, fetch: [programs.loss, programs.accuracy], scope: scope)
+        evaluation = nil
         progress.add(loss: results[0].doubles[0], accuracy: results[1].doubles[0])
-        if plannedPeakBytes == 0 {
-          plannedPeakBytes = try executor.compile(
-            programs.training, feed: feed.mapValues(\.shape),
-            fetch: [programs.loss, programs.accuracy]
-          ).plannedPeakBytes
-        }
+        try requireFinite(results[0].doubles[0], "loss", progress)
         report(progress)
       }
       if Interruption.isRequested { break }
@@ -90,7 +95,8 @@ public final class Trainer {
       ?? programs.evaluate(
         dataset.test, normalization: dataset.normalization, batchSize: settings.batchSize,
         executor: executor, scope: scope)
-    let modelPath = settings.output + "/model.safetensors"
+    try requireFinite(final.loss, "held-out loss", progress)
+    let modelPath = settings.output + "/" + ModelFile.name
     let parameters = programs.training.parameters.reduce(into: [String: Tensor]()) {
       $0[$1.name] = scope[$1.name]
     }
@@ -103,24 +109,52 @@ public final class Trainer {
       accuracy: final.accuracy, loss: final.loss, seconds: progress.seconds,
       imagesPerSecond: progress.imagesPerSecond, plannedPeakBytes: plannedPeakBytes,
       measuredPeakBytes: ProcessMemory.peakBytes ?? 0, baseBytes: baseBytes,
-      seed: settings.seed, interrupted: Interruption.isRequested,
+      seed: settings.seed, interrupted: progress.epochsDone < settings.epochs,
       epochsDone: progress.epochsDone, modelPath: modelPath, settings: settings.described)
-    try summary.write(to: settings.output + "/summary.json")
+    try summary.write(to: settings.output + "/" + Self.summaryName)
     return summary
   }
 
   /// Makes the output folder and tries to write there, before hours are spent.
   private func prepareOutput() throws {
-    do {
-      try FileManager.default.createDirectory(
-        atPath: settings.output, withIntermediateDirectories: true)
-    } catch {
-      throw ABNError(
-        .file, "output \"\(settings.output)\"", got: error.localizedDescription,
-        wanted: "a folder that can be made", fix: "Choose another folder with --output.")
+    func failure(_ got: String) -> ABNError {
+      ABNError(
+        .file, "output \"\(settings.output)\"", got: got, wanted: "a folder that can be written",
+        fix: "Choose another folder with --output.")
     }
+    func reason() -> String { String(cString: strerror(errno)) }
+    // Folder by folder: the system's own reason says more than Foundation's.
+    var path = settings.output.hasPrefix("/") ? "/" : ""
+    for part in settings.output.split(separator: "/") {
+      path += part
+      var isFolder: ObjCBool = false
+      if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) {
+        if !isFolder.boolValue { throw failure("a file called \"\(path)\"") }
+      } else if mkdir(path, 0o777) != 0, errno != EEXIST {
+        throw failure("\(reason()) for \"\(path)\"")
+      }
+      path += "/"
+    }
+    if access(settings.output, W_OK | X_OK) != 0 { throw failure(reason()) }
+    for name in [ModelFile.name, Self.summaryName] {
+      var isFolder: ObjCBool = false
+      let target = settings.output + "/" + name
+      if FileManager.default.fileExists(atPath: target, isDirectory: &isFolder), isFolder.boolValue
+      {
+        throw failure("a folder called \"\(target)\"")
+      }
+    }
+    // Some file systems let anybody write, says access, and then do not.
     try AtomicFile.write("", to: settings.output + "/.writable")
-    try? FileManager.default.removeItem(atPath: settings.output + "/.writable")
+    unlink(settings.output + "/.writable")
+  }
+
+  private func requireFinite(_ loss: Double, _ what: String, _ progress: TrainingProgress) throws {
+    if loss.isFinite { return }
+    throw ABNError(
+      .data, "training", at: "epoch \(progress.epoch + 1), step \(progress.step)",
+      got: "\(what) \(loss.isNaN ? "nan" : "\(loss)")", wanted: "a finite number",
+      fix: "Nothing was saved. Choose a lower learning rate (--lr).")
   }
 }
 

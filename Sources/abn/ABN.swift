@@ -8,16 +8,26 @@ struct ABN: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "abn",
     abstract: "Trains convolutional networks with in-place activated batch normalization.",
+    discussion: """
+      To begin: abn train --data digits --output runs/digits, and then abn eval runs/digits.
+      """,
+    version: "0.1.0",
     subcommands: [Train.self, Eval.self, Bench.self, Models.self])
 
   /// Every mistake of the caller ends in one line on standard error and a non-zero status.
   static func main() {
+    // A write beyond the limit on file sizes is to fail with a reason, not to end the process.
+    signal(SIGXFSZ, SIG_IGN)
     do {
+      try checkCommandName()
       var command = try parseAsRoot()
       try command.run()
+      try flushOutput()
     } catch let error as ABNError {
       fail(error.description, status: 1)
     } catch let status as ExitCode {
+      // A run that was interrupted has printed its result too.
+      do { try flushOutput() } catch { fail("\(error)", status: 1) }
       exit(withError: status)
     } catch {
       let status = exitCode(for: error)
@@ -25,6 +35,25 @@ struct ABN: ParsableCommand {
       if status.isSuccess { exit(withError: error) }
       fail(message(for: error), status: status.rawValue)
     }
+  }
+
+  /// A mistyped command, with the nearest one; the parser would only call it unexpected.
+  private static func checkCommandName() throws {
+    guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-") else { return }
+    let names = configuration.subcommands.map { $0._commandName } + ["help"]
+    if names.contains(word) { return }
+    throw ABNError(
+      .name, "command", got: "\"\(word)\"", wanted: "one of \(names.joined(separator: ", "))",
+      fix: nearestMatch(to: word, in: names).map { "Did you mean \"\($0)\"?" }
+        ?? "abn --help says more.")
+  }
+
+  /// Whoever reads the result must not take a cut one for a whole one.
+  private static func flushOutput() throws {
+    if fflush(nil) == 0 { return }
+    throw ABNError(
+      .system, "standard output", got: String(cString: strerror(errno)),
+      wanted: "success in writing the result")
   }
 
   private static func fail(_ text: String, status: Int32) -> Never {
@@ -36,7 +65,9 @@ struct ABN: ParsableCommand {
 
 /// Options that several commands have.
 struct CommonOptions: ParsableArguments {
-  @Option(help: "The threads to use; default: all cores.")
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("The threads to use; default: all cores.", valueName: "count"))
   var threads: Int?
 
   @Flag(help: "Print the result as JSON on standard output.")

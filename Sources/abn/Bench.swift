@@ -12,22 +12,27 @@ struct BenchMemory: ParsableCommand {
     commandName: "memory",
     abstract: "Trains a few steps on random images: planned against measured peak memory.")
 
-  @Option(help: "The network.")
+  @Option(
+    help: ArgumentHelp(
+      "The network: \(Model.all.map(\.name).joined(separator: ", ")).", valueName: "name"))
   var model = "resnet20"
 
-  @Option(help: "inplace or standard normalization.")
+  @Option(help: ArgumentHelp("inplace or standard normalization.", valueName: "style"))
   var norm = "inplace"
 
-  @Option(help: "Images a step.")
+  @Option(parsing: .unconditional, help: ArgumentHelp("Images a step.", valueName: "count"))
   var batchSize = 128
 
-  @Option(help: "Height and width of the images.")
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Height and width of the images.", valueName: "pixels"))
   var imageSize = 32
 
-  @Option(help: "Channels of the images.")
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Channels of the images.", valueName: "count"))
   var channels = 3
 
-  @Option(help: "Steps to train.")
+  @Option(parsing: .unconditional, help: ArgumentHelp("Steps to train.", valueName: "count"))
   var steps = 3
 
   @OptionGroup var common: CommonOptions

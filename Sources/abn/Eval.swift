@@ -9,10 +9,13 @@ struct Eval: ParsableCommand {
   @Argument(help: "The output folder of abn train.")
   var folder = "runs/latest"
 
-  @Option(help: "What to evaluate on; default: what the model was trained on.")
+  @Option(
+    help: ArgumentHelp(
+      "What to evaluate on: \(DataSource.forms.joined(separator: ", ")); default: what the model "
+        + "was trained on.", valueName: "source"))
   var data: String?
 
-  @Option(help: "Images a step.")
+  @Option(parsing: .unconditional, help: ArgumentHelp("Images a step.", valueName: "count"))
   var batchSize = 128
 
   @OptionGroup var common: CommonOptions

@@ -10,37 +10,63 @@ struct Train: ParsableCommand {
       current step and saves. The same settings, seed and number of threads give the same weights.
       """)
 
-  @Option(help: "What to train on: \(DataSource.forms.joined(separator: ", ")).")
+  @Option(
+    help: ArgumentHelp(
+      "What to train on: \(DataSource.forms.joined(separator: ", ")); DIR holds the gzipped or "
+        + "plain IDX files of MNIST, or the .bin files of CIFAR-10.", valueName: "source"))
   var data = "digits"
 
-  @Option(help: "The network: \(Model.all.map(\.name).joined(separator: ", ")).")
+  @Option(
+    help: ArgumentHelp(
+      "The network: \(Model.all.map(\.name).joined(separator: ", ")).", valueName: "name"))
   var model = "lenet"
 
-  @Option(help: "inplace or standard normalization.")
+  @Option(help: ArgumentHelp("inplace or standard normalization.", valueName: "style"))
   var norm = "inplace"
 
-  @Option(help: "The activation after a normalization.")
+  @Option(help: ArgumentHelp("The activation after a normalization.", valueName: "name"))
   var activation = "leaky_relu"
 
-  @Option(help: "Passes over the training data; default by data.")
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Passes over the training data; default: \(byData { "\($0.epochs)" }).", valueName: "count"))
   var epochs: Int?
 
-  @Option(help: "Images a step; default by data.")
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Images a step; default: \(byData { "\($0.batchSize)" }).", valueName: "count"))
   var batchSize: Int?
 
-  @Option(name: .customLong("lr"), help: "The highest learning rate; default by data.")
+  @Option(
+    name: .customLong("lr"), parsing: .unconditional,
+    help: ArgumentHelp(
+      "The highest learning rate; default: \(byData { "\($0.learningRate)" }).",
+      valueName: "rate"))
   var learningRate: Double?
 
-  @Option(help: "Momentum of the optimizer, in 0..<1.")
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Momentum of the optimizer, in 0..<1.", valueName: "number"))
   var momentum = 0.9
 
-  @Option(help: "L2 decay added to the gradient; default by data.")
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "L2 decay added to the gradient; default: \(byData { "\($0.weightDecay)" }).",
+      valueName: "number"))
   var weightDecay: Double?
 
-  @Option(help: "Decides weights, order and augmentation.")
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Decides weights, order and augmentation: 0 or more.", valueName: "number"))
   var seed: UInt64 = 0
 
-  @Option(help: "The folder for the model and the summary.")
+  @Option(
+    help: ArgumentHelp(
+      "The folder for the model and the summary; made if absent.", valueName: "folder"))
   var output = "runs/latest"
 
   @OptionGroup var common: CommonOptions
@@ -60,8 +86,12 @@ struct Train: ParsableCommand {
 
     Interruption.install()
     let line = ProgressLine()
-    let summary = try Trainer(settings) { line.show($0) }.run()
-    line.finish()
+    let summary: TrainingSummary
+    do {
+      // An error, too, begins on a line of its own.
+      defer { line.finish() }
+      summary = try Trainer(settings) { line.show($0) }.run()
+    }
     if common.json {
       print(try summary.json(), terminator: "")
     } else {
@@ -73,11 +103,21 @@ struct Train: ParsableCommand {
         planned peak       \(describeBytes(summary.plannedPeakBytes))
         measured peak      \(describeBytes(summary.measuredPeakBytes)), \
         of which \(describeBytes(summary.baseBytes)) before the first step
-        model              \(summary.modelPath)
+        saved              \(summary.modelPath)\(summary.interrupted ? " (interrupted)" : "")
         """)
     }
     if summary.interrupted { throw ExitCode(130) }
   }
+}
+
+/// A default that depends on the data, as the help says it: `30 (digits), 5 (mnist)`.
+private func byData(_ value: (TrainingSettings) -> String) -> String {
+  let sources: [(String, DataSource)] = [
+    ("digits", .digits), ("mnist", .mnist(directory: ".")), ("cifar10", .cifar10(directory: ".")),
+  ]
+  return sources.map { name, source in
+    "\(value(TrainingSettings(data: source, model: .mlp, output: "."))) (\(name))"
+  }.joined(separator: ", ")
 }
 
 /// One line on standard error that is written over on a terminal; elsewhere a line an epoch.
