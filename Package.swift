@@ -125,8 +125,8 @@ let tests: [Target] =
       name: "ABNTestSupport", dependencies: ["InPlaceABN", "CTestSupport"], path: "Tests/Support"),
   ]
   + [
-    "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layout", "Operation", "Optimizer",
-    "Planning", "Runtime",
+    "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layer", "Layout", "Operation",
+    "Optimizer", "Planning", "Runtime",
   ].map { room in
     .testTarget(
       name: "ABN\(room)Tests", dependencies: ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"]
