@@ -41,7 +41,7 @@ let rooms: [Room] = kernelSets + [
   .c("CParallel", path: "CParallel", link: ["gomp"]),
   .system("CZlib", path: "CZlib", provider: "zlib1g-dev"),
   .swift("ABNTensors", path: "Tensors", needs: []),
-  .swift("ABNKernels", path: "ABNKernels", needs: kernelNames),
+  .swift("ABNKernels", path: "ABNKernels", needs: [] + kernelNames),
   .swift("ABNGraph", path: "Graph", needs: ["ABNTensors"]),
   .swift("ABNOperations", path: "Operations", needs: ["ABNGraph", "ABNTensors"]),
   .swift("ABNPasses", path: "Passes", needs: ["ABNOperations", "ABNGraph", "ABNTensors"]),
@@ -132,7 +132,10 @@ let tests: [Target] =
       name: "ABN\(room)Tests", dependencies: ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"]
         + (room == "Golden" ? ["DocumentedExample"] : []),
       path: "Tests/\(room)Tests")
-  }
+  } + [
+    .testTarget(
+      name: "ABNKernelsTests", dependencies: ["ABNKernels"], path: "Tests/ABNKernelsTests")
+  ]
 
 let package = Package(
   name: "swift-inplace-abn",
