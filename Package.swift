@@ -129,7 +129,8 @@ let tests: [Target] =
     "Optimizer", "Planning", "Runtime",
   ].map { room in
     .testTarget(
-      name: "ABN\(room)Tests", dependencies: ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"]
+      name: "ABN\(room)Tests",
+      dependencies: ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"]
         + (room == "Golden" ? ["DocumentedExample"] : []),
       path: "Tests/\(room)Tests")
   } + [

@@ -24,6 +24,12 @@ import Testing
       ABNGeometry(outer: 40, channels: 1, spatial: 5, layout: .channelLast),
       ABNGeometry(outer: 9, channels: 8, spatial: 3, layout: .channelLast),
       ABNGeometry(outer: 4, channels: 3, spatial: 2, layout: .channelSecond),
+      // The last chunk of 64 vectors ends where the runs' whole vectors do, and a tail follows.
+      ABNGeometry(outer: 64, channels: 2, spatial: 49, layout: .channelSecond),
+      ABNGeometry(outer: 1, channels: 2, spatial: 1027, layout: .channelSecond),
+      // More than one chunk in the other layouts.
+      ABNGeometry(outer: 2, channels: 5, spatial: 700, layout: .channelLast),
+      ABNGeometry(outer: 2, channels: 9, spatial: 70, layout: .blocked(16)),
     ]
   }
 

@@ -216,6 +216,10 @@ struct StatisticsOperation<E: Element>: LaneOperation {
     let sum = first.wide
     call.add(0, lane, F64.fma(sum, count, shift))
     call.add(1, lane, second.wide + shift * (F64(2) * sum + count * shift))
+    // A chunk that ends exactly where its run does is folded once more, with no vectors, before the
+    // run's tail: there must be nothing left to add.
+    first = E.V(0)
+    second = E.V(0)
   }
 }
 
