@@ -105,15 +105,17 @@ func target(_ room: Room) -> Target {
   }
 }
 
-// Test rooms mirror the rooms; Support holds what several of them use.
+// Test rooms mirror the rooms; Support holds what several of them use. Command runs the built
+// command, so that it has to be built first.
 let tests: [Target] =
   [.target(name: "ABNTestSupport", dependencies: ["InPlaceABN"], path: "Tests/Support")]
   + [
-    "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layout", "Operation", "Optimizer",
-    "Planning", "Runtime",
+    "Command", "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layout", "Operation",
+    "Optimizer", "Planning", "Runtime", "Training",
   ].map { room in
     .testTarget(
-      name: "ABN\(room)Tests", dependencies: ["InPlaceABN", "ABNTestSupport", "CZlib"],
+      name: "ABN\(room)Tests",
+      dependencies: ["InPlaceABN", "ABNTestSupport", "CZlib"] + (room == "Command" ? ["abn"] : []),
       path: "Tests/\(room)Tests")
   }
 
