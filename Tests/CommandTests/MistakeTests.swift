@@ -35,7 +35,7 @@ import Testing
     Mistake("train --model mpl", "\"mpl\"", "Did you mean \"mlp\"?"),
     Mistake("train --model transformer", "mlp, lenet, resnet20"),
     Mistake("train --norm inplce", "Did you mean \"inplace\"?"),
-    Mistake("train --activation leakyrelu", "Did you mean \"leaky_relu\"?"),
+    Mistake("train --activation leaky_rellu", "Did you mean \"leaky_relu\"?"),
     Mistake("train --data digit", "Did you mean digits?"),
     Mistake("train --data mnist", "mnist:DIR"),
     Mistake("train --epochs 0", "epochs", "at least 1"),
