@@ -41,7 +41,7 @@ let rooms: [Room] = kernelSets + [
   .c("CParallel", path: "CParallel", link: ["gomp"]),
   .system("CZlib", path: "CZlib", provider: "zlib1g-dev"),
   .swift("ABNTensors", path: "Tensors", needs: []),
-  .swift("ABNKernels", path: "ABNKernels", needs: kernelNames),
+  .swift("ABNKernels", path: "ABNKernels", needs: [] + kernelNames),
   .swift("ABNGraph", path: "Graph", needs: ["ABNTensors"]),
   .swift("ABNOperations", path: "Operations", needs: ["ABNGraph", "ABNTensors"]),
   .swift("ABNPasses", path: "Passes", needs: ["ABNOperations", "ABNGraph", "ABNTensors"]),
@@ -63,7 +63,9 @@ let rooms: [Room] = kernelSets + [
   .swift(
     "ABNData", path: "Data", needs: ["ABNFormats", "ABNTensors"],
     resources: [.embedInCode("Resources/digits.bin")]),
-  .swift("ABNModels", path: "Models", needs: ["ABNLayers", "ABNGraph", "ABNTensors"]),
+  .swift(
+    "ABNModels", path: "Models",
+    needs: ["ABNLayers", "ABNOperations", "ABNGraph", "ABNTensors"]),
   .swift(
     "ABNTraining", path: "Training",
     needs: [
@@ -80,20 +82,29 @@ let rooms: [Room] = kernelSets + [
   .command("abn", path: "abn", needs: ["InPlaceABN", arguments]),
 ]
 
+/// The READMEs of a room: files that the build is told to leave alone.
+func readmes(_ path: String) -> [String] {
+  ["README.md", "Resources/README.md"].filter {
+    FileManager.default.fileExists(atPath: "\(Context.packageDirectory)/Sources/\(path)/\($0)")
+  }
+}
+
+// Small programs that the README and the documentation quote; the tests run them.
+let examples: [Target] = ["DocumentedExample"].map { name in
+  .executableTarget(name: name, dependencies: ["InPlaceABN"], path: "Examples/\(name)")
+}
+
 func target(_ room: Room) -> Target {
   switch room {
   case .c(let name, let path, let link):
     return .target(
-      name: name, path: "Sources/\(path)", linkerSettings: link.map { .linkedLibrary($0) })
+      name: name, path: "Sources/\(path)", exclude: readmes(path),
+      linkerSettings: link.map { .linkedLibrary($0) })
   case .system(let name, let path, let provider):
     return .systemLibrary(name: name, path: "Sources/\(path)", providers: [.apt([provider])])
   case .swift(let name, let path, let needs, let resources):
     return .target(
-      name: name, dependencies: needs, path: "Sources/\(path)",
-      exclude: ["README.md", "Resources/README.md"].filter {
-        FileManager.default.fileExists(
-          atPath: "\(Context.packageDirectory)/Sources/\(path)/\($0)")
-      },
+      name: name, dependencies: needs, path: "Sources/\(path)", exclude: readmes(path),
       resources: resources)
   case .kernels(let name, let path, let flags):
     // Optimized as one piece in every configuration: unoptimized, a vector is sixteen calls.
@@ -101,23 +112,32 @@ func target(_ room: Room) -> Target {
       name: name, path: "Sources/Kernels/\(path)",
       swiftSettings: [.unsafeFlags(["-O", "-whole-module-optimization", "-num-threads", "2"] + flags)])
   case .command(let name, let path, let needs):
-    return .executableTarget(name: name, dependencies: needs, path: "Sources/\(path)")
+    return .executableTarget(
+      name: name, dependencies: needs, path: "Sources/\(path)", exclude: readmes(path))
   }
 }
 
 // Test rooms mirror the rooms; Support holds what several of them use. Command runs the built
 // command, so that it has to be built first.
 let tests: [Target] =
-  [.target(name: "ABNTestSupport", dependencies: ["InPlaceABN"], path: "Tests/Support")]
+  [
+    .target(name: "CTestSupport", path: "Tests/CSupport"),
+    .target(
+      name: "ABNTestSupport", dependencies: ["InPlaceABN", "CTestSupport"], path: "Tests/Support"),
+  ]
   + [
-    "Command", "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layout", "Operation",
+    "Command", "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layer", "Layout", "Operation",
     "Optimizer", "Planning", "Runtime", "Training",
   ].map { room in
     .testTarget(
       name: "ABN\(room)Tests",
-      dependencies: ["InPlaceABN", "ABNTestSupport", "CZlib"] + (room == "Command" ? ["abn"] : []),
+      dependencies: ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"]
+        + (room == "Command" ? ["abn"] : []) + (room == "Golden" ? ["DocumentedExample"] : []),
       path: "Tests/\(room)Tests")
-  }
+  } + [
+    .testTarget(
+      name: "ABNKernelsTests", dependencies: ["ABNKernels"], path: "Tests/ABNKernelsTests")
+  ]
 
 let package = Package(
   name: "swift-inplace-abn",
@@ -130,6 +150,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     .package(url: "https://github.com/apple/swift-numerics", from: "1.0.0"),
   ],
-  targets: rooms.map(target) + tests,
+  targets: rooms.map(target) + examples + tests,
   swiftLanguageModes: [.v6]
 )

@@ -53,7 +53,7 @@ extension Engine {
           let whole = (runs: 0..<runs.count, elements: 0..<runs.length)
           reduce(call, runs, unit, group, whole, block, sums)
           store(group, sums, 16, scratch)
-          apply(call, runs, unit, group, whole, block, sums, scratch)
+          apply(call, runs, unit, group, whole, block, sums, scratch, isFresh: false)
         }
       }
     }
@@ -79,13 +79,14 @@ extension Engine {
       }
       store(group(runs, unit), sums, 16, scratch)
     }
-    parallel(parts) { part in
+    parallel(parts) { index in
+      let part = parts - 1 - index
       var memory = StackBlock()
       memory.withPointers { block, sums in
         let unit = part / schedule.slices
         apply(
           call, runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), block,
-          sums, scratch)
+          sums, scratch, isFresh: true)
       }
     }
   }
@@ -129,7 +130,8 @@ extension Engine {
         }
       }
     }
-    parallel(schedule.slices) { slice in
+    parallel(schedule.slices) { index in
+      let slice = schedule.slices - 1 - index
       let range = schedule.rowRange(slice, count)
       applyAllRescued(call, scratch) { channel, row, block in
         applyRescued(row, call.gradient, call.destination, stretch(channel, range), block)
@@ -181,7 +183,7 @@ extension Engine {
   private func apply(
     _ call: BackwardCall, _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
     _ extent: (runs: Range<Int>, elements: Range<Int>), _ block: UnsafeMutableRawPointer,
-    _ sums: UnsafeMutableRawPointer, _ scratch: Scratch
+    _ sums: UnsafeMutableRawPointer, _ scratch: Scratch, isFresh: Bool
   ) {
     let rows = rows(block, 16)
     if group.copies == 16, let row = rescueRow(group.first) {
@@ -195,7 +197,13 @@ extension Engine {
     }
     for channel in 0..<group.channels {
       let values = backwardValues(call, scratch, group.first + channel)
-      rows.set(group, 0, channel, values)
+      if isFresh {
+        rows.set(group, 0, channel, values)
+      } else {
+        rows.put(group, 0, channel, Slot.dyFactor, values.dyFactor)
+        rows.put(group, 0, channel, Slot.offset, values.offset)
+        rows.put(group, 0, channel, Slot.distanceFactor, values.distanceFactor)
+      }
       guard let row = rescueRow(group.first + channel) else { continue }
       var memory = StackBlock()
       memory.withPointers { own, _ in
@@ -207,10 +215,10 @@ extension Engine {
         }
       }
     }
-    prepare(block, 16)
+    if isFresh { prepare(block, 16) }
     callRuns(
       reduceStep(call) + 1, code, runs, unit, extent, call.kept, call.gradient, call.destination,
-      block, sums)
+      block, sums, isReversed: true)
   }
 
   /// Calls `body` with a rescued channel's row and parameter and sum blocks of its own.
@@ -378,7 +386,7 @@ extension Engine {
         let start = first * bytes
         run(
           Step.activate, kernel.element.rawValue, code, source + start, source + start,
-          destination + start, block, sums, sums, 16, false, 1, 0,
+          destination + start, block, sums, sums, 16, false, false, 1, 0,
           min(Schedule.partElements, elements - first))
       }
     }

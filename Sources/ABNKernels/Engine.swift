@@ -68,19 +68,21 @@ struct Engine {
     return values
   }
 
-  /// One call of a kernel on a range of runs of a unit.
+  /// One call of a kernel on a range of runs of a unit. A second pass over a unit goes from its last
+  /// run to its first (`isReversed`), as what was read last is nearest.
   func callRuns(
     _ step: Int, _ code: Int, _ runs: Schedule.Runs, _ unit: Int,
     _ extent: (runs: Range<Int>, elements: Range<Int>), _ a: UnsafeRawPointer,
     _ b: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, _ block: UnsafeMutableRawPointer,
-    _ sums: UnsafeMutableRawPointer
+    _ sums: UnsafeMutableRawPointer, isReversed: Bool = false
   ) {
-    let start =
-      (unit * runs.unitStride + extent.runs.lowerBound * runs.stride
-        + extent.elements.lowerBound) * bytes
+    if extent.runs.isEmpty { return }
+    let first = isReversed ? extent.runs.upperBound - 1 : extent.runs.lowerBound
+    let start = (unit * runs.unitStride + first * runs.stride + extent.elements.lowerBound) * bytes
     run(
       step, kernel.element.rawValue, code, a + start, b + start, out + start, block, sums, sums, 16,
-      false, extent.runs.count, runs.stride, extent.elements.count)
+      false, rescue.count > 0, extent.runs.count, isReversed ? -runs.stride : runs.stride,
+      extent.elements.count)
   }
 
   /// One call of a kernel on a range of rows.
@@ -92,7 +94,7 @@ struct Engine {
     let start = range.lowerBound * channels * bytes
     run(
       step, kernel.element.rawValue, code, a + start, b + start, out + start, block, state, sums,
-      schedule.lanes, true, range.count, 0, channels)
+      schedule.lanes, true, rescue.count > 0, range.count, 0, channels)
   }
 
   /// Writes the slot `plain` of the rows, from bias and slope.
@@ -100,7 +102,7 @@ struct Engine {
     let step = kernel.activation.isInvertible ? Step.prepare : Step.prepareStored
     run(
       step, kernel.element.rawValue, code, block, block, block, block, block, block, lanes, false,
-      0, 0, 0)
+      false, 0, 0, 0)
   }
 }
 
@@ -125,7 +127,7 @@ struct Scratch {
     block = sums + parts.sums
     state = block + parts.block
     sumsBytes = 3 * schedule.lanes * 8
-    stateBytes = 3 * schedule.lanes * kernel.element.statisticsBytes
+    stateBytes = Self.stateBytes(schedule)
   }
 
   func sums(_ slice: Int) -> UnsafeMutableRawPointer { sums + slice * sumsBytes }
@@ -135,6 +137,9 @@ struct Scratch {
     let parts = Self.parts(kernel, schedule)
     return parts.totals + parts.sums + parts.block + parts.state
   }
+
+  /// Three rows and a spare cache line.
+  private static func stateBytes(_ schedule: Schedule) -> Int { 3 * schedule.lanes * 8 + 64 }
 
   private static func parts(
     _ kernel: ABNKernel, _ schedule: Schedule
@@ -149,7 +154,7 @@ struct Scratch {
       let lanes = schedule.lanes
       return (
         totals, schedule.slices * 3 * lanes * 8, Slot.count * lanes * number,
-        schedule.slices * 3 * lanes * number
+        schedule.slices * Self.stateBytes(schedule)
       )
     }
   }

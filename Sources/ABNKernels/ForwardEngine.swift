@@ -92,7 +92,9 @@ extension Engine {
       }
     }
     guard let destination else { return }
-    parallel(parts) { part in
+    // Backwards, as what was read last may still be in the cache.
+    parallel(parts) { index in
+      let part = parts - 1 - index
       var memory = StackBlock()
       memory.withPointers { block, sums in
         let unit = part / schedule.slices
@@ -143,7 +145,8 @@ extension Engine {
       }
     }
     guard let destination else { return }
-    parallel(schedule.slices) { slice in
+    parallel(schedule.slices) { index in
+      let slice = schedule.slices - 1 - index
       let range = schedule.rowRange(slice, count)
       if rescue.count > 0 {
         for channel in 0..<channels {
@@ -188,7 +191,8 @@ extension Engine {
       }
     }
     callRuns(
-      Step.forward, appliedCode, runs, unit, extent, source, source, destination, block, sums)
+      Step.forward, appliedCode, runs, unit, extent, source, source, destination, block, sums,
+      isReversed: true)
   }
 
   /// Mean and variance from the sums around the pivot, and all that follows from them.

@@ -93,10 +93,10 @@ public enum ABNInstructionSet: String, Hashable, Sendable, CaseIterable {
 }
 
 /// The signature of `run` in every kernel set: step, element, activation, a, b, out, parameters,
-/// state, sums, lanes, rows, runs, stride, length.
+/// state, sums, lanes, rows, keeps, runs, stride, length.
 typealias KernelEntry =
   @Sendable (
     Int, Int, Int, UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer,
-    UnsafeMutableRawPointer, UnsafeMutableRawPointer, UnsafeMutableRawPointer, Int, Bool, Int, Int,
-    Int
+    UnsafeMutableRawPointer, UnsafeMutableRawPointer, UnsafeMutableRawPointer, Int, Bool, Bool,
+    Int, Int, Int
   ) -> Void

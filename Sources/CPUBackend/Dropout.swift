@@ -12,7 +12,7 @@ extension Dropout: CPULowerable {
       let factor = testFactor
       let arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
       func scaled<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
-        mapStep(count) { (x: T) in T(factor) * x }
+        mapStep(count) { $0.each { (x: T) in T(factor) * x } }
       }
       c.step(
         arguments,
@@ -66,7 +66,7 @@ private struct DropoutMask: Sendable {
 
   /// y = x * mask number `draw`.
   ///
-  /// Draw n takes the blocks from n * 2^32 on, 8 blocks for 32 elements: no two draws of tensors
+  /// Draw n takes the blocks from n * 2^32 on, 64 blocks for 256 elements: no two draws of tensors
   /// with fewer than 2^34 elements share a number.
   func apply<T: CPUFloat>(
     draw: Int64, _ x: UnsafePointer<T>, _ y: UnsafeMutablePointer<T>, _ count: Int
@@ -79,22 +79,18 @@ private struct DropoutMask: Sendable {
     }
     let factor = T(factor)
     let base = UInt64(bitPattern: draw) << 32
-    // The grain is a multiple of 32.
+    // The grain is a multiple of 256.
     Parallel.ranges(count) { range in
-      withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 32) { buffer in
+      withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 256) { buffer in
         let words = buffer.baseAddress!
         var first = range.lowerBound
         while first < range.upperBound {
-          source.words32(from: base &+ UInt64(first / 4), into: words)
+          source.words256(from: base &+ UInt64(first / 4), into: words)
           let (from, to) = (x + first, y + first)
-          if range.upperBound - first >= 32 {
-            for i in 0..<32 { to[i] = words[i] >= threshold ? from[i] * factor : 0 }
-          } else {
-            for i in 0..<range.upperBound - first {
-              to[i] = words[i] >= threshold ? from[i] * factor : 0
-            }
+          for i in 0..<min(256, range.upperBound - first) {
+            to[i] = words[i] >= threshold ? from[i] * factor : 0
           }
-          first += 32
+          first += 256
         }
       }
     }
@@ -102,33 +98,31 @@ private struct DropoutMask: Sendable {
 }
 
 extension CounterRandom {
-  /// The words of the 8 blocks from `block` on: word w of block b at 8 * w + b.
+  /// The words of the 64 blocks from `block` on: word w of block b at 64 * w + b.
   ///
-  /// The same numbers as `words(block:)`, 8 blocks in the lanes of vectors.
-  @inline(__always)
-  func words32(from block: UInt64, into out: UnsafeMutablePointer<UInt32>) {
-    // Blocks begin at a multiple of 8: the lower half does not overflow into the upper.
-    let low = UInt32(truncatingIfNeeded: block)
-    var c0 = SIMD8<UInt32>(0, 1, 2, 3, 4, 5, 6, 7) &+ low
-    var c1 = SIMD8<UInt32>(repeating: UInt32(truncatingIfNeeded: block >> 32))
-    var c2 = SIMD8<UInt32>(repeating: UInt32(truncatingIfNeeded: stream))
-    var c3 = SIMD8<UInt32>(repeating: UInt32(truncatingIfNeeded: stream >> 32))
+  /// The same numbers as `words(block:)`, in loops over blocks that the compiler turns into
+  /// vectors; converting between vectors of 32 and 64 bits would be done lane by lane.
+  func words256(from block: UInt64, into c: UnsafeMutablePointer<UInt32>) {
+    // Blocks begin at a multiple of 64: the lower half does not overflow into the upper.
+    for b in 0..<64 {
+      c[b] = UInt32(truncatingIfNeeded: block) &+ UInt32(truncatingIfNeeded: b)
+      c[64 + b] = UInt32(truncatingIfNeeded: block >> 32)
+      c[128 + b] = UInt32(truncatingIfNeeded: stream)
+      c[192 + b] = UInt32(truncatingIfNeeded: stream >> 32)
+    }
     var k0 = UInt32(truncatingIfNeeded: seed)
     var k1 = UInt32(truncatingIfNeeded: seed >> 32)
     for _ in 0..<10 {
-      let p0 = SIMD8<UInt64>(truncatingIfNeeded: c0) &* 0xD251_1F53
-      let p1 = SIMD8<UInt64>(truncatingIfNeeded: c2) &* 0xCD9E_8D57
-      c0 = SIMD8<UInt32>(truncatingIfNeeded: p1 &>> 32) ^ c1 ^ k0
-      c1 = SIMD8<UInt32>(truncatingIfNeeded: p1)
-      c2 = SIMD8<UInt32>(truncatingIfNeeded: p0 &>> 32) ^ c3 ^ k1
-      c3 = SIMD8<UInt32>(truncatingIfNeeded: p0)
+      for b in 0..<64 {
+        let p0 = UInt64(c[b]) &* 0xD251_1F53
+        let p1 = UInt64(c[128 + b]) &* 0xCD9E_8D57
+        c[b] = UInt32(truncatingIfNeeded: p1 &>> 32) ^ c[64 + b] ^ k0
+        c[64 + b] = UInt32(truncatingIfNeeded: p1)
+        c[128 + b] = UInt32(truncatingIfNeeded: p0 &>> 32) ^ c[192 + b] ^ k1
+        c[192 + b] = UInt32(truncatingIfNeeded: p0)
+      }
       k0 &+= 0x9E37_79B9
       k1 &+= 0xBB67_AE85
     }
-    let target = UnsafeMutableRawPointer(out)
-    target.storeBytes(of: c0, as: SIMD8<UInt32>.self)
-    target.storeBytes(of: c1, toByteOffset: 32, as: SIMD8<UInt32>.self)
-    target.storeBytes(of: c2, toByteOffset: 64, as: SIMD8<UInt32>.self)
-    target.storeBytes(of: c3, toByteOffset: 96, as: SIMD8<UInt32>.self)
   }
 }

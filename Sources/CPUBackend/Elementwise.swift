@@ -32,10 +32,10 @@ extension Elementwise: CPULowerable {
 
   private func flat<T: CPUFloat>(_ count: Int, _: T.Type) -> @Sendable (StepPointers) -> Void {
     switch function {
-    case .add: zipStep(count) { (x: T, y: T) in x + y }
-    case .subtract: zipStep(count) { (x: T, y: T) in x - y }
-    case .multiply: zipStep(count) { (x: T, y: T) in x * y }
-    case .divide: zipStep(count) { (x: T, y: T) in x / y }
+    case .add: zipStep(count) { $0.each { (x: T, y: T) in x + y } }
+    case .subtract: zipStep(count) { $0.each { (x: T, y: T) in x - y } }
+    case .multiply: zipStep(count) { $0.each { (x: T, y: T) in x * y } }
+    case .divide: zipStep(count) { $0.each { (x: T, y: T) in x / y } }
     }
   }
 
@@ -43,39 +43,10 @@ extension Elementwise: CPULowerable {
     _ loop: StridedLoop, _: T.Type
   ) -> @Sendable (StepPointers) -> Void {
     switch function {
-    case .add: stridedZip(loop) { (x: T, y: T) in x + y }
-    case .subtract: stridedZip(loop) { (x: T, y: T) in x - y }
-    case .multiply: stridedZip(loop) { (x: T, y: T) in x * y }
-    case .divide: stridedZip(loop) { (x: T, y: T) in x / y }
-    }
-  }
-}
-
-/// out = f(x, y) over a loop nest with operands x, y, out; out is row-major.
-@inline(__always)
-private func stridedZip<T: CPUFloat>(
-  _ loop: StridedLoop, _ f: @escaping @Sendable (T, T) -> T
-) -> @Sendable (StepPointers) -> Void {
-  let (inner, outer) = (loop.inner, loop.outer)
-  let (sx, sy) = (loop.innerStride(0), loop.innerStride(1))
-  return { p in
-    Parallel.ranges(outer, grain: max(1, 16384 / inner)) { rows in
-      for row in rows {
-        let x = p(0, as: T.self) + loop.offset(0, row: row)
-        let y = p(1, as: T.self) + loop.offset(1, row: row)
-        let out = p(2, as: T.self) + row * inner
-        // The usual strides each get a loop that the compiler can turn into vectors.
-        switch (sx, sy) {
-        case (1, 1): for i in 0..<inner { out[i] = f(x[i], y[i]) }
-        case (1, 0):
-          let scalar = y[0]
-          for i in 0..<inner { out[i] = f(x[i], scalar) }
-        case (0, 1):
-          let scalar = x[0]
-          for i in 0..<inner { out[i] = f(scalar, y[i]) }
-        default: for i in 0..<inner { out[i] = f(x[i * sx], y[i * sy]) }
-        }
-      }
+    case .add: stridedZipStep(loop) { $0.each { (x: T, y: T) in x + y } }
+    case .subtract: stridedZipStep(loop) { $0.each { (x: T, y: T) in x - y } }
+    case .multiply: stridedZipStep(loop) { $0.each { (x: T, y: T) in x * y } }
+    case .divide: stridedZipStep(loop) { $0.each { (x: T, y: T) in x / y } }
     }
   }
 }

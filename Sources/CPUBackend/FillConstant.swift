@@ -37,13 +37,20 @@ extension SumOf: CPULowerable {
     func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       { p in
         let out = p(terms, as: T.self)
-        // Small ranges: all terms of a range stay in the first-level cache. The term that shares
-        // its bytes with the result is read before its range is written.
-        Parallel.ranges(count, grain: 2048) { range in
-          for i in range {
-            var sum = p(0, as: T.self)[i]
-            for term in 1..<terms { sum += p(term, as: T.self)[i] }
-            out[i] = sum
+        // The term that shares its bytes with the result is read before the element is written. Two
+        // and three terms, the usual numbers, have loops that become vectors.
+        let (a, b) = (p(0, as: T.self), p(min(1, terms - 1), as: T.self))
+        let c = p(min(2, terms - 1), as: T.self)
+        Parallel.ranges(count) { range in
+          switch terms {
+          case 2: for i in range { out[i] = a[i] + b[i] }
+          case 3: for i in range { out[i] = a[i] + b[i] + c[i] }
+          default:
+            for i in range {
+              var sum = a[i]
+              for term in 1..<terms { sum += p(term, as: T.self)[i] }
+              out[i] = sum
+            }
           }
         }
       }

@@ -4,24 +4,42 @@ import ABNRuntime
 import ABNTensors
 
 /// For each position of an axis, the positions of another axis that it is a weighted sum of.
-struct AxisWeights: Sendable {
+///
+/// In memory of its own that never changes: the innermost loops read it.
+final class AxisWeights: @unchecked Sendable {
+  /// The number of positions.
+  let count: Int
   /// Position i has the entries first[i] ..< first[i + 1].
-  let first: [Int]
+  let first: UnsafeMutablePointer<Int>
   /// Positions of the other axis.
-  let source: [Int]
+  let source: UnsafeMutablePointer<Int>
   /// Their weights.
-  let weight: [Double]
+  let weight: UnsafeMutablePointer<Double>
 
   private init(_ entries: [[(source: Int, weight: Double)]]) {
-    var first = [0]
-    for own in entries { first.append(first.last! + own.count) }
-    self.first = first
-    source = entries.flatMap { $0.map(\.source) }
-    weight = entries.flatMap { $0.map(\.weight) }
+    count = entries.count
+    let all = entries.joined()
+    first = .allocate(capacity: count + 1)
+    source = .allocate(capacity: all.count)
+    weight = .allocate(capacity: all.count)
+    first[0] = 0
+    for (position, own) in entries.enumerated() {
+      first[position + 1] = first[position] + own.count
+    }
+    for (index, entry) in all.enumerated() {
+      source[index] = entry.source
+      weight[index] = entry.weight
+    }
+  }
+
+  deinit {
+    first.deallocate()
+    source.deallocate()
+    weight.deallocate()
   }
 
   /// The weights of a resize from size `from` to size `to`: see `Resize`.
-  init(_ resize: Resize, from: Int, to: Int) {
+  convenience init(_ resize: Resize, from: Int, to: Int) {
     self.init((0..<to).map { Self.entries(resize, from: from, to: to, at: $0) })
   }
 
@@ -50,9 +68,9 @@ struct AxisWeights: Sendable {
   }
 
   /// The weights by which gradients go back to an axis of size `count`.
-  func transposed(count: Int) -> AxisWeights {
-    var entries = [[(source: Int, weight: Double)]](repeating: [], count: count)
-    for position in 0..<first.count - 1 {
+  func transposed(count sources: Int) -> AxisWeights {
+    var entries = [[(source: Int, weight: Double)]](repeating: [], count: sources)
+    for position in 0..<count {
       for entry in first[position]..<first[position + 1] {
         entries[source[entry]].append((position, weight[entry]))
       }
@@ -101,18 +119,18 @@ private struct PlaneMap: Sendable {
   private func runLine<T: CPUFloat>(
     _ base: UnsafePointer<T>, _ y: UnsafeMutablePointer<T>, _ h: Int
   ) {
-    for w in 0..<to.width {
-      var sum = T(0)
-      for r in rows.first[h]..<rows.first[h + 1] {
-        let row = base + rows.source[r] * from.width
+    let (starts, sources, weights) = (columns.first, columns.source, columns.weight)
+    for r in rows.first[h]..<rows.first[h + 1] {
+      let row = base + rows.source[r] * from.width
+      let scale = rows.weight[r]
+      let isFirst = r == rows.first[h]
+      for w in 0..<to.width {
         var part = T(0)
-        for c in columns.first[w]..<columns.first[w + 1] {
-          part += T(columns.weight[c]) * row[columns.source[c]]
-        }
-        sum += T(rows.weight[r]) * part
+        for c in starts[w]..<starts[w + 1] { part += T(weights[c] * scale) * row[sources[c]] }
+        y[w] = isFirst ? part : y[w] + part
       }
-      y[w] = sum
     }
+    if rows.first[h] == rows.first[h + 1] { y.update(repeating: 0, count: to.width) }
   }
 
   @inline(__always)

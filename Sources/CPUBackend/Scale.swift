@@ -9,7 +9,7 @@ extension Scale: CPULowerable {
     let (factor, bias) = (factor, bias)
     func run<T: CPUFloat>(_ type: T.Type) -> @Sendable (StepPointers) -> Void {
       let (a, b) = (T(factor), T(bias))
-      return mapStep(count) { (x: T) in a * x + b }
+      return mapStep(count) { $0.each { (x: T) in a * x + b } }
     }
     c.step(
       arguments,

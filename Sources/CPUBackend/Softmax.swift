@@ -12,8 +12,9 @@ struct AxisLines: Sendable {
   /// Dimensions after the axis, multiplied.
   let inner: Int
 
-  /// Neighbouring lines that are worked on together.
-  static let width = 64
+  /// Neighbouring lines that are worked on together: 1 KiB of float32, long enough for vectors and
+  /// few pages, and the most that a temporary allocation keeps on the stack.
+  static func width<T>(_: T.Type) -> Int { 1024 / MemoryLayout<T>.size }
 
   init(_ shape: Shape, axis: Int) {
     let axis = axis < 0 ? axis + shape.rank : axis
@@ -22,20 +23,20 @@ struct AxisLines: Sendable {
     inner = shape.dimensions[(axis + 1)...].reduce(1, *)
   }
 
-  /// Calls `body` for groups of up to 64 neighbouring lines: (where the first line starts, its
-  /// number, how many).
+  /// Calls `body` for groups of neighbouring lines: (where the first line starts, its number, how
+  /// many).
   ///
   /// Lines that are contiguous (inner 1) come one at a time.
   @inline(__always)
-  func forEachGroup(_ body: (Int, Int, Int) -> Void) {
-    let blocks = (inner + Self.width - 1) / Self.width
-    let each = max(1, length * min(inner, Self.width))
+  func forEachGroup<T>(of type: T.Type, _ body: (Int, Int, Int) -> Void) {
+    let width = Self.width(T.self)
+    let blocks = (inner + width - 1) / width
+    let each = max(1, length * min(inner, width))
     Parallel.ranges(outer * blocks, grain: max(1, 16384 / each)) { groups in
       for group in groups {
         let (row, block) = group.quotientAndRemainder(dividingBy: blocks)
-        let first = block * Self.width
-        body(
-          row * length * inner + first, row * inner + first, min(Self.width, inner - first))
+        let first = block * width
+        body(row * length * inner + first, row * inner + first, min(width, inner - first))
       }
     }
   }
@@ -51,23 +52,26 @@ struct SoftmaxGroup<T: VectorFloat> {
   @inline(__always)
   func maxima(_ x: UnsafePointer<T>, into top: UnsafeMutablePointer<T>) {
     if lines.inner == 1 {
-      // Sixteen independent maxima, so that the loop becomes vectors.
-      withUnsafeTemporaryAllocation(of: T.self, capacity: 16) { buffer in
-        let lanes = buffer.baseAddress!
-        lanes.update(repeating: -.infinity, count: 16)
-        var i = 0
-        while i + 16 <= lines.length {
-          for lane in 0..<16 { lanes[lane] = x[i + lane] > lanes[lane] ? x[i + lane] : lanes[lane] }
-          i += 16
+      var best = -T.infinity
+      var i = 0
+      if lines.length >= 32 {
+        // Sixteen independent maxima, so that the loop becomes vectors.
+        withUnsafeTemporaryAllocation(of: T.self, capacity: 16) { buffer in
+          let lanes = buffer.baseAddress!
+          lanes.update(repeating: best, count: 16)
+          while i + 16 <= lines.length {
+            let from = x + i
+            for lane in 0..<16 { lanes[lane] = from[lane] > lanes[lane] ? from[lane] : lanes[lane] }
+            i += 16
+          }
+          for lane in 0..<16 where lanes[lane] > best { best = lanes[lane] }
         }
-        var best = -T.infinity
-        for lane in 0..<16 where lanes[lane] > best { best = lanes[lane] }
-        while i < lines.length {
-          if x[i] > best { best = x[i] }
-          i += 1
-        }
-        top[0] = best
       }
+      while i < lines.length {
+        best = x[i] > best ? x[i] : best
+        i += 1
+      }
+      top[0] = best
     } else {
       top.update(from: x, count: width)
       for c in 1..<max(1, lines.length) {
@@ -86,7 +90,7 @@ struct SoftmaxGroup<T: VectorFloat> {
     if lines.inner == 1 {
       let shift = top[0]
       for i in 0..<lines.length { y[i] = T.vectorExp(x[i] - shift) }
-      sum[0] = lineSum(lines.length) { y[$0] }
+      sum[0] = lineSum(lines.length, { vector8(y + $0) }, { y[$0] })
     } else {
       sum.update(repeating: 0, count: width)
       for c in 0..<lines.length {
@@ -112,30 +116,49 @@ struct SoftmaxGroup<T: VectorFloat> {
   }
 }
 
-/// The sum of `count` terms: sixteen independent sums, joined in float64 every 1024 terms, so that
-/// the loop becomes vectors and long lines keep their accuracy.
+/// Eight elements.
 @inline(__always)
-func lineSum<T: CPUFloat>(_ count: Int, _ term: (Int) -> T) -> T {
-  withUnsafeTemporaryAllocation(of: T.self, capacity: 16) { buffer in
-    let lanes = buffer.baseAddress!
-    var total = 0.0
-    var i = 0
-    while i < count {
-      let end = min(i + 1024, count)
-      lanes.update(repeating: 0, count: 16)
-      while i + 16 <= end {
-        for lane in 0..<16 { lanes[lane] += term(i + lane) }
-        i += 16
-      }
-      var chunk = T(0)
-      while i < end {
-        chunk += term(i)
-        i += 1
-      }
-      for lane in 0..<16 { chunk += lanes[lane] }
-      total += Double(chunk)
+func vector8<T: CPUFloat>(_ p: UnsafePointer<T>) -> SIMD8<T> {
+  UnsafeRawPointer(p).loadUnaligned(as: SIMD8<T>.self)
+}
+
+/// The sum of `count` terms, which `eight` gives eight at a time and `one` singly: eight
+/// independent sums, joined in float64 every 1024 terms, so that long lines keep their accuracy.
+@inline(__always)
+func lineSum<T: CPUFloat>(_ count: Int, _ eight: (Int) -> SIMD8<T>, _ one: (Int) -> T) -> T {
+  var total = 0.0
+  var i = 0
+  while i < count {
+    let end = min(i + 1024, count)
+    var lanes = SIMD8<T>(repeating: 0)
+    while i + 8 <= end {
+      lanes += eight(i)
+      i += 8
     }
-    return T(total)
+    var chunk = T(0)
+    for lane in 0..<8 { chunk += lanes[lane] }
+    while i < end {
+      chunk += one(i)
+      i += 1
+    }
+    total += Double(chunk)
+  }
+  return T(total)
+}
+
+/// Calls `body` with room for three numbers of each line of a group.
+@inline(__always)
+func withLineBuffers<T: CPUFloat>(
+  _: T.Type,
+  _ body: (UnsafeMutablePointer<T>, UnsafeMutablePointer<T>, UnsafeMutablePointer<T>) -> Void
+) {
+  let width = AxisLines.width(T.self)
+  withUnsafeTemporaryAllocation(of: T.self, capacity: width) { a in
+    withUnsafeTemporaryAllocation(of: T.self, capacity: width) { b in
+      withUnsafeTemporaryAllocation(of: T.self, capacity: width) { c in
+        body(a.baseAddress!, b.baseAddress!, c.baseAddress!)
+      }
+    }
   }
 }
 
@@ -146,10 +169,8 @@ extension Softmax: CPULowerable {
     func run<T: VectorFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       { p in
         let (x, y) = (p(0, as: T.self), p(1, as: T.self))
-        lines.forEachGroup { start, _, width in
-          withUnsafeTemporaryAllocation(of: T.self, capacity: 2 * AxisLines.width) { buffer in
-            let top = buffer.baseAddress!
-            let sum = top + AxisLines.width
+        lines.forEachGroup(of: T.self) { start, _, width in
+          withLineBuffers(T.self) { top, sum, _ in
             let group = SoftmaxGroup<T>(lines: lines, width: width)
             group.maxima(x + start, into: top)
             group.exponentials(x + start, y + start, top: top, sum: sum)
@@ -170,15 +191,15 @@ extension SoftmaxGradient: CPULowerable {
       { p in
         let (y0, dy0, dx0) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
         let (length, inner) = (lines.length, lines.inner)
-        lines.forEachGroup { start, _, width in
+        lines.forEachGroup(of: T.self) { start, _, width in
           let (y, dy, dx) = (y0 + start, dy0 + start, dx0 + start)
           if inner == 1 {
-            let dot = lineSum(length) { y[$0] * dy[$0] }
+            let dot = lineSum(
+              length, { vector8(y + $0) * vector8(dy + $0) }, { y[$0] * dy[$0] })
             for i in 0..<length { dx[i] = y[i] * (dy[i] - dot) }
             return
           }
-          withUnsafeTemporaryAllocation(of: T.self, capacity: AxisLines.width) { buffer in
-            let dot = buffer.baseAddress!
+          withLineBuffers(T.self) { dot, _, _ in
             dot.update(repeating: 0, count: width)
             for c in 0..<length {
               for j in 0..<width { dot[j] += y[c * inner + j] * dy[c * inner + j] }

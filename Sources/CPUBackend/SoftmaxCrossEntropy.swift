@@ -11,11 +11,8 @@ extension SoftmaxCrossEntropy: CPULowerable {
     func run<T: VectorFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       { p in
         let (x, loss, y) = (p(0, as: T.self), p(2, as: T.self), p(3, as: T.self))
-        lines.forEachGroup { start, line, width in
-          withUnsafeTemporaryAllocation(of: T.self, capacity: 3 * AxisLines.width) { buffer in
-            let top = buffer.baseAddress!
-            let sum = top + AxisLines.width
-            let mass = sum + AxisLines.width
+        lines.forEachGroup(of: T.self) { start, line, width in
+          withLineBuffers(T.self) { top, sum, mass in
             let group = SoftmaxGroup<T>(lines: lines, width: width)
             group.maxima(x + start, into: top)
             // The labelled logits, before softmax overwrites them:
@@ -71,8 +68,10 @@ extension SoftmaxGroup {
   ) {
     if lines.inner == 1 {
       let shift = top[0]
-      terms[0] = lineSum(lines.length) { label[$0] * (x[$0] - shift) }
-      mass[0] = lineSum(lines.length) { label[$0] }
+      terms[0] = lineSum(
+        lines.length, { vector8(label + $0) * (vector8(x + $0) - shift) },
+        { label[$0] * (x[$0] - shift) })
+      mass[0] = lineSum(lines.length, { vector8(label + $0) }, { label[$0] })
     } else {
       terms.update(repeating: 0, count: width)
       mass.update(repeating: 0, count: width)
@@ -107,9 +106,8 @@ extension SoftmaxCrossEntropyGradient: CPULowerable {
     return { p in
       let (softmax, label) = (p(0, as: T.self), p(1, as: Int64.self))
       let (dloss, out) = (p(2, as: T.self), p(3, as: T.self))
-      lines.forEachGroup { start, line, width in
-        withUnsafeTemporaryAllocation(of: T.self, capacity: AxisLines.width) { buffer in
-          let factor = buffer.baseAddress!
+      lines.forEachGroup(of: T.self) { start, line, width in
+        withLineBuffers(T.self) { factor, _, _ in
           for j in 0..<width {
             let given = label[line + j]
             let isClass = given >= 0 && given < Int64(length)
@@ -141,15 +139,15 @@ extension SoftmaxCrossEntropyGradient: CPULowerable {
     return { p in
       let (softmax, labels) = (p(0, as: T.self), p(1, as: T.self))
       let (dloss, out) = (p(2, as: T.self), p(3, as: T.self))
-      lines.forEachGroup { start, line, width in
+      lines.forEachGroup(of: T.self) { start, line, width in
         let (y, label, dx, d) = (softmax + start, labels + start, out + start, dloss + line)
         if inner == 1 {
-          let (mass, scale) = (lineSum(length) { label[$0] }, d[0])
+          let mass = lineSum(length, { vector8(label + $0) }, { label[$0] })
+          let scale = d[0]
           for i in 0..<length { dx[i] = (y[i] * mass - label[i]) * scale }
           return
         }
-        withUnsafeTemporaryAllocation(of: T.self, capacity: AxisLines.width) { buffer in
-          let mass = buffer.baseAddress!
+        withLineBuffers(T.self) { mass, _, _ in
           mass.update(repeating: 0, count: width)
           for c in 0..<length {
             for j in 0..<width { mass[j] += label[c * inner + j] }

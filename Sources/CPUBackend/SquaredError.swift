@@ -9,7 +9,12 @@ extension SquaredError: CPULowerable {
       try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout),
     ]
     func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
-      zipStep(count) { (x: T, y: T) in (x - y) * (x - y) }
+      { p in
+        let (x, y, out) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
+        Parallel.ranges(count) { range in
+          for i in range { out[i] = (x[i] - y[i]) * (x[i] - y[i]) }
+        }
+      }
     }
     c.step(arguments, run: try c.float(c.inputType(0).dtype, run(Float.self), run(Double.self)))
   }

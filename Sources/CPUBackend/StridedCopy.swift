@@ -99,7 +99,9 @@ struct StridedCopy: Sendable {
   private func moveTiles<E>(
     _ t: Tiled, _ from: UnsafePointer<E>, _ to: UnsafeMutablePointer<E>
   ) {
-    let (side, strip) = (32, 1024)
+    // Few columns: a long tile that is read along its rows, so that no loop is short.
+    let isNarrow = t.columns < 16
+    let (side, strip) = (isNarrow ? 512 : 32, 1024)
     let rowTiles = (t.rows + side - 1) / side
     let strips = (t.columns + strip - 1) / strip
     Parallel.run(t.outer.outer * t.outer.inner * rowTiles * strips) { part in
@@ -110,6 +112,13 @@ struct StridedCopy: Sendable {
       let y = to + t.outer.offset(1, row: high) + low * t.outer.innerStride(1)
       let rows = rowTile * side..<min(t.rows, (rowTile + 1) * side)
       let end = min(t.columns, (stripIndex + 1) * strip)
+      if isNarrow {
+        for column in 0..<t.columns {
+          let (own, line) = (x + column * t.columnFrom, y + column)
+          for row in rows { line[row * t.rowTo] = own[row] }
+        }
+        return
+      }
       var first = stripIndex * strip
       while first < end {
         let last = min(first + side, end)

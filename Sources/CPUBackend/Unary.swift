@@ -9,11 +9,11 @@ extension Unary: CPULowerable {
     let arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
     func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       switch function {
-      case .square: mapStep(count) { (x: T) in x * x }
-      case .sqrt: mapStep(count) { (x: T) in x.squareRoot() }
-      case .exp: mapStep(count) { (x: T) in T.exp(x) }
-      case .log: mapStep(count) { (x: T) in T.log(x) }
-      case .abs: mapStep(count) { (x: T) in x.magnitude }
+      case .square: mapStep(count) { $0.each { (x: T) in x * x } }
+      case .sqrt: mapStep(count) { $0.each { (x: T) in x.squareRoot() } }
+      case .exp: mapStep(count) { $0.each { (x: T) in T.exp(x) } }
+      case .log: mapStep(count) { $0.each { (x: T) in T.log(x) } }
+      case .abs: mapStep(count) { $0.each { (x: T) in x.magnitude } }
       }
     }
     c.step(arguments, run: try c.float(c.inputType(0).dtype, run(Float.self), run(Double.self)))
@@ -30,11 +30,11 @@ extension UnaryGradient: CPULowerable {
     // `v` is y where the forward operation says so, else x.
     func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       switch forward.function {
-      case .square: zipStep(count) { (v: T, dy: T) in 2 * v * dy }
-      case .sqrt: zipStep(count) { (v: T, dy: T) in dy / (2 * v) }
-      case .exp: zipStep(count) { (v: T, dy: T) in v * dy }
-      case .log: zipStep(count) { (v: T, dy: T) in dy / v }
-      case .abs: zipStep(count) { (v: T, dy: T) in v > 0 ? dy : v < 0 ? -dy : v * dy }
+      case .square: zipStep(count) { $0.each { (v: T, dy: T) in 2 * v * dy } }
+      case .sqrt: zipStep(count) { $0.each { (v: T, dy: T) in dy / (2 * v) } }
+      case .exp: zipStep(count) { $0.each { (v: T, dy: T) in v * dy } }
+      case .log: zipStep(count) { $0.each { (v: T, dy: T) in dy / v } }
+      case .abs: zipStep(count) { $0.each { (v: T, dy: T) in v > 0 ? dy : v < 0 ? -dy : v * dy } }
       }
     }
     c.step(arguments, run: try c.float(c.outputType(0).dtype, run(Float.self), run(Double.self)))

@@ -79,15 +79,25 @@ public final class Executable {
   }
 
   /// Copies the feeds in and runs every step.
-  func run(feed: [String: Tensor]) {
+  func run(feed: [String: Tensor], verbosity: Int) {
     for port in lowered.feeds {
       feed[port.name]!.withUnsafeBytes {
         if let base = $0.baseAddress { addresses[port.buffer.index]!.copyMemory(from: base, byteCount: $0.count) }
       }
     }
-    for (step, start) in zip(lowered.steps, starts) {
-      step.run(StepPointers(base: UnsafePointer(table + start)))
+    guard verbosity >= 2 else {
+      for (step, start) in zip(lowered.steps, starts) {
+        step.run(StepPointers(base: UnsafePointer(table + start)))
+      }
+      return
     }
+    var times = StepTimes()
+    for (step, start) in zip(lowered.steps, starts) {
+      let begin = StepTimes.now
+      step.run(StepPointers(base: UnsafePointer(table + start)))
+      times.add(step.name, StepTimes.now - begin)
+    }
+    times.write()
   }
 
   /// Copies of the fetched values.

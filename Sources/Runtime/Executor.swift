@@ -66,7 +66,7 @@ public final class Executor {
       }
     }
     try executable.bind(arena: arena, scope: scope)
-    executable.run(feed: feed)
+    executable.run(feed: feed, verbosity: try Debug.verbosity())
     return executable.fetched()
   }
 
@@ -82,7 +82,10 @@ public final class Executor {
       return found.executable
     }
     let concrete = try Self.specialize(program, feed: feed, fetches: fetches)
+    let verbosity = try Debug.verbosity()
+    if verbosity >= 4 { Debug.tell("\(concrete)") }
     let executable = Executable(try backend.lower(concrete, fetches: fetches))
+    executable.describe(verbosity: verbosity, backend: backend.name)
     if cache.count >= Self.cacheLimit,
       let oldest = cache.min(by: { $0.value.lastUse < $1.value.lastUse })
     {

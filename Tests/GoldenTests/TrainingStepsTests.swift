@@ -1,31 +1,46 @@
 import ABNGraph
 import ABNTensors
 import ABNTestSupport
+import DocumentedExample
 import InPlaceABN
 import Testing
 
-/// The documented chain under SGD for several runs: losses, parameters and moving statistics.
+/// The documented example under SGD for several runs: losses, parameters and moving statistics.
 @Suite struct TrainingStepsTests {
+  /// `Examples/DocumentedExample` as it stands, float32, against the original's five steps.
+  @Test(arguments: cases.filter { $0.name == "chain_doc_sgd5" })
+  func documentedExample(_ test: GoldenCase) throws {
+    let rate = Double(Float(0.1))
+    try check(test.load(), learningRate: rate) { try documentedLayers($0, size: 6) }
+  }
+
   static let cases = GoldenCase.all(in: "golden").filter { $0.name.hasPrefix("chain_doc_sgd") }
 
+  /// The same layers with every attribute as the original rounds it to float32, float64 too.
   @Test(arguments: cases) func steps(_ test: GoldenCase) throws {
-    let arrays = try test.load()
+    try check(test.load(), learningRate: Double(Float(0.1))) { x in
+      let hidden1 = try fc(x, size: 6, paramAttr: "fc1.w")
+      let momentum = Momentum.value(Double(Float(0.9)))
+      let epsilon = Double(Float(1e-5))
+      let hidden2 = try inplaceABN(hidden1, momentum: momentum, epsilon: epsilon)
+      return try inplaceABN(
+        hidden2, act: "leaky_relu", momentum: momentum, epsilon: epsilon,
+        actAlpha: Double(Float(0.2)))
+    }
+  }
+
+  private func check(
+    _ arrays: Arrays, learningRate: Double, _ layers: (Variable) throws -> Variable
+  ) throws {
     let builder = ProgramBuilder()
     var loss: Variable!
     try builder.build {
       let x = try data("x", shape: arrays["x"].shape, dtype: arrays.dtype)
       let target = try data("target", shape: arrays["target"].shape, dtype: arrays.dtype)
-      let hidden1 = try fc(x, size: 6, paramAttr: "fc1.w")
-      // The defaults, the slope and the rate as the original rounds them to float32.
-      let momentum = Momentum.value(Double(Float(0.9)))
-      let epsilon = Double(Float(1e-5))
-      let hidden2 = try inplaceABN(hidden1, momentum: momentum, epsilon: epsilon)
-      let y = try inplaceABN(
-        hidden2, act: "leaky_relu", momentum: momentum, epsilon: epsilon,
-        actAlpha: Double(Float(0.2)))
+      let y = try layers(x)
       let difference = try elementwiseSub(y, target)
       loss = try mean(elementwiseMul(difference, difference))
-      try SGD(learningRate: Double(Float(0.1))).minimize(loss)
+      try SGD(learningRate: learningRate).minimize(loss)
     }
     let scope = Scope()
     let executor = Executor(backend: CPUBackend())

@@ -90,7 +90,8 @@ import Testing
     let result = try builder.build {
       let x = try data("x", shape: [2, 3], stopsGradient: false)
       let y = try elementwiseAdd(elementwiseMul(x, x), relu(x))
-      return try builder.main.differentiated(mean(y), withRespectTo: [x])
+      let loss = try mean(y)
+      return try builder.main.differentiated(loss, withRespectTo: [x])
     }
     #expect(result.program.operations.contains { $0.kindName == "sum" })
     #expect(result.program.variable(named: "x@GRAD") != nil)

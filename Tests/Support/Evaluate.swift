@@ -1,6 +1,7 @@
 import ABNCPUBackend
 import ABNGraph
 import ABNLayers
+import ABNPasses
 import ABNRuntime
 import ABNTensors
 import Testing
@@ -41,4 +42,18 @@ public func expectError<R>(
   } catch {
     Issue.record("\(error)", sourceLocation: sourceLocation)
   }
+}
+
+/// One run of a program with the gradient of `loss` with respect to one of its variables.
+public func run(
+  _ builder: ProgramBuilder, feed: [String: Tensor], loss: Variable, of variable: Variable,
+  fetch: [Variable]
+) throws -> (fetched: [Tensor], gradient: Tensor) {
+  let result = try builder.main.differentiated(loss, withRespectTo: [variable])
+  let executor = Executor(backend: CPUBackend())
+  let scope = Scope()
+  try executor.run(builder.startup, scope: scope)
+  let wanted: [any Fetchable] = fetch + [result.gradients[variable.id]!]
+  let values = try executor.run(result.program, feed: feed, fetch: wanted, scope: scope)
+  return (Array(values.dropLast()), values.last!)
 }

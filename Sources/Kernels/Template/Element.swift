@@ -6,6 +6,7 @@ protocol Element {
   static var isExact: Bool { get }
   /// Half an ulp of 1.
   static var roundoff: Double { get }
+  static var bytes: Int { get }
   static func load(_ base: UnsafeRawPointer, _ index: Int) -> V
   static func store(_ value: V, _ base: UnsafeMutableRawPointer, _ index: Int)
   /// The first `count` lanes from memory, the rest 0.
@@ -26,40 +27,58 @@ extension Element {
   }
 }
 
-/// Copies up to 15 elements through a vector of them; lanes past `count` are 0.
-@inline(__always) private func gather<T: SIMD>(
-  _ base: UnsafeRawPointer, _ index: Int, _ count: Int, into vector: inout T
-) where T.Scalar: BitwiseCopyable {
-  let start = base + index &* MemoryLayout<T.Scalar>.stride
-  withUnsafeMutableBytes(of: &vector) { buffer in
-    let target = buffer.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: T.Scalar.self)
-    let source = start.assumingMemoryBound(to: T.Scalar.self)
-    var lane = 0
-    while lane < count {
-      target[lane] = source[lane]
-      lane &+= 1
-    }
+/// Copies up to 15 elements in at most four pieces of fixed size; a loop, or a copy of variable size,
+/// would cost more than the arithmetic. `T` is an unsigned integer of the element's size.
+@inline(__always) private func copyTail<T: SIMDScalar & BitwiseCopyable>(
+  _ type: T.Type, _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ count: Int
+) {
+  let stride = MemoryLayout<T>.stride
+  var at = 0
+  if count & 8 != 0 {
+    target.storeBytes(of: source.loadUnaligned(as: SIMD8<T>.self), as: SIMD8<T>.self)
+    at = 8 &* stride
+  }
+  if count & 4 != 0 {
+    let piece = source.loadUnaligned(fromByteOffset: at, as: SIMD4<T>.self)
+    target.storeBytes(of: piece, toByteOffset: at, as: SIMD4<T>.self)
+    at = at &+ 4 &* stride
+  }
+  if count & 2 != 0 {
+    let piece = source.loadUnaligned(fromByteOffset: at, as: SIMD2<T>.self)
+    target.storeBytes(of: piece, toByteOffset: at, as: SIMD2<T>.self)
+    at = at &+ 2 &* stride
+  }
+  if count & 1 != 0 {
+    let piece = source.loadUnaligned(fromByteOffset: at, as: T.self)
+    target.storeBytes(of: piece, toByteOffset: at, as: T.self)
   }
 }
 
-@inline(__always) private func scatter<T: SIMD>(
-  _ vector: T, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-) where T.Scalar: BitwiseCopyable {
-  let target = (base + index &* MemoryLayout<T.Scalar>.stride)
-    .assumingMemoryBound(to: T.Scalar.self)
-  withUnsafeBytes(of: vector) { buffer in
-    let source = buffer.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: T.Scalar.self)
-    var lane = 0
-    while lane < count {
-      target[lane] = source[lane]
-      lane &+= 1
-    }
+/// The first `count` elements, the rest 0, as one vector of bits.
+@inline(__always) private func gather<T: SIMDScalar & BitwiseCopyable, B: BitwiseCopyable>(
+  _ type: T.Type, _ base: UnsafeRawPointer, _ index: Int, _ count: Int, _ zero: B
+) -> B {
+  var block = zero
+  withUnsafeMutableBytes(of: &block) { buffer in
+    copyTail(
+      type, base + index &* MemoryLayout<T>.stride, buffer.baseAddress.unsafelyUnwrapped, count)
+  }
+  return block
+}
+
+@inline(__always) private func scatter<T: SIMDScalar & BitwiseCopyable, B: BitwiseCopyable>(
+  _ type: T.Type, _ block: B, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
+) {
+  withUnsafeBytes(of: block) { buffer in
+    copyTail(
+      type, buffer.baseAddress.unsafelyUnwrapped, base + index &* MemoryLayout<T>.stride, count)
   }
 }
 
 enum Float32Element: Element {
   typealias V = F32
   static var isExact: Bool { @inline(__always) get { true } }
+  static var bytes: Int { @inline(__always) get { 4 } }
   static var roundoff: Double { @inline(__always) get { 0x1p-24 } }
   @inline(__always) static func load(_ base: UnsafeRawPointer, _ index: Int) -> F32 {
     F32.load(base, index)
@@ -70,18 +89,17 @@ enum Float32Element: Element {
   @inline(__always) static func loadTail(
     _ base: UnsafeRawPointer, _ index: Int, _ count: Int
   ) -> F32 {
-    var block = SIMD16<Float>()
-    gather(base, index, count, into: &block)
-    return F32(v: block)
+    F32(v: gather(UInt32.self, base, index, count, SIMD16<Float>()))
   }
   @inline(__always) static func storeTail(
     _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) { scatter(value.v, base, index, count) }
+  ) { scatter(UInt32.self, value.v, base, index, count) }
 }
 
 enum Float64Element: Element {
   typealias V = F64
   static var isExact: Bool { @inline(__always) get { true } }
+  static var bytes: Int { @inline(__always) get { 8 } }
   static var roundoff: Double { @inline(__always) get { 0x1p-53 } }
   @inline(__always) static func load(_ base: UnsafeRawPointer, _ index: Int) -> F64 {
     F64.load(base, index)
@@ -92,13 +110,11 @@ enum Float64Element: Element {
   @inline(__always) static func loadTail(
     _ base: UnsafeRawPointer, _ index: Int, _ count: Int
   ) -> F64 {
-    var block = SIMD16<Double>()
-    gather(base, index, count, into: &block)
-    return F64(v: block)
+    F64(v: gather(UInt64.self, base, index, count, SIMD16<Double>()))
   }
   @inline(__always) static func storeTail(
     _ value: F64, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) { scatter(value.v, base, index, count) }
+  ) { scatter(UInt64.self, value.v, base, index, count) }
 }
 
 enum BFloat16Element: Element {
@@ -115,13 +131,12 @@ enum BFloat16Element: Element {
   @inline(__always) static func loadTail(
     _ base: UnsafeRawPointer, _ index: Int, _ count: Int
   ) -> F32 {
-    var block = SIMD16<UInt16>()
-    gather(base, index, count, into: &block)
-    return F32(v: decode(block))
+    F32(v: decode(gather(UInt16.self, base, index, count, SIMD16<UInt16>())))
   }
   @inline(__always) static func storeTail(
     _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) { scatter(encode(value.v), base, index, count) }
+  ) { scatter(UInt16.self, encode(value.v), base, index, count) }
+  static var bytes: Int { @inline(__always) get { 2 } }
   static var roundoff: Double { @inline(__always) get { 0x1p-8 } }
   @inline(__always) static func decode(_ bits: SIMD16<UInt16>) -> SIMD16<Float> {
     unsafeBitCast(widened(bits) &<< 16, to: SIMD16<Float>.self)
@@ -149,13 +164,12 @@ enum Float16Element: Element {
   @inline(__always) static func loadTail(
     _ base: UnsafeRawPointer, _ index: Int, _ count: Int
   ) -> F32 {
-    var block = SIMD16<UInt16>()
-    gather(base, index, count, into: &block)
-    return F32(v: decode(block))
+    F32(v: decode(gather(UInt16.self, base, index, count, SIMD16<UInt16>())))
   }
   @inline(__always) static func storeTail(
     _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) { scatter(encode(value.v), base, index, count) }
+  ) { scatter(UInt16.self, encode(value.v), base, index, count) }
+  static var bytes: Int { @inline(__always) get { 2 } }
   static var roundoff: Double { @inline(__always) get { 0x1p-11 } }
   #if ABN_F16C || arch(arm64)
   @inline(__always) static func decode(_ bits: SIMD16<UInt16>) -> SIMD16<Float> {

@@ -4,11 +4,14 @@
   _ operation: O.Type, _ call: Call, _ runs: Int, _ stride: Int, _ length: Int
 ) {
   var worker = O(call, 0)
+  let rest = length & 15
   var pending = 0
   var run = 0
   while run < runs {
     let start = run &* stride
     let vectors = length &>> 4
+    let overlap = start &+ length &- 16
+    let held = rest > 0 && vectors > 0 ? worker.hold(call, overlap) : nil
     var done = 0
     while done < vectors {
       let base = start &+ done &* 16
@@ -28,12 +31,15 @@
         pending = 0
       }
     }
-    let rest = length & 15
-    if rest > 0 { worker.tail(call, start &+ vectors &* 16, rest) }
+    if let held {
+      worker.release(call, held, overlap, rest)
+    } else if rest > 0 {
+      worker.tail(call, start, rest)
+    }
     run &+= 1
   }
   // Unconditionally: a tail may have left sums in the registers.
-  if pending > 0 || length < 16 || length & 15 > 0 { worker.fold(call, 0, pending) }
+  if pending > 0 || rest > 0 { worker.fold(call, 0, pending) }
 }
 
 /// Rows of `channels` neighbouring channels, `lanes` rounded up to 16: the parameters go along the
@@ -41,12 +47,14 @@
 @inline(never) func overRows<O: LaneOperation>(
   _ operation: O.Type, _ call: Call, _ rows: Int, _ channels: Int
 ) {
+  let tileRows = channels <= 32 ? 64 : channels >= 512 ? 4 : 2048 / channels
   var first = 0
   while first < rows {
     let chunk = rows &- first < chunkVectors ? rows &- first : chunkVectors
     var row = 0
     while row < chunk {
       let tile = chunk &- row < tileRows ? chunk &- row : tileRows
+      touch(call, (first &+ row) &* channels, tile &* channels, O.E.bytes, O.readsBoth)
       var lane = 0
       while lane < channels {
         let count = channels &- lane < 16 ? channels &- lane : 16
@@ -82,9 +90,25 @@
   }
 }
 
+/// Reads a stretch of memory in order, one byte a cache line, so that the vectors that follow, which
+/// go across it, find it in the nearest cache.
+@inline(__always) private func touch(
+  _ call: Call, _ index: Int, _ count: Int, _ bytes: Int, _ both: Bool
+) {
+  var seen: UInt8 = 0
+  var at = index &* bytes
+  let end = (index &+ count) &* bytes
+  while at < end {
+    seen ^= call.a.load(fromByteOffset: at, as: UInt8.self)
+    if both { seen ^= call.b.load(fromByteOffset: at, as: UInt8.self) }
+    at &+= 64
+  }
+  // Kept, in a byte that is spare, so that the loop is.
+  call.state.storeBytes(of: seen, toByteOffset: 24 &* call.lanes, as: UInt8.self)
+}
+
 /// How many vectors are summed in the precision of parameters before float64 takes over.
 @inline(__always) var chunkVectors: Int { 64 }
-@inline(__always) var tileRows: Int { 8 }
 
 /// The shape of a call.
 struct Extent {
@@ -151,16 +175,17 @@ private func dispatch<E: Element>(
 
 /// The one way in. `element`: 0 float16, 1 bfloat16, 2 float32, 3 float64. `rows` false: `runs` runs
 /// of `length` elements, `stride` apart, 16 lanes of parameters. `rows` true: `runs` rows of `length`
-/// channels each. Pointers that a step does not use may be any valid ones.
+/// channels each. `keeps`: whether a lane of
+/// `Slot.keep` is set. Pointers that a step does not use may be any valid ones.
 public func run(
   _ step: Int, _ element: Int, _ activation: Int, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer,
   _ out: UnsafeMutableRawPointer, _ parameters: UnsafeMutableRawPointer,
   _ state: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer, _ lanes: Int, _ rows: Bool,
-  _ runs: Int, _ stride: Int, _ length: Int
+  _ keeps: Bool, _ runs: Int, _ stride: Int, _ length: Int
 ) {
   let call = Call(
     a: a, b: b, out: out, parameters: parameters, state: state, sums: sums, lanes: lanes,
-    activation: activation)
+    activation: activation, keeps: keeps)
   let extent = Extent(rows: rows, runs: runs, stride: stride, length: length)
   switch element {
   case 0: dispatch(Float16Element.self, step, call, extent)

@@ -93,6 +93,8 @@ struct InputSource<E: Element>: Source {
 
 /// Sums of dy, dy * distance and, for a learned slope, dz * min(y, 0).
 struct ReduceOperation<S: Source>: LaneOperation {
+  typealias E = S.E
+  static var readsBoth: Bool { @inline(__always) get { true } }
   let source: S
   var dySum = S.E.V(0)
   var productSum = S.E.V(0)
@@ -139,6 +141,15 @@ struct ReduceOperation<S: Source>: LaneOperation {
     add(S.E.loadTail(call.a, index, count), S.E.loadTail(call.b, index, count))
   }
 
+  @inline(__always) func hold(_ call: Call, _ index: Int) {}
+
+  @inline(__always) mutating func release(
+    _ call: Call, _ held: Void, _ index: Int, _ count: Int
+  ) {
+    let valid = S.E.V.lanes > S.E.V(Double(15 &- count))
+    add(S.E.load(call.a, index), S.E.V.choose(valid, S.E.load(call.b, index), S.E.V(0)))
+  }
+
   @inline(__always) mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int) {
     call.add(0, lane, dySum.wide)
     call.add(1, lane, productSum.wide)
@@ -150,12 +161,15 @@ struct ReduceOperation<S: Source>: LaneOperation {
 }
 
 /// dx from the finished sums.
-struct ApplyOperation<S: Source>: LaneOperation {
+struct ApplyOperation<S: Source>: PlacewiseOperation {
+  typealias E = S.E
+  static var readsBoth: Bool { @inline(__always) get { true } }
   let source: S
   let dyFactor: S.E.V
   let offset: S.E.V
   let distanceFactor: S.E.V
   let keep: S.E.V.Mask
+  let keeps: Bool
 
   @inline(__always) init(_ call: Call, _ lane: Int) {
     source = S(call, lane)
@@ -164,6 +178,7 @@ struct ApplyOperation<S: Source>: LaneOperation {
     distanceFactor = call.parameter(Slot.distanceFactor, lane)
     let kept: S.E.V = call.parameter(Slot.keep, lane)
     keep = kept > S.E.V(0)
+    keeps = call.keeps
   }
 
   @inline(__always) func map(_ value: S.E.V, _ dz: S.E.V) -> S.E.V {
@@ -173,15 +188,15 @@ struct ApplyOperation<S: Source>: LaneOperation {
     return S.E.V.fma(correction, dy, dyFactor)
   }
 
-  @inline(__always) mutating func full(_ call: Call, _ index: Int) {
+  @inline(__always) func result(_ call: Call, _ index: Int) -> S.E.V {
     let dx = map(S.E.load(call.a, index), S.E.load(call.b, index))
-    let old = S.E.load(UnsafeRawPointer(call.out), index)
-    S.E.store(S.E.V.choose(keep, old, dx), call.out, index)
+    if !keeps { return dx }
+    return S.E.V.choose(keep, S.E.load(UnsafeRawPointer(call.out), index), dx)
   }
 
-  @inline(__always) mutating func partial(_ call: Call, _ index: Int, _ count: Int) {
+  @inline(__always) func tailResult(_ call: Call, _ index: Int, _ count: Int) -> S.E.V {
     let dx = map(S.E.loadTail(call.a, index, count), S.E.loadTail(call.b, index, count))
-    let old = S.E.loadTail(UnsafeRawPointer(call.out), index, count)
-    S.E.storeTail(S.E.V.choose(keep, old, dx), call.out, index, count)
+    if !keeps { return dx }
+    return S.E.V.choose(keep, S.E.loadTail(UnsafeRawPointer(call.out), index, count), dx)
   }
 }

@@ -50,7 +50,7 @@ public enum Step {
 }
 
 /// The pointers of one call. `sums` is 3 rows of `lanes` float64; `state` 3 rows of `lanes` numbers
-/// in the precision of sums, for calls that go by rows.
+/// in the precision of sums, for calls that go by rows, and a spare byte after 24 * `lanes` bytes.
 struct Call {
   var a: UnsafeRawPointer
   var b: UnsafeRawPointer
@@ -60,6 +60,8 @@ struct Call {
   var sums: UnsafeMutableRawPointer
   var lanes: Int
   var activation: Int
+  /// Whether a lane of `Slot.keep` is set.
+  var keeps: Bool
 
   @inline(__always) func parameter<V: Vector>(_ slot: Int, _ lane: Int) -> V {
     V.load(parameters, slot &* lanes &+ lane)
@@ -74,6 +76,9 @@ struct Call {
 
 /// One arithmetic on 16 lanes with its parameters and running sums in registers.
 protocol LaneOperation {
+  associatedtype E: Element
+  /// Whether b is read beside a.
+  static var readsBoth: Bool { get }
   init(_ call: Call, _ lane: Int)
   /// Starts a chunk at `index`, of which `available` vectors follow `step` elements apart.
   mutating func begin(_ call: Call, _ index: Int, _ step: Int, _ available: Int, _ count: Int)
@@ -83,13 +88,20 @@ protocol LaneOperation {
   mutating func full(_ call: Call, _ index: Int)
   /// `count` elements, whose other lanes belong to no channel.
   mutating func partial(_ call: Call, _ index: Int, _ count: Int)
-  /// `count` elements at the end of a run, whose other lanes must not count.
+  /// `count` elements that are a whole run, whose other lanes must not count.
   mutating func tail(_ call: Call, _ index: Int, _ count: Int)
+  /// A run ends in less than a vector: its last 16 elements overlap the vector before. `hold` is
+  /// called before the run is changed, with the first of the 16; `release` after, with how many of
+  /// them are left to do.
+  associatedtype Held
+  func hold(_ call: Call, _ index: Int) -> Held
+  mutating func release(_ call: Call, _ held: Held, _ index: Int, _ count: Int)
   /// Ends a chunk of `vectors` vectors: its sums join those in memory.
   mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int)
 }
 
 extension LaneOperation {
+  static var readsBoth: Bool { @inline(__always) get { false } }
   @inline(__always) mutating func begin(
     _ call: Call, _ index: Int, _ step: Int, _ available: Int, _ count: Int
   ) {}
@@ -99,6 +111,27 @@ extension LaneOperation {
     partial(call, index, count)
   }
   @inline(__always) mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int) {}
+}
+
+/// An operation whose results depend on one place each: the overlapping lanes come out the same.
+protocol PlacewiseOperation: LaneOperation where Held == E.V {
+  func result(_ call: Call, _ index: Int) -> E.V
+  func tailResult(_ call: Call, _ index: Int, _ count: Int) -> E.V
+}
+
+extension PlacewiseOperation {
+  @inline(__always) func hold(_ call: Call, _ index: Int) -> E.V { result(call, index) }
+  @inline(__always) mutating func release(
+    _ call: Call, _ held: E.V, _ index: Int, _ count: Int
+  ) {
+    E.store(held, call.out, index)
+  }
+  @inline(__always) mutating func full(_ call: Call, _ index: Int) {
+    E.store(result(call, index), call.out, index)
+  }
+  @inline(__always) mutating func partial(_ call: Call, _ index: Int, _ count: Int) {
+    E.storeTail(tailResult(call, index, count), call.out, index, count)
+  }
 }
 
 /// Sums of x - pivot and its square. Within a chunk of at most 64 vectors they are taken around the
@@ -156,20 +189,24 @@ struct StatisticsOperation<E: Element>: LaneOperation {
     add(E.loadTail(call.a, index, count))
   }
 
-  /// Straight to the pivot; the other lanes are made 0 by taking the pivot for x.
-  @inline(__always) mutating func tail(_ call: Call, _ index: Int, _ count: Int) {
-    var lane = 0
-    let sums = call.sums.assumingMemoryBound(to: Double.self)
+  /// Straight to the pivot, in float64.
+  @inline(__always) func addDirectly(_ call: Call, _ x: E.V, _ valid: F64.Mask) {
     let pivot: E.V = call.parameter(Slot.mean, 0)
-    let distance = E.loadTail(call.a, index, count).wide - pivot.wide
-    withUnsafeBytes(of: distance) { buffer in
-      let d = buffer.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Double.self)
-      while lane < count {
-        sums[lane] += d[lane]
-        sums[call.lanes &+ lane] += d[lane] * d[lane]
-        lane &+= 1
-      }
-    }
+    let distance = F64.choose(valid, x.wide - pivot.wide, F64(0))
+    call.add(0, 0, distance)
+    call.add(1, 0, distance * distance)
+  }
+
+  @inline(__always) mutating func tail(_ call: Call, _ index: Int, _ count: Int) {
+    addDirectly(call, E.loadTail(call.a, index, count), F64(Double(count)) > F64.lanes)
+  }
+
+  @inline(__always) func hold(_ call: Call, _ index: Int) {}
+
+  @inline(__always) mutating func release(
+    _ call: Call, _ held: Void, _ index: Int, _ count: Int
+  ) {
+    addDirectly(call, E.load(call.a, index), F64.lanes > F64(Double(15 &- count)))
   }
 
   @inline(__always) mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int) {
@@ -183,7 +220,7 @@ struct StatisticsOperation<E: Element>: LaneOperation {
 }
 
 /// z from x.
-struct ForwardOperation<E: Element, A: InvertibleActivation>: LaneOperation {
+struct ForwardOperation<E: Element, A: InvertibleActivation>: PlacewiseOperation {
   let mean: E.V
   let remainder: E.V
   let gain: E.V
@@ -202,17 +239,17 @@ struct ForwardOperation<E: Element, A: InvertibleActivation>: LaneOperation {
     A.activate(E.V.fma(bias, (x - mean) - remainder, gain), slope)
   }
 
-  @inline(__always) mutating func full(_ call: Call, _ index: Int) {
-    E.store(map(E.load(call.a, index)), call.out, index)
+  @inline(__always) func result(_ call: Call, _ index: Int) -> E.V {
+    map(E.load(call.a, index))
   }
 
-  @inline(__always) mutating func partial(_ call: Call, _ index: Int, _ count: Int) {
-    E.storeTail(map(E.loadTail(call.a, index, count)), call.out, index, count)
+  @inline(__always) func tailResult(_ call: Call, _ index: Int, _ count: Int) -> E.V {
+    map(E.loadTail(call.a, index, count))
   }
 }
 
 /// x from z.
-struct RestoreOperation<E: Element, A: InvertibleActivation>: LaneOperation {
+struct RestoreOperation<E: Element, A: InvertibleActivation>: PlacewiseOperation {
   let source: InvertedSource<E, A>
   let mean: E.V
   let remainder: E.V
@@ -234,29 +271,31 @@ struct RestoreOperation<E: Element, A: InvertibleActivation>: LaneOperation {
     return E.V.choose(keep, old, x)
   }
 
-  @inline(__always) mutating func full(_ call: Call, _ index: Int) {
-    let old = E.load(UnsafeRawPointer(call.out), index)
-    E.store(map(E.load(call.a, index), old), call.out, index)
+  @inline(__always) func result(_ call: Call, _ index: Int) -> E.V {
+    map(E.load(call.a, index), E.load(UnsafeRawPointer(call.out), index))
   }
 
-  @inline(__always) mutating func partial(_ call: Call, _ index: Int, _ count: Int) {
-    let old = E.loadTail(UnsafeRawPointer(call.out), index, count)
-    E.storeTail(map(E.loadTail(call.a, index, count), old), call.out, index, count)
+  @inline(__always) func tailResult(_ call: Call, _ index: Int, _ count: Int) -> E.V {
+    map(
+      E.loadTail(call.a, index, count), E.loadTail(UnsafeRawPointer(call.out), index, count))
   }
 }
 
 /// z = act(y) for any activation.
-struct ActivateOperation<E: Element>: LaneOperation {
+struct ActivateOperation<E: Element>: PlacewiseOperation {
   let slope: E.V
-  @inline(__always) init(_ call: Call, _ lane: Int) { slope = call.parameter(Slot.slope, lane) }
+  let activation: Int
 
-  @inline(__always) mutating func full(_ call: Call, _ index: Int) {
-    E.store(
-      AnyActivation.activate(call.activation, E.load(call.a, index), slope), call.out, index)
+  @inline(__always) init(_ call: Call, _ lane: Int) {
+    slope = call.parameter(Slot.slope, lane)
+    activation = call.activation
   }
 
-  @inline(__always) mutating func partial(_ call: Call, _ index: Int, _ count: Int) {
-    let y = E.loadTail(call.a, index, count)
-    E.storeTail(AnyActivation.activate(call.activation, y, slope), call.out, index, count)
+  @inline(__always) func result(_ call: Call, _ index: Int) -> E.V {
+    AnyActivation.activate(activation, E.load(call.a, index), slope)
+  }
+
+  @inline(__always) func tailResult(_ call: Call, _ index: Int, _ count: Int) -> E.V {
+    AnyActivation.activate(activation, E.loadTail(call.a, index, count), slope)
   }
 }

@@ -23,6 +23,8 @@ protocol Vector {
   /// c + a * b, in one rounding where the instruction set has it.
   static func fma(_ c: Self, _ a: Self, _ b: Self) -> Self
   var wide: F64 { get }
+  /// 0, 1 ... 15.
+  static var lanes: Self { get }
 
   // What elementary functions need of the representation.
   /// 2^n for integral n within the normal exponents.
@@ -79,6 +81,9 @@ struct F32: Vector {
     #endif
   }
   @inline(__always) var wide: F64 { F64(v: widened(v)) }
+  static var lanes: F32 {
+    @inline(__always) get { F32(v: SIMD16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)) }
+  }
 
   @inline(__always) static func power(_ n: F32) -> F32 {
     let bits = unsafeBitCast((n + F32(magic)).v, to: SIMD16<UInt32>.self)
@@ -134,6 +139,9 @@ struct F64: Vector {
     #endif
   }
   @inline(__always) var wide: F64 { self }
+  static var lanes: F64 {
+    @inline(__always) get { F64(v: SIMD16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)) }
+  }
 
   @inline(__always) static func power(_ n: F64) -> F64 {
     let bits = unsafeBitCast((n + F64(magic)).v, to: SIMD16<UInt64>.self)

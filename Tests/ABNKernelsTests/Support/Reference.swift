@@ -1,10 +1,9 @@
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#endif
+import Foundation
 
-/// Activations of one number in float64.
+@testable import ABNKernels
+
+/// Activations of one number in float64, and the layer computed from x in float64: nothing here is in
+/// place, vectorised or shared with the kernels.
 enum Scalar {
   static func activate(_ activation: ABNActivation, _ y: Double, _ slope: Double) -> Double {
     switch activation {
@@ -54,124 +53,12 @@ enum Scalar {
     }
   }
 
-  /// y from a stored z; a saturated elu gives the y at which rounding to -alpha begins.
-  static func inverse(
-    _ activation: ABNActivation, _ z: Double, _ slope: Double, _ element: ABNElement
-  ) -> Double {
-    switch activation {
-    case .leakyReLU, .prelu: z > 0 ? z : z / slope
-    case .elu:
-      z > 0 || z.isNaN ? z : log1p(max(z / slope, -1 + element.unitRoundoff / 2))
-    default: z
-    }
-  }
-
   private static func mish(_ y: Double) -> Double {
     if y > 20 { return y }
     if y < -745 { return -0.0 }
     let e = exp(y)
     let n = e * (e + 2)
     return y * n / (n + 2)
-  }
-}
-
-/// The affine map of one channel.
-struct ChannelMap {
-  let mean: Double
-  let inverse: Double
-  let scale: Double
-  let bias: Double
-
-  init(_ kernel: ABNKernel, _ parameters: ABNParameters, _ saved: ABNSavedStatistics, _ c: Int) {
-    mean =
-      kernel.statistic(saved.mean, c, default: 0)
-      + kernel.statistic(saved.meanRemainder, c, default: 0)
-    inverse = kernel.statistic(saved.inverseDeviation, c, default: 1)
-    scale = kernel.statistic(parameters.scale, c, default: 1)
-    bias = kernel.statistic(parameters.bias, c, default: 0)
-  }
-
-  func xhat(_ x: Double) -> Double { (x - mean) * inverse }
-  func y(_ x: Double) -> Double { xhat(x) * scale + bias }
-  func x(_ y: Double) -> Double { (y - bias) / (scale * inverse) + mean }
-}
-
-extension ABNKernel {
-  /// Bytes of scratch that any function of this value may use; align it to 64.
-  public var scratchBytes: Int { max(64, (geometry.channels * 8 + 63) / 64 * 64) }
-
-  /// Where element `index` (batch-major, then spatial) of a channel stands.
-  func offset(_ channel: Int, _ index: Int) -> Int {
-    let spatial = geometry.spatial
-    switch geometry.layout {
-    case .channelSecond:
-      return (index / spatial * geometry.channels + channel) * spatial + index % spatial
-    case .channelLast:
-      return index * geometry.channels + channel
-    case .blocked(let size):
-      let blocks = (geometry.channels + size - 1) / size
-      let run = index / spatial * blocks + channel / size
-      return (run * spatial + index % spatial) * size + channel % size
-    }
-  }
-
-  func load(_ base: UnsafeRawPointer, _ index: Int) -> Double {
-    switch element {
-    case .float16: Double(base.load(fromByteOffset: index * 2, as: Float16.self))
-    case .bfloat16:
-      Double(Float(bitPattern: UInt32(base.load(fromByteOffset: index * 2, as: UInt16.self)) << 16))
-    case .float32: Double(base.load(fromByteOffset: index * 4, as: Float.self))
-    case .float64: base.load(fromByteOffset: index * 8, as: Double.self)
-    }
-  }
-
-  func store(_ base: UnsafeMutableRawPointer, _ index: Int, _ value: Double) {
-    switch element {
-    case .float16: base.storeBytes(of: Float16(value), toByteOffset: index * 2, as: Float16.self)
-    case .bfloat16:
-      base.storeBytes(
-        of: UInt16(Scalar.bfloat16Bits(Float(value))), toByteOffset: index * 2, as: UInt16.self)
-    case .float32: base.storeBytes(of: Float(value), toByteOffset: index * 4, as: Float.self)
-    case .float64: base.storeBytes(of: value, toByteOffset: index * 8, as: Double.self)
-    }
-  }
-
-  /// The value that the element type keeps.
-  func rounded(_ value: Double) -> Double {
-    switch element {
-    case .float16: Double(Float16(value))
-    case .bfloat16: Double(Float(bitPattern: Scalar.bfloat16Bits(Float(value)) << 16))
-    case .float32: Double(Float(value))
-    case .float64: value
-    }
-  }
-
-  /// Mean and biased variance around the channel's first value.
-  func channelStatistics(_ x: UnsafeRawPointer, _ channel: Int) -> (Double, Double) {
-    let count = Double(geometry.countPerChannel)
-    let pivot = load(x, offset(channel, 0))
-    var sum = 0.0
-    for index in 0..<geometry.countPerChannel { sum += load(x, offset(channel, index)) - pivot }
-    let mean = pivot + sum / count
-    var spread = 0.0
-    for index in 0..<geometry.countPerChannel {
-      let distance = load(x, offset(channel, index)) - mean
-      spread += distance * distance
-    }
-    return (mean, spread / count)
-  }
-
-  /// Writes 0 to the padded lanes of a blocked layout.
-  func zeroPadding(_ base: UnsafeMutableRawPointer) {
-    guard case .blocked(let size) = geometry.layout, geometry.channels % size != 0 else { return }
-    let used = geometry.channels % size
-    let blocks = (geometry.channels + size - 1) / size
-    for outer in 0..<geometry.outer {
-      for position in 0..<geometry.spatial {
-        let start = ((outer * blocks + blocks - 1) * geometry.spatial + position) * size
-        for lane in used..<size { store(base, start + lane, 0) }
-      }
-    }
   }
 }
 
@@ -185,3 +72,87 @@ extension Scalar {
 }
 
 private func hyperbolicTangent(_ y: Double) -> Double { tanh(y) }
+
+/// Two numbers whose sum is a number to twice the digits of float64, for long sums.
+private struct LongSum {
+  var high = 0.0
+  var low = 0.0
+  mutating func add(_ value: Double) {
+    let sum = high + value
+    let back = sum - high
+    low += (high - (sum - back)) + (value - back)
+    high = sum
+  }
+  var value: Double { high + low }
+}
+
+/// The layer in float64, channel by channel: `x[channel][index]`.
+struct ReferenceLayer {
+  var mean: [Double] = []
+  var variance: [Double] = []
+  var y: [[Double]] = []
+  var z: [[Double]] = []
+  var dx: [[Double]] = []
+  var dscale: [Double] = []
+  var dbias: [Double] = []
+  var dslope: [Double] = []
+
+  init(
+    x: [[Double]], dz: [[Double]], scale: [Double], bias: [Double], slopes: [Double],
+    activation: ABNActivation, epsilon: Double, given: (mean: [Double], variance: [Double])? = nil
+  ) {
+    for channel in x.indices {
+      let values = x[channel]
+      let m = Double(values.count)
+      var sum = LongSum()
+      for value in values { sum.add(value) }
+      var square = LongSum()
+      // The mean to twice the digits: high + low.
+      let high = sum.value / m
+      var rest = LongSum()
+      for value in values { rest.add(value - high) }
+      let low = rest.value / m
+      for value in values {
+        let d = (value - high) - low
+        square.add(d * d)
+      }
+      let (mu, lowMu) = given.map { ($0.mean[channel], 0.0) } ?? (high, low)
+      let spread = given?.variance[channel] ?? (square.value / m)
+      mean.append(mu)
+      variance.append(spread)
+      let inverse = 1 / (spread + epsilon).squareRoot()
+      let slope = slopes.isEmpty ? 0 : slopes[slopes.count == 1 ? 0 : channel]
+      let alpha: Double =
+        switch activation {
+        case .leakyReLU(let alpha), .elu(let alpha): alpha
+        default: slope
+        }
+      let xhat = values.map { (($0 - mu) - lowMu) * inverse }
+      let ys = xhat.map { $0 * scale[channel] + bias[channel] }
+      y.append(ys)
+      z.append(ys.map { Scalar.activate(activation, $0, alpha) })
+      var sumDy = LongSum()
+      var sumProduct = LongSum()
+      var sumSlope = LongSum()
+      var dys: [Double] = []
+      for index in values.indices {
+        let dy = dz[channel][index] * Scalar.derivative(activation, ys[index], alpha)
+        dys.append(dy)
+        sumDy.add(dy)
+        sumProduct.add(dy * xhat[index])
+        if ys[index] <= 0 { sumSlope.add(dz[channel][index] * ys[index]) }
+      }
+      dbias.append(sumDy.value)
+      dscale.append(sumProduct.value)
+      dslope.append(sumSlope.value)
+      let gain = scale[channel] * inverse
+      let batch = given == nil ? 1.0 : 0.0
+      dx.append(
+        values.indices.map { index in
+          gain
+            * (dys[index] - batch * (sumDy.value / m + xhat[index] * sumProduct.value / m))
+        })
+    }
+    if slopes.count == 1 { dslope = [dslope.reduce(0, +)] }
+  }
+}

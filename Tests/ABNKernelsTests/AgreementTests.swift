@@ -1,0 +1,80 @@
+import Testing
+
+@testable import ABNKernels
+
+/// Every element type, layout, activation, mode and instruction set against the float64 layer.
+@Suite struct AgreementTests {
+  static let sets = ABNInstructionSet.allCases.filter(\.isSupported)
+
+  static let activations: [ABNActivation] = [
+    .identity, .leakyReLU(alpha: 0.01), .leakyReLU(alpha: 2), .elu(alpha: 1), .elu(alpha: 0.3),
+    .prelu, .relu, .relu6, .leakyReLU(alpha: -0.5), .leakyReLU(alpha: 0), .elu(alpha: -1),
+    .elu(alpha: 0), .sigmoid, .tanh, .swish, .gelu, .hardSwish, .mish,
+  ]
+
+  /// Shapes with tails, padding, one element rows, few and many channels.
+  static func geometries() throws -> [ABNGeometry] {
+    try [
+      ABNGeometry(outer: 3, channels: 5, spatial: 49, layout: .channelSecond),
+      ABNGeometry(outer: 2, channels: 19, spatial: 6, layout: .channelLast),
+      ABNGeometry(outer: 2, channels: 20, spatial: 9, layout: .blocked(16)),
+      ABNGeometry(outer: 3, channels: 13, spatial: 7, layout: .blocked(8)),
+      ABNGeometry(outer: 37, channels: 33, spatial: 1, layout: .channelSecond),
+      ABNGeometry(outer: 5, channels: 16, spatial: 11, layout: .channelLast),
+      ABNGeometry(outer: 40, channels: 1, spatial: 5, layout: .channelLast),
+      ABNGeometry(outer: 9, channels: 8, spatial: 3, layout: .channelLast),
+      ABNGeometry(outer: 4, channels: 3, spatial: 2, layout: .channelSecond),
+    ]
+  }
+
+  /// How far results may be off, of the largest magnitude.
+  static func tolerance(_ element: ABNElement, _ activation: ABNActivation) -> Double {
+    let units: Double =
+      if case .elu = activation, activation.isInvertible { 60 } else { 40 }
+    return units * element.unitRoundoff
+  }
+
+  @Test(arguments: ABNElement.allCases)
+  func agreesWithTheReference(_ element: ABNElement) throws {
+    for set in Self.sets {
+      for geometry in try Self.geometries() {
+        for activation in Self.activations {
+          for isGiven in [false, true] {
+            let random = LayerInput(geometry, element, activation, seed: 5)
+            let input = isGiven ? random.withGivenStatistics() : random
+            for outOfPlace in [false, true] {
+              try check(LayerRun(input: input, set: set, outOfPlace: outOfPlace))
+            }
+          }
+        }
+      }
+    }
+  }
+
+  func check(_ run: LayerRun) throws {
+    let input = run.input
+    let result = try run()
+    let reference = input.reference
+    let tolerance = Self.tolerance(input.element, input.activation)
+    let what =
+      "\(run.set) \(input.element) \(input.activation) \(input.geometry) out \(run.outOfPlace) given \(input.given != nil)"
+    let stored = input.activation.isInvertible ? reference.z : reference.y
+    var errors = [
+      ("stored", relativeError(result.stored, stored)), ("z", relativeError(result.z, reference.z)),
+      ("dx", relativeError(result.dx, reference.dx)),
+      ("dscale", relativeError(result.dscale, reference.dscale)),
+      ("dbias", relativeError(result.dbias, reference.dbias)),
+      ("mean", relativeError(result.mean, reference.mean)),
+    ]
+    if !input.slopes.isEmpty {
+      errors.append(("dslope", relativeError(result.dslope, reference.dslope)))
+    }
+    if !run.outOfPlace { errors.append(("restored", relativeError(result.restored, input.x))) }
+    for (name, error) in errors {
+      let allowed = name == "restored" ? 4 * tolerance : tolerance
+      #expect(error <= allowed, "\(name) off by \(error): \(what)")
+    }
+    #expect(result.isIntact, "wrote outside: \(what)")
+    #expect(result.paddingIsZero, "padding is not zero: \(what)")
+  }
+}

@@ -1,0 +1,135 @@
+import ABNGraph
+import ABNLayers
+import ABNTensors
+import ABNTestSupport
+import Testing
+
+/// Position in the input of position k of the output, in floating point as the definition says.
+private func position(_ k: Int, from m: Int, to n: Int, corners: Bool, mode: Int) -> Double {
+  if corners { return n > 1 ? Double(k) * Double(m - 1) / Double(n - 1) : 0 }
+  let ratio = Double(m) / Double(n)
+  return mode == 0 ? max((Double(k) + 0.5) * ratio - 0.5, 0) : Double(k) * ratio
+}
+
+/// x of shape [n, c, h, w], plainly.
+private func plainBilinear(_ x: Tensor, to size: (Int, Int), corners: Bool, mode: Int) -> [Double] {
+  let (h, w) = (x.shape[2], x.shape[3])
+  let values: [Double] = x.doubles
+  var out: [Double] = []
+  for plane in 0..<x.shape[0] * x.shape[1] {
+    for i in 0..<size.0 {
+      let y = position(i, from: h, to: size.0, corners: corners, mode: mode)
+      let (top, bottom) = (Int(y), min(Int(y) + 1, h - 1))
+      for j in 0..<size.1 {
+        let z = position(j, from: w, to: size.1, corners: corners, mode: mode)
+        let (left, right) = (Int(z), min(Int(z) + 1, w - 1))
+        func at(_ i: Int, _ j: Int) -> Double {
+          let row: Int = plane * h + i
+          return values[row * w + j]
+        }
+        let (fy, fz) = (y - Double(top), z - Double(left))
+        let upper: Double = at(top, left) * (1 - fz) + at(top, right) * fz
+        let lower: Double = at(bottom, left) * (1 - fz) + at(bottom, right) * fz
+        out.append(upper * (1 - fy) + lower * fy)
+      }
+    }
+  }
+  return out
+}
+
+@Suite struct ResizeTests {
+  static func bilinear(_ shape: Shape, _ size: [Int], corners: Bool, mode: Int) -> OperationCase {
+    OperationCase(
+      "bilinear \(shape) to \(size) corners \(corners) mode \(mode)", [.random(shape)],
+      reference: { (x: [Tensor]) -> [[Double]] in
+        [plainBilinear(x[0], to: (size[0], size[1]), corners: corners, mode: mode)]
+      }
+    ) { [try resizeBilinear($0[0], outShape: size, alignCorners: corners, alignMode: mode)] }
+  }
+
+  static func nearest(_ shape: Shape, _ size: [Int], corners: Bool) -> OperationCase {
+    OperationCase(
+      "nearest \(shape) to \(size) corners \(corners)", [.random(shape)],
+      reference: { (x: [Tensor]) -> [[Double]] in
+        func source(_ k: Int, _ m: Int, _ n: Int) -> Int {
+          let exact = position(k, from: m, to: n, corners: corners, mode: 1)
+          return Int(corners ? exact + 0.5 : exact)
+        }
+        let target: Shape = [shape[0], shape[1], size[0], size[1]]
+        return [
+          moved(x[0], to: target) { at in
+            [at[0], at[1], source(at[2], shape[2], size[0]), source(at[3], shape[3], size[1])]
+          }
+        ]
+      }
+    ) { [try resizeNearest($0[0], outShape: size, alignCorners: corners)] }
+  }
+
+  /// The same through the other layout.
+  static func channelsLast(
+    _ name: String, _ resize: @escaping @Sendable (Variable) throws -> Variable
+  )
+    -> OperationCase
+  {
+    OperationCase(name, [.random([2, 5, 4, 3])]) { [try resize($0[0])] }
+  }
+
+  static let cases: [OperationCase] = [
+    bilinear([2, 3, 4, 5], [7, 9], corners: true, mode: 1),
+    bilinear([2, 3, 4, 5], [8, 10], corners: false, mode: 0),
+    bilinear([2, 3, 4, 5], [7, 9], corners: false, mode: 1),
+    bilinear([1, 2, 9, 7], [4, 3], corners: true, mode: 0),
+    bilinear([1, 2, 9, 7], [4, 3], corners: false, mode: 0),
+    bilinear([1, 2, 9, 7], [4, 3], corners: false, mode: 1),
+    bilinear([1, 1, 1, 5], [3, 1], corners: true, mode: 1),
+    bilinear([1, 1, 5, 1], [1, 4], corners: false, mode: 0),
+    nearest([2, 3, 4, 5], [7, 9], corners: true), nearest([2, 3, 4, 5], [8, 10], corners: false),
+    nearest([1, 2, 9, 7], [4, 3], corners: true), nearest([1, 2, 9, 7], [4, 3], corners: false),
+    nearest([1, 1, 4, 1], [1, 3], corners: true),
+    channelsLast("bilinear NHWC") {
+      try resizeBilinear($0, outShape: [7, 9], dataFormat: .nhwc)
+    },
+    channelsLast("nearest NHWC") {
+      try resizeNearest($0, scale: 1.5, alignCorners: false, dataFormat: .nhwc)
+    },
+    OperationCase("bilinear by scale", [.random([1, 2, 3, 5])]) {
+      [try resizeBilinear($0[0], scale: 2.5, alignCorners: false, alignMode: 0)]
+    },
+  ]
+
+  @Test(arguments: cases) func operation(_ test: OperationCase) throws { try test.check() }
+
+  @Test(arguments: [true, false], [0, 1])
+  func layoutsAgree(corners: Bool, mode: Int) throws {
+    let x = Tensor((0..<120).map { (i: Int) -> Double in Double(i * i % 17) }, shape: [2, 3, 5, 4])
+    let got = try evaluate([x]) {
+      let last = try transpose($0[0], [0, 2, 3, 1])
+      let a = try resizeBilinear(
+        last, outShape: [9, 3], alignCorners: corners, alignMode: mode, dataFormat: .nhwc)
+      let b = try resizeNearest(last, outShape: [9, 3], alignCorners: corners, dataFormat: .nhwc)
+      return [
+        try transpose(a, [0, 3, 1, 2]),
+        try resizeBilinear($0[0], outShape: [9, 3], alignCorners: corners, alignMode: mode),
+        try transpose(b, [0, 3, 1, 2]),
+        try resizeNearest($0[0], outShape: [9, 3], alignCorners: corners),
+      ]
+    }
+    expectClose(got[0].doubles, got[1].doubles, tolerance: 1e-14)
+    #expect(got[2] == got[3])
+  }
+
+  @Test func shapesAndErrors() throws {
+    try ProgramBuilder().build {
+      let x = try data("x", shape: [-1, 3, -1, 8])
+      #expect(try resizeBilinear(x, scale: 2).shape == [-1, 3, -1, 16])
+      #expect(try resizeNearest(x, outShape: [4, 5]).shape == [-1, 3, 4, 5])
+      expectError(.attribute, ["neither"]) { try resizeBilinear(x) }
+      expectError(.attribute, ["[4]", "[height, width]"]) { try resizeNearest(x, outShape: [4]) }
+      expectError(.attribute, ["align mode", "2"]) { try resizeBilinear(x, scale: 2, alignMode: 2) }
+      expectError(.attribute, ["scale", "0.1"]) { try resizeNearest(x, scale: 0.1) }
+      expectError(.attribute, ["scale", "-1"]) { try resizeNearest(x, scale: -1) }
+      let flat = try data("flat", shape: [-1, 3])
+      expectError(.shape, ["rank 2"]) { try resizeNearest(flat, scale: 2) }
+    }
+  }
+}
