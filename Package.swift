@@ -117,7 +117,8 @@ func target(_ room: Room) -> Target {
   }
 }
 
-// Test rooms mirror the rooms; Support holds what several of them use.
+// Test rooms mirror the rooms; Support holds what several of them use. Command runs the built
+// command, so that it has to be built first.
 let tests: [Target] =
   [
     .target(name: "CTestSupport", path: "Tests/CSupport"),
@@ -125,13 +126,13 @@ let tests: [Target] =
       name: "ABNTestSupport", dependencies: ["InPlaceABN", "CTestSupport"], path: "Tests/Support"),
   ]
   + [
-    "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layer", "Layout", "Operation",
-    "Optimizer", "Planning", "Runtime",
+    "Command", "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layer", "Layout", "Operation",
+    "Optimizer", "Planning", "Runtime", "Training",
   ].map { room in
     .testTarget(
       name: "ABN\(room)Tests",
       dependencies: ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"]
-        + (room == "Golden" ? ["DocumentedExample"] : []),
+        + (room == "Command" ? ["abn"] : []) + (room == "Golden" ? ["DocumentedExample"] : []),
       path: "Tests/\(room)Tests")
   } + [
     .testTarget(

@@ -10,6 +10,11 @@ public enum Interruption {
 
   /// Turns the first SIGINT or SIGTERM into a wish; a second one ends the process at once.
   public static func install() {
+    // Whoever started this process may have blocked them, and blocks are inherited.
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for number in [SIGINT, SIGTERM] { sigaddset(&signals, number) }
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
     for number in [SIGINT, SIGTERM] {
       signal(number) { received in
         if flag.exchange(true, ordering: .relaxed) {

@@ -53,6 +53,13 @@ public struct TrainingProgress: Sendable {
     return Double(seconds) + Double(attoseconds) * 1e-18
   }
 
+  /// 65 as `1:05`, 3665 as `1:01:05`.
+  static func clock(_ seconds: Int) -> String {
+    seconds < 3600
+      ? String(format: "%d:%02d", seconds / 60, seconds % 60)
+      : String(format: "%d:%02d:%02d", seconds / 3600, seconds / 60 % 60, seconds % 60)
+  }
+
   mutating func beginEpoch(_ epoch: Int) {
     self.epoch = epoch
     (step, lossSum, accuracySum) = (0, 0, 0)
@@ -82,7 +89,7 @@ public struct TrainingProgress: Sendable {
       + String(format: "  loss %.4f  accuracy %.2f %%", loss, accuracy * 100)
       + String(format: "  %.0f images/s", imagesPerSecond)
     let left = Int(secondsLeft.rounded())
-    text += String(format: "  %d:%02d left", left / 60, left % 60)
+    text += "  " + Self.clock(left) + " left"
     if let peak = ProcessMemory.peakBytes { text += "  peak \(describeBytes(peak))" }
     if isEndOfEpoch, let evaluation {
       text += String(

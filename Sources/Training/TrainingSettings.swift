@@ -56,6 +56,7 @@ public struct TrainingSettings: Sendable {
     try require((0..<1).contains(momentum), "momentum", "\(momentum)", "a number in 0..<1")
     try require(
       weightDecay.isFinite && weightDecay >= 0, "weight decay", "\(weightDecay)", "0 or more")
+    try require(alpha.isFinite, "alpha", "\(alpha)", "a finite number")
     try require(!output.isEmpty, "output", "an empty path", "a folder")
   }
 }
