@@ -117,27 +117,28 @@ func target(_ room: Room) -> Target {
   }
 }
 
-// Test rooms mirror the rooms; Support holds what several of them use. Command runs the built
-// command, so that it has to be built first.
-let tests: [Target] =
-  [
-    .target(name: "CTestSupport", path: "Tests/CSupport"),
-    .target(
-      name: "ABNTestSupport", dependencies: ["InPlaceABN", "CTestSupport"], path: "Tests/Support"),
-  ]
-  + [
-    "Command", "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layer", "Layout", "Operation",
-    "Optimizer", "Planning", "Runtime", "Training",
-  ].map { room in
-    .testTarget(
-      name: "ABN\(room)Tests",
-      dependencies: ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"]
-        + (room == "Command" ? ["abn"] : []) + (room == "Golden" ? ["DocumentedExample"] : []),
-      path: "Tests/\(room)Tests")
-  } + [
-    .testTarget(
-      name: "ABNKernelsTests", dependencies: ["ABNKernels"], path: "Tests/ABNKernelsTests")
-  ]
+// Test rooms mirror the rooms; Support holds what several of them use.
+let testRooms = [
+  "Command", "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layer", "Layout", "Operation",
+  "Optimizer", "Planning", "Runtime", "Training",
+]
+// What some of them run beside the libraries.
+let programsTested: [String: Target.Dependency] = [
+  "Command": "abn", "Golden": "DocumentedExample",
+]
+
+var tests: [Target] = [
+  .target(name: "CTestSupport", path: "Tests/CSupport"),
+  .target(
+    name: "ABNTestSupport", dependencies: ["InPlaceABN", "CTestSupport"], path: "Tests/Support"),
+  .testTarget(name: "ABNKernelsTests", dependencies: ["ABNKernels"], path: "Tests/ABNKernelsTests"),
+]
+for room in testRooms {
+  var needs: [Target.Dependency] = ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"]
+  if let program = programsTested[room] { needs.append(program) }
+  tests.append(
+    .testTarget(name: "ABN\(room)Tests", dependencies: needs, path: "Tests/\(room)Tests"))
+}
 
 let package = Package(
   name: "swift-inplace-abn",
