@@ -172,7 +172,8 @@ extension Conv2DWeightGradient: CPULowerable {
     let plain = try DNNLDescriptor(shape.weights, dtype, .plain)
     let made = primitive.descriptor(.diffWeights)!
     let isPlain = made == plain
-    let direct = isPlain ? c.write(0) : .write(c.intermediate("weight gradient", bytes: made.byteCount))
+    let direct =
+      isPlain ? c.write(0) : .write(c.intermediate("weight gradient", bytes: made.byteCount))
     var arguments = [try c.read(0, in: x), try c.read(1, in: y), direct]
     if hasBias { arguments.append(c.write(1)) }
     let scratch = c.addScratchpad(of: primitive, to: &arguments)

@@ -44,7 +44,8 @@ struct ReferenceConvolution: Sendable {
                   guard column >= 0, column < shape.width else { continue }
                   sum +=
                     x[offset(n, firstChannel + c, row, column, shape.source)]
-                    * w[((o * channelsPerGroup + c) * shape.kernelHeight + u) * shape.kernelWidth + v]
+                    * w[
+                      ((o * channelsPerGroup + c) * shape.kernelHeight + u) * shape.kernelWidth + v]
                 }
               }
             }
@@ -115,7 +116,8 @@ struct ReferenceConvolution: Sendable {
                   }
                 }
               }
-              dw[((o * channelsPerGroup + c) * shape.kernelHeight + u) * shape.kernelWidth + v] = sum
+              dw[((o * channelsPerGroup + c) * shape.kernelHeight + u) * shape.kernelWidth + v] =
+                sum
             }
           }
         }

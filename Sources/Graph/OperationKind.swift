@@ -145,7 +145,8 @@ public struct GradientContext {
   }
 
   /// Appends an operation with one output.
-  public mutating func append(_ kind: some OperationKind, _ inputs: Variable...) throws -> Variable {
+  public mutating func append(_ kind: some OperationKind, _ inputs: Variable...) throws -> Variable
+  {
     try append(kind, inputs)[0]
   }
 

@@ -47,7 +47,8 @@ private struct NormalizationLayer {
     let rank = input.shape.rank
     let axis = dataLayout.channelAxis(rank: rank)
     guard (2...5).contains(rank) else {
-      throw c.error(.shape, "input", got: "rank \(rank), shape \(input.shape)", wanted: "rank 2...5")
+      throw c.error(
+        .shape, "input", got: "rank \(rank), shape \(input.shape)", wanted: "rank 2...5")
     }
     guard input.dtype.isFloatingPoint else {
       throw c.error(

@@ -50,7 +50,8 @@ public struct Conv2D: OperationKind {
     let channels = x.shape[channelAxis]
     guard w.shape[0] % groups == 0, channels < 0 || channels == w.shape[1] * groups else {
       throw ABNError(
-        .shape, "input and weight", got: "\(channels) channels, weight \(w.shape), \(groups) groups",
+        .shape, "input and weight",
+        got: "\(channels) channels, weight \(w.shape), \(groups) groups",
         wanted: "\(w.shape[1] * groups) channels, and filters in whole groups")
     }
     if inputs.count > 2, inputs[2].shape != [w.shape[0]] {

@@ -13,7 +13,8 @@ import ABNTensors
 /// Training of DNNs", CVPR 2018, arXiv 1712.02616.
 public struct InPlaceActivatedBatchNorm: OperationKind {
   public static let kindName = "inplace_abn"
-  public static let formula = "z = act(scale * (x - mean) / sqrt(variance + epsilon) + bias), over x"
+  public static let formula =
+    "z = act(scale * (x - mean) / sqrt(variance + epsilon) + bias), over x"
 
   /// Momentum, epsilon, layout and mode.
   public let norm: NormalizationAttributes

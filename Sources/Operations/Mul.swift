@@ -49,7 +49,8 @@ public struct Mul: OperationKind {
   public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dy = c.outputGradients[0] else { return [nil, nil] }
     return [
-      c.needsGradient[0] ? try c.append(MulDataGradient(of: self), c.inputs[1], dy, c.inputs[0]) : nil,
+      c.needsGradient[0]
+        ? try c.append(MulDataGradient(of: self), c.inputs[1], dy, c.inputs[0]) : nil,
       c.needsGradient[1]
         ? try c.append(MulWeightGradient(of: self), c.inputs[0], dy, c.inputs[1]) : nil,
     ]

@@ -117,7 +117,8 @@ public struct Pool2D: OperationKind {
       case .window(let window):
         shape[position] = try window.outputSize(axis, input: x.shape[position])
         let sides = window.sides(axis, input: max(0, x.shape[position]))
-        guard sides.before < window.kernel[axis], sides.after < window.kernel[axis] + window.stride[axis]
+        guard sides.before < window.kernel[axis],
+          sides.after < window.kernel[axis] + window.stride[axis]
         else {
           throw ABNError(
             .attribute, "padding", got: "\(window.padding)",

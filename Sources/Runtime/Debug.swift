@@ -58,7 +58,8 @@ extension Executable {
       let input = lowered.buffers[decision.sharing.input.index].name
       let kind = decision.sharing.kind == .view ? "as a view of" : "over"
       let outcome = decision.refusal.map { "refused: \($0)" } ?? "granted"
-      Debug.tell("abn: \(lowered.steps[decision.step].name): \(output) \(kind) \(input): \(outcome)")
+      Debug.tell(
+        "abn: \(lowered.steps[decision.step].name): \(output) \(kind) \(input): \(outcome)")
     }
   }
 }

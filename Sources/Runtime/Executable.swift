@@ -82,7 +82,9 @@ public final class Executable {
   func run(feed: [String: Tensor], verbosity: Int) {
     for port in lowered.feeds {
       feed[port.name]!.withUnsafeBytes {
-        if let base = $0.baseAddress { addresses[port.buffer.index]!.copyMemory(from: base, byteCount: $0.count) }
+        if let base = $0.baseAddress {
+          addresses[port.buffer.index]!.copyMemory(from: base, byteCount: $0.count)
+        }
       }
     }
     guard verbosity >= 2 else {

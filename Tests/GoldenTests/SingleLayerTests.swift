@@ -44,8 +44,10 @@ import Testing
         "\(test.name) \(name)")
     }
     if mode == "test" {
-      agree("y", try executor.run(
-        builder.main, feed: ["x": arrays["x"]], fetch: [y], scope: scope)[0])
+      agree(
+        "y",
+        try executor.run(
+          builder.main, feed: ["x": arrays["x"]], fetch: [y], scope: scope)[0])
       return
     }
     let parameters = ["gamma", "beta"].map { builder.main.variable(named: $0)! }

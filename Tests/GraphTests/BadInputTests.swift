@@ -27,7 +27,9 @@ import Testing
     Case("unknown channels", "channels are unknown", "axis 1") {
       _ = try inplaceABN(data("x", shape: [4, -1]))
     },
-    Case("empty dimension", "[0, 3]", "at least 1") { _ = try inplaceABN(data("x", shape: [0, 3])) },
+    Case("empty dimension", "[0, 3]", "at least 1") {
+      _ = try inplaceABN(data("x", shape: [0, 3]))
+    },
     Case("unknown activation", "\"leaky_rellu\"", "Did you mean \"leaky_relu\"?") {
       _ = try inplaceABN(data("x", shape: [4, 3]), act: "leaky_rellu")
     },

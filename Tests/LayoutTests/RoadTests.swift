@@ -37,7 +37,8 @@ import Testing
     let names = Set(rooms.map(\.module))
     var above = Set<String>()
     for room in rooms {
-      #expect(room.needs.intersection(names).isSubset(of: above), "\(room.module) needs a room below")
+      #expect(
+        room.needs.intersection(names).isSubset(of: above), "\(room.module) needs a room below")
       let files = Self.sources(room.folder)
       #expect(!files.isEmpty, "\(room.folder) is empty")
       for file in files {
@@ -47,7 +48,8 @@ import Testing
           guard names.contains(imported) else { continue }
           #expect(
             room.needs.contains(imported),
-            "\(room.folder)/\(file.lastPathComponent) imports \(imported), which its row leaves out")
+            "\(room.folder)/\(file.lastPathComponent) imports \(imported), which its row leaves out"
+          )
         }
       }
       above.insert(room.module)
@@ -70,10 +72,11 @@ import Testing
     var lines = 0
     for file in files {
       let text = try String(contentsOf: file, encoding: .utf8)
-      lines += text.split(separator: "\n").filter {
-        let line = $0.trimmingCharacters(in: .whitespaces)
-        return !line.isEmpty && !line.hasPrefix("//")
-      }.count
+      lines +=
+        text.split(separator: "\n").filter {
+          let line = $0.trimmingCharacters(in: .whitespaces)
+          return !line.isEmpty && !line.hasPrefix("//")
+        }.count
       #expect(!text.contains(": OperationKind {"), "\(file.lastPathComponent) holds an operation")
     }
     #expect(lines < 600, "the spine has \(lines) lines of code")

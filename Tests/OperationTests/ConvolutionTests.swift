@@ -37,9 +37,12 @@ import Testing
     convolution("same", [1, 3, 7, 6], [4, 3, 3, 3], stride: 2, padding: .same),
     convolution("nhwc", [2, 6, 5, 3], [4, 3, 3, 3], padding: 1, layout: .nhwc, bias: true),
     convolution("nhwc blocked", [2, 6, 5, 16], [16, 16, 3, 3], layout: .nhwc),
-    OperationCase("two blocked layers and a sum", [
-      .random([2, 16, 5, 5]), .random([16, 16, 3, 3]), .random([16, 16, 3, 3]),
-    ]) { v in
+    OperationCase(
+      "two blocked layers and a sum",
+      [
+        .random([2, 16, 5, 5]), .random([16, 16, 3, 3]), .random([16, 16, 3, 3]),
+      ]
+    ) { v in
       let kind = try Conv2D(window: Window2D(kernel: [3, 3], padding: 1))
       let a = try operation(kind, [v[0], v[1]])
       let b = try operation(kind, [relu(a), v[2]])
@@ -98,12 +101,16 @@ import Testing
     OperationCase("adaptive uneven max", [.random([2, 7, 5, 3])]) {
       [try adaptivePool2d($0[0], poolSize: [3, 2], poolType: .max, dataLayout: .nhwc)]
     },
-    OperationCase("pool of a blocked convolution", [
-      .random([2, 16, 8, 8]), .random([16, 16, 3, 3]),
-    ]) { v in
+    OperationCase(
+      "pool of a blocked convolution",
+      [
+        .random([2, 16, 8, 8]), .random([16, 16, 3, 3]),
+      ]
+    ) { v in
       let conv = try operation(Conv2D(window: Window2D(kernel: [3, 3], padding: 1)), v)
       return [
-        try pool2d(pool2d(conv, poolSize: 2, poolStride: 2), poolType: .average, globalPooling: true)
+        try pool2d(
+          pool2d(conv, poolSize: 2, poolStride: 2), poolType: .average, globalPooling: true)
       ]
     },
   ]

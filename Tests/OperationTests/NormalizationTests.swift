@@ -41,9 +41,11 @@ import Testing
     abn("elu", [4, 3, 5, 5], .elu, alpha: 1),
     abn("prelu", [4, 3, 5, 5], .prelu),
     abn("global leaky_relu", [4, 3, 5, 5], .leakyReLU, alpha: 0.2, global: true),
-    abn("negative scale", [4, 3, 5, 5], .leakyReLU, alpha: 0.2,
+    abn(
+      "negative scale", [4, 3, 5, 5], .leakyReLU, alpha: 0.2,
       scale: ParamAttr(initializer: .uniform(low: -2, high: -1))),
-    abn("zero scale", [4, 3, 5, 5], .leakyReLU, alpha: 0.2,
+    abn(
+      "zero scale", [4, 3, 5, 5], .leakyReLU, alpha: 0.2,
       scale: ParamAttr(initializer: .constant(0))),
     abn("tiny scale", [4, 3, 5, 5], .elu, scale: ParamAttr(initializer: .constant(1e-6))),
     abn("relu keeps y", [4, 3, 5, 5], .relu),
@@ -68,17 +70,20 @@ import Testing
       [try inplaceABN(pool2d($0[0], poolSize: 2, poolStride: 2), act: "leaky_relu", actAlpha: 0.1)]
     },
     OperationCase("layer on layer", [.random([6, 4, 3])], tolerance32: 1e-4) {
-      let h = try inplaceABN(scale($0[0], factor: 2), act: "leaky_relu", biasAttr: biases, actAlpha: 0.3)
+      let h = try inplaceABN(
+        scale($0[0], factor: 2), act: "leaky_relu", biasAttr: biases, actAlpha: 0.3)
       return [try inplaceABN(h, act: "leaky_relu", paramAttr: scales, actAlpha: 0.2)]
     },
-    OperationCase("in a blocked layout", [.random([2, 16, 4, 4]), .random([16, 16, 3, 3])],
+    OperationCase(
+      "in a blocked layout", [.random([2, 16, 4, 4]), .random([16, 16, 3, 3])],
       tolerance32: 1e-4
     ) { v in
       let conv = try Conv2D(window: Window2D(kernel: [3, 3], padding: 1))
       let a = try inplaceABN(operation(conv, v), act: "leaky_relu", actAlpha: 0.01)
       return [try inplaceABN(operation(conv, [a, v[1]]), act: "relu", biasAttr: biases)]
     },
-    OperationCase("momentum variable", [.random([6, 4]), .fixed(Tensor([Float(0.5)]))],
+    OperationCase(
+      "momentum variable", [.random([6, 4]), .fixed(Tensor([Float(0.5)]))],
       tolerance32: 1e-4
     ) {
       [try inplaceABN(scale($0[0], factor: 2), momentum: .variable($0[1]), biasAttr: biases)]

@@ -27,7 +27,8 @@ import Testing
       var sharing: [BufferSharing] = []
       for read in reads where Bool.random(using: &random) {
         sharing.append(
-          BufferSharing(output: output, input: read, Bool.random(using: &random) ? .overwrite : .view))
+          BufferSharing(
+            output: output, input: read, Bool.random(using: &random) ? .overwrite : .view))
       }
       plan.append(
         PlanStep(

@@ -36,7 +36,8 @@ import Testing
     let network = try Network()
     let executor = Executor(backend: CPUBackend())
     let fetch: [any Fetchable] =
-      [network.loss] + network.builder.main.parameters.filter { $0.parameterTraits!.trainable }
+      [network.loss]
+      + network.builder.main.parameters.filter { $0.parameterTraits!.trainable }
       .map { "\($0.name)@GRAD" }
     let executable = try executor.compile(
       network.program, feed: network.feed.mapValues(\.shape), fetch: fetch)

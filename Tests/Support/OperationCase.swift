@@ -127,8 +127,9 @@ public struct OperationCase: Sendable, CustomTestStringConvertible {
       }
       let wanted: [any Fetchable] =
         [loss] + outputs + gradients.compactMap { $0 } + parameters.map(\.gradient)
-      let used = Set(program.pruned(to: try wanted.map { try $0.variable(in: program).id })
-        .operations.flatMap(\.inputs))
+      let used = Set(
+        program.pruned(to: try wanted.map { try $0.variable(in: program).id })
+          .operations.flatMap(\.inputs))
       feed = feed.filter { used.contains(program.variable(named: $0.key)!.id) }
       var results = try executor.run(program, feed: feed, fetch: wanted, scope: scope)
       let lossValue = results.removeFirst().doubles[0]
@@ -170,7 +171,8 @@ public struct OperationCase: Sendable, CustomTestStringConvertible {
     for (index, (a, b)) in zip(approximate.gradients, exactAtRounded.gradients).enumerated() {
       guard let a, let b else { continue }
       expectClose(
-        a.doubles, b.doubles, tolerance: tolerance32, "\(testDescription) float32 gradient \(index)")
+        a.doubles, b.doubles, tolerance: tolerance32, "\(testDescription) float32 gradient \(index)"
+      )
     }
     for (index, (a, b)) in zip(
       approximate.parameterGradients, exactAtRounded.parameterGradients
@@ -201,7 +203,8 @@ public struct OperationCase: Sendable, CustomTestStringConvertible {
         scale += abs(g * u)
       }
       func moved(_ h: Double) -> Tensor {
-        Tensor(zip(values[index].doubles, direction).map { $0 + h * $1 }, shape: values[index].shape)
+        Tensor(
+          zip(values[index].doubles, direction).map { $0 + h * $1 }, shape: values[index].shape)
       }
       up[index] = moved(step)
       down[index] = moved(-step)
