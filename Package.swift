@@ -21,66 +21,67 @@ let arguments = Target.Dependency.product(
 
 // One source, compiled once for each instruction set; ABNKernels picks one when a process starts.
 #if arch(x86_64)
-  let wide = ["-D", "ABN_FMA", "-D", "ABN_F16C"]
-  let kernelSets: [Room] = [
-    .kernels("ABNKernelsBaseline", path: "Baseline", flags: []),
-    .kernels("ABNKernelsAVX2", path: "AVX2", flags: ["-Xcc", "-march=x86-64-v3"] + wide),
-    .kernels("ABNKernelsAVX512", path: "AVX512", flags: ["-Xcc", "-march=x86-64-v4"] + wide),
-  ]
-  let kernelNames: [Target.Dependency] = [
-    "ABNKernelsBaseline", "ABNKernelsAVX2", "ABNKernelsAVX512", "CCPUFeatures",
-  ]
+let wide = ["-D", "ABN_FMA", "-D", "ABN_F16C"]
+let kernelSets: [Room] = [
+  .kernels("ABNKernelsBaseline", path: "Baseline", flags: []),
+  .kernels("ABNKernelsAVX2", path: "AVX2", flags: ["-Xcc", "-march=x86-64-v3"] + wide),
+  .kernels("ABNKernelsAVX512", path: "AVX512", flags: ["-Xcc", "-march=x86-64-v4"] + wide),
+]
+let kernelNames: [Target.Dependency] = [
+  "ABNKernelsBaseline", "ABNKernelsAVX2", "ABNKernelsAVX512", "CCPUFeatures",
+]
 #else
-  let kernelSets: [Room] = [.kernels("ABNKernelsBaseline", path: "Baseline", flags: [])]
-  let kernelNames: [Target.Dependency] = ["ABNKernelsBaseline", "CCPUFeatures"]
+let kernelSets: [Room] = [.kernels("ABNKernelsBaseline", path: "Baseline", flags: [])]
+let kernelNames: [Target.Dependency] = ["ABNKernelsBaseline", "CCPUFeatures"]
 #endif
 
-let rooms: [Room] = kernelSets + [
-  .c("CCPUFeatures", path: "CCPUFeatures", link: []),
-  .c("CDNNL", path: "CDNNL", link: ["dnnl"]),
-  .c("CParallel", path: "CParallel", link: ["gomp"]),
-  .system("CZlib", path: "CZlib", provider: "zlib1g-dev"),
-  .swift("ABNTensors", path: "Tensors", needs: []),
-  .swift("ABNKernels", path: "ABNKernels", needs: [] + kernelNames),
-  .swift("ABNGraph", path: "Graph", needs: ["ABNTensors"]),
-  .swift("ABNOperations", path: "Operations", needs: ["ABNGraph", "ABNTensors"]),
-  .swift("ABNPasses", path: "Passes", needs: ["ABNOperations", "ABNGraph", "ABNTensors"]),
-  .swift("ABNLayers", path: "Layers", needs: ["ABNOperations", "ABNGraph", "ABNTensors"]),
-  .swift(
-    "ABNOptimizers", path: "Optimizers",
-    needs: ["ABNLayers", "ABNPasses", "ABNOperations", "ABNGraph", "ABNTensors"]),
-  .swift("ABNPlanning", path: "Planning", needs: []),
-  .swift(
-    "ABNRuntime", path: "Runtime",
-    needs: ["ABNPlanning", "ABNGraph", "ABNTensors"]),
-  .swift(
-    "ABNCPUBackend", path: "CPUBackend",
-    needs: [
-      "ABNRuntime", "ABNPlanning", "ABNOperations", "ABNGraph", "ABNKernels", "ABNTensors",
-      "CDNNL", "CParallel", numerics,
-    ]),
-  .swift("ABNFormats", path: "Formats", needs: ["ABNTensors", "CZlib"]),
-  .swift(
-    "ABNData", path: "Data", needs: ["ABNFormats", "ABNTensors"],
-    resources: [.embedInCode("Resources/digits.bin")]),
-  .swift(
-    "ABNModels", path: "Models",
-    needs: ["ABNLayers", "ABNOperations", "ABNGraph", "ABNTensors"]),
-  .swift(
-    "ABNTraining", path: "Training",
-    needs: [
-      "ABNModels", "ABNFormats", "ABNData", "ABNCPUBackend", "ABNRuntime", "ABNPlanning",
-      "ABNOptimizers", "ABNPasses", "ABNLayers", "ABNOperations", "ABNGraph", "ABNTensors",
-    ]),
-  .swift(
-    "InPlaceABN", path: "InPlaceABN",
-    needs: [
-      "ABNTraining", "ABNModels", "ABNFormats", "ABNData", "ABNCPUBackend", "ABNRuntime",
-      "ABNPlanning", "ABNOptimizers", "ABNPasses", "ABNLayers", "ABNOperations", "ABNGraph",
-      "ABNTensors",
-    ]),
-  .command("abn", path: "abn", needs: ["InPlaceABN", arguments]),
-]
+let rooms: [Room] =
+  kernelSets + [
+    .c("CCPUFeatures", path: "CCPUFeatures", link: []),
+    .c("CDNNL", path: "CDNNL", link: ["dnnl"]),
+    .c("CParallel", path: "CParallel", link: ["gomp"]),
+    .system("CZlib", path: "CZlib", provider: "zlib1g-dev"),
+    .swift("ABNTensors", path: "Tensors", needs: []),
+    .swift("ABNKernels", path: "ABNKernels", needs: [] + kernelNames),
+    .swift("ABNGraph", path: "Graph", needs: ["ABNTensors"]),
+    .swift("ABNOperations", path: "Operations", needs: ["ABNGraph", "ABNTensors"]),
+    .swift("ABNPasses", path: "Passes", needs: ["ABNOperations", "ABNGraph", "ABNTensors"]),
+    .swift("ABNLayers", path: "Layers", needs: ["ABNOperations", "ABNGraph", "ABNTensors"]),
+    .swift(
+      "ABNOptimizers", path: "Optimizers",
+      needs: ["ABNLayers", "ABNPasses", "ABNOperations", "ABNGraph", "ABNTensors"]),
+    .swift("ABNPlanning", path: "Planning", needs: []),
+    .swift(
+      "ABNRuntime", path: "Runtime",
+      needs: ["ABNPlanning", "ABNGraph", "ABNTensors"]),
+    .swift(
+      "ABNCPUBackend", path: "CPUBackend",
+      needs: [
+        "ABNRuntime", "ABNPlanning", "ABNOperations", "ABNGraph", "ABNKernels", "ABNTensors",
+        "CDNNL", "CParallel", numerics,
+      ]),
+    .swift("ABNFormats", path: "Formats", needs: ["ABNTensors", "CZlib"]),
+    .swift(
+      "ABNData", path: "Data", needs: ["ABNFormats", "ABNTensors"],
+      resources: [.embedInCode("Resources/digits.bin")]),
+    .swift(
+      "ABNModels", path: "Models",
+      needs: ["ABNLayers", "ABNOperations", "ABNGraph", "ABNTensors"]),
+    .swift(
+      "ABNTraining", path: "Training",
+      needs: [
+        "ABNModels", "ABNFormats", "ABNData", "ABNCPUBackend", "ABNRuntime", "ABNPlanning",
+        "ABNOptimizers", "ABNPasses", "ABNLayers", "ABNOperations", "ABNGraph", "ABNTensors",
+      ]),
+    .swift(
+      "InPlaceABN", path: "InPlaceABN",
+      needs: [
+        "ABNTraining", "ABNModels", "ABNFormats", "ABNData", "ABNCPUBackend", "ABNRuntime",
+        "ABNPlanning", "ABNOptimizers", "ABNPasses", "ABNLayers", "ABNOperations", "ABNGraph",
+        "ABNTensors",
+      ]),
+    .command("abn", path: "abn", needs: ["InPlaceABN", arguments]),
+  ]
 
 /// The READMEs of a room: files that the build is told to leave alone.
 func readmes(_ path: String) -> [String] {
@@ -110,34 +111,36 @@ func target(_ room: Room) -> Target {
     // Optimized as one piece in every configuration: unoptimized, a vector is sixteen calls.
     return .target(
       name: name, path: "Sources/Kernels/\(path)",
-      swiftSettings: [.unsafeFlags(["-O", "-whole-module-optimization", "-num-threads", "2"] + flags)])
+      swiftSettings: [
+        .unsafeFlags(["-O", "-whole-module-optimization", "-num-threads", "2"] + flags)
+      ])
   case .command(let name, let path, let needs):
     return .executableTarget(
       name: name, dependencies: needs, path: "Sources/\(path)", exclude: readmes(path))
   }
 }
 
-// Test rooms mirror the rooms; Support holds what several of them use. Command runs the built
-// command, so that it has to be built first.
-let tests: [Target] =
-  [
-    .target(name: "CTestSupport", path: "Tests/CSupport"),
-    .target(
-      name: "ABNTestSupport", dependencies: ["InPlaceABN", "CTestSupport"], path: "Tests/Support"),
-  ]
-  + [
-    "Command", "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layer", "Layout", "Operation",
-    "Optimizer", "Planning", "Runtime", "Training",
-  ].map { room in
-    .testTarget(
-      name: "ABN\(room)Tests",
-      dependencies: ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"]
-        + (room == "Command" ? ["abn"] : []) + (room == "Golden" ? ["DocumentedExample"] : []),
-      path: "Tests/\(room)Tests")
-  } + [
-    .testTarget(
-      name: "ABNKernelsTests", dependencies: ["ABNKernels"], path: "Tests/ABNKernelsTests")
-  ]
+// Test rooms mirror the rooms; Support holds what several of them use.
+let testSupport: [Target] = [
+  .target(name: "CTestSupport", path: "Tests/CSupport"),
+  .target(
+    name: "ABNTestSupport", dependencies: ["InPlaceABN", "CTestSupport"], path: "Tests/Support"),
+]
+
+func testTarget(_ room: String) -> Target {
+  var needs: [Target.Dependency] = ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"]
+  // Run as a process: it has to be built first.
+  if room == "Command" { needs.append("abn") }
+  if room == "Golden" { needs.append("DocumentedExample") }
+  return .testTarget(name: "ABN\(room)Tests", dependencies: needs, path: "Tests/\(room)Tests")
+}
+
+let testRooms = [
+  "Command", "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layer", "Layout", "Operation",
+  "Optimizer", "Planning", "Runtime", "Training",
+]
+let kernelTests = Target.testTarget(
+  name: "ABNKernelsTests", dependencies: ["ABNKernels"], path: "Tests/ABNKernelsTests")
 
 let package = Package(
   name: "swift-inplace-abn",
@@ -150,6 +153,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     .package(url: "https://github.com/apple/swift-numerics", from: "1.0.0"),
   ],
-  targets: rooms.map(target) + examples + tests,
+  targets: rooms.map(target) + examples + testSupport + testRooms.map(testTarget) + [kernelTests],
   swiftLanguageModes: [.v6]
 )
