@@ -193,8 +193,12 @@ struct PickleReader {
         throw fault("an empty stack", "a value")
       }
       try setState(target, state)
-    case UInt8(ascii: "s"): try setItems(pop(2))
-    case UInt8(ascii: "u"): try setItems(popMark())
+    case UInt8(ascii: "s"):
+      let items = try pop(2)
+      try setItems(items)
+    case UInt8(ascii: "u"):
+      let items = try popMark()
+      try setItems(items)
     default:
       throw unsupported(
         "opcode \(String(opcode, radix: 16))", "an opcode of a dictionary of arrays")

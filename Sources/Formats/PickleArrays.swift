@@ -76,7 +76,8 @@ extension PickleReader {
 
   /// (3, byte order, None, None, None, -1, -1, 0): no records, no metadata.
   private func byteOrder(_ items: [PickleValue]) throws -> Bool {
-    guard items.count == 8, case .integer(3) = items[0], case .text(let range)? = textOrRaw(items[1]),
+    guard items.count == 8, case .integer(3) = items[0],
+      case .text(let range)? = textOrRaw(items[1]),
       case .none = items[2], case .none = items[3], case .none = items[4]
     else { throw unsupported("an element type of another kind", "a plain one") }
     switch bytes[range].first {
