@@ -175,11 +175,11 @@ extension PickleReader {
     }
   }
 
-  /// Bytes that are the same in the file and in the value.
+  /// One byte, or those of Python 2: the same in the file and in the value.
   private func plainBytes(_ value: PickleValue) -> Range<Int>? {
     switch value {
     case .raw(let range): range
-    case .latin1(let range) where bytes[range].allSatisfy { $0 < 0x80 }: range
+    case .latin1(let range) where range.count == 1 && bytes[range.lowerBound] < 0x80: range
     default: nil
     }
   }
