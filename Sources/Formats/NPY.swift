@@ -115,7 +115,7 @@ public enum NPY {
   }
 
   /// The tensor with its dimensions in reverse order.
-  private static func transposed(_ tensor: Tensor) -> Tensor {
+  static func transposed(_ tensor: Tensor) -> Tensor {
     let shape = Shape(tensor.shape.dimensions.reversed())
     if shape.rank < 2 || tensor.elementCount == 0 { return tensor.reshaped(shape) }
     var result = Tensor(uninitialized: shape, dtype: tensor.dtype)
