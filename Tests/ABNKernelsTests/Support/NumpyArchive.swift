@@ -80,10 +80,14 @@ struct NumpyArchive {
     }
   }
 
-  /// The JSON of `meta`, kept as bytes.
+  /// The JSON of `meta`, kept as bytes; the errors of the original in it may be infinite, which JSON
+  /// proper has no word for.
   func meta() throws -> [String: Any] {
-    guard let entry = entries["meta"],
-      let object = try JSONSerialization.jsonObject(with: entry.data) as? [String: Any]
+    guard let entry = entries["meta"] else { throw Malformed(description: "no meta") }
+    let text = String(decoding: entry.data, as: UTF8.self)
+      .replacing("Infinity", with: "null").replacing("NaN", with: "null")
+    guard
+      let object = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
     else { throw Malformed(description: "no meta") }
     return object
   }
