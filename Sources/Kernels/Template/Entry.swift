@@ -135,7 +135,6 @@ private func invertible<E: Element, A: InvertibleActivation>(
   case Step.forward: go(ForwardOperation<E, A>.self, call, extent)
   case Step.reduce: go(ReduceOperation<InvertedSource<E, A>>.self, call, extent)
   case Step.apply: go(ApplyOperation<InvertedSource<E, A>>.self, call, extent)
-  case Step.restore: go(RestoreOperation<E, A>.self, call, extent)
   default: prepare(element, activation, call)
   }
 }
@@ -157,16 +156,23 @@ private func dispatch<E: Element>(
 ) {
   switch step {
   case Step.statistics: go(StatisticsOperation<E>.self, call, extent)
-  case Step.reduceStored: go(ReduceOperation<StoredSource<E>>.self, call, extent)
-  case Step.applyStored: go(ApplyOperation<StoredSource<E>>.self, call, extent)
-  case Step.reduceInput: go(ReduceOperation<InputSource<E>>.self, call, extent)
-  case Step.applyInput: go(ApplyOperation<InputSource<E>>.self, call, extent)
+  case Step.reduceStored, Step.reduceInput:
+    go(ReduceOperation<KeptSource<E>>.self, call, extent)
+  case Step.applyStored, Step.applyInput:
+    go(ApplyOperation<KeptSource<E>>.self, call, extent)
+  case Step.restore: go(RestoreOperation<E>.self, call, extent)
   case Step.activate: go(ActivateOperation<E>.self, call, extent)
   case Step.prepareStored: prepare(element, Identity.self, call)
   default:
     switch call.activation {
     case ActivationCode.leaky: invertible(element, Leaky.self, step, call, extent)
-    case ActivationCode.learnedLeaky: invertible(element, LearnedLeaky.self, step, call, extent)
+    case ActivationCode.learnedLeaky:
+      // Only the sums know that the slope is learned.
+      if step == Step.reduce {
+        go(ReduceOperation<InvertedSource<E, LearnedLeaky>>.self, call, extent)
+      } else {
+        invertible(element, Leaky.self, step, call, extent)
+      }
     case ActivationCode.elu: invertible(element, Elu.self, step, call, extent)
     default: invertible(element, Identity.self, step, call, extent)
     }
@@ -185,7 +191,8 @@ public func run(
 ) {
   let call = Call(
     a: a, b: b, out: out, parameters: parameters, state: state, sums: sums, lanes: lanes,
-    activation: activation, keeps: keeps)
+    activation: activation, keeps: keeps,
+    isInput: step == Step.reduceInput || step == Step.applyInput)
   let extent = Extent(rows: rows, runs: runs, stride: stride, length: length)
   switch element {
   case 0: dispatch(Float16Element.self, step, call, extent)

@@ -40,37 +40,17 @@ struct InvertedSource<E: Element, A: InvertibleActivation>: Source {
   }
 }
 
-/// From the stored y, for any activation.
-struct StoredSource<E: Element>: Source {
-  let bias: E.V
-  let slope: E.V
-  let plain: E.V
-  let activation: Int
-
-  static var hasSlopeGradient: Bool { @inline(__always) get { false } }
-
-  @inline(__always) init(_ call: Call, _ lane: Int) {
-    bias = call.parameter(Slot.bias, lane)
-    slope = call.parameter(Slot.slope, lane)
-    plain = call.parameter(Slot.plain, lane)
-    activation = call.activation
-  }
-
-  @inline(__always) func point(_ y: E.V) -> Point<E.V> {
-    Point(
-      y: y, derivative: AnyActivation.derivative(activation, y, slope),
-      distance: E.V.choose(y == plain, E.V(0), y - bias))
-  }
-}
-
-/// From the kept x, for any activation.
-struct InputSource<E: Element>: Source {
+/// From the stored y, or from the kept x, for any activation. Which of the two it is costs a branch
+/// that is the same for a whole tensor.
+struct KeptSource<E: Element>: Source {
   let mean: E.V
   let remainder: E.V
   let gain: E.V
   let bias: E.V
   let slope: E.V
+  let plain: E.V
   let activation: Int
+  let isInput: Bool
 
   static var hasSlopeGradient: Bool { @inline(__always) get { true } }
 
@@ -80,12 +60,20 @@ struct InputSource<E: Element>: Source {
     gain = call.parameter(Slot.gain, lane)
     bias = call.parameter(Slot.bias, lane)
     slope = call.parameter(Slot.slope, lane)
+    plain = call.parameter(Slot.plain, lane)
     activation = call.activation
+    isInput = call.isInput
   }
 
-  @inline(__always) func point(_ x: E.V) -> Point<E.V> {
-    let distance = (x - mean) - remainder
-    let y = E.V.fma(bias, distance, gain)
+  @inline(__always) func point(_ value: E.V) -> Point<E.V> {
+    var y = value
+    var distance: E.V
+    if isInput {
+      distance = (value - mean) - remainder
+      y = E.V.fma(bias, distance, gain)
+    } else {
+      distance = E.V.choose(value == plain, E.V(0), value - bias)
+    }
     return Point(
       y: y, derivative: AnyActivation.derivative(activation, y, slope), distance: distance)
   }

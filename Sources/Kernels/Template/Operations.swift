@@ -62,6 +62,8 @@ struct Call {
   var activation: Int
   /// Whether a lane of `Slot.keep` is set.
   var keeps: Bool
+  /// Whether a is x, for the steps that take it or y.
+  var isInput: Bool
 
   @inline(__always) func parameter<V: Vector>(_ slot: Int, _ lane: Int) -> V {
     V.load(parameters, slot &* lanes &+ lane)
@@ -252,27 +254,41 @@ struct ForwardOperation<E: Element, A: InvertibleActivation>: PlacewiseOperation
   }
 }
 
-/// x from z.
-struct RestoreOperation<E: Element, A: InvertibleActivation>: PlacewiseOperation {
-  let source: InvertedSource<E, A>
+/// x from z, for the activations that can be inverted.
+struct RestoreOperation<E: Element>: PlacewiseOperation {
+  let bias: E.V
+  let slope: E.V
+  let inverseSlope: E.V
+  let plain: E.V
   let mean: E.V
   let remainder: E.V
   let spread: E.V
   let keep: E.V.Mask
+  let activation: Int
 
   @inline(__always) init(_ call: Call, _ lane: Int) {
-    source = InvertedSource(call, lane)
+    bias = call.parameter(Slot.bias, lane)
+    slope = call.parameter(Slot.slope, lane)
+    inverseSlope = call.parameter(Slot.inverseSlope, lane)
+    plain = call.parameter(Slot.plain, lane)
     mean = call.parameter(Slot.mean, lane)
     remainder = call.parameter(Slot.meanRemainder, lane)
     spread = call.parameter(Slot.spread, lane)
     let kept: E.V = call.parameter(Slot.keep, lane)
     keep = kept > E.V(0)
+    activation = call.activation
   }
 
   @inline(__always) func map(_ z: E.V, _ old: E.V) -> E.V {
-    let point = source.point(z)
-    let x = E.V.fma(remainder, point.distance, spread) + mean
-    return E.V.choose(keep, old, x)
+    let floor = E.V(-1 + E.roundoff / 2)
+    var y = z
+    if activation == ActivationCode.elu {
+      y = Elu.invert(z, slope, inverseSlope, floor).y
+    } else if activation != ActivationCode.identity {
+      y = Leaky.invert(z, slope, inverseSlope, floor).y
+    }
+    let distance = E.V.choose(z == plain, E.V(0), y - bias)
+    return E.V.choose(keep, old, E.V.fma(remainder, distance, spread) + mean)
   }
 
   @inline(__always) func result(_ call: Call, _ index: Int) -> E.V {

@@ -1,0 +1,204 @@
+import Testing
+
+@testable import ABNKernels
+
+/// Threads, bad input, instruction sets, shapes without elements.
+@Suite struct ContractTests {
+  /// Shapes that are cut into one, several and many parts.
+  static func geometries() throws -> [ABNGeometry] {
+    try [
+      ABNGeometry(outer: 3, channels: 3, spatial: 40_000, layout: .channelSecond),
+      ABNGeometry(outer: 8, channels: 40, spatial: 300, layout: .channelSecond),
+      ABNGeometry(outer: 4, channels: 24, spatial: 3000, layout: .channelLast),
+      ABNGeometry(outer: 4, channels: 20, spatial: 3000, layout: .blocked(16)),
+      ABNGeometry(outer: 2, channels: 5, spatial: 20_000, layout: .blocked(8)),
+      ABNGeometry(outer: 1, channels: 2, spatial: 100_003, layout: .channelSecond),
+    ]
+  }
+
+  @Test func resultsDoNotDependOnThreads() throws {
+    for geometry in try Self.geometries() {
+      for element in [ABNElement.float32, .bfloat16] {
+        for activation in [ABNActivation.leakyReLU(alpha: 0.01), .gelu, .prelu] {
+          var input = LayerInput(geometry, element, activation)
+          input.scale[1] = 0
+          for set in AgreementTests.sets {
+            let one = try LayerRun(input: input, set: set)()
+            let many = try LayerRun(input: input, set: set, parallel: manyThreads)()
+            #expect(one.bytes == many.bytes, "\(set) \(element) \(activation) \(geometry)")
+            let error = relativeError(one.dx, input.reference.dx)
+            #expect(error < 40 * element.unitRoundoff, "\(error) \(activation) \(geometry)")
+            #expect(one.isIntact && many.isIntact)
+          }
+        }
+      }
+    }
+  }
+
+  @Test func statisticsHoldForALargeMean() throws {
+    for geometry in try Self.geometries() {
+      let input = LayerInput(geometry, .float32, .identity, mean: 1e5, deviation: 1)
+      let reference = input.reference
+      for set in AgreementTests.sets {
+        let result = try LayerRun(input: input, set: set)()
+        for channel in input.x.indices {
+          #expect(abs(result.mean[channel] - reference.mean[channel]) < 1e-6)
+          let inverse = 1 / (reference.variance[channel] + 1e-5).squareRoot()
+          #expect(abs(result.inverse[channel] / inverse - 1) < 2e-6)
+        }
+        #expect(relativeError(result.z, reference.z) < 1e-6)
+      }
+    }
+  }
+
+  @Test func momentumMixesOldAndNew() throws {
+    let geometry = try ABNGeometry(outer: 4, channels: 3, spatial: 5, layout: .channelSecond)
+    let input = LayerInput(geometry, .float64, .identity)
+    let reference = input.reference
+    for momentum in [0, 0.5, 0.9, 1] {
+      var run = LayerRun(input: input)
+      run.momentum = momentum
+      run.moving = ([1, 2, 3], [4, 5, 6])
+      let result = try run()
+      for channel in 0..<3 {
+        let mean = Double(channel + 1) * momentum + reference.mean[channel] * (1 - momentum)
+        let variance = Double(channel + 4) * momentum + reference.variance[channel] * (1 - momentum)
+        #expect(abs(result.moving.mean[channel] - mean) < 1e-14)
+        #expect(abs(result.moving.variance[channel] - variance) < 1e-14)
+      }
+    }
+  }
+
+  /// A `KernelError` about `what`, with all four parts.
+  func expectError(_ what: String, _ body: () throws -> Void) {
+    do {
+      try body()
+      Issue.record("no error about \(what)")
+    } catch let error as KernelError {
+      #expect(error.what.contains(what), "\(error)")
+      #expect(!error.got.isEmpty && !error.wanted.isEmpty && !error.fix.isEmpty)
+    } catch {
+      Issue.record("\(error)")
+    }
+  }
+
+  @Test func badShapesAreErrors() throws {
+    func make(_ outer: Int, _ channels: Int, _ spatial: Int, _ layout: ABNLayout) throws {
+      _ = try ABNGeometry(outer: outer, channels: channels, spatial: spatial, layout: layout)
+    }
+    expectError("outer") { try make(-1, 3, 4, .channelSecond) }
+    expectError("channels") { try make(1, -3, 4, .channelLast) }
+    expectError("spatial") { try make(1, 3, Int.min, .channelLast) }
+    expectError("block") { try make(1, 3, 4, .blocked(4)) }
+    expectError("geometry") { try make(1 << 31, 1 << 31, 4, .channelSecond) }
+    expectError("geometry") { try make(1, Int.max, 1, .blocked(16)) }
+    expectError("geometry") { try make(1, Int.max / 4, 1, .channelSecond) }
+    let geometry = try ABNGeometry(outer: 2, channels: 3, spatial: 4, layout: .channelSecond)
+    for epsilon in [-1e-5, .nan, .infinity] {
+      expectError("epsilon") {
+        _ = try ABNKernel(
+          geometry: geometry, element: .float32, activation: .relu, epsilon: epsilon)
+      }
+    }
+    expectError("alpha") {
+      _ = try ABNKernel(
+        geometry: geometry, element: .float32, activation: .elu(alpha: .nan))
+    }
+  }
+
+  @Test func badBuffersAreErrors() throws {
+    let geometry = try ABNGeometry(outer: 2, channels: 3, spatial: 4, layout: .channelSecond)
+    let kernel = try ABNKernel(geometry: geometry, element: .float32, activation: .prelu)
+    let memory = Buffer(bytes: 4096)
+    memory.base.initializeMemory(as: UInt8.self, repeating: 0, count: 4096)
+    let x = memory.base
+    let small = x + 2048
+    let saved = ABNSavedStatistics(
+      mean: small, meanRemainder: small + 64, inverseDeviation: small + 128)
+    let scratch = Buffer(bytes: kernel.scratchBytes + 64)
+    func parameters(_ count: Int) -> ABNParameters {
+      ABNParameters(scale: nil, bias: nil, slopes: small + 192, slopeCount: count)
+    }
+    func forward(
+      _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ slopes: Int = 3,
+      _ scratchOffset: Int = 0, momentum: Double = 0.9
+    ) throws {
+      try kernel.trainForward(
+        source: source, destination: destination, parameters: parameters(slopes),
+        moving: ABNMovingStatistics(mean: small + 256, variance: small + 320, momentum: momentum),
+        saved: saved, scratch: scratch.base + scratchOffset)
+    }
+    let before = memory.contents
+    expectError("source and destination") { try forward(x, x + 16) }
+    expectError("source and destination") { try forward(x + 48, x) }
+    expectError("source") { try forward(x + 2, x + 2) }
+    expectError("scratch") { try forward(x, x, 3, 4) }
+    expectError("slope count") { try forward(x, x, 2) }
+    expectError("momentum") { try forward(x, x, momentum: 1.5) }
+    expectError("momentum") { try forward(x, x, momentum: .nan) }
+    expectError("slopes") {
+      try kernel.activate(
+        source: x, destination: x, parameters: ABNParameters(scale: nil, bias: nil),
+        scratch: scratch.base)
+    }
+    func backward(_ gradient: UnsafeMutableRawPointer, _ rescue: ABNRescue) throws {
+      try kernel.backward(
+        mode: .batch, output: x, gradient: gradient, destination: gradient,
+        parameters: parameters(3), saved: saved, rescue: rescue,
+        gradients: ABNGradients(scale: nil, bias: nil), scratch: scratch.base)
+    }
+    expectError("gradient") { try backward(x, .none) }
+    expectError("gradient") { try backward(x + 4, .none) }
+    // All slopes are 0 here.
+    expectError("channel 0") { try backward(x + 512, .none) }
+    let slots: [Int32] = [0, 1, 9]
+    slots.withUnsafeBufferPointer { slots in
+      expectError("rescue slot") {
+        try backward(x + 512, ABNRescue(slots: slots.baseAddress, values: x + 1024, count: 2))
+      }
+      expectError("rescue buffer") {
+        try backward(x + 512, ABNRescue(slots: slots.baseAddress, values: nil, count: 2))
+      }
+      expectError("rescue") {
+        try backward(x + 512, ABNRescue(slots: nil, values: x + 1024, count: 2))
+      }
+    }
+    #expect(memory.contents == before, "something was written before an error")
+  }
+
+  @Test func oneOrNoElementPerChannelIsAnErrorInTraining() throws {
+    for (outer, spatial) in [(1, 1), (0, 5), (4, 0)] {
+      let geometry = try ABNGeometry(
+        outer: outer, channels: 3, spatial: spatial, layout: .channelSecond)
+      expectError("batch statistics") {
+        _ = try LayerRun(input: LayerInput(geometry, .float32, .identity))()
+      }
+      // Given statistics need no more than what is there.
+      for layout in [ABNLayout.channelSecond, .channelLast, .blocked(8), .blocked(16)] {
+        let geometry = try ABNGeometry(
+          outer: outer, channels: 3, spatial: spatial, layout: layout)
+        let input = LayerInput(geometry, .float32, .leakyReLU(alpha: 0.1)).withGivenStatistics()
+        let result = try LayerRun(input: input)()
+        #expect(relativeError(result.dx, input.reference.dx) < 1e-6)
+        #expect(result.dbias.count == 3 && result.isIntact)
+        if outer * spatial == 0 { #expect(result.dscale == [0, 0, 0]) }
+      }
+    }
+  }
+
+  @Test func noChannelsIsNothingToDo() throws {
+    for layout in [ABNLayout.channelSecond, .channelLast, .blocked(16)] {
+      let geometry = try ABNGeometry(outer: 2, channels: 0, spatial: 3, layout: layout)
+      #expect(try LayerRun(input: LayerInput(geometry, .float16, .elu(alpha: 1)))().isIntact)
+    }
+  }
+
+  @Test func unknownKernelSetsAreErrors() throws {
+    guard case .failure(let error) = ABNInstructionSet.named("sse9") else {
+      Issue.record("accepted")
+      return
+    }
+    #expect(error.wanted.contains("baseline, avx2, avx512") && error.got == "\"sse9\"")
+    #expect(try ABNInstructionSet.named("baseline").get() == .baseline)
+  }
+}

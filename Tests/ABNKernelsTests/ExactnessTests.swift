@@ -1,0 +1,195 @@
+import Testing
+
+@testable import ABNKernels
+
+/// The rows of "exact for every input": the in-place layer against the out-of-place one, both
+/// measured against float64, in every element type, layout and instruction set.
+@Suite struct ExactnessTests {
+  struct Row: Sendable, CustomTestStringConvertible {
+    var testDescription: String
+    var activation: ABNActivation = .leakyReLU(alpha: 0.2)
+    var mean = 0.5
+    var deviation = 1.5
+    var scale: [Double] = [1, -0.7, 1.3]
+    var bias: [Double] = [0.5, -0.3, 0.2]
+    /// Element types whose range holds the row.
+    var elements: [ABNElement] = ABNElement.allCases
+  }
+
+  static let rows: [Row] = [
+    Row(testDescription: "scale negative", scale: [-1, -0.5, -2]),
+    Row(testDescription: "scale 0 and -0", scale: [0, -0.0, 1]),
+    Row(testDescription: "scale 0, identity", activation: .identity, scale: [0, 1, -0.0]),
+    Row(testDescription: "scale 0, elu", activation: .elu(alpha: 1), scale: [0, 1, -0.0]),
+    Row(testDescription: "scale 0, stored y", activation: .swish, scale: [0, 1, -0.0]),
+    Row(testDescription: "scale tiny", scale: [1e-5, -1e-6, 1e-8], bias: [0.5, 0.5, 0.5]),
+    Row(
+      testDescription: "scale tiny, stored y", activation: .relu, scale: [1e-5, -1e-6, 1e-8],
+      bias: [0.5, 0.5, -0.5]),
+    Row(
+      testDescription: "bias over scale 1e4 ... 1e6", scale: [1e-3, -1e-2, 1e-3],
+      bias: [10, 100, 1000]),
+    Row(
+      testDescription: "elu saturated", activation: .elu(alpha: 1), scale: [12, -12, 40],
+      bias: [0, 1, -5]),
+    Row(
+      testDescription: "elu past exp's range", activation: .elu(alpha: 1), scale: [80, -60, 100],
+      bias: [0, 1, 5]),
+    Row(testDescription: "leaky alpha 0", activation: .leakyReLU(alpha: 0)),
+    Row(testDescription: "leaky alpha < 0", activation: .leakyReLU(alpha: -0.3)),
+    Row(testDescription: "leaky alpha > 1", activation: .leakyReLU(alpha: 2)),
+    Row(testDescription: "leaky alpha 1e-30", activation: .leakyReLU(alpha: 1e-30)),
+    Row(testDescription: "elu alpha 0", activation: .elu(alpha: 0)),
+    Row(testDescription: "elu alpha < 0", activation: .elu(alpha: -0.5)),
+    Row(testDescription: "large mean", mean: 1e5, deviation: 1, elements: [.float32, .float64]),
+    Row(testDescription: "large mean, half", mean: 1000, deviation: 3, elements: [.float16]),
+    Row(testDescription: "small x", mean: 1e-3, deviation: 1e-3),
+  ]
+
+  static func geometries(_ channels: Int) throws -> [ABNGeometry] {
+    try [
+      ABNGeometry(outer: 4, channels: channels, spatial: 49, layout: .channelSecond),
+      ABNGeometry(outer: 4, channels: channels, spatial: 49, layout: .channelLast),
+      ABNGeometry(outer: 4, channels: channels, spatial: 49, layout: .blocked(8)),
+      ABNGeometry(outer: 4, channels: channels, spatial: 49, layout: .blocked(16)),
+    ]
+  }
+
+  @Test(arguments: rows)
+  func isAsGoodAsOutOfPlace(_ row: Row) throws {
+    for element in row.elements {
+      for geometry in try Self.geometries(row.scale.count) {
+        for isGiven in [false, true] {
+          var input = LayerInput(
+            geometry, element, row.activation, seed: 3, mean: row.mean, deviation: row.deviation)
+          if isGiven && row.mean < 10 { input = input.withGivenStatistics() }
+          input.scale = row.scale.map(element.statistics.rounded)
+          input.bias = row.bias.map(element.statistics.rounded)
+          let reference = input.reference
+          for set in AgreementTests.sets {
+            try compare(row, input, reference, set)
+          }
+        }
+      }
+    }
+  }
+
+  func compare(
+    _ row: Row, _ input: LayerInput, _ reference: ReferenceLayer, _ set: ABNInstructionSet
+  ) throws {
+    let inside = try LayerRun(input: input, set: set)()
+    let outside = try LayerRun(input: input, set: set, outOfPlace: true)()
+    // What one rounding of the stored element costs, whoever does it, and the eight-fold of it that
+    // the rule of rescue lets pass.
+    let floor = 16 * input.element.unitRoundoff
+    let what = "\(row.testDescription): \(set) \(input.element) \(input.geometry.layout)"
+    for channel in input.x.indices {
+      let pairs: [(String, [Double], [Double], [Double])] = [
+        ("dx", inside.dx[channel], outside.dx[channel], reference.dx[channel]),
+        ("z", inside.z[channel], outside.z[channel], reference.z[channel]),
+      ]
+      for (name, mine, other, truth) in pairs {
+        let error = relativeError(mine, truth)
+        let allowed = 2 * relativeError(other, truth) + floor
+        #expect(error <= allowed, "\(name) \(channel) off by \(error), allowed \(allowed); \(what)")
+      }
+      // A sum is as exact as its terms, not as its value.
+      let size = zip(reference.dx[channel], input.dz[channel]).reduce(0) { $0 + abs($1.1) }
+      let mine = abs(inside.dscale[channel] - reference.dscale[channel])
+      let other = abs(outside.dscale[channel] - reference.dscale[channel])
+      #expect(
+        mine <= 2 * other + floor * size / 4,
+        "dscale \(channel): \(mine) against \(other); \(what)")
+      if input.scale[channel] == 0 {
+        #expect(inside.dx[channel].allSatisfy { $0 == 0 }, "dx is not 0: \(what)")
+      }
+    }
+    #expect(inside.isIntact && outside.isIntact, "wrote outside: \(what)")
+  }
+
+  @Test(arguments: ABNElement.allCases)
+  func aConstantChannelHasAnExactGradient(_ element: ABNElement) throws {
+    for geometry in try Self.geometries(3) {
+      for activation in [
+        ABNActivation.identity, .leakyReLU(alpha: 0.01), .elu(alpha: 1), .prelu, .relu, .gelu,
+      ] {
+        var input = LayerInput(geometry, element, activation)
+        for channel in 0..<3 {
+          let value = element.rounded([0.1, -1234.567, 3e-5][channel])
+          input.x[channel] = input.x[channel].map { _ in value }
+        }
+        for set in AgreementTests.sets {
+          for outOfPlace in [false, true] {
+            let result = try LayerRun(input: input, set: set, outOfPlace: outOfPlace)()
+            #expect(
+              result.dscale.allSatisfy { $0 == 0 },
+              "\(result.dscale) \(set) \(element) \(activation) \(geometry.layout)")
+          }
+        }
+      }
+    }
+  }
+
+  @Test(arguments: [Double.nan, .infinity, -.infinity])
+  func oneBadNumberStaysInItsChannel(_ bad: Double) throws {
+    for element in ABNElement.allCases {
+      for geometry in try Self.geometries(19) {
+        for activation in [ABNActivation.leakyReLU(alpha: 0.2), .elu(alpha: 1), .mish] {
+          let clean = LayerInput(geometry, element, activation)
+          var dirty = clean
+          dirty.x[7][30] = bad
+          for set in AgreementTests.sets {
+            let a = try LayerRun(input: clean, set: set)()
+            let b = try LayerRun(input: dirty, set: set)()
+            let what = "\(set) \(element) \(activation) \(geometry.layout)"
+            for channel in 0..<19 where channel != 7 {
+              #expect(a.z[channel] == b.z[channel] && a.dx[channel] == b.dx[channel], "\(what)")
+              #expect(a.dscale[channel] == b.dscale[channel], "\(what)")
+            }
+            #expect(b.z[7].contains { $0.isNaN } && b.dscale[7].isNaN, "\(what)")
+          }
+        }
+      }
+    }
+  }
+
+  @Test func rescuedChannelsAreCounted() throws {
+    let geometry = try ABNGeometry(outer: 4, channels: 4, spatial: 9, layout: .channelSecond)
+    var input = LayerInput(geometry, .float32, .leakyReLU(alpha: 0.1))
+    input.scale = [1, 0, 0.01, -2]
+    input.bias = [0, 1, 1, 15]
+    let result = try LayerRun(input: input)()
+    #expect(result.rescued == 2)
+    // Rescued channels come back bit for bit.
+    #expect(result.restored[1] == input.x[1] && result.restored[2] == input.x[2])
+  }
+
+  @Test(arguments: ABNElement.allCases)
+  func theUsualLayerRescuesNothing(_ element: ABNElement) throws {
+    let geometry = try ABNGeometry(outer: 4, channels: 6, spatial: 9, layout: .channelLast)
+    for activation in [
+      ABNActivation.identity, .leakyReLU(alpha: 0.01), .elu(alpha: 1), .prelu, .relu, .swish,
+    ] {
+      var input = LayerInput(geometry, element, activation)
+      input.scale = input.scale.map { _ in 1 }
+      input.bias = input.bias.map { _ in 0 }
+      #expect(try LayerRun(input: input)().rescued == 0, "\(activation)")
+    }
+  }
+
+  @Test func slopesOfEitherSignHaveTheirGradient() throws {
+    for geometry in try Self.geometries(4) {
+      for count in [1, 4] {
+        var input = LayerInput(geometry, .float32, .prelu)
+        input.slopes = count == 1 ? [0.25] : [0.25, -0.5, 0, 2]
+        let reference = input.reference
+        for set in AgreementTests.sets {
+          let result = try LayerRun(input: input, set: set)()
+          #expect(result.rescued == (count == 1 ? 0 : 2))
+          #expect(relativeError(result.dslope, reference.dslope) < 2e-6)
+          #expect(relativeError(result.dx, reference.dx) < 2e-6)
+        }
+      }
+    }
+  }
+}
