@@ -80,7 +80,7 @@ let rooms: [Room] =
         "ABNPlanning", "ABNOptimizers", "ABNPasses", "ABNLayers", "ABNOperations", "ABNGraph",
         "ABNTensors",
       ]),
-    .command("abn", path: "abn", needs: ["InPlaceABN", arguments]),
+    .command("abn", path: "abn", needs: ["InPlaceABN", "ABNKernels", arguments]),
   ]
 
 /// The READMEs of a room: files that the build is told to leave alone.

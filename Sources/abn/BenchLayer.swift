@@ -1,0 +1,115 @@
+import ABNKernels
+import ArgumentParser
+import InPlaceABN
+
+struct BenchLayer: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "layer",
+    abstract: "Times the in-place layer against the machine's own memory bandwidth.",
+    discussion: """
+      Random data, medians. The floor is one read and one write of the tensor forward, two reads \
+      and one write backward, at the bandwidth measured in the same run.
+      """)
+
+  @Option(help: ArgumentHelp("Sizes, batch and channels first.", valueName: "NxCxHxW"))
+  var shape = "32x64x56x56"
+
+  @Option(help: ArgumentHelp("f32, f64, f16 or bf16.", valueName: "type"))
+  var dtype = "f32"
+
+  @Option(help: ArgumentHelp("nchw, nhwc, nchw8c or nchw16c.", valueName: "layout"))
+  var layout = "nchw"
+
+  @Option(help: ArgumentHelp("The activation after the normalization.", valueName: "name"))
+  var activation = "leaky_relu"
+
+  @Option(help: ArgumentHelp("alpha of leaky_relu and elu.", valueName: "number"))
+  var alpha = 0.01
+
+  @OptionGroup var common: CommonOptions
+
+  private struct Result: Encodable {
+    let forwardMilliseconds, backwardMilliseconds, floorMilliseconds, ratioToFloor: Double
+    let readGBs, inPlaceGBs: Double
+    let threads: Int
+  }
+
+  func run() throws {
+    try common.apply()
+    let timing = try measure()
+    let result = Result(
+      forwardMilliseconds: timing.forwardMilliseconds,
+      backwardMilliseconds: timing.backwardMilliseconds,
+      floorMilliseconds: timing.floorMilliseconds, ratioToFloor: timing.ratioToFloor,
+      readGBs: timing.readGBs, inPlaceGBs: timing.inPlaceGBs, threads: Parallel.threads)
+    if common.json {
+      try printJSON(result)
+    } else {
+      func text(_ value: Double) -> String { "\((value * 1000).rounded() / 1000)" }
+      print(
+        """
+        \(shape) \(dtype) \(layout) \(activation), \(result.threads) threads
+        forward   \(text(result.forwardMilliseconds)) ms
+        backward  \(text(result.backwardMilliseconds)) ms
+        floor     \(text(result.floorMilliseconds)) ms, ratio \(text(result.ratioToFloor))
+        read      \(text(result.readGBs)) GB/s, in place \(text(result.inPlaceGBs)) GB/s
+        """)
+    }
+  }
+
+  private func measure() throws -> ABNLayerTiming {
+    let words = shape.split(separator: "x", omittingEmptySubsequences: false)
+    let sizes = words.compactMap { Int($0) }
+    guard sizes.count == words.count, (2...5).contains(sizes.count),
+      sizes.allSatisfy({ $0 >= 1 })
+    else {
+      throw ABNError(
+        .attribute, "--shape", got: "\"\(shape)\"",
+        wanted: "2 to 5 sizes of at least 1, as in 32x64x56x56")
+    }
+    let spatial = sizes.dropFirst(2).reduce((1, false)) { product, size in
+      let (next, overflow) = product.0.multipliedReportingOverflow(by: size)
+      return (next, product.1 || overflow)
+    }
+    guard !spatial.1 else {
+      throw ABNError(.attribute, "--shape", got: "\"\(shape)\"", wanted: "sizes that fit in memory")
+    }
+    do {
+      let kernel = try ABNKernel(
+        geometry: ABNGeometry(
+          outer: sizes[0], channels: sizes[1], spatial: spatial.0,
+          layout: choose(
+            layout, "--layout",
+            [
+              ("nchw", ABNLayout.channelSecond), ("nhwc", .channelLast), ("nchw8c", .blocked(8)),
+              ("nchw16c", .blocked(16)),
+            ])),
+        element: choose(
+          dtype, "--dtype",
+          [
+            ("f32", ABNElement.float32), ("f64", .float64), ("f16", .float16), ("bf16", .bfloat16),
+          ]),
+        activation: choose(
+          activation, "--activation",
+          [
+            ("leaky_relu", ABNActivation.leakyReLU(alpha: alpha)), ("elu", .elu(alpha: alpha)),
+            ("identity", .identity), ("relu", .relu), ("relu6", .relu6), ("sigmoid", .sigmoid),
+            ("tanh", .tanh), ("swish", .swish), ("gelu", .gelu), ("hard_swish", .hardSwish),
+            ("mish", .mish),
+          ]))
+      return try kernel.timing(parallel: Parallel.run)
+    } catch let error as KernelError {
+      throw ABNError(
+        .attribute, error.what, got: error.got, wanted: error.wanted, fix: error.fix)
+    }
+  }
+
+  /// The value of a name, or an error that lists the names.
+  private func choose<T>(_ name: String, _ option: String, _ values: [(String, T)]) throws -> T {
+    if let found = values.first(where: { $0.0 == name }) { return found.1 }
+    let names = values.map(\.0)
+    throw ABNError(
+      .attribute, option, got: "\"\(name)\"", wanted: "one of \(names.joined(separator: ", "))",
+      fix: nearestMatch(to: name, in: names).map { "Did you mean \"\($0)\"?" } ?? "")
+  }
+}
