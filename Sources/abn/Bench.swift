@@ -4,7 +4,8 @@ import InPlaceABN
 
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Measures what the engine promises.", subcommands: [BenchMemory.self, BenchLayer.self])
+    abstract: "Measures what the engine promises.",
+    subcommands: [BenchMemory.self, BenchLayer.self])
 }
 
 struct BenchMemory: ParsableCommand {

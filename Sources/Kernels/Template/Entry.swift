@@ -20,9 +20,16 @@
       let now = room < vectors &- done ? room : vectors &- done
       var index = base
       let end = base &+ now &* 16
-      while index < end {
-        worker.full(call, index)
-        index &+= 16
+      if O.canKeep && call.keeps {
+        while index < end {
+          worker.fullKeeping(call, index)
+          index &+= 16
+        }
+      } else {
+        while index < end {
+          worker.full(call, index)
+          index &+= 16
+        }
       }
       done &+= now
       pending &+= now
@@ -66,7 +73,12 @@
           worker.resume(call, lane)
         }
         let end = index &+ tile &* channels
-        if count == 16 {
+        if O.canKeep && call.keeps && count == 16 {
+          while index < end {
+            worker.fullKeeping(call, index)
+            index &+= channels
+          }
+        } else if count == 16 {
           while index < end {
             worker.full(call, index)
             index &+= channels

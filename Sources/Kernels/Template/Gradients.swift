@@ -176,8 +176,23 @@ struct ApplyOperation<S: Source>: PlacewiseOperation {
     return S.E.V.fma(correction, dy, dyFactor)
   }
 
+  @inline(__always) func plainResult(_ call: Call, _ index: Int) -> S.E.V {
+    map(S.E.load(call.a, index), S.E.load(call.b, index))
+  }
+
+  @inline(__always) mutating func full(_ call: Call, _ index: Int) {
+    S.E.store(plainResult(call, index), call.out, index)
+  }
+
+  static var canKeep: Bool { @inline(__always) get { true } }
+
+  @inline(__always) mutating func fullKeeping(_ call: Call, _ index: Int) {
+    let old = S.E.load(UnsafeRawPointer(call.out), index)
+    S.E.store(S.E.V.choose(keep, old, plainResult(call, index)), call.out, index)
+  }
+
   @inline(__always) func result(_ call: Call, _ index: Int) -> S.E.V {
-    let dx = map(S.E.load(call.a, index), S.E.load(call.b, index))
+    let dx = plainResult(call, index)
     if !keeps { return dx }
     return S.E.V.choose(keep, S.E.load(UnsafeRawPointer(call.out), index), dx)
   }

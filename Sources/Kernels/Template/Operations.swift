@@ -88,6 +88,10 @@ protocol LaneOperation {
   func suspend(_ call: Call, _ lane: Int)
   /// 16 elements.
   mutating func full(_ call: Call, _ index: Int)
+  /// 16 elements of which `call.keeps` leaves some lanes as they are; a loop of its own, so that the
+  /// usual one carries no choice. Only where `canKeep`.
+  static var canKeep: Bool { get }
+  mutating func fullKeeping(_ call: Call, _ index: Int)
   /// `count` elements, whose other lanes belong to no channel.
   mutating func partial(_ call: Call, _ index: Int, _ count: Int)
   /// `count` elements that are a whole run, whose other lanes must not count.
@@ -104,6 +108,8 @@ protocol LaneOperation {
 
 extension LaneOperation {
   static var readsBoth: Bool { @inline(__always) get { false } }
+  static var canKeep: Bool { @inline(__always) get { false } }
+  @inline(__always) mutating func fullKeeping(_ call: Call, _ index: Int) { full(call, index) }
   @inline(__always) mutating func begin(
     _ call: Call, _ index: Int, _ step: Int, _ available: Int, _ count: Int
   ) {}
