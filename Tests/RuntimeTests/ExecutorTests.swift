@@ -84,7 +84,7 @@ import Testing
     #expect(forward[0] == training[0])
   }
 
-  @Test func oneSeedAndAnyThreadsGiveTheSameBits() throws {
+  @Test func oneSeedGivesTheSameBits() throws {
     func run() throws -> [Tensor] {
       let network = try Network()
       let scope = Scope()
