@@ -133,7 +133,8 @@ let programsTested: [String: Target.Dependency] = [
 var tests: [Target] = [
   .target(name: "CTestSupport", path: "Tests/CSupport"),
   .target(
-    name: "ABNTestSupport", dependencies: ["InPlaceABN", "CTestSupport"], path: "Tests/Support"),
+    name: "ABNTestSupport", dependencies: ["InPlaceABN", "CTestSupport", "CZlib"],
+    path: "Tests/Support"),
   .testTarget(name: "ABNKernelsTests", dependencies: ["ABNKernels"], path: "Tests/ABNKernelsTests"),
 ]
 for room in testRooms {

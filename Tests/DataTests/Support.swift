@@ -1,5 +1,5 @@
 import ABNTensors
-import CZlib
+import ABNTestSupport
 import Foundation
 import Testing
 
@@ -50,27 +50,7 @@ func randomSplit(_ shape: Shape, seed: UInt64) throws -> DataSplit {
 }
 
 /// The bytes in a gzip frame.
-func gzipped(_ bytes: [UInt8]) -> [UInt8] {
-  var stream = z_stream()
-  let code = deflateInit2_(
-    &stream, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY, zlibVersion(),
-    Int32(MemoryLayout<z_stream>.size))
-  precondition(code == Z_OK)
-  var input = bytes
-  let capacity = Int(deflateBound(&stream, uLong(bytes.count))) + 64
-  let output = [UInt8](unsafeUninitializedCapacity: capacity) { output, count in
-    input.withUnsafeMutableBufferPointer { input in
-      stream.next_in = input.baseAddress
-      stream.avail_in = uInt(input.count)
-      stream.next_out = output.baseAddress
-      stream.avail_out = uInt(output.count)
-      precondition(deflate(&stream, Z_FINISH) == Z_STREAM_END)
-      count = output.count - Int(stream.avail_out)
-    }
-  }
-  deflateEnd(&stream)
-  return output
-}
+func gzipped(_ bytes: [UInt8]) -> [UInt8] { packed(bytes, windowBits: 31) }
 
 /// An IDX file of bytes.
 func idx(_ dimensions: [Int], _ elements: [UInt8], type: UInt8 = 8) -> [UInt8] {

@@ -1,4 +1,5 @@
 import ABNTensors
+import ABNTestSupport
 import Foundation
 import Testing
 
