@@ -1,3 +1,13 @@
+/// How a plan uses its bytes.
+public enum PlanningMode: Sendable, Hashable {
+  /// As few as possible: what programs run with.
+  case compact
+  /// As compact, with bytes between the blocks that nothing may touch: for the checking mode.
+  case guarded
+  /// Every buffer has bytes of its own and shares with nobody: what a plan is held against.
+  case separate
+}
+
 /// Where every buffer of a run lives: one offset in one arena, decided before the first step.
 public struct MemoryPlan: Sendable {
   /// Every block starts at a multiple of this: a cache line, and the widest vector.
@@ -21,16 +31,19 @@ public struct MemoryPlan: Sendable {
   public let blocks: [PlacedBlock]
 
   /// Plans a request: decides who shares, then places.
-  public init(_ request: PlanRequest) {
-    let classes = SharingClasses(request)
+  public init(_ request: PlanRequest, mode: PlanningMode = .compact) {
+    let classes = SharingClasses(request, mayShare: mode != .separate)
     var blocks: [Block] = []
     var roots: [Int] = []
     for index in request.buffers.indices {
       guard classes.root(BufferID(index)) == index, request.buffers[index].use != .persistent,
         let life = classes.lives[index], classes.bytes[index] > 0
       else { continue }
-      let bytes = (classes.bytes[index] + Self.alignment - 1) / Self.alignment * Self.alignment
-      blocks.append(Block(bytes: bytes, life: life))
+      let guarded = classes.bytes[index] + (mode == .guarded ? Self.alignment : 0)
+      let bytes = (guarded + Self.alignment - 1) / Self.alignment * Self.alignment
+      // Bytes of their own are bytes for the whole run.
+      let whole = -1...request.steps.count
+      blocks.append(Block(bytes: bytes, life: mode == .separate ? whole : life))
       roots.append(index)
     }
     let results = PlacementStrategy.all.map { ($0.name, $0.place(blocks)) }
@@ -50,8 +63,8 @@ public struct MemoryPlan: Sendable {
     }
     self.blocks = zip(blocks, roots).enumerated().map { index, block in
       PlacedBlock(
-        offset: best.1.offsets[index], bytes: block.0.bytes, life: block.0.life,
-        buffers: members[block.1]!)
+        offset: best.1.offsets[index], bytes: block.0.bytes, usedBytes: classes.bytes[block.1],
+        life: block.0.life, buffers: members[block.1]!)
     }
 
     var alive = [Int](repeating: 0, count: request.steps.count + 3)
@@ -78,6 +91,8 @@ public struct PlacedBlock: Sendable {
   public let offset: Int
   /// How many, rounded up to the alignment.
   public let bytes: Int
+  /// How many of them its largest buffer has; nothing may touch the rest.
+  public let usedBytes: Int
   /// The steps during which they hold a value: -1 before the first, the count of steps after the
   /// last.
   public let life: ClosedRange<Int>

@@ -27,7 +27,7 @@ struct SharingClasses {
   ///
   /// A class may be overwritten at step `t` if nothing reads any of its members after `t`: later
   /// members cannot appear, because a view of an old value would be such a read.
-  init(_ request: PlanRequest) {
+  init(_ request: PlanRequest, mayShare: Bool = true) {
     parent = Array(request.buffers.indices)
     lives = request.lifetimes()
     bytes = request.buffers.map(\.bytes)
@@ -35,7 +35,10 @@ struct SharingClasses {
       var taken = Set<Int>()
       var shared = Set<BufferID>()
       for wish in step.sharing where !shared.contains(wish.output) {
-        let refusal = refusal(of: wish, at: time, in: request, step: step, taken: taken)
+        let refusal =
+          mayShare
+          ? refusal(of: wish, at: time, in: request, step: step, taken: taken)
+          : "every buffer has bytes of its own"
         decisions.append(SharingDecision(step: time, sharing: wish, refusal: refusal))
         guard refusal == nil else { continue }
         shared.insert(wish.output)

@@ -16,12 +16,35 @@ import Musl
 /// | | 3 | per compiled program: every wish to share bytes, granted or refused, with the reason |
 /// | | 4 | per compiled program: the program as it is lowered |
 ///
+/// | `ABN_CHECK` | 1 | every run: freed bytes become NaN, bytes between buffers are watched |
+///
 /// A level includes those below it. All output goes to standard error.
 public enum Debug {
   /// The level of `ABN_VERBOSE`.
   ///
   /// - Throws: `ABNError(.attribute)` for a value that is not in the table.
   public static func verbosity() throws -> Int { try level.get() }
+
+  /// Whether `ABN_CHECK` asks for the checking mode.
+  ///
+  /// - Throws: `ABNError(.attribute)` for a value other than 0 and 1.
+  public static func isChecking() throws -> Bool { try checking.get() }
+
+  private static let checking: Result<Bool, ABNError> = parseCheck(
+    getenv("ABN_CHECK").map { String(cString: $0) })
+
+  /// What a value of `ABN_CHECK` means.
+  static func parseCheck(_ value: String?) -> Result<Bool, ABNError> {
+    switch value {
+    case nil, "", "0": .success(false)
+    case "1": .success(true)
+    default:
+      .failure(
+        ABNError(
+          .attribute, "environment variable ABN_CHECK", got: "\"\(value!)\"", wanted: "0 or 1",
+          fix: "See Documentation/Debugging.md."))
+    }
+  }
 
   private static let level: Result<Int, ABNError> = parse(
     getenv("ABN_VERBOSE").map { String(cString: $0) })

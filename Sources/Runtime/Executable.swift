@@ -11,6 +11,7 @@ public final class Executable {
   /// What the passes decided before the program was lowered.
   public let decisions: [PassDecision]
 
+  private let mode: PlanningMode
   private var table: UnsafeMutablePointer<UnsafeMutableRawPointer>
   private let starts: [Int]
   private var boundArena = -1
@@ -19,10 +20,13 @@ public final class Executable {
   private var addresses: [UnsafeMutableRawPointer?]
 
   /// Plans a lowered program.
-  public init(_ lowered: LoweredProgram, decisions: [PassDecision] = []) {
+  public init(
+    _ lowered: LoweredProgram, decisions: [PassDecision] = [], mode: PlanningMode = .compact
+  ) {
     self.lowered = lowered
+    self.mode = mode
     self.decisions = decisions
-    plan = MemoryPlan(lowered.planRequest)
+    plan = MemoryPlan(lowered.planRequest, mode: mode)
     var starts: [Int] = []
     var count = 0
     for step in lowered.steps {
@@ -82,13 +86,24 @@ public final class Executable {
   }
 
   /// Copies the feeds in and runs every step.
-  func run(feed: [String: Tensor], verbosity: Int) {
+  ///
+  /// - Throws: `ABNError(.program)` in the checking mode, for a step that touches what is not its own.
+  func run(feed: [String: Tensor], verbosity: Int) throws {
+    var guardian = mode == .guarded ? ArenaGuard(plan, lowered, addresses) : nil
     for port in lowered.feeds {
       feed[port.name]!.withUnsafeBytes {
         if let base = $0.baseAddress {
           addresses[port.buffer.index]!.copyMemory(from: base, byteCount: $0.count)
         }
       }
+    }
+    if guardian != nil {
+      for (time, (step, start)) in zip(lowered.steps, starts).enumerated() {
+        guardian!.begin(time)
+        step.run(StepPointers(base: UnsafePointer(table + start)))
+        try guardian!.end(time)
+      }
+      return
     }
     guard verbosity >= 2 else {
       for (step, start) in zip(lowered.steps, starts) {

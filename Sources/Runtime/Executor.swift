@@ -34,6 +34,7 @@ public final class Executor {
   }
 
   private let backend: any Backend
+  private let mode: PlanningMode?
   private let arena = Arena()
   private var cache: [Key: (executable: Executable, lastUse: Int)] = [:]
   private var uses = 0
@@ -42,7 +43,14 @@ public final class Executor {
   public static let cacheLimit = 64
 
   /// An executor for one backend.
-  public init(backend: any Backend) { self.backend = backend }
+  ///
+  /// - Parameter mode: how plans use bytes; nil: compact, or guarded where `ABN_CHECK` is 1. Guarded
+  ///   plans are run in the checking mode: freed bytes are filled with NaN, and a step that touches
+  ///   bytes between the buffers ends the run with an error.
+  public init(backend: any Backend, mode: PlanningMode? = nil) {
+    self.backend = backend
+    self.mode = mode
+  }
 
   /// Runs a program once.
   ///
@@ -66,7 +74,7 @@ public final class Executor {
       }
     }
     try executable.bind(arena: arena, scope: scope)
-    executable.run(feed: feed, verbosity: try Debug.verbosity())
+    try executable.run(feed: feed, verbosity: try Debug.verbosity())
     return executable.fetched()
   }
 
@@ -95,7 +103,8 @@ public final class Executor {
       try concrete.verify()
     }
     let executable = Executable(
-      try backend.lower(concrete, fetches: fetches), decisions: decisions)
+      try backend.lower(concrete, fetches: fetches), decisions: decisions,
+      mode: try mode ?? (Debug.isChecking() ? .guarded : .compact))
     executable.describe(verbosity: verbosity, backend: backend.name)
     if cache.count >= Self.cacheLimit,
       let oldest = cache.min(by: { $0.value.lastUse < $1.value.lastUse })

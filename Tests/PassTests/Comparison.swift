@@ -6,6 +6,7 @@ import InPlaceABN
 struct Comparison {
   let inPlace: Bool
   let passes: [any ProgramPass]
+  var mode: PlanningMode? = nil
 
   /// Large, so that a chain of layers over constant channels does not make rounding grow 300-fold a
   /// layer: that would hide mistakes.
@@ -80,7 +81,7 @@ struct Comparison {
         (0..<variable.shape.elementCount).map { random.uniform(UInt64($0)) * 4 - 2 },
         shape: variable.shape)
     }
-    let (executor, scope) = (Executor(backend: CPUBackend(passes: passes)), Scope())
+    let (executor, scope) = (Executor(backend: CPUBackend(passes: passes), mode: mode), Scope())
     try executor.run(builder.startup, scope: scope)
     let outputs = try executor.run(result.program, feed: feed, fetch: variables, scope: scope)
     var all = Dictionary(uniqueKeysWithValues: zip(wanted.map(\.name), outputs.map(\.doubles)))

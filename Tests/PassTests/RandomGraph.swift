@@ -115,8 +115,10 @@ struct RandomGraph: CustomStringConvertible {
   }
 
   /// Runs the graph once.
-  func run(inPlace: Bool, passes: [any ProgramPass]) throws -> Comparison.Results {
-    try Comparison(inPlace: inPlace, passes: passes).run(shape: Self.shape) { x in
+  func run(
+    inPlace: Bool, passes: [any ProgramPass], mode: PlanningMode? = nil
+  ) throws -> Comparison.Results {
+    try Comparison(inPlace: inPlace, passes: passes, mode: mode).run(shape: Self.shape) { x in
       var values = [x]
       for (index, node) in nodes.enumerated() {
         values.append(try append(node, index, node.inputs.map { values[$0] }, inPlace: inPlace))

@@ -58,6 +58,23 @@ import Testing
     }
   }
 
+  /// The plan's sharing changes no bit: the same program with bytes of its own for every buffer, and
+  /// in the checking mode, gives the same results.
+  @Test func sameBitsAsWithoutSharing() throws {
+    for seed in 5001...5150 {
+      let graph = RandomGraph(seed: UInt64(seed))
+      let compact = try graph.run(inPlace: true, passes: memoryPasses, mode: .compact)
+      for mode in [PlanningMode.separate, .guarded] {
+        let other = try graph.run(inPlace: true, passes: memoryPasses, mode: mode)
+        let equal = compact.values.allSatisfy { name, values in
+          other.values[name]?.map(\.bitPattern) == values.map(\.bitPattern)
+        }
+        #expect(equal, "seed \(seed), \(mode):\n\(graph)")
+        #expect(other.arenaBytes >= compact.arenaBytes)
+      }
+    }
+  }
+
   /// The graphs make the passes decide in every way there is.
   @Test func everyDecisionOccurs() throws {
     var counts: [PassDecision.Action: Int] = [:]

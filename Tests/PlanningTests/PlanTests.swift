@@ -121,4 +121,19 @@ import Testing
     #expect(plan.offsets[1] == plan.offsets[2])
     #expect(plan.arenaBytes == 128)
   }
+
+  /// No two blocks that are alive together overlap, guarded or not, and guarded ones leave room.
+  @Test(arguments: 1...100) func liveBlocksDoNotOverlap(_ seed: UInt64) {
+    let request = Self.randomRequest(seed: seed, steps: 60)
+    for mode in [PlanningMode.compact, .guarded, .separate] {
+      let plan = MemoryPlan(request, mode: mode)
+      for (index, a) in plan.blocks.enumerated() {
+        #expect(a.offset + a.bytes <= plan.arenaBytes)
+        #expect(mode != .guarded || a.bytes > a.usedBytes)
+        for b in plan.blocks[(index + 1)...] where a.life.overlaps(b.life) {
+          #expect(a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset)
+        }
+      }
+    }
+  }
 }

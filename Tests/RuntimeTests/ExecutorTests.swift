@@ -60,7 +60,7 @@ import Testing
         [network.loss]
         + network.builder.main.parameters.filter { $0.parameterTraits!.trainable }
         .map { "\($0.name)@GRAD" }
-      return try Executor(backend: CPUBackend()).compile(
+      return try Executor(backend: CPUBackend(), mode: .compact).compile(
         network.program, feed: network.feed.mapValues(\.shape), fetch: fetch
       ).plan.lowerBoundBytes
     }

@@ -1,0 +1,78 @@
+import ABNPlanning
+import ABNTensors
+
+/// The checking mode of one run: bytes that hold no value are NaN, and the bytes between blocks stay
+/// as they are.
+struct ArenaGuard {
+  /// A quiet NaN in every floating-point type, and a number nobody expects in the others.
+  private static let freed: UInt8 = 0xFF
+  private static let canary: UInt8 = 0xA5
+
+  private let lowered: LoweredProgram
+  /// The address of each block, with the block.
+  private let blocks: [(address: UnsafeMutableRawPointer, block: PlacedBlock)]
+  private var beginning: [Int: [Int]] = [:]
+  private var ending: [Int: [Int]] = [:]
+  private var alive: Set<Int> = []
+
+  /// Fills all that is not fed, and sets the canaries of what is.
+  init(
+    _ plan: MemoryPlan, _ lowered: LoweredProgram, _ addresses: [UnsafeMutableRawPointer?]
+  ) {
+    self.lowered = lowered
+    blocks = plan.blocks.map { (addresses[$0.buffers[0].index]!, $0) }
+    for (index, entry) in blocks.enumerated() {
+      beginning[entry.block.life.lowerBound, default: []].append(index)
+      ending[entry.block.life.upperBound, default: []].append(index)
+    }
+    for entry in blocks { fill(entry, Self.freed) }
+    begin(-1)
+  }
+
+  /// Sets the canaries of the blocks that a step is the first to use.
+  mutating func begin(_ time: Int) {
+    for index in beginning[time] ?? [] {
+      setCanary(index)
+      alive.insert(index)
+    }
+  }
+
+  private func fill(
+    _ entry: (address: UnsafeMutableRawPointer, block: PlacedBlock), _ value: UInt8
+  ) {
+    entry.address.initializeMemory(as: UInt8.self, repeating: value, count: entry.block.usedBytes)
+  }
+
+  private func setCanary(_ index: Int) {
+    let (address, block) = blocks[index]
+    (address + block.usedBytes).initializeMemory(
+      as: UInt8.self, repeating: Self.canary, count: block.bytes - block.usedBytes)
+  }
+
+  /// Looks at the canaries after a step, and fills what is free then.
+  ///
+  /// - Throws: `ABNError(.program)` that names the step and the buffer behind which it wrote.
+  mutating func end(_ time: Int) throws {
+    for index in alive.sorted() {
+      let (address, block) = blocks[index]
+      for byte in block.usedBytes..<block.bytes
+      where address.load(fromByteOffset: byte, as: UInt8.self) != Self.canary {
+        throw damage(time, block)
+      }
+    }
+    for index in ending[time] ?? [] {
+      fill(blocks[index], Self.freed)
+      alive.remove(index)
+    }
+  }
+
+  private func damage(_ time: Int, _ block: PlacedBlock) -> ABNError {
+    let step = lowered.steps[time]
+    let names = block.buffers.map { lowered.buffers[$0.index].name }.joined(separator: ", ")
+    return ABNError(
+      .program, "step \(time), \(step.name) \"\(step.layer)\"", at: step.source,
+      got: "bytes changed behind the \(block.usedBytes) of \(names)",
+      wanted: "writes within the buffers that the step asked for",
+      fix: "This is a mistake in the backend: report it with the program.")
+  }
+}
