@@ -127,11 +127,17 @@ private struct NormalizationForward {
         let kept = rescue?.view ?? .none
         let saved = savedStatistics(p[2], kernel)
         if norm.usesBatchStatistics {
-          let momentum = momentumAt.map { Double(p($0, as: Float.self)[0]) } ?? norm.momentum
+          let given = momentumAt.map { Double(p($0, as: Float.self)[0]) } ?? norm.momentum
+          let momentum = (0...1).contains(given) ? given : nil
           try kernel.trainForward(
             source: p[0], destination: p[1], parameters: parameters,
-            moving: ABNMovingStatistics(mean: p[5], variance: p[6], momentum: momentum),
+            moving: ABNMovingStatistics(mean: p[5], variance: p[6], momentum: momentum ?? 0),
             saved: saved, rescue: kept, scratch: p[7], parallel: Parallel.run)
+          if momentum == nil {
+            for row in [p[5], p[6]] {
+              parallelFill(row, .nan, type.dtype.accumulation, count: channels)
+            }
+          }
         } else {
           try kernel.globalForward(
             source: p[0], destination: p[1], parameters: parameters, mean: p[5], variance: p[6],
