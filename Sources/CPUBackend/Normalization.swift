@@ -149,6 +149,8 @@ private struct NormalizationForward {
 }
 
 extension BatchNorm: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     try NormalizationForward(
       norm: norm, activation: .identity, hasSlopes: false, readsOutput: false
@@ -157,6 +159,8 @@ extension BatchNorm: CPULowerable {
 }
 
 extension BatchNormGradient: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 0)
     let kernel = try forward.norm.kernel(c.inputType(0), layout, .identity)
@@ -180,6 +184,8 @@ extension BatchNormGradient: CPULowerable {
 }
 
 extension InPlaceActivatedBatchNorm: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   /// The activation in the kernels' words.
   var kernelActivation: ABNActivation {
     switch activation {
@@ -198,6 +204,8 @@ extension InPlaceActivatedBatchNorm: CPULowerable {
 }
 
 extension InPlaceABNGradient: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 0)
     let kernel = try forward.norm.kernel(c.inputType(0), layout, forward.kernelActivation)
