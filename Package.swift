@@ -57,8 +57,8 @@ let rooms: [Room] =
     .swift(
       "ABNCPUBackend", path: "CPUBackend",
       needs: [
-        "ABNRuntime", "ABNPlanning", "ABNOperations", "ABNGraph", "ABNKernels", "ABNTensors",
-        "CDNNL", "CParallel", numerics,
+        "ABNRuntime", "ABNPlanning", "ABNPasses", "ABNOperations", "ABNGraph", "ABNKernels",
+        "ABNTensors", "CDNNL", "CParallel", numerics,
       ]),
     .swift("ABNFormats", path: "Formats", needs: ["ABNTensors", "CZlib"]),
     .swift(

@@ -1,4 +1,5 @@
 import ABNGraph
+import ABNPasses
 import ABNPlanning
 import ABNRuntime
 import ABNTensors
@@ -8,8 +9,10 @@ import ABNTensors
 public struct CPUBackend: Backend {
   public let name = "cpu"
 
-  /// The backend.
-  public init() {}
+  public let passes: [any ProgramPass]
+
+  /// The backend; `passes` are what programs go through first.
+  public init(passes: [any ProgramPass] = memoryPasses) { self.passes = passes }
 
   public func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {
     guard !program.operations.isEmpty || !fetches.isEmpty else {

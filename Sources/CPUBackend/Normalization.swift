@@ -38,6 +38,16 @@ final class RescueBuffer: SideBuffer, @unchecked Sendable {
   }
 }
 
+extension LoweringContext {
+  /// The rescue buffer of the in-place layer that made a `saved` variable.
+  func rescueBuffer(ofSaved id: VariableID) -> RescueBuffer {
+    guard let rescue = sideBuffer(of: id) as? RescueBuffer else {
+      preconditionFailure("the forward pass of an in-place layer makes its rescue buffer")
+    }
+    return rescue
+  }
+}
+
 extension NormalizationAttributes {
   /// The kernel for a variable that stands in a physical layout.
   func kernel(
@@ -71,12 +81,12 @@ extension NormalizationAttributes {
 }
 
 /// Runs a kernel call whose buffers were checked when the program was compiled.
-private func checked(_ body: () throws -> Void) {
+func checkedKernel(_ body: () throws -> Void) {
   do { try body() } catch { fatalError("\(error)") }
 }
 
 /// The three rows of a `saved` variable.
-private func savedStatistics(_ base: UnsafeMutableRawPointer, _ kernel: ABNKernel)
+func savedStatistics(_ base: UnsafeMutableRawPointer, _ kernel: ABNKernel)
   -> ABNSavedStatistics
 {
   let row = kernel.geometry.channels * kernel.element.statisticsBytes
@@ -122,7 +132,7 @@ private struct NormalizationForward {
       let parameters = ABNParameters(
         scale: p[3], bias: p[4], slopes: slopesAt.map { UnsafeRawPointer(p[$0]) },
         slopeCount: slopesAt == nil ? 0 : 1)
-      checked {
+      checkedKernel {
         try rescue?.plan(kernel, parameters)
         let kept = rescue?.view ?? .none
         let saved = savedStatistics(p[2], kernel)
@@ -171,7 +181,7 @@ extension BatchNormGradient: CPULowerable {
       c.scratch(bytes: max(64, kernel.scratchBytes)),
     ]
     c.step(arguments) { p in
-      checked {
+      checkedKernel {
         try kernel.backward(
           mode: mode, input: p[0], gradient: p[1], destination: p[2],
           parameters: ABNParameters(scale: p[3], bias: p[4]),
@@ -210,9 +220,7 @@ extension InPlaceABNGradient: CPULowerable {
     let layout = c.layout(ofInput: 0)
     let kernel = try forward.norm.kernel(c.inputType(0), layout, forward.kernelActivation)
     let mode: ABNStatisticsMode = forward.norm.usesBatchStatistics ? .batch : .given
-    guard let rescue = c.sideBuffer(of: c.operation.inputs[4]) as? RescueBuffer else {
-      preconditionFailure("the forward pass of an in-place layer makes its rescue buffer")
-    }
+    let rescue = c.rescueBuffer(ofSaved: c.operation.inputs[4])
     let hasSlopes = forward.activation == .prelu
     var arguments = [
       try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout),
@@ -224,7 +232,7 @@ extension InPlaceABNGradient: CPULowerable {
       let parameters = ABNParameters(
         scale: p[3], bias: p[4], slopes: hasSlopes ? UnsafeRawPointer(p[9]) : nil,
         slopeCount: hasSlopes ? 1 : 0)
-      checked {
+      checkedKernel {
         try kernel.backward(
           mode: mode, output: p[0], gradient: p[1], destination: p[2], parameters: parameters,
           saved: savedStatistics(p[5], kernel), rescue: rescue.view,

@@ -34,6 +34,9 @@ public protocol OperationKind: Sendable {
   /// restored by inverting a layer (right up to rounding) serves as well as the exact bits.
   var toleratesRestored: Set<Int> { get }
 
+  /// The inputs of which only the type is looked at: reading them keeps no bytes alive.
+  var readsTypeOnly: Set<Int> { get }
+
   /// The kind that takes its place in a program for evaluation; nil where it has no place there.
   func forTest() -> (any OperationKind)?
 
@@ -50,6 +53,7 @@ extension OperationKind {
   public var attributes: [(name: String, value: String)] { [] }
   public var sharing: [SharingRule] { [] }
   public var toleratesRestored: Set<Int> { [] }
+  public var readsTypeOnly: Set<Int> { [] }
   public var isRandom: Bool { false }
   public func forTest() -> (any OperationKind)? { self }
   public var inputCountForTest: Int? { nil }

@@ -76,6 +76,21 @@ public struct Program: Sendable {
     _ kind: any OperationKind, _ inputs: [VariableID], role: OperationRole = .forward,
     layer: String, source: SourceLocation, outputNames: [String]? = nil
   ) throws -> [Variable] {
+    let made = try makeOperation(
+      kind, inputs, role: role, layer: layer, source: source, outputNames: outputNames)
+    operations.append(made)
+    touch()
+    return made.outputs.map { self[$0] }
+  }
+
+  /// An operation over variables of this program, for a pass to put where it belongs; its outputs
+  /// are made, but for those that `outputs` gives.
+  ///
+  /// - Throws: as `append`.
+  public mutating func makeOperation(
+    _ kind: any OperationKind, _ inputs: [VariableID], role: OperationRole, layer: String,
+    source: SourceLocation, outputNames: [String]? = nil, outputs given: [Int: VariableID] = [:]
+  ) throws -> Operation {
     let inputVariables = inputs.map { self[$0] }
     let types: [TensorType]
     do {
@@ -86,24 +101,21 @@ public struct Program: Sendable {
     let updated = Dictionary(
       uniqueKeysWithValues: kind.sharing.filter { $0.strength == .must }
         .map { ($0.output, $0.input) })
-    var outputs: [Variable] = []
+    var outputs: [VariableID] = []
     for (position, type) in types.enumerated() {
-      if let input = updated[position] {
-        outputs.append(inputVariables[input])
+      if let known = given[position] ?? updated[position].map({ inputs[$0] }) {
+        outputs.append(known)
         continue
       }
       let name = outputNames?[position] ?? freshName("\(layer).tmp")
       outputs.append(
         try addVariable(
           named: name, type: type, role: .temporary, source: source,
-          stopsGradient: role != .forward))
+          stopsGradient: role != .forward
+        ).id)
     }
-    operations.append(
-      Operation(
-        kind: kind, inputs: inputs, outputs: outputs.map(\.id), role: role, source: source,
-        layer: layer))
-    touch()
-    return outputs
+    return Operation(
+      kind: kind, inputs: inputs, outputs: outputs, role: role, source: source, layer: layer)
   }
 
   private func freshName(_ prefix: String) -> String {

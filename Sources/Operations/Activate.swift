@@ -51,6 +51,9 @@ public struct Activate: OperationKind {
     function == .leakyReLU || function == .elu ? [("alpha", "\(alpha)")] : []
   }
 
+  /// Whether x is there in the backward pass in any case, so that y can be computed again from it.
+  public var readsKeptInput: Bool { gradientReads == .input }
+
   /// Whether the derivative can be told from y, bit by bit as well as from x.
   public var gradientReadsOutput: Bool {
     if gradientReads == .input { return false }
@@ -94,5 +97,14 @@ public struct ActivateGradient: OperationKind {
 
   public var sharing: [SharingRule] {
     [SharingRule(output: 0, input: 1, .may), SharingRule(output: 0, input: 0, .may)]
+  }
+
+  /// x of the activations without a kink. A y near its limit tells too little after rounding.
+  public var toleratesRestored: Set<Int> {
+    if forward.gradientReadsOutput { return [] }
+    return switch forward.function {
+    case .sigmoid, .tanh, .swish, .gelu, .mish: [0]
+    default: []
+    }
   }
 }

@@ -59,6 +59,5 @@ public struct ZerosLike: OperationKind {
   public init() {}
 
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
-  /// No value is read.
-  public var toleratesRestored: Set<Int> { [0] }
+  public var readsTypeOnly: Set<Int> { [0] }
 }

@@ -75,6 +75,5 @@ public struct ConcatGradient: OperationKind {
   }
 
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[index + 1]] }
-  /// No value of the concatenation's inputs is read.
-  public var toleratesRestored: Set<Int> { Set(1...index + 1) }
+  public var readsTypeOnly: Set<Int> { Set(1...index + 1) }
 }

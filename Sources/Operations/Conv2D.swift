@@ -96,6 +96,7 @@ public struct Conv2DDataGradient: OperationKind {
 
   public var attributes: [(name: String, value: String)] { forward.attributes }
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[2]] }
+  public var readsTypeOnly: Set<Int> { [2] }
 }
 
 /// dw = the correlation of x with dy; dbias = dy summed over all but the channels. Inputs: x, dy,
@@ -120,4 +121,5 @@ public struct Conv2DWeightGradient: OperationKind {
     [inputs[2]] + (hasBias ? [inputs[3]] : [])
   }
   public var toleratesRestored: Set<Int> { [0] }
+  public var readsTypeOnly: Set<Int> { [2, 3] }
 }

@@ -57,6 +57,9 @@ public struct Elementwise: OperationKind {
     [SharingRule(output: 0, input: 0, .may), SharingRule(output: 0, input: 1, .may)]
   }
 
+  /// Linear in each input, but for a divisor near zero.
+  public var toleratesRestored: Set<Int> { function == .divide ? [0] : [0, 1] }
+
   public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dout = c.outputGradients[0] else { return [nil, nil] }
     let (x, y) = (c.inputs[0], c.inputs[1])
@@ -139,6 +142,7 @@ public struct SumToShape: OperationKind {
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
 
   public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
+  public var readsTypeOnly: Set<Int> { [1] }
 
   public func gradients(_ c: inout GradientContext) throws -> [Variable?] { [nil, nil] }
 }

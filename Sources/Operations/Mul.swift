@@ -69,6 +69,7 @@ public struct MulDataGradient: OperationKind {
 
   public var attributes: [(name: String, value: String)] { forward.attributes }
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[2]] }
+  public var readsTypeOnly: Set<Int> { [2] }
 }
 
 /// dw = x^T dy. Inputs: x, dy, and w for its shape only.
@@ -84,4 +85,5 @@ public struct MulWeightGradient: OperationKind {
   public var attributes: [(name: String, value: String)] { forward.attributes }
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[2]] }
   public var toleratesRestored: Set<Int> { [0] }
+  public var readsTypeOnly: Set<Int> { [2] }
 }

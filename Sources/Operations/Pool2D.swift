@@ -150,4 +150,5 @@ public struct Pool2DGradient: OperationKind {
 
   public var attributes: [(name: String, value: String)] { forward.attributes }
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
+  public var readsTypeOnly: Set<Int> { [1] }
 }

@@ -76,4 +76,5 @@ public struct ReduceGradient: OperationKind {
   public var name: String { "\(forward.name)_grad" }
   public var attributes: [(name: String, value: String)] { forward.attributes }
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
+  public var readsTypeOnly: Set<Int> { [0] }
 }

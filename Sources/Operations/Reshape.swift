@@ -114,6 +114,5 @@ public struct ReshapeGradient: OperationKind {
     [TensorType(inputs[1].shape, inputs[0].dtype)]
   }
   public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
-  /// No value of x is read.
-  public var toleratesRestored: Set<Int> { [1] }
+  public var readsTypeOnly: Set<Int> { [1] }
 }

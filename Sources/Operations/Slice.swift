@@ -90,5 +90,5 @@ public struct SliceGradient: OperationKind {
   public var attributes: [(name: String, value: String)] { forward.attributes }
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
   /// No value of x is read.
-  public var toleratesRestored: Set<Int> { [1] }
+  public var readsTypeOnly: Set<Int> { [1] }
 }

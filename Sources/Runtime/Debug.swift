@@ -53,6 +53,11 @@ extension Executable {
         + "(\(plan.strategy)), lower bound \(plan.lowerBoundBytes), "
         + "planned peak \(plannedPeakBytes)")
     guard verbosity >= 3 else { return }
+    for decision in decisions {
+      Debug.tell(
+        "abn: \(decision.action.rawValue) \(decision.variable), \(decision.bytes) bytes: "
+          + decision.reason)
+    }
     for decision in plan.decisions {
       let output = lowered.buffers[decision.sharing.output.index].name
       let input = lowered.buffers[decision.sharing.input.index].name

@@ -8,6 +8,8 @@ public final class Executable {
   public let lowered: LoweredProgram
   /// Where everything lives.
   public let plan: MemoryPlan
+  /// What the passes decided before the program was lowered.
+  public let decisions: [PassDecision]
 
   private var table: UnsafeMutablePointer<UnsafeMutableRawPointer>
   private let starts: [Int]
@@ -17,8 +19,9 @@ public final class Executable {
   private var addresses: [UnsafeMutableRawPointer?]
 
   /// Plans a lowered program.
-  public init(_ lowered: LoweredProgram) {
+  public init(_ lowered: LoweredProgram, decisions: [PassDecision] = []) {
     self.lowered = lowered
+    self.decisions = decisions
     plan = MemoryPlan(lowered.planRequest)
     var starts: [Int] = []
     var count = 0

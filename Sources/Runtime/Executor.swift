@@ -81,10 +81,21 @@ public final class Executor {
       cache[key]!.lastUse = uses
       return found.executable
     }
-    let concrete = try Self.specialize(program, feed: feed, fetches: fetches)
+    var concrete = try Self.specialize(program, feed: feed, fetches: fetches)
     let verbosity = try Debug.verbosity()
     if verbosity >= 4 { Debug.tell("\(concrete)") }
-    let executable = Executable(try backend.lower(concrete, fetches: fetches))
+    var decisions: [PassDecision] = []
+    for pass in backend.passes {
+      let rewritten = try pass.rewrite(concrete, fetches: Set(fetches))
+      decisions += rewritten.decisions
+      if verbosity >= 4 && rewritten.program.revision != concrete.revision {
+        Debug.tell("after \(pass.name):\n\(rewritten.program)")
+      }
+      concrete = rewritten.program
+      try concrete.verify()
+    }
+    let executable = Executable(
+      try backend.lower(concrete, fetches: fetches), decisions: decisions)
     executable.describe(verbosity: verbosity, backend: backend.name)
     if cache.count >= Self.cacheLimit,
       let oldest = cache.min(by: { $0.value.lastUse < $1.value.lastUse })

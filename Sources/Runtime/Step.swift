@@ -150,6 +150,14 @@ public protocol Backend: Sendable {
   /// For messages.
   var name: String { get }
 
+  /// What a program goes through before it is lowered, in this order.
+  var passes: [any ProgramPass] { get }
+
   /// - Throws: `ABNError(.unsupported)` for a kind or element type that the backend cannot run.
   func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram
+}
+
+extension Backend {
+  /// None.
+  public var passes: [any ProgramPass] { [] }
 }

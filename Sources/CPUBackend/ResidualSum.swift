@@ -1,0 +1,232 @@
+import ABNOperations
+import ABNRuntime
+import ABNTensors
+
+/// The elements of one sample and some channels: what one member of the team works on.
+private struct PlaneGroup {
+  /// The first channel, and how many there are.
+  let channel: Int
+  let lanes: Int
+  /// Where the group starts.
+  let start: Int
+}
+
+/// Sample by sample, groups of channels: channel j of a group has its elements at
+/// start + j * laneStride + k * step.
+private struct Planes: Sendable {
+  let samples: Int
+  let channels: Int
+  /// Elements of one sample and channel.
+  let count: Int
+  /// Channels of a group.
+  let width: Int
+  let laneStride: Int
+  let step: Int
+
+  init(_ type: Shape, channelAxis: Int, _ layout: PhysicalLayout) {
+    samples = type[0]
+    channels = type[channelAxis]
+    count = type.elementCount / (type[0] * type[channelAxis])
+    switch layout {
+    case .plain where channelAxis == 1: (width, laneStride, step) = (1, count, 1)
+    // 64 lanes of sums fit the first cache beside the rows.
+    case .plain: (width, laneStride, step) = (min(64, channels), 1, channels)
+    case .blocked(let block): (width, laneStride, step) = (block, 1, block)
+    }
+  }
+
+  var groupsPerSample: Int { (channels + width - 1) / width }
+  var groups: Int { samples * groupsPerSample }
+
+  func group(_ index: Int) -> PlaneGroup {
+    let (sample, group) = index.quotientAndRemainder(dividingBy: groupsPerSample)
+    let channel = group * width
+    let inside =
+      laneStride == 1 && step == channels ? channel : channel * count
+    return PlaneGroup(
+      channel: channel, lanes: min(width, channels - channel),
+      start: sample * channels * count + inside)
+  }
+}
+
+/// The u of planes that cannot be computed back: bytes asked for when the data need them, and kept.
+private final class KeptPlanes: SideBuffer, @unchecked Sendable {
+  // Sendable: steps run one after the other, and members of the team touch planes of their own.
+  private let rows: UnsafeMutableBufferPointer<UnsafeMutableRawPointer?>
+  let isKept: UnsafeMutableBufferPointer<Bool>
+  private let rowBytes: Int
+
+  init(planes: Int, rowBytes: Int) {
+    rows = .allocate(capacity: planes)
+    rows.initialize(repeating: nil)
+    isKept = .allocate(capacity: planes)
+    isKept.initialize(repeating: false)
+    self.rowBytes = rowBytes
+  }
+
+  deinit {
+    for case let row? in rows { row.deallocate() }
+    rows.deallocate()
+    isKept.deallocate()
+  }
+
+  var bytes: Int { rows.reduce(0) { $0 + ($1 == nil ? 0 : rowBytes) } }
+
+  func row<T>(_ plane: Int, as type: T.Type) -> UnsafeMutablePointer<T> {
+    if rows[plane] == nil { rows[plane] = .allocate(byteCount: rowBytes, alignment: 64) }
+    return rows[plane]!.assumingMemoryBound(to: type)
+  }
+}
+
+extension ResidualSum: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let type = c.inputType(0)
+    let layout = c.layout(ofInput: 0)
+    let axis = layer.norm.layout.channelAxis(rank: type.shape.rank)
+    let planes = Planes(type.shape, channelAxis: axis, layout)
+    let rescue = c.rescueBuffer(ofSaved: c.operation.inputs[3])
+    let kept = KeptPlanes(
+      planes: planes.samples * planes.channels, rowBytes: planes.count * type.dtype.bytes)
+    c.registerSideBuffer(kept, for: c.operation.outputs[1])
+    let arguments = [
+      try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout), c.write(1),
+      try c.read(2), try c.read(3),
+    ]
+    c.step(
+      arguments,
+      run: try c.float(
+        type.dtype, run(planes, rescue, kept, Float.self), run(planes, rescue, kept, Double.self)))
+  }
+
+  private func run<T: CPUFloat>(
+    _ planes: Planes, _ rescue: RescueBuffer, _ kept: KeptPlanes, _ type: T.Type
+  ) -> @Sendable (StepPointers) -> Void {
+    let slope = T(slope)
+    // A variance of a thousandth of epsilon: what rounding leaves of a constant channel.
+    let constant = T(0.9995 / layer.norm.epsilon.squareRoot())
+    return { p in
+      let (u, v, z) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
+      let scale = p(4, as: T.self)
+      let inverse = p(5, as: T.self) + 2 * planes.channels
+      Parallel.run(planes.groups) { index in
+        let group = planes.group(index)
+        let first = index / planes.groupsPerSample * planes.channels + group.channel
+        withUnsafeTemporaryAllocation(of: T.self, capacity: group.lanes) { squares in
+          squares.initialize(repeating: 0)
+          planes.squares(of: group, u, v, into: squares.baseAddress!)
+          for lane in 0..<group.lanes {
+            let channel = group.channel + lane
+            let bound = T(Self.limit) * scale[channel]
+            // Written so that NaN is kept. Channels in the layer's own rescue buffer need no u.
+            let isFine =
+              squares[lane] <= bound * bound * T(planes.count) && !(inverse[channel] > constant)
+            kept.isKept[first + lane] = !isFine && rescue.slots[channel] < 0
+            if kept.isKept[first + lane] {
+              planes.copy(
+                lane, of: group, u, to: kept.row(first + lane, as: T.self))
+            }
+          }
+        }
+        planes.each(group) { i in
+          let s = u[i] + v[i]
+          z[i] = s > 0 ? s : slope * s
+        }
+      }
+      p(3, as: Int32.self)[0] = Int32(kept.isKept.reduce(0) { $0 + ($1 ? 1 : 0) })
+    }
+  }
+}
+
+extension ResidualTerm: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let type = c.inputType(0)
+    let layout = c.layout(ofInput: 0)
+    let axis = sum.layer.norm.layout.channelAxis(rank: type.shape.rank)
+    let planes = Planes(type.shape, channelAxis: axis, layout)
+    guard let kept = c.sideBuffer(of: c.operation.inputs[2]) as? KeptPlanes else {
+      preconditionFailure("a residual sum makes the buffer of the planes it keeps")
+    }
+    let arguments = [
+      try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout), try c.read(2),
+    ]
+    c.step(
+      arguments,
+      run: try c.float(
+        type.dtype, run(planes, kept, Float.self), run(planes, kept, Double.self)))
+  }
+
+  private func run<T: CPUFloat>(
+    _ planes: Planes, _ kept: KeptPlanes, _ type: T.Type
+  ) -> @Sendable (StepPointers) -> Void {
+    let slope = T(sum.slope)
+    return { p in
+      let (z, v, u) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
+      Parallel.run(planes.groups) { index in
+        let group = planes.group(index)
+        planes.each(group) { i in
+          let s = z[i] > 0 ? z[i] : z[i] / slope
+          u[i] = s - v[i]
+        }
+        let first = index / planes.groupsPerSample * planes.channels + group.channel
+        for lane in 0..<group.lanes where kept.isKept[first + lane] {
+          planes.give(lane, of: group, kept.row(first + lane, as: T.self), to: u)
+        }
+      }
+    }
+  }
+}
+
+extension Planes {
+  /// Calls `body` with the index of every element of a group; stretches of neighbours are loops.
+  @inline(__always)
+  fileprivate func each(_ group: PlaneGroup, _ body: (Int) -> Void) {
+    if laneStride != 1 || step == group.lanes {
+      for i in group.start..<group.start + count * group.lanes { body(i) }
+      return
+    }
+    for k in 0..<count {
+      let row = group.start + k * step
+      for i in row..<row + group.lanes { body(i) }
+    }
+  }
+
+  /// For each channel of a group the sum of (u + v)^2. For a decision, so element type is enough.
+  fileprivate func squares<T: CPUFloat>(
+    of group: PlaneGroup, _ u: UnsafePointer<T>, _ v: UnsafePointer<T>,
+    into sums: UnsafeMutablePointer<T>
+  ) {
+    if laneStride != 1 {
+      var lanes = SIMD16<T>(repeating: 0)
+      var i = group.start
+      let end = group.start + count
+      while i + 16 <= end {
+        let a = UnsafeRawPointer(u + i).loadUnaligned(as: SIMD16<T>.self)
+        let s = a + UnsafeRawPointer(v + i).loadUnaligned(as: SIMD16<T>.self)
+        lanes += s * s
+        i += 16
+      }
+      for j in i..<end { lanes[0] += (u[j] + v[j]) * (u[j] + v[j]) }
+      for lane in 0..<16 { sums[0] += lanes[lane] }
+      return
+    }
+    for k in 0..<count {
+      let row = group.start + k * step
+      for lane in 0..<group.lanes {
+        let s = u[row + lane] + v[row + lane]
+        sums[lane] += s * s
+      }
+    }
+  }
+
+  fileprivate func copy<T>(
+    _ lane: Int, of group: PlaneGroup, _ source: UnsafePointer<T>, to row: UnsafeMutablePointer<T>
+  ) {
+    for k in 0..<count { row[k] = source[group.start + lane * laneStride + k * step] }
+  }
+
+  fileprivate func give<T>(
+    _ lane: Int, of group: PlaneGroup, _ row: UnsafePointer<T>, to target: UnsafeMutablePointer<T>
+  ) {
+    for k in 0..<count { target[group.start + lane * laneStride + k * step] = row[k] }
+  }
+}

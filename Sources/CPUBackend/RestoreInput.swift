@@ -1,0 +1,28 @@
+import ABNKernels
+import ABNOperations
+import ABNRuntime
+
+extension RestoreInput: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let layout = c.layout(ofInput: 0)
+    let kernel = try forward.norm.kernel(c.inputType(0), layout, forward.kernelActivation)
+    let rescue = c.rescueBuffer(ofSaved: c.operation.inputs[3])
+    let hasSlopes = forward.activation == .prelu
+    var arguments = [
+      try c.read(0, in: layout), c.write(0, in: layout), try c.read(1), try c.read(2),
+      try c.read(3), c.scratch(bytes: max(64, kernel.scratchBytes)),
+    ]
+    if hasSlopes { arguments.append(try c.read(4)) }
+    c.step(arguments) { p in
+      let parameters = ABNParameters(
+        scale: p[2], bias: p[3], slopes: hasSlopes ? UnsafeRawPointer(p[6]) : nil,
+        slopeCount: hasSlopes ? 1 : 0)
+      checkedKernel {
+        try kernel.restore(
+          source: p[0], destination: p[1], parameters: parameters,
+          saved: savedStatistics(p[4], kernel), rescue: rescue.view, scratch: p[5],
+          parallel: Parallel.run)
+      }
+    }
+  }
+}

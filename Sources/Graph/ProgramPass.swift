@@ -1,0 +1,71 @@
+import ABNTensors
+
+/// Rewrites a program whose shapes are all known so that it needs less memory or less work, with the
+/// same results (up to rounding where a value is restored).
+public protocol ProgramPass: Sendable {
+  /// For reports.
+  var name: String { get }
+
+  /// The program rewritten, and what was decided on the way. `fetches` keep their values.
+  func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram
+}
+
+/// What a pass gives back.
+public struct RewrittenProgram: Sendable {
+  /// The program to run.
+  public var program: Program
+  /// What was decided, in the order of the program.
+  public var decisions: [PassDecision]
+
+  /// A program and the decisions that led to it.
+  public init(_ program: Program, _ decisions: [PassDecision] = []) {
+    self.program = program
+    self.decisions = decisions
+  }
+}
+
+/// One decision of a pass about the bytes of one variable.
+public struct PassDecision: Sendable, Hashable {
+  /// What becomes of the variable.
+  public enum Action: String, Sendable, Hashable, CaseIterable {
+    /// Overwritten, then computed back from what overwrote it.
+    case restored = "restore"
+    /// Let go; what its gradient needs is kept in one bit an element.
+    case masked = "mask"
+    /// Let go, then computed once more from a value that is kept anyway.
+    case recomputed = "recompute"
+    /// Overwritten after a reader that was moved before the overwriting layer.
+    case movedReader = "move"
+    /// A term of a sum: let go, then computed back from the sum and the other term.
+    case subtracted = "subtract"
+    /// Kept beside what would have overwritten it.
+    case copied = "copy"
+  }
+
+  /// What was decided.
+  public let action: Action
+  /// The variable's name.
+  public let variable: String
+  /// The layer because of which.
+  public let layer: String
+  /// The line of that layer.
+  public let source: SourceLocation
+  /// Why, for people.
+  public let reason: String
+  /// The bytes that need not be kept from the forward to the backward pass; for a copy, the bytes
+  /// that must be.
+  public let bytes: Int
+
+  /// A decision about `variable`, because of an operation.
+  public init(
+    _ action: Action, _ variable: Variable, at operation: Operation, bytes: Int? = nil,
+    reason: String
+  ) {
+    self.action = action
+    self.variable = variable.name
+    layer = operation.layer
+    source = operation.source
+    self.reason = reason
+    self.bytes = bytes ?? variable.type.bytes
+  }
+}

@@ -1,0 +1,65 @@
+// Shapes: x, y, dx, dy all alike, any rank; mask: one bit an element, [ceil(elements / 8)].
+
+import ABNGraph
+import ABNTensors
+
+/// y = f(x) and, for the gradient, one bit an element: whether the derivative is 1 there.
+///
+/// What a pass makes of relu, relu6 and leaky_relu where nobody else needs y later: the bits take a
+/// 32nd of y's bytes in float32.
+public struct MaskedActivate: OperationKind {
+  public static let kindName = "masked_activate"
+  public static let formula = "y = f(x); mask = f'(x) is 1"
+
+  /// The activation whose place it takes.
+  public let forward: Activate
+
+  /// Whether an activation has a derivative of two values, one of them 1.
+  public static func canReplace(_ activation: Activate) -> Bool {
+    switch activation.function {
+    case .relu, .relu6: true
+    case .leakyReLU: activation.gradientReadsOutput
+    default: false
+    }
+  }
+
+  /// `forward` with a mask; `canReplace(forward)` must hold.
+  public init(_ forward: Activate) {
+    precondition(Self.canReplace(forward))
+    self.forward = forward
+  }
+
+  public var name: String { "\(forward.name) with mask" }
+  public var attributes: [(name: String, value: String)] { forward.attributes }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    let x = try forward.outputTypes(for: inputs)[0]
+    let bits = x.shape.isKnown ? (x.shape.elementCount + 7) / 8 : Shape.unknown
+    return [x, TensorType([bits], .uint8)]
+  }
+
+  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
+  public func forTest() -> (any OperationKind)? { forward }
+
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+    guard let dy = c.outputGradients[0] else { return [nil] }
+    return [try c.append(MaskedActivateGradient(of: forward), c.outputs[1], dy)]
+  }
+}
+
+/// dx = dy where the mask's bit is set, else slope * dy; the slope is alpha of leaky_relu, or 0.
+/// Inputs: mask, dy.
+public struct MaskedActivateGradient: OperationKind {
+  public static let kindName = "masked_activate_grad"
+  public static let formula = "dx = dy where the mask is set, else slope * dy"
+
+  /// The activation whose gradient this is.
+  public let forward: Activate
+  /// The gradient of `forward`.
+  public init(of forward: Activate) { self.forward = forward }
+
+  public var name: String { "\(forward.name)_grad from mask" }
+  public var attributes: [(name: String, value: String)] { forward.attributes }
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
+  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 1, .may)] }
+}

@@ -1,0 +1,68 @@
+// Shapes: u, v, z [N, C, ...] (or [N, ..., C]) with at least 16 elements a plane; scale [C];
+// saved [3, C]; kept [1].
+
+import ABNGraph
+import ABNTensors
+
+/// z = act(u + v), the end of a residual block, in a form from which u can be had back:
+/// u = act^-1(z) - v.
+///
+/// u is the output of an in-place layer with the identity, and is needed for that layer's gradient
+/// alone. Going back, u is off by about 3 roundings of u + v, which the layer's gradient divides by
+/// scale. So the elements of one sample and channel keep their u, bit for bit, where the root mean
+/// square of u + v is above `limit` times abs(scale), and where the channel is constant (there xhat
+/// is exactly 0); `kept` counts these planes.
+///
+/// Inputs: u, v, and scale and saved of the layer that made u.
+public struct ResidualSum: OperationKind {
+  public static let kindName = "residual_sum"
+  public static let formula = "z = act(u + v)"
+
+  /// The root mean square of u + v, in units of scale, up to which u is computed back.
+  public static let limit = 32.0
+  /// The slopes of leaky_relu that are undone: a slope beyond loses digits to underflow.
+  static let slopes = 0x1p-10...0x1p10
+
+  /// The layer that made u.
+  public let layer: InPlaceActivatedBatchNorm
+  /// The slope of leaky_relu below zero; 1 for the identity.
+  public let slope: Double
+
+  /// The sum, with the activation after it; nil for an activation that is not undone.
+  public init?(after layer: InPlaceActivatedBatchNorm, activation: Activate?) {
+    guard layer.activation == .identity else { return nil }
+    switch activation?.function {
+    case nil, .identity: slope = 1
+    case .leakyReLU:
+      guard let alpha = activation?.alpha, Self.slopes.contains(alpha) else { return nil }
+      slope = alpha
+    default: return nil
+    }
+    self.layer = layer
+  }
+
+  public var attributes: [(name: String, value: String)] { [("slope", "\(slope)")] }
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    [inputs[0], TensorType([1], .int32)]
+  }
+  public var sharing: [SharingRule] {
+    [SharingRule(output: 0, input: 0, .may), SharingRule(output: 0, input: 1, .may)]
+  }
+}
+
+/// u = act^-1(z) - v, with the planes that `ResidualSum` kept in their places. Inputs: z, v, kept.
+public struct ResidualTerm: OperationKind {
+  public static let kindName = "residual_term"
+  public static let formula = "u = act^-1(z) - v"
+
+  /// The sum that is undone.
+  public let sum: ResidualSum
+  /// The term of `sum` that was let go.
+  public init(of sum: ResidualSum) { self.sum = sum }
+
+  public var attributes: [(name: String, value: String)] { sum.attributes }
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
+  public var sharing: [SharingRule] {
+    [SharingRule(output: 0, input: 0, .may), SharingRule(output: 0, input: 1, .may)]
+  }
+}

@@ -1,0 +1,22 @@
+// Shapes: as in InPlaceABN.swift.
+
+import ABNGraph
+import ABNTensors
+
+/// x = mean + (act^-1(z) - bias) / (scale * inv): what an in-place layer overwrote, for a gradient
+/// that tolerates rounding. Channels that cannot be inverted come from the layer's rescue buffer,
+/// bit for bit; of the others the error is about u * (abs(bias / scale) + abs(xhat)) standard
+/// deviations of x. Inputs: z, scale, bias, saved and, for prelu, slopes.
+public struct RestoreInput: OperationKind {
+  public static let kindName = "inplace_abn_restore"
+  public static let formula = "x = mean + (act^-1(z) - bias) / (scale * inv)"
+
+  /// The layer that is inverted.
+  public let forward: InPlaceActivatedBatchNorm
+  /// The inverse of `forward`.
+  public init(of forward: InPlaceActivatedBatchNorm) { self.forward = forward }
+
+  public var attributes: [(name: String, value: String)] { forward.attributes }
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
+  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
+}

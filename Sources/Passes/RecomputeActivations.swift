@@ -1,0 +1,40 @@
+import ABNGraph
+import ABNOperations
+
+/// Computes z = act(y) once more in the backward pass where a gradient reads z and y is kept anyway:
+/// of an in-place layer whose activation cannot be inverted only y is stored.
+///
+/// The second z has the bits of the first: it comes from the same y.
+public struct RecomputeActivations: ProgramPass {
+  public let name = "recompute activations"
+
+  /// The pass.
+  public init() {}
+
+  public func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
+    var list = OperationList(program, fetches: fetches)
+    var decisions: [PassDecision] = []
+    for made in program.operations {
+      guard made.role == .forward, let kind = made.kind as? Activate, kind.readsKeptInput else {
+        continue
+      }
+      let (y, z) = (made.inputs[0], made.outputs[0])
+      // A view of z would go on reading the first z.
+      guard list.aliases(of: z) == [z], !fetches.contains(z) else { continue }
+      let later = list.readers(of: z).filter { list.operations[$0].role != .forward }
+      guard let first = later.first,
+        list.readers(of: y).contains(where: { list.operations[$0].role != .forward })
+      else { continue }
+      let again = try list.program.makeOperation(
+        kind, [y], role: .backward, layer: made.layer, source: made.source)
+      for index in later { list.replace(z, by: again.outputs[0], in: index) }
+      list.operations.insert(again, at: first)
+      decisions.append(
+        PassDecision(
+          .recomputed, program[z], at: made,
+          reason: "\(list.describe(first + 1)) reads it; computed again from "
+            + "\(program[y].name), which is kept"))
+    }
+    return RewrittenProgram(list.finish(changed: !decisions.isEmpty), decisions)
+  }
+}

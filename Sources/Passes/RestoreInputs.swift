@@ -1,0 +1,122 @@
+import ABNGraph
+import ABNOperations
+
+/// Lets in-place layers overwrite an input that is read again later.
+///
+/// In this order, for each layer:
+/// 1. Readers of the forward pass that do not need the layer's result are moved before it.
+/// 2. Gradients that tolerate a restored value get one, computed back from the layer's output once
+///    nobody needs that any more; gradients that come earlier are moved behind that point.
+/// 3. Otherwise the input is kept beside the output: a copy, with its reason.
+///
+/// Masks (`SaveMasks`) come first: a gradient that asks for a sign no longer reads the input then.
+public struct RestoreInputs: ProgramPass {
+  public let name = "restore inputs"
+
+  /// The pass.
+  public init() {}
+
+  public func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
+    var list = OperationList(program, fetches: fetches)
+    var decisions: [PassDecision] = []
+    // What a layer's output is called after it was itself overwritten and restored.
+    var restored: [VariableID: VariableID] = [:]
+    var changed = false
+    // Backwards: an output must be restored before the layer that made it can be undone.
+    for made in program.operations.reversed() {
+      guard made.role == .forward, let kind = made.kind as? InPlaceActivatedBatchNorm else {
+        continue
+      }
+      let x = made.inputs[0]
+      guard !program[x].isPersistable else { continue }
+      var moves: [PassDecision] = []
+      let refusal = try restore(kind, made, x, &list, &restored, &moves)
+      changed = changed || !moves.isEmpty
+      decisions += moves
+      if let refusal {
+        decisions.append(PassDecision(.copied, program[x], at: made, reason: refusal))
+      }
+    }
+    return RewrittenProgram(list.finish(changed: changed), decisions.reversed())
+  }
+
+  /// Returns why the input must be kept; nil where nobody reads it later any more.
+  private func restore(
+    _ kind: InPlaceActivatedBatchNorm, _ made: Operation, _ x: VariableID,
+    _ list: inout OperationList, _ restored: inout [VariableID: VariableID],
+    _ moves: inout [PassDecision]
+  ) throws -> String? {
+    let z = made.outputs[0]
+    func layer() -> Int { list.maker(of: z)! }
+    func later(_ ids: Set<VariableID>) -> [Int] {
+      let at = layer()
+      return list.readers(of: ids).filter { $0 > at }
+    }
+    let aliases = list.aliases(of: x)
+    if list.isFetched(x) { return "it is fetched" }
+    if let reader = later(aliases.subtracting([x])).first {
+      return "\(list.describe(reader)) reads the same bytes under another shape"
+    }
+
+    // 1. Readers of the forward pass.
+    while let reader = later([x]).first(where: { list.operations[$0].role == .forward }) {
+      let who = list.describe(reader)
+      guard let count = list.advance(reader, to: layer()) else {
+        return "\(who) reads it after the layer and needs the layer's result"
+      }
+      moves.append(
+        PassDecision(
+          .movedReader, list.program[x], at: made,
+          reason: "\(who) reads it; runs before the layer now"
+            + (count > 1 ? ", with \(count - 1) operations that it needs" : "")))
+    }
+
+    // 2. Gradients.
+    let gradients = later([x])
+    if gradients.isEmpty { return nil }
+    if let exact = gradients.first(where: { !list.tolerates($0, x) }) {
+      return "\(list.describe(exact)) needs its exact bits"
+    }
+    let held = restored[z] ?? z
+    let parameters = Set([made.inputs[1], made.inputs[2]] + kind.slopeInput(of: made))
+    let readers = list.readers(of: list.aliases(of: z).union([held]))
+    guard let last = readers.last, last > layer() else {
+      return "nothing keeps the layer's output"
+    }
+    let position = last + 1
+    let early = gradients.filter { $0 < position }
+    // What updates scale and bias must stay behind the inversion that reads them.
+    let updates = list.operations.indices.filter { index in
+      index > layer() && index < position
+        && list.operations[index].outputs.contains(where: parameters.contains)
+    }
+    guard
+      let place = list.delay(Set(early + updates), to: position, fixed: Set(readers))
+    else {
+      return "\(list.describe(early.first ?? updates[0])) must come before "
+        + "\(list.describe(last)), which reads the output"
+    }
+    let undo = try list.program.makeOperation(
+      RestoreInput(of: kind),
+      [held, made.inputs[1], made.inputs[2], made.outputs[1]] + kind.slopeInput(of: made),
+      role: .backward, layer: made.layer, source: made.source)
+    let readersOfX = later([x])
+    for index in readersOfX { list.replace(x, by: undo.outputs[0], in: index) }
+    let names = readersOfX.map { list.describe($0) }.joined(separator: ", ")
+    list.operations.insert(undo, at: place)
+    restored[x] = undo.outputs[0]
+    moves.append(
+      PassDecision(
+        .restored, list.program[x], at: made,
+        reason: "overwritten by \(made.kindName), computed back for \(names)"
+          + (early.isEmpty ? "" : ", \(early.count) of which come later for it")))
+    return nil
+  }
+}
+
+extension InPlaceActivatedBatchNorm {
+  /// The slopes of prelu among an operation's inputs.
+  fileprivate func slopeInput(of operation: Operation) -> [VariableID] {
+    activation == .prelu ? [operation.inputs[5]] : []
+  }
+}

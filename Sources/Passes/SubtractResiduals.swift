@@ -1,0 +1,115 @@
+import ABNGraph
+import ABNOperations
+
+/// Stores one tensor at the end of a residual block instead of three: of u = abn(x), s = u + v and
+/// z = act(s) only z stays, and u = act^-1(z) - v is computed back for the layer's gradient.
+///
+/// Done where it lets go of u and keeps nothing new: z and v are read by gradients anyway. Of two
+/// terms that are both in-place layers the one is let go whose gradient comes first.
+public struct SubtractResiduals: ProgramPass {
+  public let name = "subtract residuals"
+  /// Elements of one sample and channel below which keeping a plane costs more than it saves.
+  static let leastPlane = 16
+
+  /// The pass.
+  public init() {}
+
+  /// A sum that can be undone.
+  private struct Candidate {
+    let sum: Int
+    let activation: Int?
+    let layer: Operation
+    let kind: ResidualSum
+    let u: VariableID
+    let v: VariableID
+    let z: VariableID
+    /// The gradient that reads u.
+    let gradient: Int
+  }
+
+  public func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
+    var list = OperationList(program, fetches: fetches)
+    var decisions: [PassDecision] = []
+    for operation in program.operations {
+      guard operation.role == .forward, let kind = operation.kind as? Elementwise,
+        kind.function == .add, let sum = list.maker(of: operation.outputs[0]),
+        list.operations[sum].kind is Elementwise,
+        let found = candidate(sum, list)
+      else { continue }
+      decisions.append(try apply(found, &list))
+    }
+    return RewrittenProgram(list.finish(changed: !decisions.isEmpty), decisions)
+  }
+
+  private func candidate(_ sum: Int, _ list: OperationList) -> Candidate? {
+    let operation = list.operations[sum]
+    let s = operation.outputs[0]
+    let types = (operation.inputs + [s]).map { list.program[$0].type }
+    guard Set(types).count == 1, types[0].dtype == .float32 || types[0].dtype == .float64,
+      operation.inputs[0] != operation.inputs[1]
+    else { return nil }
+    // The activation after the sum, if it alone reads the sum.
+    var activation: Int?
+    let readers = list.readers(of: list.aliases(of: s))
+    if !list.isFetched(s), readers.count == 1,
+      let kind = list.operations[readers[0]].kind as? Activate, kind.gradientReadsOutput
+    {
+      activation = readers[0]
+    }
+    let z = activation.map { list.operations[$0].outputs[0] } ?? s
+    guard isKept(z, list), !isOverwritten(z, list) else { return nil }
+
+    let options = [(0, 1), (1, 0)].compactMap { first, second -> Candidate? in
+      let (u, v) = (operation.inputs[first], operation.inputs[second])
+      guard let maker = list.maker(of: u), list.aliases(of: u) == [u], !list.isFetched(u),
+        let layer = list.operations[maker].kind as? InPlaceActivatedBatchNorm,
+        let kind = ResidualSum(
+          after: layer, activation: activation.map { list.operations[$0].kind as! Activate })
+      else { return nil }
+      let shape = list.program[u].shape
+      let channels = shape[layer.norm.layout.channelAxis(rank: shape.rank)]
+      guard shape.elementCount >= Self.leastPlane * shape[0] * channels else { return nil }
+      let others = list.readers(of: u).filter { $0 != sum }
+      guard others.count == 1, list.operations[others[0]].kind is InPlaceABNGradient,
+        list.operations[others[0]].inputs[0] == u,
+        isKept(v, list), !isOverwritten(v, list)
+      else { return nil }
+      return Candidate(
+        sum: sum, activation: activation, layer: list.operations[maker], kind: kind, u: u, v: v,
+        z: z, gradient: others[0])
+    }
+    return options.min { $0.gradient < $1.gradient }
+  }
+
+  /// Whether a gradient reads a variable's value.
+  private func isKept(_ id: VariableID, _ list: OperationList) -> Bool {
+    list.readers(of: list.aliases(of: id)).contains { list.operations[$0].role == .backward }
+  }
+
+  /// Whether an in-place layer would like to overwrite a variable.
+  private func isOverwritten(_ id: VariableID, _ list: OperationList) -> Bool {
+    list.readers(of: list.aliases(of: id)).contains {
+      list.operations[$0].kind is InPlaceActivatedBatchNorm
+    }
+  }
+
+  private func apply(_ found: Candidate, _ list: inout OperationList) throws -> PassDecision {
+    let old = list.operations[found.sum]
+    let sum = try list.program.makeOperation(
+      found.kind, [found.u, found.v, found.layer.inputs[1], found.layer.outputs[1]],
+      role: .forward, layer: old.layer, source: old.source, outputs: [0: found.z])
+    let term = try list.program.makeOperation(
+      ResidualTerm(of: found.kind), [found.z, found.v, sum.outputs[1]], role: .backward,
+      layer: old.layer, source: old.source)
+    list.replace(found.u, by: term.outputs[0], in: found.gradient)
+    // From the back: insertions move what comes after them.
+    list.operations.insert(term, at: found.gradient)
+    list.operations[found.sum] = sum
+    if let activation = found.activation { list.operations.remove(at: activation) }
+    return PassDecision(
+      .subtracted, list.program[found.u], at: found.layer,
+      reason: "a term of the sum \"\(old.layer)\": computed back from "
+        + "\(list.program[found.z].name) and \(list.program[found.v].name) for "
+        + "inplace_abn_grad \"\(found.layer.layer)\"")
+  }
+}

@@ -1,0 +1,238 @@
+import ABNGraph
+import ABNTensors
+import InPlaceABN
+
+/// A small network as a value: what the random test makes, shrinks and prints.
+///
+/// Every node takes and gives [3, 2, 4, 4], so that any node may read any earlier one.
+struct RandomGraph: CustomStringConvertible {
+  enum Kind: Equatable, CustomStringConvertible {
+    /// In place or apart: what is compared. `parameters` chooses scale and bias.
+    case abn(Activation, alpha: Double, parameters: Int, global: Bool)
+    case act(Activation, alpha: Double)
+    case conv(Int)
+    case maxPool, averagePool
+    case add, subtract, multiply
+    /// conv, in-place layer, plus a second node, leaky_relu: the end of a residual block.
+    case residual(parameters: Int)
+    case concat
+    case reshaped
+    case scaled(Double)
+    case sliced
+
+    var description: String {
+      switch self {
+      case .abn(let act, let alpha, let parameters, let global):
+        "abn(\(act.name), alpha \(alpha), parameters \(parameters)\(global ? ", global" : ""))"
+      case .act(let act, let alpha): "\(act.name)(alpha \(alpha))"
+      case .conv(let size): "conv\(size)x\(size)"
+      case .maxPool: "max_pool"
+      case .averagePool: "avg_pool"
+      case .add: "add"
+      case .residual(let parameters): "residual(parameters \(parameters))"
+      case .subtract: "subtract"
+      case .multiply: "multiply"
+      case .concat: "concat"
+      case .reshaped: "reshape"
+      case .scaled(let factor): "scale(\(factor))"
+      case .sliced: "slice and pad"
+      }
+    }
+  }
+
+  struct Node: CustomStringConvertible {
+    var kind: Kind
+    /// Earlier nodes: 0 is x, n the n-th node.
+    var inputs: [Int]
+    var isFetched: Bool
+    var description: String { "\(kind) of \(inputs)\(isFetched ? ", fetched" : "")" }
+  }
+
+  var nodes: [Node]
+
+  var description: String {
+    nodes.enumerated().map { "  \($0.offset + 1): \($0.element)" }.joined(separator: "\n")
+  }
+
+  /// Large, so that a chain of layers over constant channels does not make rounding grow 300-fold a
+  /// layer: that would hide mistakes.
+  static let epsilon = 0.05
+  static let shape: Shape = [3, 2, 4, 4]
+  static let scales: [[Double]] = [
+    [1, 0.5], [-0.7, 1.3], [0, 1], [1e-6, 0.8], [0.03, -0.02], [1, 1],
+  ]
+  static let biases: [[Double]] = [
+    [0, 0.1], [0.3, -0.4], [0.5, 0], [0.5, -6], [0, 0], [-0.2, 7],
+  ]
+
+  init(seed: UInt64) {
+    var random = SequentialRandom(CounterRandom(seed: seed, stream: 77))
+    nodes = []
+    for _ in 0..<Int.random(in: 2...30, using: &random) {
+      func earlier() -> Int {
+        // Mostly the last: chains with side branches.
+        Int.random(in: 0..<3, using: &random) > 0
+          ? nodes.count : Int.random(in: max(0, nodes.count - 6)...nodes.count, using: &random)
+      }
+      func alpha() -> Double { [0.01, 0.2, 1, 1.5, 0, -0.3].randomElement(using: &random)! }
+      let kind: Kind
+      switch Int.random(in: 0..<21, using: &random) {
+      case 0..<8:
+        kind = .abn(
+          Activation.all.randomElement(using: &random)!, alpha: alpha(),
+          parameters: Int.random(in: 0..<Self.scales.count, using: &random),
+          global: Int.random(in: 0..<6, using: &random) == 0)
+      case 8..<11:
+        let plain = Activation.all.filter { $0 != .prelu }
+        kind = .act(plain.randomElement(using: &random)!, alpha: alpha())
+      case 11..<13: kind = .conv(Bool.random(using: &random) ? 1 : 3)
+      case 13: kind = .maxPool
+      case 14: kind = Bool.random(using: &random) ? .averagePool : .sliced
+      case 15, 16: kind = .add
+      case 17: kind = Bool.random(using: &random) ? .subtract : .multiply
+      case 18: kind = .concat
+      case 19:
+        kind = .residual(parameters: Int.random(in: 0..<Self.scales.count, using: &random))
+      default: kind = Bool.random(using: &random) ? .reshaped : .scaled(-0.8)
+      }
+      var count = [.add, .subtract, .multiply, .concat].contains(kind) ? 2 : 1
+      if case .residual = kind { count = 2 }
+      nodes.append(
+        Node(
+          kind: kind, inputs: (0..<count).map { _ in earlier() },
+          isFetched: Int.random(in: 0..<10, using: &random) == 0))
+    }
+  }
+
+  /// Without one node: its readers read its first input.
+  func without(_ index: Int) -> RandomGraph {
+    var copy = self
+    let replacement = nodes[index].inputs[0]
+    copy.nodes.remove(at: index)
+    for reader in copy.nodes.indices {
+      copy.nodes[reader].inputs = copy.nodes[reader].inputs.map {
+        $0 == index + 1 ? replacement : $0 > index + 1 ? $0 - 1 : $0
+      }
+    }
+    return copy
+  }
+
+  /// What a run gives.
+  struct Results {
+    /// The loss, the fetched nodes, all gradients and moving statistics, by name.
+    var values: [String: [Double]]
+    var decisions: [PassDecision]
+  }
+
+  /// Runs the graph once.
+  func run(inPlace: Bool, passes: [any ProgramPass]) throws -> Results {
+    let builder = ProgramBuilder(seed: 5)
+    var values: [Variable] = []
+    let loss = try builder.build {
+      values = [try data("x", shape: Self.shape, dtype: .float64, stopsGradient: false)]
+      for (index, node) in nodes.enumerated() {
+        values.append(try append(node, index, node.inputs.map { values[$0] }, inPlace: inPlace))
+      }
+      let read = Set(nodes.flatMap(\.inputs))
+      let ends = values.indices.filter { !read.contains($0) && $0 > 0 }
+      return try sums(
+        ends.map { end in
+          let weight = try data("w\(end)", shape: Self.shape, dtype: .float64)
+          return try reduceSum(elementwiseMul(values[end], weight))
+        })
+    }
+    let parameters = builder.main.parameters.filter { $0.parameterTraits!.trainable }
+    let result = try builder.main.differentiated(
+      loss, withRespectTo: [values[0]] + parameters)
+    let executor = Executor(backend: CPUBackend(passes: passes))
+    let scope = Scope()
+    try executor.run(builder.startup, scope: scope)
+    var feed: [String: Tensor] = [:]
+    for variable in result.program.variables where variable.role == .data {
+      let stream = UInt64(variable.name.dropFirst()) ?? 0
+      let random = CounterRandom(seed: 9, stream: stream)
+      feed[variable.name] = Tensor(
+        (0..<Self.shape.elementCount).map { random.uniform(UInt64($0)) * 4 - 2 },
+        shape: Self.shape)
+    }
+    var names: [String] = []
+    var wanted: [Variable] = []
+    func want(_ name: String, _ variable: Variable) {
+      names.append(name)
+      wanted.append(variable)
+    }
+    want("loss", loss)
+    for (index, node) in nodes.enumerated() where node.isFetched {
+      want("node \(index + 1)", values[index + 1])
+    }
+    for variable in [values[0]] + parameters {
+      if let gradient = result.gradients[variable.id] {
+        want("gradient of \(variable.name)", gradient)
+      }
+    }
+    let used = Set(
+      result.program.pruned(to: wanted.map(\.id)).operations.flatMap(\.inputs) + wanted.map(\.id))
+    feed = feed.filter { used.contains(result.program.variable(named: $0.key)!.id) }
+    let outputs = try executor.run(result.program, feed: feed, fetch: wanted, scope: scope)
+    var all = Dictionary(uniqueKeysWithValues: zip(names, outputs.map(\.doubles)))
+    for state in builder.main.persistables where state.name.contains(".w_") {
+      all["value of \(state.name)"] = scope[state.name]!.doubles
+    }
+    let compiled = try executor.compile(
+      result.program, feed: feed.mapValues(\.shape), fetch: wanted)
+    return Results(values: all, decisions: compiled.decisions)
+  }
+
+  private func append(
+    _ node: Node, _ index: Int, _ inputs: [Variable], inPlace: Bool
+  ) throws -> Variable {
+    let x = inputs[0]
+    func normalized(
+      _ x: Variable, _ act: Activation, _ alpha: Double, _ parameters: Int, _ global: Bool = false
+    ) throws -> Variable {
+      let name = "abn\(index)"
+      let scale = ParamAttr(initializer: .array(Tensor(Self.scales[parameters], shape: [2])))
+      let bias = ParamAttr(initializer: .array(Tensor(Self.biases[parameters], shape: [2])))
+      if inPlace {
+        return try inplaceABN(
+          x, act: act, epsilon: Self.epsilon, paramAttr: scale, biasAttr: bias, name: name,
+          useGlobalStats: global, actAlpha: alpha)
+      }
+      let y = try batchNorm(
+        x, epsilon: Self.epsilon, paramAttr: scale, biasAttr: bias, name: name,
+        useGlobalStats: global)
+      if act == .prelu {
+        let slopes = ParamAttr(name: "\(name).w_3", initializer: .constant(0.25))
+        return try prelu(y, mode: .all, paramAttr: slopes)
+      }
+      return try activation(y, act, alpha: alpha)
+    }
+    func convolved(_ x: Variable, _ size: Int) throws -> Variable {
+      try conv2d(
+        x, numFilters: 2, filterSize: Pair(integerLiteral: size), padding: .same,
+        biasAttr: ParamAttr.none)
+    }
+    switch node.kind {
+    case .abn(let act, let alpha, let parameters, let global):
+      return try normalized(x, act, alpha, parameters, global)
+    case .residual(let parameters):
+      let branch = try normalized(convolved(x, 3), .identity, 1, parameters)
+      return try leakyReLU(elementwiseAdd(branch, inputs[1]), alpha: 0.1)
+    case .act(let act, let alpha): return try activation(x, act, alpha: alpha)
+    case .conv(let size): return try convolved(x, size)
+    case .maxPool: return try pool2d(x, poolSize: 3, poolPadding: 1)
+    case .averagePool: return try pool2d(x, poolSize: 3, poolType: .average, poolPadding: 1)
+    case .add: return try elementwiseAdd(x, inputs[1])
+    case .subtract: return try elementwiseSub(x, inputs[1])
+    case .multiply: return try elementwiseMul(x, scale(tanh(inputs[1]), factor: 0.5))
+    case .concat:
+      return try conv2d(
+        concat([x, inputs[1]], axis: 1), numFilters: 2, filterSize: 1, biasAttr: ParamAttr.none)
+    case .reshaped: return try reshape(reshape(x, [3, 32]), [3, 2, 4, 4])
+    case .scaled(let factor): return try scale(x, factor: factor, bias: 0.1)
+    case .sliced:
+      return try pad(
+        slice(x, axes: [2], starts: [1], ends: [4]), [0, 0, 0, 0, 1, 0, 0, 0])
+    }
+  }
+}

@@ -1,0 +1,95 @@
+import Foundation
+import InPlaceABN
+import Testing
+
+/// Random graphs with in-place layers anywhere, against the same graphs out of place, in float64:
+/// forward values, all gradients, moving statistics.
+///
+/// `ABN_GRAPHS` sets how many graphs, `ABN_GRAPH_SEED` where the seeds begin.
+@Suite struct RandomGraphTests {
+  private static func number(_ name: String, _ value: Int) -> Int {
+    ProcessInfo.processInfo.environment[name].flatMap { Int($0) } ?? value
+  }
+
+  /// What differs between the two ways to run a graph; nil if nothing does.
+  ///
+  /// The bound is 1e-8 of the largest magnitude of a result: both sides are float64, and up to 30
+  /// operations, normalizations of small variances among them, pass on their rounding.
+  static func difference(_ graph: RandomGraph) throws -> String? {
+    let wanted = try graph.run(inPlace: false, passes: []).values
+    let got = try graph.run(inPlace: true, passes: memoryPasses).values
+    for name in wanted.keys.sorted() {
+      guard let values = got[name], values.count == wanted[name]!.count else {
+        return "\(name) is missing"
+      }
+      let size = max(1, wanted[name]!.map(abs).max() ?? 0)
+      for (index, (a, b)) in zip(values, wanted[name]!).enumerated()
+      where !(abs(a - b) <= 1e-8 * size) && !(a.isNaN && b.isNaN) && a != b {
+        return "\(name)[\(index)]: \(a), out of place \(b)"
+      }
+    }
+    return nil
+  }
+
+  /// The smallest graph, by leaving out node after node, for which `fails` still holds.
+  static func shrunk(
+    _ graph: RandomGraph, _ fails: (RandomGraph) -> Bool
+  ) -> RandomGraph {
+    var best = graph
+    var index = best.nodes.count - 1
+    while index >= 0 {
+      var smaller = best
+      if best.nodes.count > 1 {
+        smaller = best.without(index)
+        if fails(smaller) {
+          best = smaller
+        } else if best.nodes[index].isFetched {
+          smaller = best
+          smaller.nodes[index].isFetched = false
+          if fails(smaller) { best = smaller }
+        }
+      }
+      index -= 1
+    }
+    return best.nodes.count < graph.nodes.count ? shrunk(best, fails) : best
+  }
+
+  @Test(arguments: 0..<4) func sameAsOutOfPlace(_ quarter: Int) throws {
+    let count = Self.number("ABN_GRAPHS", 1200) / 4
+    let first = Self.number("ABN_GRAPH_SEED", 1) + quarter * count
+    for seed in first..<first + count {
+      let graph = RandomGraph(seed: UInt64(seed))
+      guard let difference = try Self.difference(graph) else { continue }
+      let small = Self.shrunk(graph) { (try? Self.difference($0)) ?? nil != nil }
+      Issue.record(
+        """
+        seed \(seed): \(difference)
+        shrunk to, where \(try Self.difference(small) ?? "it holds"):
+        \(small)
+        """)
+      return
+    }
+  }
+
+  /// The graphs make the passes decide in every way there is.
+  @Test func everyDecisionOccurs() throws {
+    var counts: [PassDecision.Action: Int] = [:]
+    for seed in 1...300 {
+      let graph = RandomGraph(seed: UInt64(seed))
+      for decision in try graph.run(inPlace: true, passes: memoryPasses).decisions {
+        counts[decision.action, default: 0] += 1
+      }
+    }
+    for action in PassDecision.Action.allCases {
+      #expect(counts[action, default: 0] >= 5, "\(action): \(counts)")
+    }
+  }
+
+  /// A failing graph is cut down to the operations that matter.
+  @Test func shrinking() {
+    let graph = RandomGraph(seed: 3)
+    let small = Self.shrunk(graph) { $0.nodes.contains { $0.kind == .add } }
+    #expect(graph.nodes.contains { $0.kind == .add })
+    #expect(small.nodes.map(\.kind) == [.add])
+  }
+}
