@@ -116,7 +116,7 @@ struct FlatLoop: Sendable {
 
 /// Float32 numbers as `T`, which is `Float` wherever elements have 16 bits.
 @inline(__always)
-private func elements<T: CPUFloat>(
+func elements<T: CPUFloat>(
   _ room: UnsafeMutablePointer<Float>, _: T.Type
 ) -> UnsafeMutablePointer<T> {
   precondition(T.self == Float.self)
