@@ -23,7 +23,7 @@ struct LoweringContext {
   private(set) var operation: Operation
   private(set) var steps: [Step] = []
   private(set) var buffers: [PlanBuffer] = []
-  private(set) var sideBuffers: [any SideBuffer] = []
+  private(set) var sideBuffers: [(layer: String, buffer: any SideBuffer)] = []
   private var sideBufferOf: [VariableID: any SideBuffer] = [:]
   private var places: [VariableID: [PhysicalLayout: BufferID]] = [:]
   /// The layout in which a variable was written.
@@ -173,7 +173,7 @@ struct LoweringContext {
 
   /// Registers bytes outside the arena, under the variable by which the gradient finds them.
   mutating func registerSideBuffer(_ side: any SideBuffer, for id: VariableID) {
-    sideBuffers.append(side)
+    sideBuffers.append(("\(operation.layer) (\(operation.source))", side))
     sideBufferOf[id] = side
   }
 
@@ -210,15 +210,22 @@ struct LoweringContext {
 
   // MARK: Buffers
 
-  private mutating func addBuffer(named name: String, bytes: Int, use: BufferUse) -> BufferID {
-    buffers.append(PlanBuffer(name: name, bytes: bytes, use: use))
+  private mutating func addBuffer(
+    named name: String, bytes: Int, use: BufferUse, origin: String? = nil
+  ) -> BufferID {
+    buffers.append(
+      PlanBuffer(
+        name: name, bytes: bytes, use: use,
+        origin: origin ?? "\(operation.kindName) \"\(operation.layer)\" (\(operation.source))"))
     return BufferID(buffers.count - 1)
   }
 
   private mutating func persistentBuffer(_ id: VariableID) -> BufferID {
     if let known = persistents[id] { return known }
     let variable = program[id]
-    let buffer = addBuffer(named: variable.name, bytes: variable.type.bytes, use: .persistent)
+    let buffer = addBuffer(
+      named: variable.name, bytes: variable.type.bytes, use: .persistent,
+      origin: "\(variable.source)")
     persistents[id] = buffer
     return buffer
   }
@@ -231,7 +238,10 @@ struct LoweringContext {
     switch variable.role {
     case .parameter, .state: places[id, default: [:]][.plain] = persistentBuffer(id)
     case .data where places[id] == nil:
-      places[id] = [.plain: addBuffer(named: variable.name, bytes: variable.type.bytes, use: .feed)]
+      let feed = addBuffer(
+        named: variable.name, bytes: variable.type.bytes, use: .feed,
+        origin: "data (\(variable.source))")
+      places[id] = [.plain: feed]
     case .data, .temporary: break
     }
     if let known = places[id]?[layout] { return known }

@@ -13,7 +13,11 @@ final class RescueBuffer: SideBuffer, @unchecked Sendable {
   private(set) var bytes = 0
   private var count = 0
 
-  init(channels: Int) {
+  let mostBytes: Int
+  let purpose = "x of channels whose scale is zero, or tiny against their bias"
+
+  init(channels: Int, mostBytes: Int) {
+    self.mostBytes = mostBytes
     slots = .allocate(capacity: max(channels, 1))
     slots.initialize(repeating: -1, count: max(channels, 1))
   }
@@ -126,7 +130,9 @@ private struct NormalizationForward {
     if hasSlopes { arguments.append(try c.read(5)) }
     let momentumAt = norm.hasMomentumInput && norm.usesBatchStatistics ? arguments.count : nil
     if momentumAt != nil { arguments.append(try c.read(c.inputCount - 1)) }
-    let rescue = readsOutput && !norm.isTest ? RescueBuffer(channels: channels) : nil
+    let rescue =
+      readsOutput && !norm.isTest
+      ? RescueBuffer(channels: channels, mostBytes: kernel.rescueBytes(channels)) : nil
     if let rescue { c.registerSideBuffer(rescue, for: c.operation.outputs[1]) }
     c.step(arguments) { p in
       let parameters = ABNParameters(

@@ -70,6 +70,8 @@ private final class KeptPlanes: SideBuffer, @unchecked Sendable {
     isKept.deallocate()
   }
 
+  var mostBytes: Int { rows.count * rowBytes }
+  let purpose = "terms of a residual sum that is large against the layer's scale"
   var bytes: Int { rows.reduce(0) { $0 + ($1 == nil ? 0 : rowBytes) } }
 
   func row<T>(_ plane: Int, as type: T.Type) -> UnsafeMutablePointer<T> {

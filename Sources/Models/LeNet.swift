@@ -1,5 +1,6 @@
 import ABNGraph
 import ABNLayers
+import ABNTensors
 
 extension Model {
   /// Two convolutions with pooling and two hidden layers, each normalized.
@@ -7,7 +8,8 @@ extension Model {
   /// After LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
   /// recognition" (1998), with normalization in place of its scaled tanh. Images of at least 8 x 8.
   public static let lenet = Model(
-    name: "lenet", summary: "two convolutions with max pooling, two hidden layers"
+    name: "lenet", summary: "two convolutions with max pooling, two hidden layers",
+    image: [1, 28, 28], classes: 10
   ) { images, options in
     let none = ParamAttr.none
     var x = try conv2d(images, numFilters: 16, filterSize: 5, padding: 2, biasAttr: none)

@@ -51,16 +51,22 @@ public struct Model: Sendable {
   public let name: String
   /// One line for people.
   public let summary: String
+  /// The images it was made for, [C, H, W], where nothing else is asked for.
+  public let image: Shape
+  /// The classes of the data it was made for.
+  public let classes: Int
   /// Appends the network to the program that is being built.
   public let build: @Sendable (_ images: Variable, _ options: ModelOptions) throws -> Variable
 
   /// A network under a name.
   public init(
-    name: String, summary: String,
+    name: String, summary: String, image: Shape, classes: Int,
     build: @escaping @Sendable (_ images: Variable, _ options: ModelOptions) throws -> Variable
   ) {
     self.name = name
     self.summary = summary
+    self.image = image
+    self.classes = classes
     self.build = build
   }
 

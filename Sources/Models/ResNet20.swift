@@ -1,5 +1,6 @@
 import ABNGraph
 import ABNLayers
+import ABNTensors
 
 extension Model {
   /// ResNet-20 for small images: three stages of three blocks with 16, 32 and 64 channels.
@@ -7,7 +8,8 @@ extension Model {
   /// He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition" (CVPR 2016), section 4.2;
   /// where the shape changes, the shortcut is a 1 x 1 convolution with normalization (option B).
   public static let resnet20 = Model(
-    name: "resnet20", summary: "residual network of 20 layers for images of about 32 x 32"
+    name: "resnet20", summary: "residual network of 20 layers for images of about 32 x 32",
+    image: [3, 32, 32], classes: 10
   ) { images, options in
     func conv(_ x: Variable, _ filters: Int, _ size: Pair, stride: Pair = 1) throws -> Variable {
       try conv2d(

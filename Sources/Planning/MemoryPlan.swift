@@ -17,6 +17,8 @@ public struct MemoryPlan: Sendable {
   public let decisions: [SharingDecision]
   /// The place of each buffer; nil for persistent and unused ones.
   public let offsets: [Int?]
+  /// What stands in the arena and when, in the order of the buffers.
+  public let blocks: [PlacedBlock]
 
   /// Plans a request: decides who shares, then places.
   public init(_ request: PlanRequest) {
@@ -42,6 +44,15 @@ public struct MemoryPlan: Sendable {
       return request.buffers[index].bytes == 0 ? 0 : offsetOfRoot[classes.root(BufferID(index))]
     }
     decisions = classes.decisions
+    var members: [Int: [BufferID]] = [:]
+    for index in request.buffers.indices where classes.lives[classes.root(BufferID(index))] != nil {
+      members[classes.root(BufferID(index)), default: []].append(BufferID(index))
+    }
+    self.blocks = zip(blocks, roots).enumerated().map { index, block in
+      PlacedBlock(
+        offset: best.1.offsets[index], bytes: block.0.bytes, life: block.0.life,
+        buffers: members[block.1]!)
+    }
 
     var alive = [Int](repeating: 0, count: request.steps.count + 3)
     for block in blocks {
@@ -59,4 +70,17 @@ public struct MemoryPlan: Sendable {
       .sorted { $0.0.bytes > $1.0.bytes }
       .map { BufferID($0.1) }
   }
+}
+
+/// Bytes of the arena during some steps, and the buffers that share them.
+public struct PlacedBlock: Sendable {
+  /// Where they begin.
+  public let offset: Int
+  /// How many, rounded up to the alignment.
+  public let bytes: Int
+  /// The steps during which they hold a value: -1 before the first, the count of steps after the
+  /// last.
+  public let life: ClosedRange<Int>
+  /// The buffers that stand there, one after the other.
+  public let buffers: [BufferID]
 }

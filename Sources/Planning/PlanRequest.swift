@@ -31,9 +31,14 @@ public struct PlanBuffer: Sendable {
   public var use: BufferUse
   /// Whether the caller reads it after the last step.
   public var isFetched: Bool
+  /// The layer and source line that asked for it, for reports.
+  public var origin: String
 
   /// A buffer of `bytes` bytes.
-  public init(name: String, bytes: Int, use: BufferUse, isFetched: Bool = false) {
+  public init(
+    name: String, bytes: Int, use: BufferUse, isFetched: Bool = false, origin: String = ""
+  ) {
+    self.origin = origin
     self.name = name
     self.bytes = bytes
     self.use = use

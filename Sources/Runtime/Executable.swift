@@ -42,7 +42,7 @@ public final class Executable {
   }
 
   /// The bytes that steps asked for because of their data.
-  public var sideBytes: Int { lowered.sideBuffers.reduce(0) { $0 + $1.bytes } }
+  public var sideBytes: Int { lowered.sideBuffers.reduce(0) { $0 + $1.buffer.bytes } }
 
   /// Resolves every argument of every step to an address, if arena or scope have moved.
   func bind(arena: Arena, scope: Scope) throws {

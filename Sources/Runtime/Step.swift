@@ -83,6 +83,10 @@ public struct Step: Sendable {
 public protocol SideBuffer: AnyObject, Sendable {
   /// The bytes held now.
   var bytes: Int { get }
+  /// The most that the data can make it hold.
+  var mostBytes: Int { get }
+  /// For reports: what is kept there and when.
+  var purpose: String { get }
 }
 
 /// What a backend makes of a program: steps, the buffers they touch, and where values enter and
@@ -115,13 +119,14 @@ public struct LoweredProgram: Sendable {
   public var fetches: [Port]
   /// What lives in the scope; `isRead` tells whether a value must be there before the run.
   public var persistents: [(port: Port, isRead: Bool)]
-  /// Bytes asked for during a run.
-  public var sideBuffers: [any SideBuffer]
+  /// Bytes asked for during a run, each with the layer that may ask.
+  public var sideBuffers: [(layer: String, buffer: any SideBuffer)]
 
   /// A lowered program.
   public init(
     steps: [Step], buffers: [PlanBuffer], feeds: [Port], fetches: [Port],
-    persistents: [(port: Port, isRead: Bool)], sideBuffers: [any SideBuffer]
+    persistents: [(port: Port, isRead: Bool)],
+    sideBuffers: [(layer: String, buffer: any SideBuffer)]
   ) {
     self.steps = steps
     self.buffers = buffers

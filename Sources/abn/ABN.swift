@@ -12,7 +12,7 @@ struct ABN: ParsableCommand {
       To begin: abn train --data digits --output runs/digits, and then abn eval runs/digits.
       """,
     version: "0.1.0",
-    subcommands: [Train.self, Eval.self, Bench.self, Models.self])
+    subcommands: [Train.self, Eval.self, Plan.self, Bench.self, Models.self])
 
   /// Every mistake of the caller ends in one line on standard error and a non-zero status.
   static func main() {

@@ -54,9 +54,6 @@ struct RandomGraph: CustomStringConvertible {
     nodes.enumerated().map { "  \($0.offset + 1): \($0.element)" }.joined(separator: "\n")
   }
 
-  /// Large, so that a chain of layers over constant channels does not make rounding grow 300-fold a
-  /// layer: that would hide mistakes.
-  static let epsilon = 0.05
   static let shape: Shape = [3, 2, 4, 4]
   static let scales: [[Double]] = [
     [1, 0.5], [-0.7, 1.3], [0, 1], [1e-6, 0.8], [0.03, -0.02], [1, 1],
@@ -117,70 +114,19 @@ struct RandomGraph: CustomStringConvertible {
     return copy
   }
 
-  /// What a run gives.
-  struct Results {
-    /// The loss, the fetched nodes, all gradients and moving statistics, by name.
-    var values: [String: [Double]]
-    var decisions: [PassDecision]
-  }
-
   /// Runs the graph once.
-  func run(inPlace: Bool, passes: [any ProgramPass]) throws -> Results {
-    let builder = ProgramBuilder(seed: 5)
-    var values: [Variable] = []
-    let loss = try builder.build {
-      values = [try data("x", shape: Self.shape, dtype: .float64, stopsGradient: false)]
+  func run(inPlace: Bool, passes: [any ProgramPass]) throws -> Comparison.Results {
+    try Comparison(inPlace: inPlace, passes: passes).run(shape: Self.shape) { x in
+      var values = [x]
       for (index, node) in nodes.enumerated() {
         values.append(try append(node, index, node.inputs.map { values[$0] }, inPlace: inPlace))
       }
       let read = Set(nodes.flatMap(\.inputs))
-      let ends = values.indices.filter { !read.contains($0) && $0 > 0 }
-      return try sums(
-        ends.map { end in
-          let weight = try data("w\(end)", shape: Self.shape, dtype: .float64)
-          return try reduceSum(elementwiseMul(values[end], weight))
-        })
+      return (
+        ends: values.indices.filter { !read.contains($0) && $0 > 0 }.map { values[$0] },
+        fetched: nodes.indices.filter { nodes[$0].isFetched }.map { values[$0 + 1] }
+      )
     }
-    let parameters = builder.main.parameters.filter { $0.parameterTraits!.trainable }
-    let result = try builder.main.differentiated(
-      loss, withRespectTo: [values[0]] + parameters)
-    let executor = Executor(backend: CPUBackend(passes: passes))
-    let scope = Scope()
-    try executor.run(builder.startup, scope: scope)
-    var feed: [String: Tensor] = [:]
-    for variable in result.program.variables where variable.role == .data {
-      let stream = UInt64(variable.name.dropFirst()) ?? 0
-      let random = CounterRandom(seed: 9, stream: stream)
-      feed[variable.name] = Tensor(
-        (0..<Self.shape.elementCount).map { random.uniform(UInt64($0)) * 4 - 2 },
-        shape: Self.shape)
-    }
-    var names: [String] = []
-    var wanted: [Variable] = []
-    func want(_ name: String, _ variable: Variable) {
-      names.append(name)
-      wanted.append(variable)
-    }
-    want("loss", loss)
-    for (index, node) in nodes.enumerated() where node.isFetched {
-      want("node \(index + 1)", values[index + 1])
-    }
-    for variable in [values[0]] + parameters {
-      if let gradient = result.gradients[variable.id] {
-        want("gradient of \(variable.name)", gradient)
-      }
-    }
-    let used = Set(
-      result.program.pruned(to: wanted.map(\.id)).operations.flatMap(\.inputs) + wanted.map(\.id))
-    feed = feed.filter { used.contains(result.program.variable(named: $0.key)!.id) }
-    let outputs = try executor.run(result.program, feed: feed, fetch: wanted, scope: scope)
-    var all = Dictionary(uniqueKeysWithValues: zip(names, outputs.map(\.doubles)))
-    for state in builder.main.persistables where state.name.contains(".w_") {
-      all["value of \(state.name)"] = scope[state.name]!.doubles
-    }
-    let compiled = try executor.compile(
-      result.program, feed: feed.mapValues(\.shape), fetch: wanted)
-    return Results(values: all, decisions: compiled.decisions)
   }
 
   private func append(
@@ -190,22 +136,10 @@ struct RandomGraph: CustomStringConvertible {
     func normalized(
       _ x: Variable, _ act: Activation, _ alpha: Double, _ parameters: Int, _ global: Bool = false
     ) throws -> Variable {
-      let name = "abn\(index)"
-      let scale = ParamAttr(initializer: .array(Tensor(Self.scales[parameters], shape: [2])))
-      let bias = ParamAttr(initializer: .array(Tensor(Self.biases[parameters], shape: [2])))
-      if inPlace {
-        return try inplaceABN(
-          x, act: act, epsilon: Self.epsilon, paramAttr: scale, biasAttr: bias, name: name,
-          useGlobalStats: global, actAlpha: alpha)
-      }
-      let y = try batchNorm(
-        x, epsilon: Self.epsilon, paramAttr: scale, biasAttr: bias, name: name,
-        useGlobalStats: global)
-      if act == .prelu {
-        let slopes = ParamAttr(name: "\(name).w_3", initializer: .constant(0.25))
-        return try prelu(y, mode: .all, paramAttr: slopes)
-      }
-      return try activation(y, act, alpha: alpha)
+      try Comparison.normalized(
+        x, act, alpha: alpha, name: "abn\(index)",
+        scale: Tensor(Self.scales[parameters], shape: [2]),
+        bias: Tensor(Self.biases[parameters], shape: [2]), global: global, inPlace: inPlace)
     }
     func convolved(_ x: Variable, _ size: Int) throws -> Variable {
       try conv2d(

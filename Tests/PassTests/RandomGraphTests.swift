@@ -12,23 +12,10 @@ import Testing
   }
 
   /// What differs between the two ways to run a graph; nil if nothing does.
-  ///
-  /// The bound is 1e-8 of the largest magnitude of a result: both sides are float64, and up to 30
-  /// operations, normalizations of small variances among them, pass on their rounding.
   static func difference(_ graph: RandomGraph) throws -> String? {
-    let wanted = try graph.run(inPlace: false, passes: []).values
-    let got = try graph.run(inPlace: true, passes: memoryPasses).values
-    for name in wanted.keys.sorted() {
-      guard let values = got[name], values.count == wanted[name]!.count else {
-        return "\(name) is missing"
-      }
-      let size = max(1, wanted[name]!.map(abs).max() ?? 0)
-      for (index, (a, b)) in zip(values, wanted[name]!).enumerated()
-      where !(abs(a - b) <= 1e-8 * size) && !(a.isNaN && b.isNaN) && a != b {
-        return "\(name)[\(index)]: \(a), out of place \(b)"
-      }
-    }
-    return nil
+    Comparison.difference(
+      try graph.run(inPlace: true, passes: memoryPasses),
+      try graph.run(inPlace: false, passes: []))
   }
 
   /// The smallest graph, by leaving out node after node, for which `fails` still holds.

@@ -1,0 +1,169 @@
+/// A plan as a picture: steps from left to right, addresses from bottom to top, one rectangle for
+/// each block of bytes.
+public struct PlanTimeline: Sendable {
+  /// One block during its life.
+  public struct Rectangle: Sendable {
+    /// The names of the buffers that stand there, and what asked for them.
+    public let label: String
+    /// What the first of them is for.
+    public let use: BufferUse
+    public let offset: Int
+    public let bytes: Int
+    /// The first and last step; -1 is before the first.
+    public let first: Int
+    public let last: Int
+  }
+
+  public let rectangles: [Rectangle]
+  /// The names of the steps.
+  public let steps: [String]
+  public let arenaBytes: Int
+  /// The step at which most bytes are alive.
+  public let peakStep: Int
+
+  /// The picture of a request and its plan.
+  public init(_ request: PlanRequest, _ plan: MemoryPlan) {
+    rectangles = plan.blocks.map { block in
+      let buffers = block.buffers.map { request.buffers[$0.index] }
+      return Rectangle(
+        label: buffers.map { $0.origin.isEmpty ? $0.name : "\($0.name): \($0.origin)" }
+          .joined(separator: "\n"),
+        use: buffers[0].use, offset: block.offset, bytes: block.bytes,
+        first: block.life.lowerBound, last: block.life.upperBound)
+    }
+    steps = request.steps.map(\.name)
+    arenaBytes = plan.arenaBytes
+    peakStep = plan.peakStep
+  }
+
+  /// One page without any other file: rectangles with their names on hover, zoom with the wheel,
+  /// move by dragging, the sum of live bytes as a line.
+  public func html(title: String) -> String {
+    let rows = rectangles.map {
+      "[\($0.first),\($0.last),\($0.offset),\($0.bytes),\"\($0.use.rawValue)\",\(quoted($0.label))]"
+    }
+    return Self.page
+      .replacing("{{title}}", with: escaped(title))
+      .replacing("{{steps}}", with: steps.map(quoted).joined(separator: ","))
+      .replacing("{{rows}}", with: rows.joined(separator: ",\n"))
+      .replacing("{{arena}}", with: "\(arenaBytes)")
+      .replacing("{{peak}}", with: "\(peakStep)")
+  }
+
+  /// A JavaScript string; `<` is spelled out so that no name can end the script.
+  private func quoted(_ text: String) -> String {
+    var result = "\""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"": result += "\\\""
+      case "\\": result += "\\\\"
+      case "\n": result += "\\n"
+      case "<": result += "\\u003c"
+      case "\u{0}"..<" ", "\u{2028}", "\u{2029}":
+        let digits = String(scalar.value, radix: 16)
+        result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+      default: result.unicodeScalars.append(scalar)
+      }
+    }
+    return result + "\""
+  }
+
+  private func escaped(_ text: String) -> String {
+    text.replacing("&", with: "&amp;").replacing("<", with: "&lt;")
+  }
+
+  private static let page = """
+    <!doctype html>
+    <html lang="en"><head><meta charset="utf-8"><title>{{title}}</title>
+    <style>
+    body { font: 14px sans-serif; margin: 0; background: #fff; color: #222; }
+    header { padding: 8px 12px; }
+    canvas { display: block; cursor: grab; }
+    #tip { position: fixed; pointer-events: none; background: #222; color: #fff; padding: 6px 8px;
+      border-radius: 4px; white-space: pre-wrap; max-width: 60ch; display: none; font-size: 12px; }
+    .key { display: inline-block; width: 12px; height: 12px; margin: 0 4px 0 14px; }
+    </style></head><body>
+    <header><b>{{title}}</b> <span id="sums"></span><span id="legend"></span><br>
+    Steps run from left to right, addresses from bottom to top. Wheel: zoom; with shift: steps only.
+    Drag: move. Double click: everything.</header>
+    <canvas id="view"></canvas><div id="tip"></div>
+    <script>
+    "use strict";
+    const steps = [{{steps}}], rows = [{{rows}}], arena = {{arena}}, peak = {{peak}};
+    const colors = { feed: "#8c6bb1", activation: "#3182bd", gradient: "#e6550d",
+      scratch: "#999999", persistent: "#31a354" };
+    const canvas = document.getElementById("view"), tip = document.getElementById("tip");
+    const paint = canvas.getContext("2d");
+    const size = n => n < 1024 ? n + " B" : n < 1048576 ? (n / 1024).toFixed(1) + " KiB"
+      : (n / 1048576).toFixed(1) + " MiB";
+    document.getElementById("sums").textContent =
+      size(arena) + " arena, " + steps.length + " steps, " + rows.length + " blocks";
+    document.getElementById("legend").innerHTML = Object.keys(colors).filter(
+      use => rows.some(row => row[4] === use)).map(
+      use => '<span class="key" style="background:' + colors[use] + '"></span>' + use).join("");
+    // Live bytes before, at and after every step.
+    const live = new Array(steps.length + 3).fill(0);
+    for (const [first, last, , bytes] of rows) {
+      live[first + 1] += bytes; live[last + 2] -= bytes;
+    }
+    for (let i = 1; i < live.length; i++) live[i] += live[i - 1];
+    let view;
+    function everything() { view = { x: -1, w: steps.length + 2, y: 0, h: arena * 1.03 || 1 }; }
+    const X = step => (step - view.x) / view.w * canvas.width;
+    const Y = byte => canvas.height - (byte - view.y) / view.h * canvas.height;
+    function draw() {
+      canvas.width = innerWidth; canvas.height = Math.max(200, innerHeight - 70);
+      for (const [first, last, offset, bytes, use] of rows) {
+        const x = X(first), y = Y(offset + bytes);
+        const w = Math.max(1, X(last + 1) - x), h = Math.max(1, Y(offset) - y);
+        if (x > canvas.width || x + w < 0 || y > canvas.height || y + h < 0) continue;
+        paint.fillStyle = colors[use]; paint.globalAlpha = 0.75;
+        paint.fillRect(x, y, w, h);
+        paint.globalAlpha = 1;
+        if (w > 3 && h > 3) { paint.strokeStyle = "#fff"; paint.strokeRect(x, y, w, h); }
+      }
+      paint.strokeStyle = "#000"; paint.beginPath();
+      for (let i = 0; i < live.length - 1; i++) {
+        paint.lineTo(X(i - 1), Y(live[i])); paint.lineTo(X(i), Y(live[i]));
+      }
+      paint.stroke();
+      paint.setLineDash([4, 4]); paint.beginPath();
+      paint.moveTo(X(peak + 0.5), 0); paint.lineTo(X(peak + 0.5), canvas.height); paint.stroke();
+      paint.setLineDash([]);
+    }
+    function place(event) {
+      return [view.x + event.offsetX / canvas.width * view.w,
+        view.y + (canvas.height - event.offsetY) / canvas.height * view.h];
+    }
+    let drag = null;
+    canvas.onmousedown = event => { drag = place(event); };
+    window.onmouseup = () => { drag = null; };
+    canvas.onmousemove = event => {
+      const [step, byte] = place(event);
+      if (drag) {
+        view.x += drag[0] - step; view.y += drag[1] - byte; draw(); return;
+      }
+      const hit = rows.find(row => step >= row[0] && step < row[1] + 1
+        && byte >= row[2] && byte < row[2] + row[3]);
+      const at = steps[Math.floor(step)];
+      tip.style.display = hit || at ? "block" : "none";
+      tip.textContent = (hit ? size(hit[3]) + " at " + hit[2] + ", steps " + hit[0] + " to "
+        + hit[1] + "\\n" + hit[5] + "\\n" : "") + (at ? "step " + Math.floor(step) + ": " + at
+        + ", " + size(live[Math.floor(step) + 1]) + " alive" : "");
+      tip.style.left = Math.min(event.clientX + 14, innerWidth - 420) + "px";
+      tip.style.top = (event.clientY + 14) + "px";
+    };
+    canvas.onmouseleave = () => { tip.style.display = "none"; };
+    canvas.onwheel = event => {
+      event.preventDefault();
+      const [step, byte] = place(event), factor = event.deltaY < 0 ? 0.8 : 1.25;
+      view.x = step - (step - view.x) * factor; view.w *= factor;
+      if (!event.shiftKey) { view.y = byte - (byte - view.y) * factor; view.h *= factor; }
+      draw();
+    };
+    canvas.ondblclick = () => { everything(); draw(); };
+    window.onresize = draw;
+    everything(); draw();
+    </script></body></html>
+    """
+}

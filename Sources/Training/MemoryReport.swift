@@ -1,0 +1,139 @@
+import ABNGraph
+import ABNPlanning
+import ABNRuntime
+import ABNTensors
+
+/// What a training step needs, in bytes and by whom: everything that `abn plan` prints.
+public struct MemoryReport: Sendable, Codable {
+  /// One of the tensors that make the peak.
+  public struct PeakTensor: Sendable, Codable {
+    public let name: String
+    public let bytes: Int
+    /// activation, gradient, scratch, feed or persistent.
+    public let use: String
+    /// The operation, its layer and the source line of that layer.
+    public let origin: String
+  }
+
+  /// Something other than the plain course, and why.
+  public struct Decision: Sendable, Codable {
+    /// restore, mask, recompute, move, subtract or copy.
+    public let action: String
+    public let variable: String
+    public let layer: String
+    /// The source line of the layer.
+    public let source: String
+    public let reason: String
+    /// Bytes that need not be kept; for a copy, the bytes that are.
+    public let bytes: Int
+  }
+
+  /// Bytes outside the plan that the values of a step can ask for.
+  public struct Rescue: Sendable, Codable {
+    public let layer: String
+    public let reason: String
+    /// If every channel needs it; 0 in the usual step.
+    public let mostBytes: Int
+  }
+
+  /// Arena, parameters and optimizer: what a run needs.
+  public let peakBytes: Int
+  /// All temporaries.
+  public let arenaBytes: Int
+  /// The largest sum of temporaries alive at one moment.
+  public let lowerBoundBytes: Int
+  /// Trained parameters and moving statistics.
+  public let parameterBytes: Int
+  /// What the optimizer and schedules keep from step to step.
+  public let optimizerBytes: Int
+  /// Of the temporaries alive at the peak: made by the forward pass.
+  public let activationBytes: Int
+  /// Of those: made by the backward pass.
+  public let gradientBytes: Int
+  /// Of those: used inside one operation.
+  public let scratchBytes: Int
+  /// Of those: fed by the caller.
+  public let feedBytes: Int
+  /// The operation that runs at the peak.
+  public let peakStep: String
+  /// How many steps the program has.
+  public let stepCount: Int
+  /// The placement that gave the smallest arena.
+  public let strategy: String
+  /// The ten largest tensors alive at the peak.
+  public let peakTensors: [PeakTensor]
+  /// Every copy, mask, restore and the like.
+  public let decisions: [Decision]
+  /// Wishes to store an output over an input that were refused, with the reason.
+  public let refusals: [Decision]
+  /// What the data may add.
+  public let rescues: [Rescue]
+
+  /// The report of a compiled program.
+  public init(_ executable: Executable, program: Program) {
+    let (lowered, plan) = (executable.lowered, executable.plan)
+    var parameters = 0
+    var state = 0
+    for (port, _) in lowered.persistents {
+      if program.variable(named: port.name)?.parameterTraits != nil {
+        parameters += port.type.bytes
+      } else {
+        state += port.type.bytes
+      }
+    }
+    peakBytes = executable.plannedPeakBytes
+    arenaBytes = plan.arenaBytes
+    lowerBoundBytes = plan.lowerBoundBytes
+    parameterBytes = parameters
+    optimizerBytes = state
+    stepCount = lowered.steps.count
+    strategy = plan.strategy
+    peakStep =
+      lowered.steps.indices.contains(plan.peakStep)
+      ? "\(lowered.steps[plan.peakStep].name) \"\(lowered.steps[plan.peakStep].layer)\"" : "none"
+
+    // Of buffers that share bytes, the one whose value is there at the peak: the last one made.
+    let steps = lowered.steps
+    var made: [BufferID: Int] = [:]
+    for (time, step) in steps.enumerated() {
+      for argument in step.arguments where argument.access != .read {
+        made[argument.buffer] = made[argument.buffer] ?? time
+      }
+    }
+    var tensors: [PeakTensor] = []
+    var sums: [BufferUse: Int] = [:]
+    for block in plan.blocks where block.life.contains(plan.peakStep) {
+      let present = block.buffers.filter { made[$0, default: -1] <= plan.peakStep }
+      let buffer = lowered.buffers[(present.last ?? block.buffers[0]).index]
+      sums[buffer.use, default: 0] += block.bytes
+      tensors.append(
+        PeakTensor(
+          name: buffer.name, bytes: block.bytes, use: buffer.use.rawValue, origin: buffer.origin))
+    }
+    activationBytes = sums[.activation, default: 0]
+    gradientBytes = sums[.gradient, default: 0]
+    scratchBytes = sums[.scratch, default: 0]
+    feedBytes = sums[.feed, default: 0]
+    peakTensors = Array(tensors.sorted { ($1.bytes, $0.name) < ($0.bytes, $1.name) }.prefix(10))
+    decisions = executable.decisions.map {
+      Decision(
+        action: $0.action.rawValue, variable: $0.variable, layer: $0.layer, source: "\($0.source)",
+        reason: $0.reason, bytes: $0.bytes)
+    }
+    let granted = Set(plan.decisions.filter { $0.refusal == nil }.map(\.sharing.output))
+    refusals = plan.decisions.compactMap { decision in
+      guard let reason = decision.refusal, !granted.contains(decision.sharing.output) else {
+        return nil
+      }
+      let step = steps[decision.step]
+      return Decision(
+        action: "apart", variable: lowered.buffers[decision.sharing.output.index].name,
+        layer: step.layer, source: step.source.map { "\($0)" } ?? "",
+        reason: "not over \(lowered.buffers[decision.sharing.input.index].name): \(reason)",
+        bytes: lowered.buffers[decision.sharing.output.index].bytes)
+    }
+    rescues = lowered.sideBuffers.map {
+      Rescue(layer: $0.layer, reason: $0.buffer.purpose, mostBytes: $0.buffer.mostBytes)
+    }
+  }
+}

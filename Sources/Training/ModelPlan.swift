@@ -1,0 +1,125 @@
+import ABNCPUBackend
+import ABNFormats
+import ABNGraph
+import ABNModels
+import ABNOptimizers
+import ABNPlanning
+import ABNRuntime
+import ABNTensors
+
+/// The optimizers by the names of the command line.
+public enum OptimizerName: String, Sendable, CaseIterable {
+  case sgd, momentum, adam, adamw
+
+  /// The optimizer with its usual numbers.
+  public var optimizer: any Optimizer {
+    switch self {
+    case .sgd: SGD(learningRate: 0.01)
+    case .momentum: MomentumOptimizer(learningRate: 0.01, momentum: 0.9)
+    case .adam: Adam()
+    case .adamw: AdamW()
+    }
+  }
+
+  /// The optimizer of this name.
+  ///
+  /// - Throws: `ABNError(.name)` that names the nearest.
+  public static func named(_ name: String) throws -> OptimizerName {
+    if let found = OptimizerName(rawValue: name) { return found }
+    let names = allCases.map(\.rawValue)
+    throw ABNError(
+      .name, "optimizer", got: "\"\(name)\"", wanted: "one of \(names.joined(separator: ", "))",
+      fix: nearestMatch(to: name, in: names).map { "Did you mean \"\($0)\"?" } ?? "")
+  }
+}
+
+/// A model's training step, compiled but never run.
+public struct ModelPlan {
+  /// The numbers.
+  public let report: MemoryReport
+  /// The drawing.
+  public let timeline: PlanTimeline
+  private let executable: Executable
+
+  /// Builds, differentiates, compiles and plans; no tensor is made.
+  ///
+  /// - Parameter image: [C, H, W].
+  /// - Throws: `ABNError(.attribute)` for sizes below 1 or beyond reason, and whatever is wrong with
+  ///   images of this size for the model.
+  public init(
+    of model: Model, options: ModelOptions, image: Shape, batchSize: Int,
+    optimizer: OptimizerName = .momentum, passes: [any ProgramPass]? = nil
+  ) throws {
+    let elements = Shape([batchSize] + image.dimensions).checkedElementCount ?? .max
+    // Below 2^34 elements all later products of sizes stay far from overflow.
+    guard batchSize >= 1, image.dimensions.allSatisfy({ $0 >= 1 }), elements <= 1 << 34 else {
+      throw ABNError(
+        .attribute, "plan", got: "batch size \(batchSize), images \(image)",
+        wanted: "numbers of at least 1, and at most 2^34 input elements")
+    }
+    let programs = try ClassifierPrograms(model, options: options, image: image, seed: 1) { loss in
+      _ = try optimizer.optimizer.minimize(loss)
+    }
+    let backend = passes.map { CPUBackend(passes: $0) } ?? CPUBackend()
+    executable = try Executor(backend: backend).compile(
+      programs.training,
+      feed: ["images": Shape([batchSize] + image.dimensions), "labels": [batchSize, 1]],
+      fetch: [programs.loss, programs.accuracy])
+    report = MemoryReport(executable, program: programs.training)
+    timeline = PlanTimeline(executable.lowered.planRequest, executable.plan)
+  }
+
+  /// A memory snapshot as PyTorch's memory viewer (memory_viz) reads it: one segment, the arena, in
+  /// which every block is allocated and freed at its steps; a microsecond is a step.
+  public func snapshot() -> [UInt8] {
+    let base = 1 << 40
+    func frames(_ label: String) -> PickleItem {
+      .list(
+        label.split(separator: "\n").prefix(8).map {
+          .dictionary([
+            ("name", .text(String($0))), ("filename", .text("plan")), ("line", .integer(0)),
+          ])
+        })
+    }
+    func event(_ action: String, _ block: PlanTimeline.Rectangle, _ time: Int) -> PickleItem {
+      .dictionary([
+        ("action", .text(action)), ("addr", .integer(base + block.offset)),
+        ("size", .integer(block.bytes)), ("stream", .integer(0)), ("time_us", .integer(time + 1)),
+        ("frames", frames(block.label)),
+      ])
+    }
+    // Blocks that end at a step are freed before those of the next step are made.
+    var events: [(time: Int, order: Int, item: PickleItem)] = []
+    for block in timeline.rectangles {
+      events.append((block.first, 1, event("alloc", block, block.first)))
+      events.append((block.last + 1, 0, event("free_requested", block, block.last + 1)))
+      events.append((block.last + 1, 0, event("free_completed", block, block.last + 1)))
+    }
+    let sorted = events.enumerated().sorted { a, b in
+      (a.element.time, a.element.order, a.offset) < (b.element.time, b.element.order, b.offset)
+    }
+    let size = max(timeline.arenaBytes, 1)
+    let arena = PickleItem.dictionary([
+      ("device", .integer(0)), ("address", .integer(base)), ("total_size", .integer(size)),
+      ("allocated_size", .integer(0)), ("active_size", .integer(0)),
+      ("requested_size", .integer(0)),
+      ("stream", .integer(0)), ("segment_type", .text("large")),
+      ("segment_pool_id", .tuple([.integer(0), .integer(0)])), ("is_expandable", .bool(false)),
+      ("frames", .list([])),
+      (
+        "blocks",
+        .list([
+          .dictionary([
+            ("address", .integer(base)), ("size", .integer(size)), ("requested_size", .integer(0)),
+            ("state", .text("inactive")), ("frames", .list([])),
+          ])
+        ])
+      ),
+    ])
+    return PickleWriter.bytes(
+      .dictionary([
+        ("segments", .list([arena])), ("device_traces", .list([.list(sorted.map(\.element.item))])),
+        ("allocator_settings", .dictionary([])),
+      ]))
+  }
+}

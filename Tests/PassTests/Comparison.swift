@@ -1,0 +1,115 @@
+import ABNGraph
+import ABNTensors
+import InPlaceABN
+
+/// One side of a comparison: a float64 graph with its normalizations in place or apart, run once.
+struct Comparison {
+  let inPlace: Bool
+  let passes: [any ProgramPass]
+
+  /// Large, so that a chain of layers over constant channels does not make rounding grow 300-fold a
+  /// layer: that would hide mistakes.
+  static let epsilon = 0.05
+
+  /// What a run gives.
+  struct Results {
+    /// The loss, the fetched variables, all gradients and moving statistics, by name.
+    var values: [String: [Double]]
+    var decisions: [PassDecision]
+    var arenaBytes: Int
+    /// The kinds of the program's operations.
+    var kinds: Set<String>
+  }
+
+  /// Normalization and activation, in place or apart, with equal names of parameters.
+  static func normalized(
+    _ x: Variable, _ act: Activation, alpha: Double, name: String, scale: Tensor, bias: Tensor,
+    global: Bool = false, inPlace: Bool
+  ) throws -> Variable {
+    let scale = ParamAttr(initializer: .array(scale))
+    let bias = ParamAttr(initializer: .array(bias))
+    if inPlace {
+      return try inplaceABN(
+        x, act: act, epsilon: epsilon, paramAttr: scale, biasAttr: bias, name: name,
+        useGlobalStats: global, actAlpha: alpha)
+    }
+    let y = try batchNorm(
+      x, epsilon: epsilon, paramAttr: scale, biasAttr: bias, name: name, useGlobalStats: global)
+    if act == .prelu {
+      let slopes = ParamAttr(name: "\(name).w_3", initializer: .constant(0.25))
+      return try prelu(y, mode: .all, paramAttr: slopes)
+    }
+    return try activation(y, act, alpha: alpha)
+  }
+
+  /// Builds a graph over x, differentiates the weighted sum of its ends, and runs it.
+  func run(
+    shape: Shape, _ build: (Variable) throws -> (ends: [Variable], fetched: [Variable])
+  ) throws -> Results {
+    let builder = ProgramBuilder(seed: 5)
+    var x: Variable!
+    var fetched: [Variable] = []
+    let loss = try builder.build {
+      x = try data("x", shape: shape, dtype: .float64, stopsGradient: false)
+      let built = try build(x)
+      fetched = built.fetched
+      return try sums(
+        built.ends.enumerated().map { index, end in
+          let weight = try data("w\(index)", shape: end.shape, dtype: .float64)
+          return try reduceSum(elementwiseMul(end, weight))
+        })
+    }
+    let parameters = builder.main.parameters.filter { $0.parameterTraits!.trainable }
+    let result = try builder.main.differentiated(loss, withRespectTo: [x] + parameters)
+    var wanted: [(name: String, variable: Variable)] = [("loss", loss)]
+    wanted += fetched.enumerated().map { ("fetched \($0.offset)", $0.element) }
+    for variable in [x!] + parameters {
+      if let gradient = result.gradients[variable.id] {
+        wanted.append(("gradient of \(variable.name)", gradient))
+      }
+    }
+    let variables = wanted.map(\.variable)
+    let used = Set(
+      result.program.pruned(to: variables.map(\.id)).operations.flatMap(\.inputs)
+        + variables.map(\.id))
+    var feed: [String: Tensor] = [:]
+    for variable in result.program.variables where variable.role == .data {
+      guard used.contains(variable.id) else { continue }
+      let random = CounterRandom(seed: 9, stream: UInt64(variable.name.dropFirst()) ?? 99)
+      feed[variable.name] = Tensor(
+        (0..<variable.shape.elementCount).map { random.uniform(UInt64($0)) * 4 - 2 },
+        shape: variable.shape)
+    }
+    let (executor, scope) = (Executor(backend: CPUBackend(passes: passes)), Scope())
+    try executor.run(builder.startup, scope: scope)
+    let outputs = try executor.run(result.program, feed: feed, fetch: variables, scope: scope)
+    var all = Dictionary(uniqueKeysWithValues: zip(wanted.map(\.name), outputs.map(\.doubles)))
+    for state in builder.main.persistables where state.name.contains(".w_") {
+      all["value of \(state.name)"] = scope[state.name]!.doubles
+    }
+    let compiled = try executor.compile(
+      result.program, feed: feed.mapValues(\.shape), fetch: variables)
+    return Results(
+      values: all, decisions: compiled.decisions, arenaBytes: compiled.plan.arenaBytes,
+      kinds: Set(result.program.operations.map { type(of: $0.kind).kindName }))
+  }
+
+  /// The first difference between two runs; nil if there is none.
+  ///
+  /// The bound is 1e-8 of the largest magnitude of a result: both sides are float64, and up to 30
+  /// operations, normalizations of small variances among them, pass on their rounding.
+  static func difference(_ got: Results, _ wanted: Results) -> String? {
+    for name in wanted.values.keys.sorted() {
+      let right = wanted.values[name]!
+      guard let values = got.values[name], values.count == right.count else {
+        return "\(name) is missing"
+      }
+      let size = max(1, right.map(Swift.abs).max() ?? 0)
+      for (index, (a, b)) in zip(values, right).enumerated()
+      where !(Swift.abs(a - b) <= 1e-8 * size) && !(a.isNaN && b.isNaN) && a != b {
+        return "\(name)[\(index)]: \(a), out of place \(b)"
+      }
+    }
+    return nil
+  }
+}
