@@ -115,8 +115,11 @@ struct RandomGraph: CustomStringConvertible {
   }
 
   /// Runs the graph once.
-  func run(inPlace: Bool, passes: [any ProgramPass]) throws -> Comparison.Results {
-    try Comparison(inPlace: inPlace, passes: passes).run(shape: Self.shape) { x in
+  func run(
+    inPlace: Bool, passes: [any ProgramPass], fuses: Bool = false
+  ) throws -> Comparison.Results {
+    let comparison = Comparison(inPlace: inPlace, passes: passes, fuses: fuses)
+    return try comparison.run(shape: Self.shape) { x in
       var values = [x]
       for (index, node) in nodes.enumerated() {
         values.append(try append(node, index, node.inputs.map { values[$0] }, inPlace: inPlace))
