@@ -68,6 +68,54 @@ import Testing
     }
   }
 
+  /// The passes that save memory keep gradients right in 16 bits too: inputs restored by the layer's
+  /// inverse, masks of bits.
+  @Test(arguments: [DType.float16, .bfloat16])
+  func memoryPassesInSixteenBits(_ dtype: DType) throws {
+    let rig = Rig()
+    let (loss, parameters) = try rig.builder.build {
+      func conv(_ x: Variable) throws -> Variable {
+        try conv2d(x, numFilters: 16, filterSize: 3, padding: 1, biasAttr: ParamAttr.none)
+      }
+      let x = try cast(data("x", shape: [4, 3, 8, 8]), to: dtype)
+      let a = try inplaceABN(conv(x), act: "leaky_relu", actAlpha: 0.1)
+      let b = try leakyReLU(elementwiseAdd(inplaceABN(conv(a)), a), alpha: 0.1)
+      let h = try conv(b)
+      let c = try elementwiseAdd(conv(h), inplaceABN(h, act: "elu"))
+      let d = try inplaceABN(relu(conv(c)), act: "leaky_relu", actAlpha: 0.2)
+      let end = try cast(inplaceABN(d, act: "elu"), to: .float32)
+      let loss = try reduceSum(elementwiseMul(end, data("w", shape: end.shape)))
+      return (loss, rig.builder.main.parameters.filter { $0.parameterTraits!.trainable })
+    }
+    let result = try rig.builder.main.differentiated(loss, withRespectTo: parameters)
+    let gradients = parameters.map { result.gradients[$0.id]! }
+    let feed = [
+      "x": Rig.numbers([4, 3, 8, 8], 70, dtype: .float32),
+      "w": Rig.numbers([4, 16, 8, 8], 71, dtype: .float32),
+    ]
+    try rig.start()
+    let start = rig.scope.snapshot()
+    func run(_ passes: [any ProgramPass]) throws -> (values: [[Double]], actions: Set<String>) {
+      let executor = Executor(backend: CPUBackend(passes: passes))
+      for (name, value) in start { rig.scope[name] = value }
+      let values = try executor.run(
+        result.program, feed: feed, fetch: gradients, scope: rig.scope)
+      let compiled = try executor.compile(
+        result.program, feed: feed.mapValues(\.shape), fetch: gradients)
+      return (values.map(\.doubles), Set(compiled.decisions.map { "\($0.action)" }))
+    }
+    let (wanted, none) = try run([])
+    let (got, actions) = try run(memoryPasses)
+    #expect(none.isEmpty)
+    for action in ["restored", "masked"] {
+      #expect(actions.contains(action), "\(actions)")
+    }
+    let unit = dtype == .float16 ? 0x1p-11 : 0x1p-8
+    for (parameter, (a, b)) in zip(parameters, zip(got, wanted)) {
+      expectClose(a, b, tolerance: 16 * unit, "\(parameter.name)")
+    }
+  }
+
   /// Half the bytes for what is stored.
   @Test func theArenaIsSmaller() throws {
     func arena(_ dtype: DType) throws -> Int {
