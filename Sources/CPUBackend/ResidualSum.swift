@@ -100,7 +100,7 @@ extension ResidualSum: CPULowerable {
         type.dtype, run(planes, rescue, kept, Float.self), run(planes, rescue, kept, Double.self)))
   }
 
-  private func run<T: CPUFloat>(
+  private func run<T: ResidualFloat>(
     _ planes: Planes, _ rescue: RescueBuffer, _ kept: KeptPlanes, _ type: T.Type
   ) -> @Sendable (StepPointers) -> Void {
     let slope = T(slope)
@@ -129,10 +129,7 @@ extension ResidualSum: CPULowerable {
             }
           }
         }
-        planes.each(group) { i in
-          let s = u[i] + v[i]
-          z[i] = s > 0 ? s : slope * s
-        }
+        planes.each(group) { T.residualSum(u + $0, v + $0, z + $0, $1, slope) }
       }
       p(3, as: Int32.self)[0] = Int32(kept.isKept.reduce(0) { $0 + ($1 ? 1 : 0) })
     }
@@ -157,18 +154,15 @@ extension ResidualTerm: CPULowerable {
         type.dtype, run(planes, kept, Float.self), run(planes, kept, Double.self)))
   }
 
-  private func run<T: CPUFloat>(
+  private func run<T: ResidualFloat>(
     _ planes: Planes, _ kept: KeptPlanes, _ type: T.Type
   ) -> @Sendable (StepPointers) -> Void {
-    let slope = T(sum.slope)
+    let inverse = 1 / T(sum.slope)
     return { p in
       let (z, v, u) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
       Parallel.run(planes.groups) { index in
         let group = planes.group(index)
-        planes.each(group) { i in
-          let s = z[i] > 0 ? z[i] : z[i] / slope
-          u[i] = s - v[i]
-        }
+        planes.each(group) { T.residualTerm(z + $0, v + $0, u + $0, $1, inverse) }
         let first = index / planes.groupsPerSample * planes.channels + group.channel
         for lane in 0..<group.lanes where kept.isKept[first + lane] {
           planes.give(lane, of: group, kept.row(first + lane, as: T.self), to: u)
@@ -179,17 +173,11 @@ extension ResidualTerm: CPULowerable {
 }
 
 extension Planes {
-  /// Calls `body` with the index of every element of a group; stretches of neighbours are loops.
+  /// Calls `body` with the start and length of each stretch of neighbours of a group.
   @inline(__always)
-  fileprivate func each(_ group: PlaneGroup, _ body: (Int) -> Void) {
-    if laneStride != 1 || step == group.lanes {
-      for i in group.start..<group.start + count * group.lanes { body(i) }
-      return
-    }
-    for k in 0..<count {
-      let row = group.start + k * step
-      for i in row..<row + group.lanes { body(i) }
-    }
+  fileprivate func each(_ group: PlaneGroup, _ body: (Int, Int) -> Void) {
+    if laneStride != 1 || step == group.lanes { return body(group.start, count * group.lanes) }
+    for k in 0..<count { body(group.start + k * step, group.lanes) }
   }
 
   /// For each channel of a group the sum of (u + v)^2. For a decision, so element type is enough.

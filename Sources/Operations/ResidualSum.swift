@@ -8,7 +8,7 @@ import ABNTensors
 /// u = act^-1(z) - v.
 ///
 /// u is the output of an in-place layer with the identity, and is needed for that layer's gradient
-/// alone. Going back, u is off by about 3 roundings of u + v, which the layer's gradient divides by
+/// alone. Going back, u is off by about 4 roundings of u + v, which the layer's gradient divides by
 /// scale. So the elements of one sample and channel keep their u, bit for bit, where the root mean
 /// square of u + v is above `limit` times abs(scale), and where the channel is constant (there xhat
 /// is exactly 0); `kept` counts these planes.
