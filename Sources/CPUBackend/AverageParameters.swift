@@ -79,6 +79,8 @@ extension ApplyAverage: CPULowerable {
 }
 
 extension RestoreParameter: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let bytes = c.inputType(0).bytes
     let arguments = [c.write(0), try c.read(1)]

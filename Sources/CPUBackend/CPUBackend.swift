@@ -32,9 +32,8 @@ public struct CPUBackend: Backend {
           got: "a kind that the backend \"\(name)\" has no lowering for",
           wanted: "a kind that conforms to CPULowerable")
       }
-      context.begin(operation)
       do {
-        try lowerable.lower(&context)
+        try context.lower(operation, lowerable)
       } catch let error as ABNError {
         throw error.located(
           in: "\(operation.kindName) \"\(operation.layer)\"", at: operation.source)

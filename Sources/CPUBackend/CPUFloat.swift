@@ -7,14 +7,15 @@ extension Float: CPUFloat {}
 extension Double: CPUFloat {}
 
 extension LoweringContext {
-  /// The value for the element type: operations pass one specialization each.
+  /// The value for the element type: operations pass one specialization each. float16 and bfloat16
+  /// take that of float32, in which they are computed.
   func float<R>(
     _ dtype: DType, _ single: @autoclosure () throws -> R, _ double: @autoclosure () throws -> R
   ) throws -> R {
     switch dtype {
-    case .float32: return try single()
+    case .float32, .float16, .bfloat16: return try single()
     case .float64: return try double()
-    default: throw unsupported(dtype, wanted: "float32 or float64")
+    default: throw unsupported(dtype, wanted: "a floating-point type")
     }
   }
 

@@ -3,6 +3,8 @@ import ABNRuntime
 import ABNTensors
 
 extension Cast: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let (from, to) = (c.inputType(0), c.outputType(0))
     let arguments = [try c.read(0), c.write(0)]
@@ -83,6 +85,8 @@ private func storer(_ dtype: DType) -> Storer {
 }
 
 extension Assign: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 0)
     let arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
@@ -91,6 +95,8 @@ extension Assign: CPULowerable {
 }
 
 extension ZerosLike: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let type = c.outputType(0)
     let count = type.shape.elementCount

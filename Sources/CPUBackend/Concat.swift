@@ -19,6 +19,8 @@ extension StridedCopy {
 }
 
 extension Concat: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let whole = c.outputType(0)
     let axis = axis < 0 ? axis + whole.shape.rank : axis
@@ -37,6 +39,8 @@ extension Concat: CPULowerable {
 }
 
 extension ConcatGradient: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let whole = c.inputType(0)
     let axis = axis < 0 ? axis + whole.shape.rank : axis

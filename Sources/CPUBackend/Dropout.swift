@@ -5,14 +5,14 @@ import ABNTensors
 
 extension Dropout: CPULowerable {
   func lower(_ c: inout LoweringContext) throws {
-    let dtype = c.inputType(0).dtype
-    let count = c.inputType(0).shape.elementCount
+    let type = c.inputType(0)
+    let (dtype, count) = (type.dtype, type.shape.elementCount)
     if isTest {
       let layout = c.layout(ofInput: 0)
       let factor = testFactor
       let arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
       func scaled<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
-        mapStep(count) { $0.each { (x: T) in T(factor) * x } }
+        FlatLoop(type).map { $0.each { (x: T) in T(factor) * x } }
       }
       c.step(
         arguments,

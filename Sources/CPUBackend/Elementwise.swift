@@ -3,6 +3,8 @@ import ABNRuntime
 import ABNTensors
 
 extension Elementwise: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let (x, y, out) = (c.inputType(0).shape, c.inputType(1).shape, c.outputType(0).shape)
     let dtype = c.outputType(0).dtype
@@ -14,7 +16,8 @@ extension Elementwise: CPULowerable {
       c.step(
         arguments,
         run: try c.float(
-          dtype, flat(out.elementCount, Float.self), flat(out.elementCount, Double.self)))
+          dtype, flat(FlatLoop(c.outputType(0)), Float.self),
+          flat(FlatLoop(c.outputType(0)), Double.self)))
       return
     }
     let aligned = try alignedShape(y, to: x)
@@ -27,26 +30,27 @@ extension Elementwise: CPULowerable {
     let arguments = [try c.read(0), try c.read(1), c.write(0)]
     c.step(
       arguments,
-      run: try c.float(dtype, strided(loop, Float.self), strided(loop, Double.self)))
+      run: try c.float(
+        dtype, strided(loop, dtype, Float.self), strided(loop, dtype, Double.self)))
   }
 
-  private func flat<T: CPUFloat>(_ count: Int, _: T.Type) -> @Sendable (StepPointers) -> Void {
+  private func flat<T: CPUFloat>(_ loop: FlatLoop, _: T.Type) -> @Sendable (StepPointers) -> Void {
     switch function {
-    case .add: zipStep(count) { $0.each { (x: T, y: T) in x + y } }
-    case .subtract: zipStep(count) { $0.each { (x: T, y: T) in x - y } }
-    case .multiply: zipStep(count) { $0.each { (x: T, y: T) in x * y } }
-    case .divide: zipStep(count) { $0.each { (x: T, y: T) in x / y } }
+    case .add: loop.zip { $0.each { (x: T, y: T) in x + y } }
+    case .subtract: loop.zip { $0.each { (x: T, y: T) in x - y } }
+    case .multiply: loop.zip { $0.each { (x: T, y: T) in x * y } }
+    case .divide: loop.zip { $0.each { (x: T, y: T) in x / y } }
     }
   }
 
   private func strided<T: CPUFloat>(
-    _ loop: StridedLoop, _: T.Type
+    _ loop: StridedLoop, _ dtype: DType, _: T.Type
   ) -> @Sendable (StepPointers) -> Void {
     switch function {
-    case .add: stridedZipStep(loop) { $0.each { (x: T, y: T) in x + y } }
-    case .subtract: stridedZipStep(loop) { $0.each { (x: T, y: T) in x - y } }
-    case .multiply: stridedZipStep(loop) { $0.each { (x: T, y: T) in x * y } }
-    case .divide: stridedZipStep(loop) { $0.each { (x: T, y: T) in x / y } }
+    case .add: stridedZipStep(loop, dtype) { $0.each { (x: T, y: T) in x + y } }
+    case .subtract: stridedZipStep(loop, dtype) { $0.each { (x: T, y: T) in x - y } }
+    case .multiply: stridedZipStep(loop, dtype) { $0.each { (x: T, y: T) in x * y } }
+    case .divide: stridedZipStep(loop, dtype) { $0.each { (x: T, y: T) in x / y } }
     }
   }
 }

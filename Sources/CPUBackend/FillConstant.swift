@@ -3,6 +3,8 @@ import ABNRuntime
 import ABNTensors
 
 extension FillConstant: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let count = type.shape.elementCount
     let argument = c.write(0)
@@ -28,12 +30,31 @@ extension FillConstant: CPULowerable {
 }
 
 extension SumOf: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 0)
     let count = c.inputType(0).shape.elementCount
     let terms = c.inputCount
     let arguments =
       try (0..<terms).map { try c.read($0, in: layout) } + [c.write(0, in: layout)]
+    let dtype = c.inputType(0).dtype
+    if dtype.is16Bits {
+      c.step(arguments) { p in
+        Parallel.ranges(count) { range in
+          forEachTile(of: range) { part, sum, term in
+            let first = 2 * part.lowerBound
+            dtype.widen(p[0] + first, part.count, into: sum)
+            for index in 1..<terms {
+              dtype.widen(p[index] + first, part.count, into: term)
+              for i in 0..<part.count { sum[i] += term[i] }
+            }
+            dtype.narrow(sum, part.count, into: p[terms] + first)
+          }
+        }
+      }
+      return
+    }
     func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       { p in
         let out = p(terms, as: T.self)
@@ -56,6 +77,6 @@ extension SumOf: CPULowerable {
       }
     }
     c.step(
-      arguments, run: try c.float(c.inputType(0).dtype, run(Float.self), run(Double.self)))
+      arguments, run: try c.float(dtype, run(Float.self), run(Double.self)))
   }
 }

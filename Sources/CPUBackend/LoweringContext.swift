@@ -5,8 +5,16 @@ import ABNTensors
 
 /// A kind that the CPU runs. The conformance is the registration.
 protocol CPULowerable: OperationKind {
+  /// Whether `lower` deals with float16 and bfloat16 itself. Where it does not, it sees float32:
+  /// what it reads is converted before its steps, what it writes after them.
+  static var takes16Bits: Bool { get }
+
   /// Appends the steps of one operation.
   func lower(_ c: inout LoweringContext) throws
+}
+
+extension CPULowerable {
+  static var takes16Bits: Bool { false }
 }
 
 /// What a lowering sees: one operation, and the steps and buffers of the whole program.
@@ -22,6 +30,11 @@ struct LoweringContext {
   private var homes: [VariableID: PhysicalLayout] = [:]
   private var inputBuffers: [Int: BufferID] = [:]
   private var outputBuffers: [Int: BufferID] = [:]
+  /// Whether 16-bit variables are float32 to this operation, and the values that are so far.
+  private var widens = false
+  private var widened: [VariableID: [PhysicalLayout: BufferID]] = [:]
+  /// The 16-bit outputs that the operation makes in float32.
+  private var unfinished: [(output: Int, layout: PhysicalLayout, wide: BufferID)] = []
   private(set) var readBeforeWrite = Set<VariableID>()
   private(set) var persistents: [VariableID: BufferID] = [:]
 
@@ -30,18 +43,38 @@ struct LoweringContext {
     operation = program.operations.first!
   }
 
-  mutating func begin(_ operation: Operation) {
+  /// Appends the steps of an operation.
+  mutating func lower(_ operation: Operation, _ kind: any CPULowerable) throws {
     self.operation = operation
     inputBuffers = [:]
     outputBuffers = [:]
+    widened = [:]
+    widens = !type(of: kind).takes16Bits
+    try kind.lower(&self)
+    widens = false
+    for (output, layout, wide) in unfinished {
+      let target = write(output, in: layout).buffer
+      appendConversion(outputType(output), from: wide, .float32, to: target)
+    }
+    unfinished = []
   }
 
   // MARK: What the operation is about
 
   /// The type of input `index`.
-  func inputType(_ index: Int) -> TensorType { program[operation.inputs[index]].type }
+  func inputType(_ index: Int) -> TensorType { seenType(operation.inputs[index]) }
   /// The type of output `index`.
-  func outputType(_ index: Int) -> TensorType { program[operation.outputs[index]].type }
+  func outputType(_ index: Int) -> TensorType { seenType(operation.outputs[index]) }
+
+  /// The type of a variable as the operation sees it.
+  private func seenType(_ id: VariableID) -> TensorType {
+    let type = program[id].type
+    return widens ? type.accumulation : type
+  }
+
+  /// Whether the operation sees float32 where the variable has 16 bits.
+  private func isWidened(_ id: VariableID) -> Bool { seenType(id) != program[id].type }
+
   /// The number of inputs.
   var inputCount: Int { operation.inputs.count }
   /// The number of outputs.
@@ -53,7 +86,8 @@ struct LoweringContext {
 
   /// Input `index` in a layout, converted by a step of its own where it stands in another.
   mutating func read(_ index: Int, in layout: PhysicalLayout = .plain) throws -> StepArgument {
-    let buffer = try buffer(of: operation.inputs[index], in: layout)
+    let id = operation.inputs[index]
+    let buffer = isWidened(id) ? try widen(id, in: layout) : try buffer(of: id, in: layout)
     inputBuffers[index] = buffer
     return .read(buffer)
   }
@@ -62,6 +96,13 @@ struct LoweringContext {
   mutating func write(_ index: Int, in layout: PhysicalLayout = .plain) -> StepArgument {
     let id = operation.outputs[index]
     let variable = program[id]
+    if isWidened(id) {
+      // A variable that is updated has been read, or has no value that counts.
+      let wide = widened[id]?[layout] ?? intermediate("in float32", bytes: outputType(index).bytes)
+      unfinished.append((index, layout, wide))
+      outputBuffers[index] = wide
+      return variable.isPersistable && operation.inputs.contains(id) ? .update(wide) : .write(wide)
+    }
     if variable.isPersistable {
       precondition(layout == .plain, "persistables are row-major")
       let buffer = persistentBuffer(id)
@@ -86,6 +127,48 @@ struct LoweringContext {
   /// Bytes that one step of this operation writes and others read.
   mutating func intermediate(_ name: String, bytes: Int) -> BufferID {
     addBuffer(named: "\(operation.layer) \(name)", bytes: bytes, use: .scratch)
+  }
+
+  /// A 16-bit variable as float32, for this operation only.
+  private mutating func widen(_ id: VariableID, in layout: PhysicalLayout) throws -> BufferID {
+    if let known = widened[id]?[layout] { return known }
+    let home = homes[id] ?? .plain
+    let narrow = try buffer(of: id, in: home)
+    let type = seenType(id)
+    let wide = intermediate("\(program[id].name) in float32", bytes: type.bytes)
+    appendConversion(program[id].type, from: narrow, program[id].dtype, to: wide)
+    widened[id, default: [:]][home] = wide
+    guard layout != home else { return wide }
+    let target = intermediate("\(program[id].name) in float32, \(layout)", bytes: type.bytes)
+    steps.append(try reorderStep(type, from: (wide, home), to: (target, layout), in: operation))
+    widened[id]![layout] = target
+    return target
+  }
+
+  /// A step that converts between 16 bits and float32, `type` being the 16-bit variable's.
+  private mutating func appendConversion(
+    _ type: TensorType, from source: BufferID, _ stored: DType, to target: BufferID
+  ) {
+    let (count, dtype) = (type.shape.elementCount, type.dtype)
+    let widens = stored == dtype
+    steps.append(
+      Step(
+        name: "\(operation.kindName) (\(widens ? "from" : "to") \(dtype))", layer: operation.layer,
+        source: operation.source, arguments: [.read(source), .write(target)], sharing: []
+      ) { p in
+        Parallel.ranges(count) { range in
+          let (from, to) = (p[0], p[1])
+          if widens {
+            dtype.widen(
+              from + 2 * range.lowerBound, range.count,
+              into: to.assumingMemoryBound(to: Float.self) + range.lowerBound)
+          } else {
+            dtype.narrow(
+              from.assumingMemoryBound(to: Float.self) + range.lowerBound, range.count,
+              into: to + 2 * range.lowerBound)
+          }
+        }
+      })
   }
 
   /// Registers bytes outside the arena, under the variable by which the gradient finds them.
@@ -171,7 +254,7 @@ struct LoweringContext {
       use: operation.role == .forward ? .activation : .gradient)
     places[id]![layout] = target
     steps.append(
-      try reorderStep(variable, from: (source, home), to: (target, layout), in: operation))
+      try reorderStep(variable.type, from: (source, home), to: (target, layout), in: operation))
     return target
   }
 

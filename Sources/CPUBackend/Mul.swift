@@ -2,7 +2,7 @@ import ABNOperations
 import ABNRuntime
 import ABNTensors
 
-/// c = a b with any strides: oneDNN for float32, a plain loop for float64.
+/// c = a b with any strides: oneDNN for float32, a plain loop for float64 and empty products.
 private struct MatrixProduct: Sendable {
   let rows: Int
   let inner: Int
@@ -30,9 +30,8 @@ private struct MatrixProduct: Sendable {
         arguments,
         run: dnnlRun(
           primitive, slots: [0, 1, nil, 2, primitive.scratchpadBytes > 0 ? 3 : nil]))
-    case .float32, .float64:
+    default:
       c.step([a, b, out], run: try c.float(dtype, plain(Float.self), plain(Double.self)))
-    default: throw c.unsupported(dtype, wanted: "float32 or float64")
     }
   }
 

@@ -143,11 +143,17 @@ private struct NormalizationForward {
         let kept = rescue?.view ?? .none
         let saved = savedStatistics(p[2], kernel)
         if norm.usesBatchStatistics {
-          let momentum = momentumAt.map { Double(p($0, as: Float.self)[0]) } ?? norm.momentum
+          let given = momentumAt.map { Double(p($0, as: Float.self)[0]) } ?? norm.momentum
+          let momentum = (0...1).contains(given) ? given : nil
           try kernel.trainForward(
             source: p[0], destination: p[1], parameters: parameters,
-            moving: ABNMovingStatistics(mean: p[5], variance: p[6], momentum: momentum),
+            moving: ABNMovingStatistics(mean: p[5], variance: p[6], momentum: momentum ?? 0),
             saved: saved, rescue: kept, scratch: p[7], parallel: Parallel.run)
+          if momentum == nil {
+            for row in [p[5], p[6]] {
+              parallelFill(row, .nan, type.dtype.accumulation, count: channels)
+            }
+          }
         } else {
           try kernel.globalForward(
             source: p[0], destination: p[1], parameters: parameters, mean: p[5], variance: p[6],
@@ -159,6 +165,8 @@ private struct NormalizationForward {
 }
 
 extension BatchNorm: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     try NormalizationForward(
       norm: norm, activation: .identity, hasSlopes: false, readsOutput: false
@@ -167,6 +175,8 @@ extension BatchNorm: CPULowerable {
 }
 
 extension BatchNormGradient: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 0)
     let kernel = try forward.norm.kernel(c.inputType(0), layout, .identity)
@@ -190,6 +200,8 @@ extension BatchNormGradient: CPULowerable {
 }
 
 extension InPlaceActivatedBatchNorm: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   /// The activation in the kernels' words.
   var kernelActivation: ABNActivation {
     switch activation {
@@ -208,6 +220,8 @@ extension InPlaceActivatedBatchNorm: CPULowerable {
 }
 
 extension InPlaceABNGradient: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 0)
     let kernel = try forward.norm.kernel(c.inputType(0), layout, forward.kernelActivation)

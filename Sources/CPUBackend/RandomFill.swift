@@ -49,6 +49,8 @@ extension RandomFill.Distribution {
 }
 
 extension AssignValue: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let values = values
     c.step([c.write(0)]) { p in

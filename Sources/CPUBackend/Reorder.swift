@@ -52,18 +52,51 @@ func dnnlRun(
   }
 }
 
-/// A step that converts a variable from one layout to another.
+/// A step that converts a tensor of this type from one layout to another.
 func reorderStep(
-  _ variable: Variable, from source: (buffer: BufferID, layout: PhysicalLayout),
+  _ type: TensorType, from source: (buffer: BufferID, layout: PhysicalLayout),
   to target: (buffer: BufferID, layout: PhysicalLayout), in operation: Operation
 ) throws -> Step {
-  let dims = variable.shape.dimensions
-  let primitive = try DNNLPrimitive.reorder(
-    from: DNNLDescriptor(dims, variable.dtype, source.layout.dnnlFormat),
-    to: DNNLDescriptor(dims, variable.dtype, target.layout.dnnlFormat))
-  precondition(primitive.scratchpadBytes == 0, "a reorder between plain and blocked layouts")
+  let run: @Sendable (StepPointers) -> Void
+  if type.dtype.bytes == 2 {
+    // oneDNN 2.6 has no reorder of float16 for the processor.
+    let nest = BlockedNest(type.shape)
+    let copy = StridedCopy(
+      nest.shape, from: nest.strides(source.layout), to: nest.strides(target.layout),
+      elementBytes: 2)
+    run = { p in copy.run(from: p[0], to: p[1]) }
+  } else {
+    let dims = type.shape.dimensions
+    let primitive = try DNNLPrimitive.reorder(
+      from: DNNLDescriptor(dims, type.dtype, source.layout.dnnlFormat),
+      to: DNNLDescriptor(dims, type.dtype, target.layout.dnnlFormat))
+    precondition(primitive.scratchpadBytes == 0, "a reorder between plain and blocked layouts")
+    run = dnnlRun(primitive, slots: [0, 1, nil])
+  }
   return Step(
     name: "reorder \(source.layout) to \(target.layout)", layer: operation.layer,
     source: operation.source, arguments: [.read(source.buffer), .write(target.buffer)],
-    sharing: [], run: dnnlRun(primitive, slots: [0, 1, nil]))
+    sharing: [], run: run)
+}
+
+/// A shape [N, C, ...] whose channels are blocked, as [N, C / unit, unit / 8, 8, spatial]: a nest
+/// that every layout walks with strides of its own.
+private struct BlockedNest {
+  private let channels, spatial, unit: Int
+  let shape: Shape
+
+  init(_ shape: Shape) {
+    channels = shape[1]
+    spatial = shape.dimensions.dropFirst(2).reduce(1, *)
+    unit = channels % 16 == 0 ? 16 : 8
+    self.shape = [shape[0], channels / unit, unit / 8, 8, spatial]
+  }
+
+  func strides(_ layout: PhysicalLayout) -> [Int] {
+    let outer = [channels * spatial, unit * spatial]
+    return switch layout {
+    case .plain: outer + [8 * spatial, spatial, 1]
+    case .blocked(let block): outer + [block == 8 ? 8 * spatial : 8, 1, block]
+    }
+  }
 }

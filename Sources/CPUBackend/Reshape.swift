@@ -1,14 +1,20 @@
 import ABNOperations
 
 extension Reshape: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws { try lowerView(&c) }
 }
 
 extension Flatten: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws { try lowerView(&c) }
 }
 
 extension ReshapeGradient: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws { try lowerView(&c) }
 }
 

@@ -3,6 +3,8 @@ import ABNOperations
 import ABNRuntime
 
 extension RestoreInput: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 0)
     let kernel = try forward.norm.kernel(c.inputType(0), layout, forward.kernelActivation)

@@ -2,14 +2,16 @@ import ABNOperations
 import ABNRuntime
 
 extension Scale: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 0)
-    let count = c.inputType(0).shape.elementCount
+    let loop = FlatLoop(c.inputType(0))
     let arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
     let (factor, bias) = (factor, bias)
     func run<T: CPUFloat>(_ type: T.Type) -> @Sendable (StepPointers) -> Void {
       let (a, b) = (T(factor), T(bias))
-      return mapStep(count) { $0.each { (x: T) in a * x + b } }
+      return loop.map { $0.each { (x: T) in a * x + b } }
     }
     c.step(
       arguments,

@@ -7,6 +7,8 @@ private func start(of ranges: [Range<Int>?], in shape: Shape) -> Int {
 }
 
 extension Slice: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let (x, out) = (c.inputType(0).shape, c.outputType(0))
     let copy = StridedCopy(
@@ -18,6 +20,8 @@ extension Slice: CPULowerable {
 }
 
 extension SliceGradient: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let (dout, dx) = (c.inputType(0).shape, c.outputType(0))
     let copy = StridedCopy(
@@ -34,6 +38,8 @@ extension SliceGradient: CPULowerable {
 }
 
 extension Pad: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let (x, out) = (c.inputType(0).shape, c.outputType(0))
     let strides = out.shape.strides

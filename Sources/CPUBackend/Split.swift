@@ -1,6 +1,8 @@
 import ABNOperations
 
 extension Split: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let whole = c.inputType(0)
     let axis = axis < 0 ? axis + whole.shape.rank : axis

@@ -34,6 +34,12 @@ struct StridedLoop: Sendable {
     }
   }
 
+  /// One loop over `count` neighbours of each operand.
+  init(flat count: Int, operands: Int) {
+    dimensions = [count]
+    strides = Array(repeating: [1], count: operands)
+  }
+
   /// The strides of `own` when it is broadcast to `shape`: 0 along axes that it lacks.
   static func broadcastStrides(of own: Shape, to shape: Shape) -> [Int] {
     let ownStrides = own.strides

@@ -1,6 +1,8 @@
 import ABNOperations
 
 extension Transpose: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let (from, to) = (c.inputType(0).shape.strides, c.outputType(0))
     let copy = StridedCopy(

@@ -40,6 +40,9 @@ public protocol OperationKind: Sendable {
   /// The kind that takes its place in a program for evaluation; nil where it has no place there.
   func forTest() -> (any OperationKind)?
 
+  /// How many of its inputs that kind takes, the last ones being left out; nil: all.
+  var inputCountForTest: Int? { get }
+
   /// Whether one run differs from the next with the same inputs, so that it is never run twice for
   /// one value.
   var isRandom: Bool { get }
@@ -53,6 +56,7 @@ extension OperationKind {
   public var readsTypeOnly: Set<Int> { [] }
   public var isRandom: Bool { false }
   public func forTest() -> (any OperationKind)? { self }
+  public var inputCountForTest: Int? { nil }
   /// No gradient flows through a kind that does not say otherwise.
   public func gradients(_ context: inout GradientContext) throws -> [Variable?] {
     context.inputs.map { _ in nil }

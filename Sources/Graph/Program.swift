@@ -181,8 +181,11 @@ public struct Program: Sendable {
         guard operation.role == .forward, let kind = operation.kind.forTest() else { return nil }
         var clone = operation
         clone.kind = kind
+        if let count = operation.kind.inputCountForTest {
+          clone.inputs = Array(operation.inputs.prefix(count))
+        }
         // A kind in test mode may make fewer outputs: those it no longer makes are dropped.
-        let types = try? kind.outputTypes(for: operation.inputs.map { self[$0].type })
+        let types = try? kind.outputTypes(for: clone.inputs.map { self[$0].type })
         clone.outputs = Array(operation.outputs.prefix(types?.count ?? operation.outputs.count))
         return clone
       })

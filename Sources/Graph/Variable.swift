@@ -16,6 +16,9 @@ public struct TensorType: Hashable, Sendable, CustomStringConvertible {
   /// The bytes of a row-major tensor of this type; the shape must be known.
   public var bytes: Int { shape.elementCount * dtype.bytes }
 
+  /// The type in which sums and parameters of such a tensor are kept: see `DType.accumulation`.
+  public var accumulation: TensorType { TensorType(shape, dtype.accumulation) }
+
   public var description: String { "\(dtype)\(shape)" }
 }
 

@@ -56,14 +56,14 @@ public func conv2d(
         kernel: kernel, stride: stride.values, dilation: dilation.values, padding: padding),
       groups: groups, layout: dataLayout)
     let taps = channels * kernel[0] * kernel[1]
-    let weight = try c.parameter(
+    let weight = try c.weight(
       paramAttr, suffix: "w",
       shape: [numFilters, channels / groups, kernel[0], kernel[1]], dtype: input.dtype,
       initializer: .normal(deviation: (2 / Double(taps)).squareRoot()))
     var inputs = [input, weight]
     if biasAttr?.isNone != true {
       inputs.append(
-        try c.parameter(
+        try c.weight(
           biasAttr, suffix: "b", shape: [numFilters], dtype: input.dtype,
           initializer: .constant(0)))
     }

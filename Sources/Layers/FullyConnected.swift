@@ -37,14 +37,14 @@ public func fc(
           wanted: "rank above \(numFlattenDims), known from dimension \(numFlattenDims) on",
           fix: "Choose numFlattenDims in 1...\(max(1, input.shape.rank - 1)).")
       }
-      let weight = try c.parameter(
+      let weight = try c.weight(
         paramAttr, suffix: "w", shape: [columns.reduce(1, *), size], dtype: input.dtype,
         initializer: .xavier())
       return try c.append(mul, input, weight)
     }
     var y = products.count == 1 ? products[0] : try c.append(SumOf(), products)[0]
     if biasAttr?.isNone != true {
-      let bias = try c.parameter(
+      let bias = try c.weight(
         biasAttr, suffix: "b", shape: [size], dtype: first.dtype, initializer: .constant(0))
       y = try c.append(Elementwise(.add, axis: numFlattenDims), y, bias)
     }

@@ -1,4 +1,5 @@
 import ABNGraph
+import ABNOperations
 import ABNTensors
 
 /// What every layer needs: the programs it appends to, its name, and the user's source line.
@@ -38,6 +39,18 @@ struct LayerContext {
       named: attribute.name ?? builder.ownedName(layer: name, suffix: suffix),
       TensorType(shape, dtype), .parameter(attribute.traits),
       attribute.initializer ?? initializer)
+  }
+
+  /// A parameter for an operation in `dtype`: kept in `dtype.accumulation`, and cast where that is
+  /// another type (float32 for the 16-bit types, so that small updates are not rounded away).
+  func weight(
+    _ attribute: ParamAttr?, suffix: String, shape: Shape, dtype: DType,
+    initializer: Initializer
+  ) throws -> Variable {
+    let kept = try parameter(
+      attribute, suffix: suffix, shape: shape, dtype: dtype.accumulation,
+      initializer: initializer)
+    return kept.dtype == dtype ? kept : try append(Cast(to: dtype), kept)
   }
 
   /// Makes a persistable and its initialization.

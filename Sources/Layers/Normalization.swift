@@ -7,7 +7,7 @@ import ABNTensors
 public enum Momentum: Sendable, ExpressibleByFloatLiteral, ExpressibleByIntegerLiteral {
   /// A constant.
   case value(Double)
-  /// Read at every run.
+  /// Read at every run; a value outside 0...1 makes the moving statistics NaN.
   case variable(Variable)
 
   /// A constant.
@@ -33,7 +33,14 @@ private struct NormalizationLayer {
     var variable: Variable?
     switch momentum {
     case .value(let value): constant = value
-    case .variable(let given): variable = given
+    case .variable(let given):
+      guard given.type == TensorType([1], .float32) else {
+        throw c.error(
+          .shape, "momentum", got: "\(given.type)", wanted: "float32[1]",
+          fix: "Make it with data of shape [1], or with Schedule.variable.")
+      }
+      // Moving statistics that stay as they are need none.
+      variable = isTest || useGlobalStats ? nil : given
     }
     self.momentum = variable
     attributes = try NormalizationAttributes(
@@ -82,6 +89,18 @@ private struct NormalizationLayer {
       input, try parameter(paramAttr, "w", 1), try parameter(biasAttr, "b", 0),
       try moving(movingMeanName, 0), try moving(movingVarianceName, 1),
     ]
+    // A name may lead to something that exists: another layer's statistics, but nothing else.
+    for (position, what) in [(3, "moving mean"), (4, "moving variance")] {
+      let found = inputs[position]
+      let isOwn = !inputs[..<position].contains { $0.id == found.id }
+      guard isOwn, found.parameterTraits?.trainable == false else {
+        throw c.error(
+          .name, what,
+          got: "\"\(found.name)\", which \(isOwn ? "is trained" : "this layer uses already")",
+          wanted: "a tensor of its own, or the statistics of another layer",
+          fix: "Choose another name.")
+      }
+    }
   }
 }
 

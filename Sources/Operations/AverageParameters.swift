@@ -39,8 +39,8 @@ public struct AverageAccumulate: OperationKind {
 
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "parameter")
-    for sum in inputs[1...3] where sum != inputs[0] {
-      throw ABNError(.shape, "sum", got: "\(sum)", wanted: "\(inputs[0])")
+    for sum in inputs[1...3] where sum != inputs[0].accumulation {
+      throw ABNError(.shape, "sum", got: "\(sum)", wanted: "\(inputs[0].accumulation)")
     }
     for counter in inputs[4...6] { try requireCounter(counter, "counter") }
     return Array(inputs[1...])
@@ -64,8 +64,11 @@ public struct ApplyAverage: OperationKind {
 
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "parameter")
-    for other in inputs[1...4] where other != inputs[0] {
-      throw ABNError(.shape, "backup or sum", got: "\(other)", wanted: "\(inputs[0])")
+    for (position, what) in [(1, "backup"), (2, "sum"), (3, "sum"), (4, "sum")] {
+      let wanted = position == 1 ? inputs[0] : inputs[0].accumulation
+      guard inputs[position] == wanted else {
+        throw ABNError(.shape, what, got: "\(inputs[position])", wanted: "\(wanted)")
+      }
     }
     for counter in inputs[5...6] { try requireCounter(counter, "counter") }
     return [inputs[0], inputs[1]]

@@ -72,6 +72,7 @@ public struct InPlaceActivatedBatchNorm: OperationKind {
   public func forTest() -> (any OperationKind)? {
     try? InPlaceActivatedBatchNorm(norm.forTest, activation: activation, alpha: alpha)
   }
+  public var inputCountForTest: Int? { hasSlopes ? 6 : 5 }
 
   public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     try norm.requireTraining("inplace_abn")

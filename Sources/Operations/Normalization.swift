@@ -8,7 +8,8 @@ import ABNTensors
 public struct NormalizationAttributes: Sendable, Hashable {
   /// How much of the old moving statistics stays in a training run; unused with a momentum variable.
   public var momentum: Double
-  /// Whether momentum is the operation's last input, of shape [1] and type float32.
+  /// Whether momentum is the operation's last input, of shape [1] and type float32. A value outside
+  /// 0...1 makes the moving statistics NaN, so that the mistake shows.
   public var hasMomentumInput: Bool
   /// Added to the variance.
   public var epsilon: Double
@@ -78,7 +79,7 @@ public struct NormalizationAttributes: Sendable, Hashable {
     if hasMomentumInput, inputs.last! != TensorType([1], .float32) {
       throw ABNError(
         .shape, "momentum", got: "\(inputs.last!)", wanted: "float32[1]",
-        fix: "Make it with data or fillConstant of shape [1].")
+        fix: "Make it with data of shape [1], or with Schedule.variable.")
     }
     if usesBatchStatistics, x.shape.isKnown, x.shape.elementCount == channels {
       throw ABNError(
@@ -100,6 +101,7 @@ public struct NormalizationAttributes: Sendable, Hashable {
   var forTest: NormalizationAttributes {
     var copy = self
     copy.isTest = true
+    copy.hasMomentumInput = false
     return copy
   }
 
@@ -132,6 +134,7 @@ public struct BatchNorm: OperationKind {
   }
   public var sharing: [SharingRule] { norm.updates }
   public func forTest() -> (any OperationKind)? { BatchNorm(norm.forTest) }
+  public var inputCountForTest: Int? { 5 }
 
   public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     try norm.requireTraining("batch_norm")

@@ -80,7 +80,7 @@ extension ParameterUpdate {
     try requireLearningRate(inputs[2])
     let scalar = TensorType([1], .float64)
     for (position, state) in stateTypes.enumerated() {
-      let type = state == .power ? scalar : inputs[0]
+      let type = state == .power ? scalar : inputs[0].accumulation
       guard inputs[3 + position] == type else {
         throw ABNError(
           .shape, "state \(position)", got: "\(inputs[3 + position])", wanted: "\(type)")

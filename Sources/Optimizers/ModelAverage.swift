@@ -83,7 +83,7 @@ public struct ModelAverage: Sendable {
           initializer: FillConstant(0, type: type), layer: variable.name, source: source)
       }
       let counter = TensorType([1], .int64)
-      let sums = try ["sum_1", "sum_2", "sum_3"].map { try state($0, variable.type) }
+      let sums = try ["sum_1", "sum_2", "sum_3"].map { try state($0, variable.type.accumulation) }
       let counters = try ["num_accumulates", "old_num_accumulates", "num_updates"].map {
         try state($0, counter)
       }

@@ -109,7 +109,7 @@ extension Optimizer {
       of: parameter, treatment: plan.treatment, multiplier: plan.multiplier)
     precondition(kind.stateTypes.count == state.count, "one name for each state of \(kind.name)")
     let states = try zip(kind.stateTypes, state).map { stateType, entry in
-      let type = stateType == .power ? TensorType([1], .float64) : parameter.type
+      let type = stateType == .power ? TensorType([1], .float64) : parameter.type.accumulation
       return try builder.addPersistable(
         named: builder.freeName("\(parameter.name)_\(entry.suffix)"), type: type, role: .state,
         initializer: FillConstant(entry.initial, type: type), layer: parameter.name,

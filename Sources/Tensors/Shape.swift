@@ -73,6 +73,19 @@ public enum DataLayout: String, Sendable, Hashable, CaseIterable, Codable {
   /// Channels last: [N, ..., C].
   case nhwc = "NHWC"
 
+  /// The layout of this name, in either case: for names that come from a file or a command line.
+  ///
+  /// - Throws: `ABNError(.attribute)` for any other name.
+  public init(named name: String) throws {
+    guard let found = DataLayout(rawValue: name.uppercased()) else {
+      let names = Self.allCases.map(\.rawValue)
+      throw ABNError(
+        .attribute, "data layout", got: "\"\(name)\"", wanted: names.joined(separator: " or "),
+        fix: nearestMatch(to: name.uppercased(), in: names).map { "Did you mean \"\($0)\"?" } ?? "")
+    }
+    self = found
+  }
+
   /// The channel axis of a tensor of this rank.
   public func channelAxis(rank: Int) -> Int { self == .nchw ? 1 : rank - 1 }
 }

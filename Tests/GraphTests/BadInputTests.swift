@@ -24,8 +24,14 @@ import Testing
     Case("integers", "int64", "float32", "cast") {
       _ = try inplaceABN(data("x", shape: [4, 3], dtype: .int64))
     },
+    Case("booleans", "bool", "float32", "cast") {
+      _ = try inplaceABN(data("x", shape: [4, 3], dtype: .bool))
+    },
     Case("unknown channels", "channels are unknown", "axis 1") {
       _ = try inplaceABN(data("x", shape: [4, -1]))
+    },
+    Case("unknown channels, last", "channels are unknown", "axis 3", "data()") {
+      _ = try inplaceABN(data("x", shape: [4, 3, 5, -1]), dataLayout: .nhwc)
     },
     Case("empty dimension", "[0, 3]", "at least 1") {
       _ = try inplaceABN(data("x", shape: [0, 3]))
@@ -36,8 +42,14 @@ import Testing
     Case("negative epsilon", "epsilon", "-1.0") {
       _ = try inplaceABN(data("x", shape: [4, 3]), epsilon: -1)
     },
-    Case("epsilon not finite", "epsilon", "nan") {
+    Case("epsilon not a number", "epsilon", "nan") {
       _ = try inplaceABN(data("x", shape: [4, 3]), epsilon: .nan)
+    },
+    Case("epsilon not finite", "epsilon", "inf", "finite number of at least 0") {
+      _ = try inplaceABN(data("x", shape: [4, 3]), epsilon: .infinity)
+    },
+    Case("momentum below 0", "momentum", "-0.1", "0...1") {
+      _ = try inplaceABN(data("x", shape: [4, 3]), momentum: .value(-0.1))
     },
     Case("momentum above 1", "momentum", "1.5", "0...1") {
       _ = try inplaceABN(data("x", shape: [4, 3]), momentum: 1.5)
@@ -60,6 +72,45 @@ import Testing
     },
     Case("one name for mean and variance", "\"m\" for both", "two names") {
       _ = try inplaceABN(data("x", shape: [4, 3]), movingMeanName: "m", movingVarianceName: "m")
+    },
+    Case("first scales of another shape", "\"bn.w_0\"", "[2]", "[3]", "that shape") {
+      _ = try inplaceABN(
+        data("x", shape: [4, 3]), paramAttr: ParamAttr(initializer: .array(Tensor([1.0, 2]))),
+        name: "bn")
+    },
+    Case("first biases of another shape", "\"bn.b_0\"", "[4]", "[3]") {
+      _ = try inplaceABN(
+        data("x", shape: [4, 3]),
+        biasAttr: ParamAttr(initializer: .array(Tensor([1.0, 2, 3, 4]))), name: "bn")
+    },
+    Case("a scale variable of another shape", "scale", "[5]", "3 channels", "shape [3]") {
+      let x = try data("x", shape: [4, 3])
+      let (five, three) = (try data("five", shape: [5]), try data("three", shape: [3]))
+      let kind = try InPlaceActivatedBatchNorm(
+        NormalizationAttributes(), activation: .identity, alpha: 1)
+      _ = try operation(kind, [x, five, three, three, three])
+    },
+    Case("a bias variable of another type", "bias", "float64[3]", "float32[3]") {
+      let x = try data("x", shape: [4, 3], dtype: .float16)
+      let (wide, three) = (
+        try data("wide", shape: [3], dtype: .float64), try data("three", shape: [3])
+      )
+      let kind = try InPlaceActivatedBatchNorm(
+        NormalizationAttributes(), activation: .identity, alpha: 1)
+      _ = try operation(kind, [x, three, wide, three, three])
+    },
+    Case("the moving mean under the name of a weight", "moving mean", "\"w\", which is trained") {
+      let x = try fc(data("x", shape: [4, 3]), size: 3, biasAttr: "w")
+      _ = try inplaceABN(x, movingMeanName: "w")
+    },
+    Case(
+      "the variance under the mean's made-up name", "moving variance", "\"a.w_1\"", "uses already"
+    ) {
+      _ = try inplaceABN(data("x", shape: [4, 3]), name: "a", movingVarianceName: "a.w_1")
+    },
+    Case("a test layer in training", "isTest", "gradient", "Use useGlobalStats") {
+      let loss = try mean(inplaceABN(fc(data("x", shape: [4, 3]), size: 3), isTest: true))
+      try SGD(learningRate: 0.1).minimize(loss)
     },
     Case("one element per channel", "one element per channel", "useGlobalStats") {
       _ = try inplaceABN(data("x", shape: [1, 3]))
@@ -103,6 +154,31 @@ import Testing
     }
     #expect(error.location?.hasPrefix("BadInputTests.swift:") == true, "no source line: \(error)")
     #expect(!error.description.contains("\n"))
+  }
+
+  @Test func layoutsByName() throws {
+    #expect(try DataLayout(named: "NCHW") == .nchw && DataLayout(named: "nhwc") == .nhwc)
+    let error = #expect(throws: ABNError.self) { try DataLayout(named: "NCWH") }
+    #expect(
+      error?.description
+        == "data layout: got \"NCWH\", wanted NCHW or NHWC. Did you mean \"NCHW\"?")
+    #expect(throws: ABNError.self) { try DataLayout(named: "") }
+  }
+
+  /// A batch that is empty, or of one sample, is known only when the program is compiled.
+  @Test func anEmptyBatchIsFoundWhenItIsFed() throws {
+    let builder = ProgramBuilder()
+    let y = try builder.build { try inplaceABN(data("x", shape: [-1, 3])) }
+    let scope = Scope()
+    let executor = Executor(backend: CPUBackend())
+    try executor.run(builder.startup, scope: scope)
+    let error = #expect(throws: ABNError.self) {
+      try executor.run(
+        builder.main, feed: ["x": Tensor(zeros: [0, 3], dtype: .float32)], fetch: [y],
+        scope: scope)
+    }
+    #expect(error?.description.contains("[0, 3], wanted dimensions of at least 1") == true)
+    #expect(error?.description.contains("BadInputTests.swift:") == true)
   }
 
   @Test func oneElementPerChannelIsFoundWhenTheBatchIsKnown() throws {

@@ -165,9 +165,15 @@ private func labels(_ values: [Int64], _ shape: Shape) -> CaseInput {
       [0.1, 0.9, 0.5, 0.7, 0.2, 0.1, 0.3, 0.3, 0.3, .nan, 0.2, 0.1] as [Float], shape: [4, 3])
     func share(_ labels: [Int64], k: Int) throws -> Float {
       let label = Tensor(labels, shape: [4, 1])
-      let got = try evaluate([scores, label]) { [try accuracy($0[0], $0[1], k: k)] }[0]
-      #expect(got.shape == [1] && got.dtype == .float32)
-      return got.elements(Float.self)[0]
+      let all = try [DType.float32, .float64, .float16, .bfloat16].map { dtype in
+        let got = try evaluate([scores.cast(to: dtype), label]) {
+          [try accuracy($0[0], $0[1], k: k)]
+        }[0]
+        #expect(got.shape == [1] && got.dtype == .float32)
+        return got.elements(Float.self)[0]
+      }
+      #expect(Set(all).count == 1)
+      return all[0]
     }
     #expect(try share([1, 0, 0, 1], k: 1) == 1)
     // A tie goes to the lower class; NaN at the label, and no class at all, are misses.

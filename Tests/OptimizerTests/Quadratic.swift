@@ -69,7 +69,8 @@ final class Quadratic {
     var feed: [String: Tensor] = [:]
     for k in Self.shapes.indices {
       feed["a\(k)"] = curvatures[k]
-      feed["x\(k)"] = (dtype == .float64 ? Self.linear64 : Self.linear32)[step][k]
+      let linear = (dtype == .float64 ? Self.linear64 : Self.linear32)[step][k]
+      feed["x\(k)"] = linear.cast(to: dtype)
     }
     return try executor.run(builder.main, feed: feed, fetch: fetch, scope: scope)
   }

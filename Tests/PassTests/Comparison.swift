@@ -7,6 +7,8 @@ struct Comparison {
   let inPlace: Bool
   let passes: [any ProgramPass]
   var mode: PlanningMode? = nil
+  /// Whether `fuseABN` puts in place what was built apart.
+  var fuses = false
 
   /// Large, so that a chain of layers over constant channels does not make rounding grow 300-fold a
   /// layer: that would hide mistakes.
@@ -20,6 +22,8 @@ struct Comparison {
     var arenaBytes: Int
     /// The kinds of the program's operations.
     var kinds: Set<String>
+    /// What `fuseABN` made of each `batch_norm`.
+    var fusions: [FusedABN.Outcome]
   }
 
   /// Normalization and activation, in place or apart, with equal names of parameters.
@@ -60,6 +64,7 @@ struct Comparison {
           return try reduceSum(elementwiseMul(end, weight))
         })
     }
+    let fusions = fuses ? try builder.fuseABN(keeping: fetched).entries.map(\.outcome) : []
     let parameters = builder.main.parameters.filter { $0.parameterTraits!.trainable }
     let result = try builder.main.differentiated(loss, withRespectTo: [x] + parameters)
     var wanted: [(name: String, variable: Variable)] = [("loss", loss)]
@@ -92,7 +97,7 @@ struct Comparison {
       result.program, feed: feed.mapValues(\.shape), fetch: variables)
     return Results(
       values: all, decisions: compiled.decisions, arenaBytes: compiled.plan.arenaBytes,
-      kinds: Set(result.program.operations.map { type(of: $0.kind).kindName }))
+      kinds: Set(result.program.operations.map { type(of: $0.kind).kindName }), fusions: fusions)
   }
 
   /// The first difference between two runs; nil if there is none.

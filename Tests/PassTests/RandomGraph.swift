@@ -116,9 +116,10 @@ struct RandomGraph: CustomStringConvertible {
 
   /// Runs the graph once.
   func run(
-    inPlace: Bool, passes: [any ProgramPass], mode: PlanningMode? = nil
+    inPlace: Bool, passes: [any ProgramPass], mode: PlanningMode? = nil, fuses: Bool = false
   ) throws -> Comparison.Results {
-    try Comparison(inPlace: inPlace, passes: passes, mode: mode).run(shape: Self.shape) { x in
+    let comparison = Comparison(inPlace: inPlace, passes: passes, mode: mode, fuses: fuses)
+    return try comparison.run(shape: Self.shape) { x in
       var values = [x]
       for (index, node) in nodes.enumerated() {
         values.append(try append(node, index, node.inputs.map { values[$0] }, inPlace: inPlace))

@@ -12,9 +12,11 @@ import Testing
   }
 
   /// What differs between the two ways to run a graph; nil if nothing does.
-  static func difference(_ graph: RandomGraph) throws -> String? {
+  ///
+  /// - Parameter fuses: whether the layer is what `fuseABN` makes, instead of what `inplaceABN` does.
+  static func difference(_ graph: RandomGraph, fuses: Bool = false) throws -> String? {
     Comparison.difference(
-      try graph.run(inPlace: true, passes: memoryPasses),
+      try graph.run(inPlace: !fuses, passes: memoryPasses, fuses: fuses),
       try graph.run(inPlace: false, passes: []))
   }
 
@@ -73,6 +75,22 @@ import Testing
         #expect(other.arenaBytes >= compact.arenaBytes)
       }
     }
+  }
+
+  /// The same for layers that `fuseABN` has put in place.
+  @Test func fusedIsTheSameToo() throws {
+    var (fused, apart) = (0, 0)
+    for seed in 5000..<5000 + Self.number("ABN_GRAPHS", 1200) / 8 {
+      let graph = RandomGraph(seed: UInt64(seed))
+      for outcome in try graph.run(inPlace: false, passes: [], fuses: true).fusions {
+        if case .fused = outcome { fused += 1 } else { apart += 1 }
+      }
+      guard let difference = try Self.difference(graph, fuses: true) else { continue }
+      let small = Self.shrunk(graph) { (try? Self.difference($0, fuses: true)) ?? nil != nil }
+      Issue.record("seed \(seed): \(difference)\nshrunk to:\n\(small)")
+      return
+    }
+    #expect(fused > 100 && apart > 100, "\(fused) fused, \(apart) not")
   }
 
   /// The graphs make the passes decide in every way there is.

@@ -30,22 +30,26 @@ public struct CaseInput: Sendable {
 }
 
 /// An operation, or a small graph, with inputs: one case tests the forward value, the gradient
-/// against finite differences in float64, and float32 against float64.
+/// against finite differences in float64, and the other floating-point types against float64.
 public struct OperationCase: Sendable, CustomTestStringConvertible {
   public let testDescription: String
   let inputs: [CaseInput]
   let reference: (@Sendable ([Tensor]) -> [[Double]])?
   let tolerance32: Double
+  let tolerance16: Double?
   let step: Double
   let build: @Sendable ([Variable]) throws -> [Variable]
 
   /// - Parameters:
   ///   - reference: the outputs, row-major, computed plainly in float64.
   ///   - tolerance32: allowed difference between float32 and float64, of the largest magnitude.
+  ///   - tolerance16: the same for float16 and bfloat16, in units of their rounding (2^-11 and
+  ///     2^-8); nil: the case has no meaning in 16 bits.
   ///   - step: the step of the finite difference.
   ///   - build: appends the operation and gives its outputs.
   public init(
-    _ name: String, _ inputs: [CaseInput], tolerance32: Double = 2e-5, step: Double = 1e-5,
+    _ name: String, _ inputs: [CaseInput], tolerance32: Double = 2e-5,
+    tolerance16: Double? = 8, step: Double = 1e-5,
     reference: (@Sendable ([Tensor]) -> [[Double]])? = nil,
     build: @escaping @Sendable ([Variable]) throws -> [Variable]
   ) {
@@ -53,6 +57,7 @@ public struct OperationCase: Sendable, CustomTestStringConvertible {
     self.inputs = inputs
     self.reference = reference
     self.tolerance32 = tolerance32
+    self.tolerance16 = tolerance16
     self.step = step
     self.build = build
   }
@@ -79,7 +84,8 @@ public struct OperationCase: Sendable, CustomTestStringConvertible {
     let executor = Executor(backend: CPUBackend())
     let weights: [String: Tensor]
 
-    init(_ test: OperationCase, _ values: [Tensor], dtype: DType) throws {
+    /// - Parameter stored: the 16-bit type to which every float64 value is rounded where it is made.
+    init(_ test: OperationCase, _ values: [Tensor], dtype: DType, stored: DType? = nil) throws {
       var inputs: [Variable] = []
       var weights: [String: Tensor] = [:]
       var outputs: [Variable] = []
@@ -97,19 +103,28 @@ public struct OperationCase: Sendable, CustomTestStringConvertible {
         for (index, output) in outputs.enumerated() where output.dtype.isFloatingPoint {
           let w = try data("w\(index)", shape: output.shape, dtype: output.dtype)
           let random = CounterRandom(seed: 11, stream: UInt64(index))
-          let numbers = (0..<output.shape.elementCount).map { random.uniform(UInt64($0)) - 0.4 }
+          // Few bits: the same numbers in every type.
+          let numbers = (0..<output.shape.elementCount).map {
+            (64 * (random.uniform(UInt64($0)) - 0.4)).rounded() / 64
+          }
           weights["w\(index)"] = Tensor(numbers, shape: output.shape).cast(to: output.dtype)
           terms.append(try reduceSum(elementwiseMul(output, w)))
         }
         loss = try sums(terms)
+      }
+      var main = builder.main
+      if let stored {
+        let places = try main.roundEveryValue(to: stored)
+        outputs = outputs.map { places[$0.id] ?? $0 }
+        loss = places[loss.id]!
       }
       self.weights = weights
       self.outputs = outputs
       self.loss = loss
       names = values.indices.map { "x\($0)" }
       let differentiated = zip(inputs, test.inputs).filter { $0.1.isDifferentiated }.map(\.0)
-      let parameters = builder.main.parameters.filter { $0.parameterTraits!.trainable }
-      let result = try builder.main.differentiated(
+      let parameters = main.parameters.filter { $0.parameterTraits!.trainable }
+      let result = try main.differentiated(
         loss, withRespectTo: differentiated + parameters)
       program = result.program
       gradients = inputs.map { result.gradients[$0.id] }
@@ -158,28 +173,43 @@ public struct OperationCase: Sendable, CustomTestStringConvertible {
     try checkGradient(bench, values, exact)
 
     let single = try Bench(self, values, dtype: .float32)
-    let rounded = values.map {
-      $0.dtype == .float64 ? $0.cast(to: .float32).cast(to: .float64) : $0
+    let rounded = values.map { $0.rounded(to: .float32) }
+    compare(single, try single.run(rounded), try bench.run(rounded), tolerance32, "float32")
+
+    guard let tolerance16 else { return }
+    for (dtype, unit) in [(DType.float16, 0x1p-11), (.bfloat16, 0x1p-8)] {
+      let narrow = try Bench(self, values, dtype: dtype)
+      // Rounded where the other rounds, so that both are on one side of every kink.
+      let reference = try Bench(self, values, dtype: .float64, stored: dtype)
+      for name in reference.scope.names {
+        let value = reference.scope[name]!.rounded(to: dtype)
+        reference.scope[name] = value
+        narrow.scope[name] = value.cast(to: narrow.scope[name]!.dtype)
+      }
+      let rounded = values.map { $0.rounded(to: dtype) }
+      compare(
+        narrow, try narrow.run(rounded), try reference.run(rounded), tolerance16 * unit, "\(dtype)")
     }
-    let exactAtRounded = try bench.run(rounded)
-    let approximate = try single.run(rounded)
-    for (index, (a, b)) in zip(approximate.outputs, exactAtRounded.outputs).enumerated() {
+  }
+
+  private func compare(
+    _ bench: Bench, _ got: Outcome, _ wanted: Outcome, _ tolerance: Double, _ dtype: String
+  ) {
+    for (index, (a, b)) in zip(got.outputs, wanted.outputs).enumerated() {
       #expect(a.shape == b.shape)
       expectClose(
-        a.doubles, b.doubles, tolerance: tolerance32, "\(testDescription) float32 out \(index)")
+        a.doubles, b.doubles, tolerance: tolerance, "\(testDescription) \(dtype) out \(index)")
     }
-    for (index, (a, b)) in zip(approximate.gradients, exactAtRounded.gradients).enumerated() {
+    for (index, (a, b)) in zip(got.gradients, wanted.gradients).enumerated() {
       guard let a, let b else { continue }
       expectClose(
-        a.doubles, b.doubles, tolerance: tolerance32, "\(testDescription) float32 gradient \(index)"
-      )
+        a.doubles, b.doubles, tolerance: tolerance, "\(testDescription) \(dtype) gradient \(index)")
     }
-    for (index, (a, b)) in zip(
-      approximate.parameterGradients, exactAtRounded.parameterGradients
-    ).enumerated() {
+    #expect(got.parameterGradients.count == wanted.parameterGradients.count)
+    for (index, (a, b)) in zip(got.parameterGradients, wanted.parameterGradients).enumerated() {
       expectClose(
-        a.doubles, b.doubles, tolerance: tolerance32,
-        "\(testDescription) float32 gradient of \(single.parameters[index].variable.name)")
+        a.doubles, b.doubles, tolerance: tolerance,
+        "\(testDescription) \(dtype) gradient of \(bench.parameters[index].variable.name)")
     }
   }
 
