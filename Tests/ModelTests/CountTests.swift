@@ -33,18 +33,24 @@ import Testing
   static let published = [
     Published(.resnet18, 11_689_512, 1.81), Published(.resnet34, 21_797_672, 3.66),
     Published(.resnet50, 25_557_032, 4.09), Published(.resnet101, 44_549_160, 7.80),
-    Published(.resnet152, 60_192_808, 11.51),
+    Published(.resnet152, 60_192_808, 11.51), Published(.resnext50, 25_028_904, 4.23),
+    Published(.resnext101, 88_791_336, 16.41),
   ]
 
   /// Counted by hand from the paper's table.
   static let derived = [
-    // Against version 1: no normalization in the projections of the stages, 2 (64 + ...) numbers
-    // less; the others move from a block's end to the next one's beginning.
+    // Against version 1: scale and shift of the projections less; the other normalizations move from
+    // a block's end to the next one's beginning.
     Published(.resnet18v2, 11_689_512 - 2 * (128 + 256 + 512), 1.81),
     Published(.resnet34v2, 21_797_672 - 2 * (128 + 256 + 512), 3.66),
     Published(.resnet50v2, 25_557_032 - 2 * (256 + 512 + 1024 + 2048), 4.09),
     Published(.resnet101v2, 44_549_160 - 2 * (256 + 512 + 1024 + 2048), 7.80),
     Published(.resnet152v2, 60_192_808 - 2 * (256 + 512 + 1024 + 2048), 11.51),
+    // ResNeXt-50 with 4 blocks more of conv3_x and 30 of conv4_x.
+    Published(
+      .resnext152, 25_028_904 + 4 * (280_576 + 2_048) + 30 * (1_122_304 + 4_096),
+      4.2305 + (4 * 784 * 280_576 + 30 * 196 * 1_122_304) * 1e-9),
+
   ]
 
   @Test(arguments: published + derived) func counts(_ wanted: Published) throws {
@@ -53,6 +59,9 @@ import Testing
     #expect(abs(Double(program.multiplyAdds) / 1e9 - wanted.multiplyAdds) <= 0.005)
     #expect(logits.shape[0] == Shape.unknown)
     #expect(logits.shape[1] == wanted.model.classes)
+    let isSegmentation = wanted.model.summary.hasPrefix("segmentation")
+    let map = isSegmentation ? wanted.model.image.dimensions.dropFirst() : []
+    #expect(logits.shape.dimensions.dropFirst(2) == map)
   }
 
   @Test func everyModelIsCounted() {

