@@ -34,7 +34,7 @@ import Testing
     Published(.resnet18, 11_689_512, 1.81), Published(.resnet34, 21_797_672, 3.66),
     Published(.resnet50, 25_557_032, 4.09), Published(.resnet101, 44_549_160, 7.80),
     Published(.resnet152, 60_192_808, 11.51), Published(.resnext50, 25_028_904, 4.23),
-    Published(.resnext101, 88_791_336, 16.41),
+    Published(.resnext101, 88_791_336, 16.41), Published(.vgg16, 138_365_992, 15.47),
   ]
 
   /// Counted by hand from the paper's table.
