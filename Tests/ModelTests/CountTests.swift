@@ -35,6 +35,7 @@ import Testing
     Published(.resnet50, 25_557_032, 4.09), Published(.resnet101, 44_549_160, 7.80),
     Published(.resnet152, 60_192_808, 11.51), Published(.resnext50, 25_028_904, 4.23),
     Published(.resnext101, 88_791_336, 16.41), Published(.vgg16, 138_365_992, 15.47),
+    Published(.mobilenetv2, 3_504_872, 0.30),
   ]
 
   /// Counted by hand from the paper's table.

@@ -70,7 +70,14 @@ import Testing
     ResNet(blocks: [1, 1, 1, 2], groups: 4, groupWidth: 32, width: 8).model("grouped", ""),
     ResNetV2(blocks: [1, 1, 1, 2], isBottleneck: false, width: 8).model("basic v2", ""),
     ResNetV2(blocks: [2, 1, 1, 2], width: 8).model("bottleneck v2", ""),
+    other("inverted") { try MobileNetV2(width: 8).logits($0, $1) },
   ]
+
+  static func other(
+    _ name: String, _ build: @escaping @Sendable (Variable, ModelOptions) throws -> Variable
+  ) -> Model {
+    Model(name: name, summary: "", image: [3, 32, 32], classes: 5, build: build)
+  }
 
   @Test(arguments: small) func learnsABatch(_ model: Model) throws {
     let found = try NormStyle.allCases.map { norm in
