@@ -122,8 +122,8 @@ func target(_ room: Room) -> Target {
 
 // Test rooms mirror the rooms; Support holds what several of them use.
 let testRooms = [
-  "Command", "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layer", "Layout", "Operation",
-  "Optimizer", "Pass", "Planning", "Runtime", "Training",
+  "Command", "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layer", "Layout", "Model",
+  "Operation", "Optimizer", "Pass", "Planning", "Runtime", "Training",
 ]
 // What some of them run beside the libraries.
 let programsTested: [String: Target.Dependency] = [

@@ -45,7 +45,8 @@ public struct ModelOptions: Sendable {
   }
 }
 
-/// A network: a function over layers, from images [N, C, H, W] to logits [N, classes].
+/// A network: a function over layers, from images [N, C, H, W] to logits: [N, classes] where images
+/// are classified, [N, classes, H, W] where pixels are.
 public struct Model: Sendable {
   /// The name on the command line.
   public let name: String
@@ -71,7 +72,11 @@ public struct Model: Sendable {
   }
 
   /// All models of the package.
-  public static let all: [Model] = [mlp, lenet, resnet20]
+  public static let all: [Model] = [
+    mlp, lenet, resnet20, resnet18, resnet34, resnet50, resnet101, resnet152, resnet18v2,
+    resnet34v2, resnet50v2, resnet101v2, resnet152v2, resnext50, resnext101, resnext152, vgg16,
+    mobilenetv2,
+  ]
 
   /// The model of this name.
   ///

@@ -41,18 +41,18 @@ public func measureMemory(
   ) { loss in
     _ = try MomentumOptimizer(learningRate: 0.01, momentum: 0.9).minimize(loss)
   }
-  let shape = Shape([batchSize] + image.dimensions)
+  let shapes = try programs.feedShapes(batchSize: batchSize)
   let executor = Executor(backend: CPUBackend())
-  let executable = try executor.compile(
-    programs.training, feed: ["images": shape, "labels": [batchSize, 1]], fetch: [programs.loss])
+  let executable = try executor.compile(programs.training, feed: shapes, fetch: [programs.loss])
   try ProcessMemory.require(plannedPeakBytes: executable.plannedPeakBytes)
   let random = CounterRandom(seed: 1, stream: 1)
-  let pixels = (0..<shape.elementCount).map { Float(random.uniform(UInt64($0)) - 0.5) }
+  let (images, labels) = (shapes["images"]!, shapes["labels"]!)
   let feed = [
-    "images": Tensor(pixels, shape: shape),
+    "images": Tensor(
+      (0..<images.elementCount).map { Float(random.uniform(UInt64($0)) - 0.5) }, shape: images),
     "labels": Tensor(
-      (0..<batchSize).map { Int64(random.bits(UInt64($0)) % UInt32(classes)) },
-      shape: [batchSize, 1]),
+      (0..<labels.elementCount).map { Int64(random.bits(UInt64($0)) % UInt32(classes)) },
+      shape: labels),
   ]
   let scope = Scope()
   let baseBytes = ProcessMemory.residentBytes ?? 0

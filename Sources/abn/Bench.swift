@@ -13,9 +13,7 @@ struct BenchMemory: ParsableCommand {
     commandName: "memory",
     abstract: "Trains a few steps on random images: planned against measured peak memory.")
 
-  @Option(
-    help: ArgumentHelp(
-      "The network: \(Model.all.map(\.name).joined(separator: ", ")).", valueName: "name"))
+  @Option(help: ArgumentHelp("The network, one of those that abn models lists.", valueName: "name"))
   var model = "resnet20"
 
   @Option(help: ArgumentHelp("inplace or standard normalization.", valueName: "style"))

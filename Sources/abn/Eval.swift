@@ -37,15 +37,3 @@ struct Eval: ParsableCommand {
     }
   }
 }
-
-struct Models: ParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Lists the networks.")
-
-  func run() throws {
-    let width = Model.all.map(\.name.count).max() ?? 0
-    for model in Model.all {
-      let gap = String(repeating: " ", count: width - model.name.count)
-      print("\(model.name)\(gap)  \(model.summary)")
-    }
-  }
-}

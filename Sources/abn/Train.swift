@@ -16,9 +16,7 @@ struct Train: ParsableCommand {
         + "plain IDX files of MNIST, or the .bin files of CIFAR-10.", valueName: "source"))
   var data = "digits"
 
-  @Option(
-    help: ArgumentHelp(
-      "The network: \(Model.all.map(\.name).joined(separator: ", ")).", valueName: "name"))
+  @Option(help: ArgumentHelp("The network, one of those that abn models lists.", valueName: "name"))
   var model = "lenet"
 
   @Option(help: ArgumentHelp("inplace or standard normalization.", valueName: "style"))

@@ -52,6 +52,8 @@ import Testing
     Mistake("train --threads 0", "--threads"),
     Mistake("train --data mnist:nowhere", "nowhere"),
     Mistake("train --data cifar10:nowhere", "nowhere"),
+    Mistake("models resnet5", "Did you mean \"resnet50\"?"),
+    Mistake("models --norm inplce", "Did you mean \"inplace\"?"),
     Mistake("eval out --batch-size 0", "--batch-size"),
     Mistake("bench memory --image-size 0", "at least 1"),
     Mistake("bench memory --image-size 999999999999", "2^30"),
@@ -188,7 +190,7 @@ import Testing
 
   @Test func resultThatCannotBePrinted() throws {
     let place = try Workplace()
-    let run = try place.abn("models", shell: "exec >/dev/full")
+    let run = try place.abn("models", "--no-memory", shell: "exec >/dev/full")
     expectOneLine(run, says: ["standard output"])
   }
 

@@ -1,0 +1,91 @@
+import ABNGraph
+import ABNLayers
+import ABNTensors
+
+/// A column of table 1 of He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition" (CVPR
+/// 2016, arXiv 1512.03385): convolution, normalization, activation; shortcuts of option B, a 1 x 1
+/// convolution with normalization where the shape changes.
+///
+/// A bottleneck halves the image in its 3 x 3 convolution, as torchvision does and as everybody
+/// measures ("v1.5", 4.09 G multiply-adds for 50 layers); the paper does so in the 1 x 1 before it
+/// (3.8 G). The parameters are the same.
+///
+/// With groups a column of table 1 of Xie, Girshick, Dollar, Tu, He, "Aggregated Residual
+/// Transformations for Deep Neural Networks" (CVPR 2017, arXiv 1611.05431).
+struct ResNet: Sendable {
+  /// Blocks in conv2_x, conv3_x, conv4_x, conv5_x.
+  let blocks: [Int]
+  /// 1 x 1, 3 x 3, 1 x 1 with four times the channels; else two 3 x 3.
+  var isBottleneck = true
+  /// The cardinality of the 3 x 3 of a bottleneck.
+  var groups = 1
+  /// The channels of one group where a stage is 64 wide.
+  var groupWidth = 64
+  /// The width of conv2_x; each later stage is twice as wide.
+  var width = 64
+
+  /// The network under a name.
+  func model(_ name: String, _ summary: String) -> Model {
+    Model(name: name, summary: summary, image: [3, 224, 224], classes: 1000) { images, options in
+      try options.classified(features(images, options))
+    }
+  }
+
+  /// From images [N, 3, H, W] to the maps of conv5_x, [N, 8 or 32 widths, H / 32, W / 32].
+  ///
+  /// - Parameter dilated: how many of the last stages dilate their 3 x 3 where they would halve the
+  ///   image, so that the maps are H / 16 (1) or H / 8 (2) high.
+  func features(_ images: Variable, _ options: ModelOptions, dilated: Int = 0) throws -> Variable {
+    var x = try options.convNorm(images, width, 7, stride: 2)
+    x = try pool2d(x, poolSize: 3, poolStride: 2, poolPadding: 1)
+    var dilation = 1
+    for (stage, count) in blocks.enumerated() {
+      let isDilated = stage >= blocks.count - dilated
+      for index in 0..<count {
+        let isFirst = stage > 0 && index == 0
+        x = try block(
+          x, width << stage, stride: isFirst && !isDilated ? 2 : 1, dilation: dilation, options)
+        if isFirst && isDilated { dilation *= 2 }
+      }
+    }
+    return x
+  }
+
+  private func block(
+    _ x: Variable, _ width: Int, stride: Int, dilation: Int, _ options: ModelOptions
+  ) throws -> Variable {
+    let outputs = isBottleneck ? 4 * width : width
+    var y = x
+    if isBottleneck {
+      let inner = width * groupWidth * groups / 64
+      y = try options.convNorm(y, inner, 1)
+      y = try options.convNorm(y, inner, 3, stride: stride, dilation: dilation, groups: groups)
+      y = try options.convNorm(y, outputs, 1, act: .identity)
+    } else {
+      y = try options.convNorm(y, width, 3, stride: stride, dilation: dilation)
+      y = try options.convNorm(y, width, 3, dilation: dilation, act: .identity)
+    }
+    let shortcut =
+      x.shape[1] == outputs && stride == 1
+      ? x : try options.convNorm(x, outputs, 1, stride: stride, act: .identity)
+    return try options.activated(elementwiseAdd(y, shortcut))
+  }
+}
+
+extension Model {
+  /// ResNet-18: 11,689,512 parameters. See `ResNet`.
+  public static let resnet18 = ResNet(blocks: [2, 2, 2, 2], isBottleneck: false)
+    .model("resnet18", "residual network of 18 layers")
+  /// ResNet-34: 21,797,672 parameters.
+  public static let resnet34 = ResNet(blocks: [3, 4, 6, 3], isBottleneck: false)
+    .model("resnet34", "residual network of 34 layers")
+  /// ResNet-50: 25,557,032 parameters.
+  public static let resnet50 = ResNet(blocks: [3, 4, 6, 3])
+    .model("resnet50", "residual network of 50 layers, with bottlenecks")
+  /// ResNet-101: 44,549,160 parameters.
+  public static let resnet101 = ResNet(blocks: [3, 4, 23, 3])
+    .model("resnet101", "residual network of 101 layers, with bottlenecks")
+  /// ResNet-152: 60,192,808 parameters.
+  public static let resnet152 = ResNet(blocks: [3, 8, 36, 3])
+    .model("resnet152", "residual network of 152 layers, with bottlenecks")
+}

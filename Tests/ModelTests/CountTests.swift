@@ -1,0 +1,100 @@
+import InPlaceABN
+import Testing
+
+/// Parameters, multiply-adds and output of every model, against what is published.
+@Suite struct CountTests {
+  struct Published: Sendable, CustomTestStringConvertible {
+    let model: Model
+    let parameters: Int
+    /// In thousands of millions, to two decimals, as published.
+    let multiplyAdds: Double
+    var testDescription: String { model.name }
+
+    init(_ model: Model, _ parameters: Int, _ multiplyAdds: Double) {
+      (self.model, self.parameters, self.multiplyAdds) = (model, parameters, multiplyAdds)
+    }
+  }
+
+  /// The network's forward program, for any batch, and its logits.
+  static func build(
+    _ model: Model, norm: NormStyle = .inplace, image: Shape? = nil
+  ) throws -> (program: Program, logits: Variable) {
+    let builder = ProgramBuilder(seed: 1)
+    let logits = try builder.build {
+      let image = image ?? model.image
+      let images = try data("images", shape: Shape([Shape.unknown] + image.dimensions))
+      return try model.build(images, ModelOptions(classes: model.classes, norm: norm))
+    }
+    return (builder.main, logits)
+  }
+
+  /// Both numbers as the documentation of torchvision's pretrained models has them (num_params,
+  /// GFLOPS).
+  static let published = [
+    Published(.resnet18, 11_689_512, 1.81), Published(.resnet34, 21_797_672, 3.66),
+    Published(.resnet50, 25_557_032, 4.09), Published(.resnet101, 44_549_160, 7.80),
+    Published(.resnet152, 60_192_808, 11.51), Published(.resnext50, 25_028_904, 4.23),
+    Published(.resnext101, 88_791_336, 16.41), Published(.vgg16, 138_365_992, 15.47),
+    Published(.mobilenetv2, 3_504_872, 0.30),
+  ]
+
+  /// Counted by hand from the paper's table.
+  static let derived = [
+    // Against version 1: scale and shift of the projections less; the other normalizations move from
+    // a block's end to the next one's beginning.
+    Published(.resnet18v2, 11_689_512 - 2 * (128 + 256 + 512), 1.81),
+    Published(.resnet34v2, 21_797_672 - 2 * (128 + 256 + 512), 3.66),
+    Published(.resnet50v2, 25_557_032 - 2 * (256 + 512 + 1024 + 2048), 4.09),
+    Published(.resnet101v2, 44_549_160 - 2 * (256 + 512 + 1024 + 2048), 7.80),
+    Published(.resnet152v2, 60_192_808 - 2 * (256 + 512 + 1024 + 2048), 11.51),
+    // ResNeXt-50 with 4 blocks more of conv3_x and 30 of conv4_x.
+    Published(
+      .resnext152, 25_028_904 + 4 * (280_576 + 2_048) + 30 * (1_122_304 + 4_096),
+      4.2305 + (4 * 784 * 280_576 + 30 * 196 * 1_122_304) * 1e-9),
+
+  ]
+
+  @Test(arguments: published + derived) func counts(_ wanted: Published) throws {
+    let (program, logits) = try Self.build(wanted.model)
+    #expect(program.trainedParameterCount == wanted.parameters)
+    #expect(abs(Double(program.multiplyAdds) / 1e9 - wanted.multiplyAdds) <= 0.005)
+    #expect(logits.shape[0] == Shape.unknown)
+    #expect(logits.shape[1] == wanted.model.classes)
+    let isSegmentation = wanted.model.summary.hasPrefix("segmentation")
+    let map = isSegmentation ? wanted.model.image.dimensions.dropFirst() : []
+    #expect(logits.shape.dimensions.dropFirst(2) == map)
+  }
+
+  @Test func everyModelIsCounted() {
+    let small = ["mlp", "lenet", "resnet20"]
+    let counted = (Self.published + Self.derived).map(\.model.name)
+    #expect(Set(counted + small) == Set(Model.all.map(\.name)))
+    #expect(Set(Model.all.map(\.name)).count == Model.all.count)
+  }
+
+  /// The two styles are one network: same parameters in the same order under the layers' own names.
+  @Test(arguments: [Model.resnet20, .resnet50, .resnet18v2])
+  func stylesHaveTheSameParameters(_ model: Model) throws {
+    let shapes = try NormStyle.allCases.map { norm in
+      try Self.build(model, norm: norm).program.parameters.map(\.shape)
+    }
+    #expect(shapes[0] == shapes[1])
+  }
+
+  /// Of a small program by hand: forward, and each gradient as many again.
+  @Test func multiplyAdds() throws {
+    let builder = ProgramBuilder(seed: 1)
+    // 2 x 4 x 9 x 9 outputs of 2 taps; 2 x 6 x 5 x 5 of 2 x 3 x 3; 2 rows of 150 numbers to 7.
+    let (first, second, product) = (648 * 2, 300 * 18, 2 * 150 * 7)
+    try builder.build {
+      let x = try data("x", shape: [2, 2, 9, 9])
+      var y = try conv2d(x, numFilters: 4, filterSize: 1)
+      y = try conv2d(y, numFilters: 6, filterSize: 3, stride: 2, padding: 1, groups: 2)
+      let loss = try mean(fc(y, size: 7))
+      #expect(ProgramBuilder.current.main.multiplyAdds == first + second + product)
+      _ = try SGD(learningRate: 1).minimize(loss)
+    }
+    // Nobody asks for the gradient of x.
+    #expect(builder.main.multiplyAdds == 2 * first + 3 * second + 3 * product)
+  }
+}
