@@ -46,12 +46,21 @@ public struct MemoryPlan: Sendable {
       blocks.append(Block(bytes: bytes, life: mode == .separate ? whole : life))
       roots.append(index)
     }
-    let results = PlacementStrategy.all.map { ($0.name, $0.place(blocks)) }
-    let best = results.min { $0.1.bytes < $1.1.bytes }!
+    var alive = [Int](repeating: 0, count: request.steps.count + 3)
+    for block in blocks {
+      alive[block.life.lowerBound + 1] += block.bytes
+      alive[block.life.upperBound + 2] -= block.bytes
+    }
+    var (now, peak, at) = (0, 0, 0)
+    for (time, change) in alive.enumerated() {
+      now += change
+      if now > peak { (peak, at) = (now, time - 1) }
+    }
+    let best = Placement.best(blocks, bound: peak)
     var offsetOfRoot = [Int?](repeating: nil, count: request.buffers.count)
-    for (block, root) in roots.enumerated() { offsetOfRoot[root] = best.1.offsets[block] }
-    strategy = best.0
-    arenaBytes = best.1.bytes
+    for (block, root) in roots.enumerated() { offsetOfRoot[root] = best.placement.offsets[block] }
+    strategy = best.strategy
+    arenaBytes = best.placement.bytes
     offsets = request.buffers.indices.map { index in
       guard request.buffers[index].use != .persistent else { return nil }
       return request.buffers[index].bytes == 0 ? 0 : offsetOfRoot[classes.root(BufferID(index))]
@@ -63,20 +72,11 @@ public struct MemoryPlan: Sendable {
     }
     self.blocks = zip(blocks, roots).enumerated().map { index, block in
       PlacedBlock(
-        offset: best.1.offsets[index], bytes: block.0.bytes, usedBytes: classes.bytes[block.1],
+        offset: best.placement.offsets[index], bytes: block.0.bytes,
+        usedBytes: classes.bytes[block.1],
         life: block.0.life, buffers: members[block.1]!)
     }
 
-    var alive = [Int](repeating: 0, count: request.steps.count + 3)
-    for block in blocks {
-      alive[block.life.lowerBound + 1] += block.bytes
-      alive[block.life.upperBound + 2] -= block.bytes
-    }
-    var (now, peak, at) = (0, 0, 0)
-    for (time, change) in alive.enumerated() {
-      now += change
-      if now > peak { (peak, at) = (now, time - 1) }
-    }
     lowerBoundBytes = peak
     peakStep = at
     peakBuffers = zip(blocks, roots).filter { $0.0.life.contains(at) }

@@ -22,10 +22,11 @@ public struct MemoryMeasurement: Sendable, Codable {
 /// Trains `steps` steps on random images and labels. Run it in a fresh process: the peak is that of
 /// the process.
 ///
+/// - Parameter classes: nil: those of the data that the model was made for.
 /// - Throws: `ABNError(.attribute)` for sizes below 1 or beyond reason, `ABNError(.system)` where the
 ///   plan is larger than the machine.
 public func measureMemory(
-  of model: Model, norm: NormStyle, image: Shape, batchSize: Int, steps: Int, classes: Int = 10
+  of model: Model, norm: NormStyle, image: Shape, batchSize: Int, steps: Int, classes: Int? = nil
 ) throws -> MemoryMeasurement {
   let sizes = [batchSize, steps] + image.dimensions
   // Below 2^30 elements all later products of sizes stay far from overflow.
@@ -36,6 +37,7 @@ public func measureMemory(
       got: "batch size \(batchSize), \(steps) steps, images \(image)",
       wanted: "numbers of at least 1, and at most 2^30 input elements")
   }
+  let classes = classes ?? model.classes
   let programs = try ClassifierPrograms(
     model, options: ModelOptions(classes: classes, norm: norm), image: image, seed: 1
   ) { loss in

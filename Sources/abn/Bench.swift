@@ -24,12 +24,14 @@ struct BenchMemory: ParsableCommand {
 
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("Height and width of the images.", valueName: "pixels"))
-  var imageSize = 32
+    help: ArgumentHelp(
+      "Height and width of the images; default: the model's.", valueName: "pixels"))
+  var imageSize: Int?
 
   @Option(
-    parsing: .unconditional, help: ArgumentHelp("Channels of the images.", valueName: "count"))
-  var channels = 3
+    parsing: .unconditional,
+    help: ArgumentHelp("Channels of the images; default: the model's.", valueName: "count"))
+  var channels: Int?
 
   @Option(parsing: .unconditional, help: ArgumentHelp("Steps to train.", valueName: "count"))
   var steps = 3
@@ -38,15 +40,17 @@ struct BenchMemory: ParsableCommand {
 
   func run() throws {
     try common.apply()
+    let network = try Model.named(model)
+    let size = imageSize ?? network.image[1]
     let result = try measureMemory(
-      of: Model.named(model), norm: NormStyle.named(norm),
-      image: Shape([channels, imageSize, imageSize]), batchSize: batchSize, steps: steps)
+      of: network, norm: NormStyle.named(norm),
+      image: Shape([channels ?? network.image[0], size, size]), batchSize: batchSize, steps: steps)
     if common.json {
       try printJSON(result)
     } else {
       print(
         """
-        \(model), \(norm), \(batchSize) images of \(imageSize) x \(imageSize)
+        \(model), \(norm), \(batchSize) images of \(size) x \(size)
         planned peak   \(describeBytes(result.plannedPeakBytes))
         measured peak  \(describeBytes(result.measuredPeakBytes - result.baseBytes)) \
         above a base of \(describeBytes(result.baseBytes))
