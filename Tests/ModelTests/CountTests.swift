@@ -13,6 +13,10 @@ import Testing
     init(_ model: Model, _ parameters: Int, _ multiplyAdds: Double) {
       (self.model, self.parameters, self.multiplyAdds) = (model, parameters, multiplyAdds)
     }
+
+    init(_ model: Model, _ counted: Ledger) {
+      self.init(model, counted.parameters, Double(counted.multiplyAdds) / 1e9)
+    }
   }
 
   /// The network's forward program, for any batch, and its logits.
@@ -35,7 +39,7 @@ import Testing
     Published(.resnet50, 25_557_032, 4.09), Published(.resnet101, 44_549_160, 7.80),
     Published(.resnet152, 60_192_808, 11.51), Published(.resnext50, 25_028_904, 4.23),
     Published(.resnext101, 88_791_336, 16.41), Published(.vgg16, 138_365_992, 15.47),
-    Published(.mobilenetv2, 3_504_872, 0.30),
+    Published(.mobilenetv2, 3_504_872, 0.30), Published(.densenet121, 7_978_856, 2.83),
   ]
 
   /// Counted by hand from the paper's table.
@@ -51,7 +55,7 @@ import Testing
     Published(
       .resnext152, 25_028_904 + 4 * (280_576 + 2_048) + 30 * (1_122_304 + 4_096),
       4.2305 + (4 * 784 * 280_576 + 30 * 196 * 1_122_304) * 1e-9),
-
+    Published(.densenet264, .denseNet([6, 12, 64, 48])),
   ]
 
   @Test(arguments: published + derived) func counts(_ wanted: Published) throws {
@@ -65,6 +69,13 @@ import Testing
     #expect(logits.shape.dimensions.dropFirst(2) == map)
   }
 
+  /// The counting by hand gives what is published.
+  @Test func ledger() {
+    let sum = Ledger.denseNet([6, 12, 24, 16])
+    #expect(sum.parameters == 7_978_856)
+    #expect(abs(Double(sum.multiplyAdds) / 1e9 - 2.83) <= 0.005)
+  }
+
   @Test func everyModelIsCounted() {
     let small = ["mlp", "lenet", "resnet20"]
     let counted = (Self.published + Self.derived).map(\.model.name)
@@ -73,7 +84,7 @@ import Testing
   }
 
   /// The two styles are one network: same parameters in the same order under the layers' own names.
-  @Test(arguments: [Model.resnet20, .resnet50, .resnet18v2])
+  @Test(arguments: [Model.resnet20, .resnet50, .resnet18v2, .densenet121])
   func stylesHaveTheSameParameters(_ model: Model) throws {
     let shapes = try NormStyle.allCases.map { norm in
       try Self.build(model, norm: norm).program.parameters.map(\.shape)

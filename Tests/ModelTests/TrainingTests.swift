@@ -71,6 +71,7 @@ import Testing
     ResNetV2(blocks: [1, 1, 1, 2], isBottleneck: false, width: 8).model("basic v2", ""),
     ResNetV2(blocks: [2, 1, 1, 2], width: 8).model("bottleneck v2", ""),
     other("inverted") { try MobileNetV2(width: 8).logits($0, $1) },
+    DenseNet(layers: [1, 2, 1, 1]).model("dense", ""),
   ]
 
   static func other(

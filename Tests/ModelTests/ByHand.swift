@@ -1,0 +1,48 @@
+/// Parameters and multiply-adds counted from a paper's table, where nobody publishes both: layer by
+/// layer, with sizes that no program has computed. `DenseNet-121`, which is published, checks it.
+struct Ledger {
+  var parameters = 0
+  var multiplyAdds = 0
+
+  /// A convolution to `height` x `height` pixels.
+  mutating func conv(
+    _ inputs: Int, _ outputs: Int, _ size: Int, height: Int, bias: Bool = false
+  ) {
+    parameters += inputs * outputs * size * size + (bias ? outputs : 0)
+    multiplyAdds += height * height * inputs * outputs * size * size
+  }
+
+  /// Scale and shift.
+  mutating func norm(_ channels: Int) { parameters += 2 * channels }
+
+  /// A fully connected layer to the 1,000 classes of ImageNet.
+  mutating func classes(_ inputs: Int) {
+    parameters += inputs * 1000 + 1000
+    multiplyAdds += inputs * 1000
+  }
+
+  /// Huang et al., table 1, growth 32, at 224 x 224.
+  static func denseNet(_ layers: [Int]) -> Ledger {
+    var sum = Ledger()
+    var (channels, height) = (64, 56)
+    sum.conv(3, 64, 7, height: 112)
+    sum.norm(64)
+    for (block, count) in layers.enumerated() {
+      if block > 0 {
+        sum.norm(channels)
+        sum.conv(channels, channels / 2, 1, height: height)
+        (channels, height) = (channels / 2, height / 2)
+      }
+      for _ in 0..<count {
+        sum.norm(channels)
+        sum.conv(channels, 128, 1, height: height)
+        sum.norm(128)
+        sum.conv(128, 32, 3, height: height)
+        channels += 32
+      }
+    }
+    sum.norm(channels)
+    sum.classes(channels)
+    return sum
+  }
+}
