@@ -45,4 +45,24 @@ struct Ledger {
     sum.classes(channels)
     return sum
   }
+
+  /// Ronneberger et al., figure 1, normalized, on one channel and for two classes.
+  static func uNet(height: Int) -> Ledger {
+    var sum = Ledger()
+    func two(_ inputs: Int, _ outputs: Int, height: Int) {
+      sum.conv(inputs, outputs, 3, height: height)
+      sum.conv(outputs, outputs, 3, height: height)
+      for _ in 0..<2 { sum.norm(outputs) }
+    }
+    for depth in 0..<5 {
+      two(depth == 0 ? 1 : 32 << depth, 64 << depth, height: height >> depth)
+    }
+    for depth in (0..<4).reversed() {
+      // 2 x 2 pixels of half the channels from each pixel below.
+      sum.conv(128 << depth, 4 * (64 << depth), 1, height: height >> (depth + 1))
+      two(128 << depth, 64 << depth, height: height >> depth)
+    }
+    sum.conv(64, 2, 1, height: height, bias: true)
+    return sum
+  }
 }
