@@ -65,4 +65,46 @@ struct Ledger {
     sum.conv(64, 2, 1, height: height, bias: true)
     return sum
   }
+
+  /// Ridnik et al., table 2, M, at 224 x 224; the blur's filters are not trained.
+  static func tResNetM() -> Ledger {
+    var sum = Ledger()
+    var (inputs, height) = (64, 56)
+    sum.conv(48, 64, 3, height: height)
+    sum.norm(64)
+    func excitation(_ channels: Int, _ hidden: Int) {
+      sum.conv(channels, hidden, 1, height: 1, bias: true)
+      sum.conv(hidden, channels, 1, height: 1, bias: true)
+    }
+    for (stage, blocks) in [3, 4, 11, 3].enumerated() {
+      let width = 64 << stage
+      let outputs = stage < 2 ? width : 4 * width
+      for block in 0..<blocks {
+        let before = height
+        if stage > 0 && block == 0 {
+          height /= 2
+          sum.multiplyAdds += height * height * width * 9
+        }
+        if stage < 2 {
+          sum.conv(inputs, width, 3, height: before)
+          sum.conv(width, width, 3, height: height)
+          for _ in 0..<2 { sum.norm(width) }
+          excitation(width, 64)
+        } else {
+          sum.conv(inputs, width, 1, height: before)
+          sum.conv(width, width, 3, height: before)
+          sum.conv(width, outputs, 1, height: height)
+          for channels in [width, width, outputs] { sum.norm(channels) }
+          if stage == 2 { excitation(width, 128) }
+        }
+        if inputs != outputs {
+          sum.conv(inputs, outputs, 1, height: height)
+          sum.norm(outputs)
+        }
+        inputs = outputs
+      }
+    }
+    sum.classes(inputs)
+    return sum
+  }
 }

@@ -56,6 +56,7 @@ import Testing
       .resnext152, 25_028_904 + 4 * (280_576 + 2_048) + 30 * (1_122_304 + 4_096),
       4.2305 + (4 * 784 * 280_576 + 30 * 196 * 1_122_304) * 1e-9),
     Published(.densenet264, .denseNet([6, 12, 64, 48])), Published(.unet, .uNet(height: 512)),
+    Published(.tresnetm, .tResNetM()),
   ]
 
   @Test(arguments: published + derived) func counts(_ wanted: Published) throws {
@@ -84,7 +85,7 @@ import Testing
   }
 
   /// The two styles are one network: same parameters in the same order under the layers' own names.
-  @Test(arguments: [Model.resnet20, .resnet50, .resnet18v2, .densenet121, .unet])
+  @Test(arguments: [Model.resnet20, .resnet50, .resnet18v2, .densenet121, .unet, .tresnetm])
   func stylesHaveTheSameParameters(_ model: Model) throws {
     let shapes = try NormStyle.allCases.map { norm in
       try Self.build(model, norm: norm).program.parameters.map(\.shape)

@@ -72,6 +72,7 @@ import Testing
     ResNetV2(blocks: [2, 1, 1, 2], width: 8).model("bottleneck v2", ""),
     other("inverted") { try MobileNetV2(width: 8).logits($0, $1) },
     DenseNet(layers: [1, 2, 1, 1]).model("dense", ""),
+    other("gated") { try TResNet(blocks: [1, 1, 1, 1], width: 8, options: $1).logits($0) },
     other("u") { try UNet(width: 4).logits($0, $1) },
   ]
 
