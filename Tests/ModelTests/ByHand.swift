@@ -46,6 +46,33 @@ struct Ledger {
     return sum
   }
 
+  /// Wu et al., table 1, model A, up to the last normalization.
+  static func wideResNet38(height: Int, isDilated: Bool) -> Ledger {
+    var sum = Ledger()
+    sum.conv(3, 64, 3, height: height)
+    var (inputs, height) = (64, height)
+    let groups = [
+      (3, [128, 128]), (3, [256, 256]), (6, [512, 512]), (3, [512, 1024]),
+      (1, [512, 1024, 2048]), (1, [1024, 2048, 4096]),
+    ]
+    for (group, (blocks, channels)) in groups.enumerated() {
+      if group < (isDilated ? 3 : 5) { height /= 2 }
+      for block in 0..<blocks {
+        let widths = [inputs] + channels
+        for (index, width) in channels.enumerated() {
+          sum.norm(widths[index])
+          let isSpatial = channels.count == 2 || index == 1
+          sum.conv(widths[index], width, isSpatial ? 3 : 1, height: height)
+        }
+        // Every group but the sixth changes its channels or halves the image, and that one does too.
+        if block == 0 { sum.conv(inputs, channels.last!, 1, height: height) }
+        inputs = channels.last!
+      }
+    }
+    sum.norm(inputs)
+    return sum
+  }
+
   /// Ronneberger et al., figure 1, normalized, on one channel and for two classes.
   static func uNet(height: Int) -> Ledger {
     var sum = Ledger()

@@ -57,6 +57,13 @@ import Testing
       4.2305 + (4 * 784 * 280_576 + 30 * 196 * 1_122_304) * 1e-9),
     Published(.densenet264, .denseNet([6, 12, 64, 48])), Published(.unet, .uNet(height: 512)),
     Published(.tresnetm, .tResNetM()),
+    Published(
+      .wideresnet38,
+      {
+        var sum = Ledger.wideResNet38(height: 224, isDilated: false)
+        sum.classes(4096)
+        return sum
+      }()),
   ]
 
   @Test(arguments: published + derived) func counts(_ wanted: Published) throws {

@@ -73,6 +73,7 @@ import Testing
     other("inverted") { try MobileNetV2(width: 8).logits($0, $1) },
     DenseNet(layers: [1, 2, 1, 1]).model("dense", ""),
     other("gated") { try TResNet(blocks: [1, 1, 1, 1], width: 8, options: $1).logits($0) },
+    other("wide") { try $1.classified(WideResNet38(width: 4).features($0, $1)) },
     other("u") { try UNet(width: 4).logits($0, $1) },
   ]
 
