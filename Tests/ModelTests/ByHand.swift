@@ -73,6 +73,16 @@ struct Ledger {
     return sum
   }
 
+  /// Chen et al., section 3.3, with a 3 x 3 more, for 21 classes.
+  mutating func deepLabHead(_ inputs: Int, height: Int) {
+    for size in [1, 3, 3, 3] { conv(inputs, 256, size, height: height) }
+    conv(inputs, 256, 1, height: 1)
+    conv(5 * 256, 256, 1, height: height)
+    conv(256, 256, 3, height: height)
+    for _ in 0..<7 { norm(256) }
+    conv(256, 21, 1, height: height, bias: true)
+  }
+
   /// Ronneberger et al., figure 1, normalized, on one channel and for two classes.
   static func uNet(height: Int) -> Ledger {
     var sum = Ledger()

@@ -40,6 +40,14 @@ import Testing
     Published(.resnet152, 60_192_808, 11.51), Published(.resnext50, 25_028_904, 4.23),
     Published(.resnext101, 88_791_336, 16.41), Published(.vgg16, 138_365_992, 15.47),
     Published(.mobilenetv2, 3_504_872, 0.30), Published(.densenet121, 7_978_856, 2.83),
+    // Less the auxiliary classifier: 3 x 3 from 1024 to 256 channels, normalized, and 1 x 1 to 21
+    // classes, on 65 x 65 pixels.
+    Published(
+      .deeplabv3resnet50, 42_004_074 - (2_359_296 + 512 + 5_397),
+      178.72 - 4225 * (2_359_296 + 5_376) * 1e-9),
+    Published(
+      .deeplabv3resnet101, 60_996_202 - (2_359_296 + 512 + 5_397),
+      258.74 - 4225 * (2_359_296 + 5_376) * 1e-9),
   ]
 
   /// Counted by hand from the paper's table.
@@ -62,6 +70,13 @@ import Testing
       {
         var sum = Ledger.wideResNet38(height: 224, isDilated: false)
         sum.classes(4096)
+        return sum
+      }()),
+    Published(
+      .deeplabv3wideresnet38,
+      {
+        var sum = Ledger.wideResNet38(height: 520, isDilated: true)
+        sum.deepLabHead(4096, height: 65)
         return sum
       }()),
   ]

@@ -75,6 +75,12 @@ import Testing
     other("gated") { try TResNet(blocks: [1, 1, 1, 1], width: 8, options: $1).logits($0) },
     other("wide") { try $1.classified(WideResNet38(width: 4).features($0, $1)) },
     other("u") { try UNet(width: 4).logits($0, $1) },
+    .deepLab("dilated", "") {
+      try ResNet(blocks: [1, 1, 1, 1], width: 4).features($0, $1, dilated: 2)
+    },
+    .deepLab("dilated wide", "") {
+      try WideResNet38(width: 4).features($0, $1, isDilated: true)
+    },
   ]
 
   static func other(
