@@ -40,6 +40,8 @@ public struct ModelOptions: Sendable {
     let act = act ?? activation
     return switch norm {
     case .inplace: try inplaceABN(x, act: act, actAlpha: alpha, file: file, line: line)
+    case .standard where act == .prelu:
+      try prelu(batchNorm(x, file: file, line: line), file: file, line: line)
     case .standard: try batchNorm(x, act: act, actAlpha: alpha, file: file, line: line)
     }
   }

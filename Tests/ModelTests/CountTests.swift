@@ -21,13 +21,13 @@ import Testing
 
   /// The network's forward program, for any batch, and its logits.
   static func build(
-    _ model: Model, norm: NormStyle = .inplace, image: Shape? = nil
+    _ model: Model, norm: NormStyle = .inplace, activation: Activation = .leakyReLU
   ) throws -> (program: Program, logits: Variable) {
     let builder = ProgramBuilder(seed: 1)
     let logits = try builder.build {
-      let image = image ?? model.image
-      let images = try data("images", shape: Shape([Shape.unknown] + image.dimensions))
-      return try model.build(images, ModelOptions(classes: model.classes, norm: norm))
+      let images = try data("images", shape: Shape([Shape.unknown] + model.image.dimensions))
+      return try model.build(
+        images, ModelOptions(classes: model.classes, norm: norm, activation: activation))
     }
     return (builder.main, logits)
   }
@@ -113,6 +113,18 @@ import Testing
       try Self.build(model, norm: norm).program.parameters.map(\.shape)
     }
     #expect(shapes[0] == shapes[1])
+  }
+
+  /// Any activation, with what it learns, in both styles; and it stands where the default stood.
+  @Test(arguments: Activation.all) func activations(_ activation: Activation) throws {
+    let wanted = try Self.build(.resnet18).program
+    for norm in NormStyle.allCases {
+      let (program, logits) = try Self.build(.resnet18, norm: norm, activation: activation)
+      #expect(logits.shape == [-1, 1000])
+      // 9 normalizations and 8 sums are activated, with a slope each.
+      let slopes = activation == .prelu ? 17 : 0
+      #expect(program.trainedParameterCount == wanted.trainedParameterCount + slopes)
+    }
   }
 
   /// Of a small program by hand: forward, and each gradient as many again.
