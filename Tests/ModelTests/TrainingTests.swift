@@ -78,9 +78,6 @@ import Testing
     .deepLab("dilated", "") {
       try ResNet(blocks: [1, 1, 1, 1], width: 4).features($0, $1, dilated: 2)
     },
-    .deepLab("dilated wide", "") {
-      try WideResNet38(width: 4).features($0, $1, isDilated: true)
-    },
   ]
 
   static func other(
