@@ -40,6 +40,8 @@ public struct ModelOptions: Sendable {
     let act = act ?? activation
     return switch norm {
     case .inplace: try inplaceABN(x, act: act, actAlpha: alpha, file: file, line: line)
+    case .standard where act == .prelu:
+      try prelu(batchNorm(x, file: file, line: line), file: file, line: line)
     case .standard: try batchNorm(x, act: act, actAlpha: alpha, file: file, line: line)
     }
   }
@@ -75,7 +77,8 @@ public struct Model: Sendable {
   public static let all: [Model] = [
     mlp, lenet, resnet20, resnet18, resnet34, resnet50, resnet101, resnet152, resnet18v2,
     resnet34v2, resnet50v2, resnet101v2, resnet152v2, resnext50, resnext101, resnext152, vgg16,
-    mobilenetv2,
+    mobilenetv2, densenet121, densenet264, tresnetm, wideresnet38, unet, deeplabv3resnet50,
+    deeplabv3resnet101, deeplabv3wideresnet38,
   ]
 
   /// The model of this name.

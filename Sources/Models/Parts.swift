@@ -52,3 +52,17 @@ extension ModelOptions {
     return try fc(mean, size: classes, file: file, line: line)
   }
 }
+
+/// Blocks of pixels from groups of channels: [N, C b^2, H, W] to [N, C, H b, W b].
+func depthToSpace(_ x: Variable, _ b: Int) throws -> Variable {
+  let (c, h, w) = (x.shape[1] / (b * b), x.shape[2], x.shape[3])
+  let blocks = try transpose(reshape(x, [0, c, b, b, h, w]), [0, 1, 4, 2, 5, 3])
+  return try reshape(blocks, [0, c, h * b, w * b])
+}
+
+/// Groups of channels from blocks of pixels: [N, C, H, W] to [N, b^2 C, H / b, W / b].
+func spaceToDepth(_ x: Variable, _ b: Int) throws -> Variable {
+  let (c, h, w) = (x.shape[1], x.shape[2] / b, x.shape[3] / b)
+  let blocks = try transpose(reshape(x, [0, c, h, b, w, b]), [0, 3, 5, 1, 2, 4])
+  return try reshape(blocks, [0, b * b * c, h, w])
+}

@@ -13,17 +13,21 @@ import Testing
     init(_ model: Model, _ parameters: Int, _ multiplyAdds: Double) {
       (self.model, self.parameters, self.multiplyAdds) = (model, parameters, multiplyAdds)
     }
+
+    init(_ model: Model, _ counted: Ledger) {
+      self.init(model, counted.parameters, Double(counted.multiplyAdds) / 1e9)
+    }
   }
 
   /// The network's forward program, for any batch, and its logits.
   static func build(
-    _ model: Model, norm: NormStyle = .inplace, image: Shape? = nil
+    _ model: Model, norm: NormStyle = .inplace, activation: Activation = .leakyReLU
   ) throws -> (program: Program, logits: Variable) {
     let builder = ProgramBuilder(seed: 1)
     let logits = try builder.build {
-      let image = image ?? model.image
-      let images = try data("images", shape: Shape([Shape.unknown] + image.dimensions))
-      return try model.build(images, ModelOptions(classes: model.classes, norm: norm))
+      let images = try data("images", shape: Shape([Shape.unknown] + model.image.dimensions))
+      return try model.build(
+        images, ModelOptions(classes: model.classes, norm: norm, activation: activation))
     }
     return (builder.main, logits)
   }
@@ -35,7 +39,15 @@ import Testing
     Published(.resnet50, 25_557_032, 4.09), Published(.resnet101, 44_549_160, 7.80),
     Published(.resnet152, 60_192_808, 11.51), Published(.resnext50, 25_028_904, 4.23),
     Published(.resnext101, 88_791_336, 16.41), Published(.vgg16, 138_365_992, 15.47),
-    Published(.mobilenetv2, 3_504_872, 0.30),
+    Published(.mobilenetv2, 3_504_872, 0.30), Published(.densenet121, 7_978_856, 2.83),
+    // Less the auxiliary classifier: 3 x 3 from 1024 to 256 channels, normalized, and 1 x 1 to 21
+    // classes, on 65 x 65 pixels.
+    Published(
+      .deeplabv3resnet50, 42_004_074 - (2_359_296 + 512 + 5_397),
+      178.72 - 4225 * (2_359_296 + 5_376) * 1e-9),
+    Published(
+      .deeplabv3resnet101, 60_996_202 - (2_359_296 + 512 + 5_397),
+      258.74 - 4225 * (2_359_296 + 5_376) * 1e-9),
   ]
 
   /// Counted by hand from the paper's table.
@@ -51,7 +63,22 @@ import Testing
     Published(
       .resnext152, 25_028_904 + 4 * (280_576 + 2_048) + 30 * (1_122_304 + 4_096),
       4.2305 + (4 * 784 * 280_576 + 30 * 196 * 1_122_304) * 1e-9),
-
+    Published(.densenet264, .denseNet([6, 12, 64, 48])), Published(.unet, .uNet(height: 512)),
+    Published(.tresnetm, .tResNetM()),
+    Published(
+      .wideresnet38,
+      {
+        var sum = Ledger.wideResNet38(height: 224, isDilated: false)
+        sum.classes(4096)
+        return sum
+      }()),
+    Published(
+      .deeplabv3wideresnet38,
+      {
+        var sum = Ledger.wideResNet38(height: 520, isDilated: true)
+        sum.deepLabHead(4096, height: 65)
+        return sum
+      }()),
   ]
 
   @Test(arguments: published + derived) func counts(_ wanted: Published) throws {
@@ -65,6 +92,13 @@ import Testing
     #expect(logits.shape.dimensions.dropFirst(2) == map)
   }
 
+  /// The counting by hand gives what is published.
+  @Test func ledger() {
+    let sum = Ledger.denseNet([6, 12, 24, 16])
+    #expect(sum.parameters == 7_978_856)
+    #expect(abs(Double(sum.multiplyAdds) / 1e9 - 2.83) <= 0.005)
+  }
+
   @Test func everyModelIsCounted() {
     let small = ["mlp", "lenet", "resnet20"]
     let counted = (Self.published + Self.derived).map(\.model.name)
@@ -73,12 +107,24 @@ import Testing
   }
 
   /// The two styles are one network: same parameters in the same order under the layers' own names.
-  @Test(arguments: [Model.resnet20, .resnet50, .resnet18v2])
+  @Test(arguments: [Model.resnet20, .resnet50, .resnet18v2, .densenet121, .unet, .tresnetm])
   func stylesHaveTheSameParameters(_ model: Model) throws {
     let shapes = try NormStyle.allCases.map { norm in
       try Self.build(model, norm: norm).program.parameters.map(\.shape)
     }
     #expect(shapes[0] == shapes[1])
+  }
+
+  /// Any activation, with what it learns, in both styles; and it stands where the default stood.
+  @Test(arguments: Activation.all) func activations(_ activation: Activation) throws {
+    let wanted = try Self.build(.resnet18).program
+    for norm in NormStyle.allCases {
+      let (program, logits) = try Self.build(.resnet18, norm: norm, activation: activation)
+      #expect(logits.shape == [-1, 1000])
+      // 9 normalizations and 8 sums are activated, with a slope each.
+      let slopes = activation == .prelu ? 17 : 0
+      #expect(program.trainedParameterCount == wanted.trainedParameterCount + slopes)
+    }
   }
 
   /// Of a small program by hand: forward, and each gradient as many again.

@@ -71,6 +71,13 @@ import Testing
     ResNetV2(blocks: [1, 1, 1, 2], isBottleneck: false, width: 8).model("basic v2", ""),
     ResNetV2(blocks: [2, 1, 1, 2], width: 8).model("bottleneck v2", ""),
     other("inverted") { try MobileNetV2(width: 8).logits($0, $1) },
+    DenseNet(layers: [1, 2, 1, 1]).model("dense", ""),
+    other("gated") { try TResNet(blocks: [1, 1, 1, 1], width: 8, options: $1).logits($0) },
+    other("wide") { try $1.classified(WideResNet38(width: 4).features($0, $1)) },
+    other("u") { try UNet(width: 4).logits($0, $1) },
+    .deepLab("dilated", "") {
+      try ResNet(blocks: [1, 1, 1, 1], width: 4).features($0, $1, dilated: 2)
+    },
   ]
 
   static func other(

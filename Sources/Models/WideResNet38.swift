@@ -1,0 +1,68 @@
+import ABNGraph
+import ABNLayers
+import ABNTensors
+
+/// The network of 38 layers of Wu, Shen, van den Hengel, "Wider or Deeper: Revisiting the ResNet
+/// Model for Visual Recognition" (2016, arXiv 1611.10080), table 1 (model A), that "In-Place
+/// Activated BatchNorm" (arXiv 1712.02616) trains: pre-activated blocks; the image is halved by
+/// max pooling before the first two groups and by the first convolution of the next three.
+///
+/// The dropout of the authors' last two groups is left out.
+struct WideResNet38: Sendable {
+  /// The channels of the first convolution; those of the table in proportion.
+  var width = 64
+  /// For each group: its blocks, and the channels of the convolutions of one: 3 x 3 twice, or 1 x 1,
+  /// 3 x 3, 1 x 1.
+  let groups = [
+    (3, [128, 128]), (3, [256, 256]), (6, [512, 512]), (3, [512, 1024]), (1, [512, 1024, 2048]),
+    (1, [1024, 2048, 4096]),
+  ]
+
+  /// From images [N, 3, H, W] to maps [N, 64 widths, H / 32, W / 32].
+  ///
+  /// - Parameter isDilated: the fourth group dilates its 3 x 3 by 2 and the last two by 4 instead of
+  ///   halving the image: maps H / 8 high.
+  func features(
+    _ images: Variable, _ options: ModelOptions, isDilated: Bool = false
+  ) throws -> Variable {
+    var x = try conv(images, width, 3)
+    for (group, (count, channels)) in groups.enumerated() {
+      if group < 2 { x = try pool2d(x, poolSize: 3, poolStride: 2, poolPadding: 1) }
+      let dilation = isDilated ? [1, 1, 1, 2, 4, 4][group] : 1
+      let halves = isDilated ? group == 2 : (2...4).contains(group)
+      for index in 0..<count {
+        x = try block(
+          x, channels.map { $0 * width / 64 }, stride: halves && index == 0 ? 2 : 1,
+          dilation: dilation, options)
+      }
+    }
+    return try options.normalized(x)
+  }
+
+  private func block(
+    _ x: Variable, _ channels: [Int], stride: Int, dilation: Int, _ options: ModelOptions
+  ) throws -> Variable {
+    let input = try options.normalized(x)
+    let shortcut =
+      stride == 1 && x.shape[1] == channels.last!
+      ? x : try conv(input, channels.last!, 1, stride: stride)
+    let sizes = channels.count == 2 ? [3, 3] : [1, 3, 1]
+    var y = input
+    for (index, (filters, size)) in zip(channels, sizes).enumerated() {
+      if index > 0 { y = try options.normalized(y) }
+      y = try conv(
+        y, filters, size, stride: index == 0 ? stride : 1, dilation: size == 3 ? dilation : 1)
+    }
+    return try elementwiseAdd(y, shortcut)
+  }
+}
+
+extension Model {
+  /// WideResNet-38: 109,167,912 parameters. See `WideResNet38`.
+  public static let wideresnet38 = Model(
+    name: "wideresnet38", summary: "wide residual network of 38 layers, normalized before",
+    image: [3, 224, 224], classes: 1000
+  ) { images, options in
+    try options.classified(WideResNet38().features(images, options))
+  }
+}
