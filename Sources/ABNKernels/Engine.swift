@@ -56,10 +56,14 @@ struct Engine {
     var values = ChannelValues()
     let scale = kernel.statistic(parameters.scale, channel, default: 1)
     values.bias = kernel.statistic(parameters.bias, channel, default: 0)
+    values.shiftedBias = values.bias
     if let saved {
       values.mean = kernel.statistic(saved.mean, channel, default: 0)
       values.meanRemainder = kernel.statistic(saved.meanRemainder, channel, default: 0)
       values.gain = kernel.statistic(saved.inverseDeviation, channel, default: 1) * scale
+    }
+    if values.meanRemainder != 0 {
+      values.shiftedBias = values.bias - values.meanRemainder * values.gain
     }
     values.slope = kernel.slope(parameters, channel)
     values.inverseSlope = 1 / values.slope
