@@ -11,6 +11,8 @@ struct Engine {
   let code: Int
   let bytes: Int
   let isDouble: Bool
+  /// 1 / slope, where all channels have one: a division for each of thousands of small channels is felt.
+  let inverseAlpha: Double?
 
   init(
     _ kernel: ABNKernel, _ parameters: ABNParameters, _ saved: ABNSavedStatistics?,
@@ -25,6 +27,7 @@ struct Engine {
     code = kernel.activation.code
     bytes = kernel.element.bytes
     isDouble = kernel.element.statistics == .float64
+    inverseAlpha = kernel.activation == .prelu ? nil : 1 / kernel.slope(parameters, 0)
   }
 
   var channels: Int { kernel.geometry.channels }
@@ -66,9 +69,15 @@ struct Engine {
       values.shiftedBias = values.bias - values.meanRemainder * values.gain
     }
     values.slope = kernel.slope(parameters, channel)
-    values.inverseSlope = 1 / values.slope
-    values.spread = 1 / values.gain
+    values.inverseSlope = inverseAlpha ?? 1 / values.slope
     values.keep = rescue.slot(channel) >= 0 ? 1 : 0
+    return values
+  }
+
+  /// The same, and what x is computed back with.
+  func restoring(_ channel: Int) -> ChannelValues {
+    var values = values(channel)
+    values.spread = 1 / values.gain
     return values
   }
 

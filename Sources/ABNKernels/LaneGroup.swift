@@ -75,8 +75,18 @@ struct ParameterRows {
     put(group, lane, channel, Slot.keep, values.keep)
   }
 
+  /// Writes what the forward pass reads of one channel's numbers.
+  func setForward(_ group: LaneGroup, _ lane: Int, _ channel: Int, _ values: ChannelValues) {
+    put(group, lane, channel, Slot.mean, values.mean)
+    put(group, lane, channel, Slot.gain, values.gain)
+    put(group, lane, channel, Slot.shiftedBias, values.shiftedBias)
+    put(group, lane, channel, Slot.slope, values.slope)
+  }
+
   /// Writes one slot of one channel.
-  func put(_ group: LaneGroup, _ lane: Int, _ channel: Int, _ slot: Int, _ value: Double) {
+  @inline(__always) func put(
+    _ group: LaneGroup, _ lane: Int, _ channel: Int, _ slot: Int, _ value: Double
+  ) {
     let at = slot * stride + lane
     if isDouble {
       let row = base.assumingMemoryBound(to: Double.self) + at
