@@ -125,7 +125,7 @@ public struct ABNKernel: Hashable, Sendable {
   }
 
   /// The slope left of zero: alpha, the channel's prelu slope, or 1.
-  func slope(_ parameters: ABNParameters, _ channel: Int) -> Double {
+  @inline(__always) func slope(_ parameters: ABNParameters, _ channel: Int) -> Double {
     switch activation {
     case .leakyReLU(let alpha), .elu(let alpha): alpha
     case .prelu: statistic(parameters.slopes, parameters.slopeCount == 1 ? 0 : channel, default: 1)
@@ -134,7 +134,9 @@ public struct ABNKernel: Hashable, Sendable {
   }
 
   /// Value `index` of an array of parameters or statistics.
-  func statistic(_ base: UnsafeRawPointer?, _ index: Int, default value: Double) -> Double {
+  @inline(__always) func statistic(_ base: UnsafeRawPointer?, _ index: Int, default value: Double)
+    -> Double
+  {
     guard let base else { return value }
     return element.statistics == .float64
       ? base.load(fromByteOffset: index * 8, as: Double.self)
@@ -142,7 +144,9 @@ public struct ABNKernel: Hashable, Sendable {
   }
 
   /// Stores value `index` of an array of parameters or statistics.
-  func setStatistic(_ base: UnsafeMutableRawPointer?, _ index: Int, _ value: Double) {
+  @inline(__always) func setStatistic(
+    _ base: UnsafeMutableRawPointer?, _ index: Int, _ value: Double
+  ) {
     guard let base else { return }
     if element.statistics == .float64 {
       base.storeBytes(of: value, toByteOffset: index * 8, as: Double.self)

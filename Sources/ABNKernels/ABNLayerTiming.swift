@@ -8,7 +8,8 @@ import Musl
 ///
 /// The floor is what must move through memory: forward reads and writes the tensor once, backward
 /// reads two tensors and writes one. It is the time of one in-place read and write, twice, and of
-/// one read, over the same buffers with the same threads.
+/// one read, over the same buffers with the same threads. The buffers are one mapping each, with large
+/// pages where the system grants them, as the engine's arena is.
 public struct ABNLayerTiming: Hashable, Sendable {
   /// Median time of the forward pass of training, in place.
   public var forwardMilliseconds: Double
@@ -39,13 +40,13 @@ extension ABNKernel {
     let channels = geometry.channels
     let number = element.statisticsBytes
     let row = (channels * number + 63) / 64 * 64
-    let x = UnsafeMutableRawPointer.allocate(byteCount: bufferBytes + 64, alignment: 64)
-    let gradient = UnsafeMutableRawPointer.allocate(byteCount: bufferBytes + 64, alignment: 64)
+    let x = try mapped(bufferBytes + 64)
+    defer { munmap(x, bufferBytes + 64) }
+    let gradient = try mapped(bufferBytes + 64)
+    defer { munmap(gradient, bufferBytes + 64) }
     let scratch = UnsafeMutableRawPointer.allocate(byteCount: scratchBytes, alignment: 64)
     let arrays = UnsafeMutableRawPointer.allocate(byteCount: row * 7 + 64, alignment: 64)
     defer {
-      x.deallocate()
-      gradient.deallocate()
       scratch.deallocate()
       arrays.deallocate()
     }
@@ -126,6 +127,18 @@ extension ABNKernel {
       done += now
     }
   }
+}
+
+/// Pages of their own, large ones if the system has them.
+private func mapped(_ bytes: Int) throws(KernelError) -> UnsafeMutableRawPointer {
+  let base = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+  guard let base, base != MAP_FAILED else {
+    throw KernelError(
+      what: "memory for the timing", got: "none from the system", wanted: "\(bytes) bytes",
+      fix: "Time a smaller tensor.")
+  }
+  madvise(base, bytes, MADV_HUGEPAGE)
+  return base
 }
 
 private func milliseconds() -> Double {

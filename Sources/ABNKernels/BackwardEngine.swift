@@ -339,7 +339,7 @@ extension Engine {
           let extent = schedule.extent(runs, part % schedule.slices)
           let group = group(runs, unit)
           for channel in 0..<group.channels {
-            rows(block, 16).set(group, 0, channel, values(group.first + channel))
+            rows(block, 16).set(group, 0, channel, restoring(group.first + channel))
             if let row = rescueRow(group.first + channel) {
               stretches(runs, unit, channel, extent) { give(row, destination, $0) }
             }
@@ -354,7 +354,7 @@ extension Engine {
       clear(scratch.block, schedule.lanes)
       for channel in 0..<channels {
         let group = group(row: channel / 16 * 16)
-        rows.set(group, group.first, channel % 16, values(channel))
+        rows.set(group, group.first, channel % 16, restoring(channel))
       }
       prepare(scratch.block, schedule.lanes)
       parallel(schedule.slices) { slice in

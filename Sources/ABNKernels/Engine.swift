@@ -11,6 +11,8 @@ struct Engine {
   let code: Int
   let bytes: Int
   let isDouble: Bool
+  /// 1 / slope, where all channels have one: a division for each of thousands of small channels is felt.
+  let inverseAlpha: Double?
 
   init(
     _ kernel: ABNKernel, _ parameters: ABNParameters, _ saved: ABNSavedStatistics?,
@@ -25,6 +27,7 @@ struct Engine {
     code = kernel.activation.code
     bytes = kernel.element.bytes
     isDouble = kernel.element.statistics == .float64
+    inverseAlpha = kernel.activation == .prelu ? nil : 1 / kernel.slope(parameters, 0)
   }
 
   var channels: Int { kernel.geometry.channels }
@@ -56,15 +59,25 @@ struct Engine {
     var values = ChannelValues()
     let scale = kernel.statistic(parameters.scale, channel, default: 1)
     values.bias = kernel.statistic(parameters.bias, channel, default: 0)
+    values.shiftedBias = values.bias
     if let saved {
       values.mean = kernel.statistic(saved.mean, channel, default: 0)
       values.meanRemainder = kernel.statistic(saved.meanRemainder, channel, default: 0)
       values.gain = kernel.statistic(saved.inverseDeviation, channel, default: 1) * scale
     }
+    if values.meanRemainder != 0 {
+      values.shiftedBias = values.bias - values.meanRemainder * values.gain
+    }
     values.slope = kernel.slope(parameters, channel)
-    values.inverseSlope = 1 / values.slope
-    values.spread = 1 / values.gain
+    values.inverseSlope = inverseAlpha ?? 1 / values.slope
     values.keep = rescue.slot(channel) >= 0 ? 1 : 0
+    return values
+  }
+
+  /// The same, and what x is computed back with.
+  func restoring(_ channel: Int) -> ChannelValues {
+    var values = values(channel)
+    values.spread = 1 / values.gain
     return values
   }
 

@@ -139,7 +139,7 @@ extension Engine {
         }
         if destination != nil {
           for channel in 0..<group.channels {
-            block.set(group, lane, channel, values(lane + channel))
+            block.setForward(group, lane, channel, values(lane + channel))
           }
         }
       }
@@ -185,7 +185,7 @@ extension Engine {
   ) {
     let rows = rows(block, 16)
     for channel in 0..<group.channels {
-      rows.set(group, 0, channel, values(group.first + channel))
+      rows.setForward(group, 0, channel, values(group.first + channel))
       if let row = rescueRow(group.first + channel) {
         stretches(runs, unit, channel, extent) { keep(source, row, $0) }
       }

@@ -43,6 +43,7 @@ struct ChannelValues {
   var meanRemainder = 0.0
   var gain = 0.0
   var bias = 0.0
+  var shiftedBias = 0.0
   var slope = 0.0
   var inverseSlope = 0.0
   var dyFactor = 0.0
@@ -64,6 +65,7 @@ struct ParameterRows {
     put(group, lane, channel, Slot.meanRemainder, values.meanRemainder)
     put(group, lane, channel, Slot.gain, values.gain)
     put(group, lane, channel, Slot.bias, values.bias)
+    put(group, lane, channel, Slot.shiftedBias, values.shiftedBias)
     put(group, lane, channel, Slot.slope, values.slope)
     put(group, lane, channel, Slot.inverseSlope, values.inverseSlope)
     put(group, lane, channel, Slot.dyFactor, values.dyFactor)
@@ -73,8 +75,18 @@ struct ParameterRows {
     put(group, lane, channel, Slot.keep, values.keep)
   }
 
+  /// Writes what the forward pass reads of one channel's numbers.
+  func setForward(_ group: LaneGroup, _ lane: Int, _ channel: Int, _ values: ChannelValues) {
+    put(group, lane, channel, Slot.mean, values.mean)
+    put(group, lane, channel, Slot.gain, values.gain)
+    put(group, lane, channel, Slot.shiftedBias, values.shiftedBias)
+    put(group, lane, channel, Slot.slope, values.slope)
+  }
+
   /// Writes one slot of one channel.
-  func put(_ group: LaneGroup, _ lane: Int, _ channel: Int, _ slot: Int, _ value: Double) {
+  @inline(__always) func put(
+    _ group: LaneGroup, _ lane: Int, _ channel: Int, _ slot: Int, _ value: Double
+  ) {
     let at = slot * stride + lane
     if isDouble {
       let row = base.assumingMemoryBound(to: Double.self) + at
@@ -89,7 +101,8 @@ struct ParameterRows {
       }
     } else {
       let row = base.assumingMemoryBound(to: Float.self) + at
-      let value = Float(value)
+      // One NaN for all: rounding to bfloat16 counts on its lower half being 0.
+      let value = value.isNaN ? Float.nan : Float(value)
       switch group.copies {
       case 16:
         UnsafeMutableRawPointer(row).storeBytes(

@@ -25,7 +25,24 @@ final class Arena {
     }
     base = mapped
     bytes = wanted
+    wishForLargePages()
     generation += 1
+  }
+
+  /// Bytes of the system's large pages on x86-64 and arm64, and the size from which an arena asks for
+  /// them: a smaller one hardly holds a whole page, and fits the processor's table of pages anyway.
+  private static let largePageBytes = 2 << 20
+  private static let largeArenaBytes = 8 << 20
+
+  /// Fewer page faults, and a tenth less time for layers beyond the cache. Rounded inward, so that no
+  /// byte outside the arena becomes resident. Only a wish: without it everything works too.
+  private func wishForLargePages() {
+    guard let base, bytes >= Self.largeArenaBytes else { return }
+    let page = UInt(Self.largePageBytes)
+    let start = (UInt(bitPattern: base) + page - 1) / page * page
+    let end = (UInt(bitPattern: base) + UInt(bytes)) / page * page
+    guard start < end else { return }
+    madvise(UnsafeMutableRawPointer(bitPattern: start), Int(end - start), MADV_HUGEPAGE)
   }
 
   private func release() {

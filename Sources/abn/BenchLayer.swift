@@ -93,7 +93,8 @@ struct BenchLayer: ParsableCommand {
           activation, "--activation",
           [
             ("leaky_relu", ABNActivation.leakyReLU(alpha: alpha)), ("elu", .elu(alpha: alpha)),
-            ("identity", .identity), ("relu", .relu), ("relu6", .relu6), ("sigmoid", .sigmoid),
+            ("prelu", .prelu), ("identity", .identity), ("relu", .relu), ("relu6", .relu6),
+            ("sigmoid", .sigmoid),
             ("tanh", .tanh), ("swish", .swish), ("gelu", .gelu), ("hard_swish", .hardSwish),
             ("mish", .mish),
           ]))

@@ -67,6 +67,30 @@ import Testing
     }
   }
 
+  /// The kernel sets share nothing, or one set's instructions could reach another's callers; their
+  /// room looks at them and at the processor only. The table above says both in a form of its own
+  /// (`needs: [] + kernelNames`), so that they are checked here by name.
+  @Test func theKernelsStandAlone() throws {
+    let systems: Set<String> = ["Glibc", "Musl"]
+    let sets: Set<String> = [
+      "ABNKernelsBaseline", "ABNKernelsAVX2", "ABNKernelsAVX512", "CCPUFeatures",
+    ]
+    for (folder, allowed) in [
+      ("Kernels/Template", Set<String>()), ("ABNKernels", sets.union(systems)),
+    ] {
+      let files = Self.sources(folder)
+      #expect(files.count > 5, "\(folder) could not be read")
+      for file in files {
+        let text = try String(contentsOf: file, encoding: .utf8)
+        for match in text.matches(of: /(?m)^\s*(?:@\w+ )*import (?:\w+ )?(\w+)/) {
+          #expect(
+            allowed.contains(String(match.1)),
+            "\(folder)/\(file.lastPathComponent) imports \(match.1)")
+        }
+      }
+    }
+  }
+
   @Test func theSpineHoldsNoOperationAndStaysShort() throws {
     let files = Self.sources("Graph")
     var lines = 0

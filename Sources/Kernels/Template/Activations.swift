@@ -24,13 +24,13 @@ enum Leaky: InvertibleActivation {
   static var hasSlopeGradient: Bool { @inline(__always) get { false } }
   static var isIdentity: Bool { @inline(__always) get { false } }
   @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {
-    V.choose(y > V(0), y, y * slope)
+    V.choose(V.exceedsNot(y, V(0)), y * slope, y)
   }
   @inline(__always) static func invert<V: Vector>(
     _ z: V, _ slope: V, _ inverseSlope: V, _ floor: V
   ) -> (y: V, derivative: V) {
-    let positive = z > V(0)
-    return (V.choose(positive, z, z * inverseSlope), V.choose(positive, V(1), slope))
+    let bent = V.exceedsNot(z, V(0))
+    return (V.choose(bent, z * inverseSlope, z), V.choose(bent, slope, V(1)))
   }
 }
 
@@ -49,7 +49,8 @@ enum Elu: InvertibleActivation {
   static var hasSlopeGradient: Bool { @inline(__always) get { false } }
   static var isIdentity: Bool { @inline(__always) get { false } }
   @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {
-    let negative = V.expMinusOneOfNegative(y.atMost(V(0))) * slope
+    // What comes out for y > 0 is not used.
+    let negative = V.expMinusOneOfNegative(y) * slope
     return V.choose(y > V(0), y, negative)
   }
   @inline(__always) static func invert<V: Vector>(
@@ -57,7 +58,7 @@ enum Elu: InvertibleActivation {
   ) -> (y: V, derivative: V) {
     let positive = z > V(0)
     // Where z has been rounded to -alpha, y is the largest that could have been.
-    let t = (z * inverseSlope).atLeast(floor).atMost(V(0))
+    let t = (z * inverseSlope).atLeast(floor)
     return (
       V.choose(positive, z, V.logOfOnePlusNegative(t)),
       V.choose(positive, V(1), (z + slope).atLeast(V(0)))

@@ -17,6 +17,14 @@
     Double(v[12]), Double(v[13]), Double(v[14]), Double(v[15]))
 }
 
+@inline(__always) func converted(_ v: SIMD16<Int32>) -> SIMD16<Float> {
+  SIMD16<Float>(
+    Float(v[0]), Float(v[1]), Float(v[2]), Float(v[3]),
+    Float(v[4]), Float(v[5]), Float(v[6]), Float(v[7]),
+    Float(v[8]), Float(v[9]), Float(v[10]), Float(v[11]),
+    Float(v[12]), Float(v[13]), Float(v[14]), Float(v[15]))
+}
+
 @inline(__always) func narrowed(_ v: SIMD16<UInt32>) -> SIMD16<UInt16> {
   SIMD16<UInt16>(
     UInt16(truncatingIfNeeded: v[0]), UInt16(truncatingIfNeeded: v[1]),

@@ -26,6 +26,12 @@
           index &+= 16
         }
       } else {
+        if O.hasPairs {
+          while index &+ 16 < end {
+            worker.pair(call, index, 16)
+            index &+= 32
+          }
+        }
         while index < end {
           worker.full(call, index)
           index &+= 16
@@ -54,14 +60,20 @@
 @inline(never) func overRows<O: LaneOperation>(
   _ operation: O.Type, _ call: Call, _ rows: Int, _ channels: Int
 ) {
-  let tileRows = channels <= 32 ? 64 : channels >= 512 ? 4 : 2048 / channels
+  let tileRows = channels <= 64 ? 64 : channels >= 1024 ? 4 : 4096 / channels
+  let limit = rows &* channels &* O.E.bytes
+  var ahead = Ahead()
+  ahead.limit = (tileRows < rows ? tileRows : rows) &* channels &* O.E.bytes
+  while ahead.at &+ 64 < ahead.limit { ahead.touch(operation, call, 1) }
   var first = 0
   while first < rows {
     let chunk = rows &- first < chunkVectors ? rows &- first : chunkVectors
     var row = 0
     while row < chunk {
       let tile = chunk &- row < tileRows ? chunk &- row : tileRows
-      touch(call, (first &+ row) &* channels, tile &* channels, O.E.bytes, O.readsBoth)
+      // The tile after this one, which may be shorter.
+      let after = (first &+ row &+ tile &+ tileRows) &* channels &* O.E.bytes
+      ahead.limit = after < limit ? after : limit
       var lane = 0
       while lane < channels {
         let count = channels &- lane < 16 ? channels &- lane : 16
@@ -75,16 +87,26 @@
         let end = index &+ tile &* channels
         if O.canKeep && call.keeps && count == 16 {
           while index < end {
+            ahead.touch(operation, call, 1)
             worker.fullKeeping(call, index)
             index &+= channels
           }
         } else if count == 16 {
+          if O.hasPairs {
+            while index &+ channels < end {
+              ahead.touch(operation, call, 2)
+              worker.pair(call, index, channels)
+              index &+= 2 &* channels
+            }
+          }
           while index < end {
+            ahead.touch(operation, call, 1)
             worker.full(call, index)
             index &+= channels
           }
         } else {
           while index < end {
+            ahead.touch(operation, call, 1)
             worker.partial(call, index, count)
             index &+= channels
           }
@@ -100,23 +122,33 @@
     }
     first &+= chunk
   }
+  // Kept, in a byte that is spare, so that the reads are.
+  call.state.storeBytes(of: ahead.seen, toByteOffset: 24 &* call.lanes, as: UInt8.self)
 }
 
-/// Reads a stretch of memory in order, one byte a cache line, so that the vectors that follow, which
-/// go across it, find it in the nearest cache.
-@inline(__always) private func touch(
-  _ call: Call, _ index: Int, _ count: Int, _ bytes: Int, _ both: Bool
-) {
+/// Reads memory in order and ahead of the vectors that go across it: the next tile arrives in the
+/// nearest cache while this one is worked on.
+struct Ahead {
+  /// The next cache line to read, in bytes from the start of the call's elements, and the end of what
+  /// may be read. At the end the last line is read again, which costs less than a choice.
+  var at = 0
+  var limit = 0
   var seen: UInt8 = 0
-  var at = index &* bytes
-  let end = (index &+ count) &* bytes
-  while at < end {
-    seen ^= call.a.load(fromByteOffset: at, as: UInt8.self)
-    if both { seen ^= call.b.load(fromByteOffset: at, as: UInt8.self) }
-    at &+= 64
+
+  /// One byte of each of the next cache lines, as many as `vectors` vectors have.
+  @inline(__always) mutating func touch<O: LaneOperation>(
+    _ operation: O.Type, _ call: Call, _ vectors: Int
+  ) {
+    let lines = O.E.bytes <= 4 ? vectors : 2 &* vectors
+    var line = 0
+    while line < lines {
+      seen ^= call.a.load(fromByteOffset: at, as: UInt8.self)
+      if O.readsBoth { seen ^= call.b.load(fromByteOffset: at, as: UInt8.self) }
+      let next = at &+ 64
+      at = next < limit ? next : at
+      line &+= 1
+    }
   }
-  // Kept, in a byte that is spare, so that the loop is.
-  call.state.storeBytes(of: seen, toByteOffset: 24 &* call.lanes, as: UInt8.self)
 }
 
 /// How many vectors are summed in the precision of parameters before float64 takes over.

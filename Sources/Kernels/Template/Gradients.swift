@@ -47,6 +47,7 @@ struct KeptSource<E: Element>: Source {
   let remainder: E.V
   let gain: E.V
   let bias: E.V
+  let shiftedBias: E.V
   let slope: E.V
   let plain: E.V
   let activation: Int
@@ -59,6 +60,7 @@ struct KeptSource<E: Element>: Source {
     remainder = call.parameter(Slot.meanRemainder, lane)
     gain = call.parameter(Slot.gain, lane)
     bias = call.parameter(Slot.bias, lane)
+    shiftedBias = call.parameter(Slot.shiftedBias, lane)
     slope = call.parameter(Slot.slope, lane)
     plain = call.parameter(Slot.plain, lane)
     activation = call.activation
@@ -69,8 +71,9 @@ struct KeptSource<E: Element>: Source {
     var y = value
     var distance: E.V
     if isInput {
-      distance = (value - mean) - remainder
-      y = E.V.fma(bias, distance, gain)
+      let centred = value - mean
+      distance = centred - remainder
+      y = E.V.fma(shiftedBias, centred, gain)
     } else {
       distance = E.V.choose(value == plain, E.V(0), value - bias)
     }

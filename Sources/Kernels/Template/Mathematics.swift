@@ -10,30 +10,31 @@ extension Vector {
   @inline(__always) var magnitude: Self { Self.choose(Self(0) > self, -self, self) }
 
   /// x = n ln(2) + r.
-  @inline(__always) static func reduce(_ x: Self) -> (n: Self, r: Self) {
-    let n = fma(Self(magic), x, Self(1.4426950408889634)) - Self(magic)
+  @inline(__always) static func reduce(_ x: Self) -> (n: Self, shifted: Self, r: Self) {
+    let shifted = fma(Self(magic), x, Self(1.4426950408889634))
+    let n = shifted - Self(magic)
     let r = fma(fma(x, n, Self(-ln2High)), n, Self(-ln2Low))
-    return (n, r)
+    return (n, shifted, r)
   }
 
   /// exp(x), within 2 ulps; subnormal results within one rounding of that; 0 below `least`,
   /// infinity above `-least`.
   @inline(__always) static func exp(_ value: Self) -> Self {
     let x = value.atLeast(Self(least)).atMost(Self(-least))
-    let (n, r) = reduce(x)
+    let (n, _, r) = reduce(x)
     let p = fma(fma(Self(1), Self(1), r), r * r, expTail(r))
     // Two steps, as 2^n alone is not a normal number at the ends.
-    let half = fma(Self(magic), n, Self(0.5)) - Self(magic)
-    return p * power(half) * power(n - half)
+    let half = fma(Self(magic), n, Self(0.5))
+    return p * power(half) * power((n - (half - Self(magic))) + Self(magic))
   }
 
   /// exp(x) - 1 for x <= 0, within 2 ulps; -1 far below.
   @inline(__always) static func expMinusOneOfNegative(_ value: Self) -> Self {
     // -1 to the last bit from here on down, and 2^n stays a normal number.
     let x = value.atLeast(Self(-64))
-    let (n, r) = reduce(x)
+    let (_, shifted, r) = reduce(x)
     let q = fma(r, r * r, expTail(r))
-    let s = power(n)
+    let s = power(shifted)
     return fma(s - Self(1), s, q)
   }
 
@@ -42,7 +43,8 @@ extension Vector {
     let (m, k) = split(Self(1) + t)
     // Next to 0, t itself is exact where 1 + t has been rounded.
     let f = choose(k == Self(0), t, m - Self(1))
-    return fma(fma(logOnePlus(f), k, Self(ln2Low)), k, Self(ln2High))
+    let low = fma(logOnePlus(f), k, Self(ln2Low / exponentUnit))
+    return fma(low, k, Self(ln2High / exponentUnit))
   }
 
   /// exp(-abs(y)) and 1 / (1 + exp(-abs(y))).
@@ -78,24 +80,21 @@ extension Vector {
 
 extension F32 {
   @inline(__always) static func expTail(_ r: F32) -> F32 {
-    var p = F32(0.0013946545077487826)
-    p = fma(F32(0.008366631343960762), p, r)
-    p = fma(F32(0.04166628047823906), p, r)
-    p = fma(F32(0.16666541993618011), p, r)
-    return fma(F32(0.5), p, r)
+    // In pairs, so that fewer steps wait for one another.
+    let square = r * r
+    let high = fma(F32(0.04166628047823906), F32(0.008366631343960762), r)
+    let low = fma(F32(0.5), F32(0.16666541993618011), r)
+    return fma(low, fma(high, F32(0.0013946545077487826), square), square)
   }
 
   @inline(__always) static func logOnePlus(_ f: F32) -> F32 {
-    var p = F32(-0.07861462980508804)
-    p = fma(F32(0.12883201241493225), p, f)
-    p = fma(F32(-0.1312875896692276), p, f)
-    p = fma(F32(0.14180989563465118), p, f)
-    p = fma(F32(-0.16624541580677032), p, f)
-    p = fma(F32(0.20002293586730957), p, f)
-    p = fma(F32(-0.25000810623168945), p, f)
-    p = fma(F32(0.33333316445350647), p, f)
-    p = fma(F32(-0.5), p, f)
-    return fma(f, f * f, p)
+    let square = f * f
+    let p0 = fma(F32(-0.49999991059303284), F32(0.33333951234817505), f)
+    let p2 = fma(F32(-0.25001755356788635), F32(0.19962072372436523), f)
+    let p4 = fma(F32(-0.16570508480072021), F32(0.14917974174022675), f)
+    let p6 = fma(F32(-0.14307521283626556), F32(0.08734843134880066), f)
+    let p = fma(fma(p0, p2, square), fma(p4, p6, square), square * square)
+    return fma(f, square, p)
   }
 
   @inline(__always) static func normalTail(_ t: F32) -> F32 {

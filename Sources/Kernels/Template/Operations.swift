@@ -20,7 +20,9 @@ public enum Slot {
   public static let spread = 10
   /// Not 0 where the destination must stay what it is.
   public static let keep = 11
-  public static let count = 12
+  /// bias less what rounding took from the mean, times gain: y = (x - mean) * gain + shiftedBias.
+  public static let shiftedBias = 12
+  public static let count = 13
 }
 
 /// What to do with a range of elements; the same numbers for every instruction set.
@@ -88,6 +90,10 @@ protocol LaneOperation {
   func suspend(_ call: Call, _ lane: Int)
   /// 16 elements.
   mutating func full(_ call: Call, _ index: Int)
+  /// Whether `pair` is worth its code: two chains of sums, which do not wait for one another.
+  static var hasPairs: Bool { get }
+  /// 16 elements, and 16 that follow `step` elements after.
+  mutating func pair(_ call: Call, _ index: Int, _ step: Int)
   /// 16 elements of which `call.keeps` leaves some lanes as they are; a loop of its own, so that the
   /// usual one carries no choice. Only where `canKeep`.
   static var canKeep: Bool { get }
@@ -107,6 +113,11 @@ protocol LaneOperation {
 }
 
 extension LaneOperation {
+  static var hasPairs: Bool { @inline(__always) get { false } }
+  @inline(__always) mutating func pair(_ call: Call, _ index: Int, _ step: Int) {
+    full(call, index)
+    full(call, index &+ step)
+  }
   static var readsBoth: Bool { @inline(__always) get { false } }
   static var canKeep: Bool { @inline(__always) get { false } }
   @inline(__always) mutating func fullKeeping(_ call: Call, _ index: Int) { full(call, index) }
@@ -150,6 +161,8 @@ struct StatisticsOperation<E: Element>: LaneOperation {
   var centre = E.V(0)
   var first = E.V(0)
   var second = E.V(0)
+  var otherFirst = E.V(0)
+  var otherSecond = E.V(0)
 
   @inline(__always) init(_ call: Call, _ lane: Int) {}
 
@@ -158,6 +171,8 @@ struct StatisticsOperation<E: Element>: LaneOperation {
   ) {
     first = E.V(0)
     second = E.V(0)
+    otherFirst = E.V(0)
+    otherSecond = E.V(0)
     if count < 16 {
       centre = E.loadTail(call.a, index, count)
     } else if available >= 4 {
@@ -179,8 +194,17 @@ struct StatisticsOperation<E: Element>: LaneOperation {
 
   @inline(__always) func suspend(_ call: Call, _ lane: Int) {
     centre.store(call.state, lane)
-    first.store(call.state, call.lanes &+ lane)
-    second.store(call.state, 2 &* call.lanes &+ lane)
+    (first + otherFirst).store(call.state, call.lanes &+ lane)
+    (second + otherSecond).store(call.state, 2 &* call.lanes &+ lane)
+  }
+
+  static var hasPairs: Bool { @inline(__always) get { true } }
+
+  @inline(__always) mutating func pair(_ call: Call, _ index: Int, _ step: Int) {
+    add(E.load(call.a, index))
+    let d = E.load(call.a, index &+ step) - centre
+    otherFirst = otherFirst + d
+    otherSecond = E.V.fma(otherSecond, d, d)
   }
 
   @inline(__always) mutating func add(_ x: E.V) {
@@ -221,34 +245,34 @@ struct StatisticsOperation<E: Element>: LaneOperation {
     let pivot: E.V = call.parameter(Slot.mean, lane)
     let shift = centre.wide - pivot.wide
     let count = F64(Double(vectors))
-    let sum = first.wide
+    let sum = (first + otherFirst).wide
     call.add(0, lane, F64.fma(sum, count, shift))
-    call.add(1, lane, second.wide + shift * (F64(2) * sum + count * shift))
+    call.add(1, lane, (second + otherSecond).wide + shift * (F64(2) * sum + count * shift))
     // A chunk that ends exactly where its run does is folded once more, with no vectors, before the
     // run's tail: there must be nothing left to add.
     first = E.V(0)
     second = E.V(0)
+    otherFirst = E.V(0)
+    otherSecond = E.V(0)
   }
 }
 
 /// z from x.
 struct ForwardOperation<E: Element, A: InvertibleActivation>: PlacewiseOperation {
   let mean: E.V
-  let remainder: E.V
   let gain: E.V
   let bias: E.V
   let slope: E.V
 
   @inline(__always) init(_ call: Call, _ lane: Int) {
     mean = call.parameter(Slot.mean, lane)
-    remainder = call.parameter(Slot.meanRemainder, lane)
     gain = call.parameter(Slot.gain, lane)
-    bias = call.parameter(Slot.bias, lane)
+    bias = call.parameter(Slot.shiftedBias, lane)
     slope = call.parameter(Slot.slope, lane)
   }
 
   @inline(__always) func map(_ x: E.V) -> E.V {
-    A.activate(E.V.fma(bias, (x - mean) - remainder, gain), slope)
+    A.activate(E.V.fma(bias, x - mean, gain), slope)
   }
 
   @inline(__always) func result(_ call: Call, _ index: Int) -> E.V {

@@ -18,6 +18,8 @@ protocol Vector {
   static prefix func - (a: Self) -> Self
   static func > (a: Self, b: Self) -> Mask
   static func == (a: Self, b: Self) -> Mask
+  /// Where a is not greater than b: a is below, equal or not a number.
+  static func exceedsNot(_ a: Self, _ b: Self) -> Mask
   /// `yes` where the mask is set, else `no`.
   static func choose(_ mask: Mask, _ yes: Self, _ no: Self) -> Self
   /// c + a * b, in one rounding where the instruction set has it.
@@ -27,10 +29,11 @@ protocol Vector {
   static var lanes: Self { get }
 
   // What elementary functions need of the representation.
-  /// 2^n for integral n within the normal exponents.
-  static func power(_ n: Self) -> Self
-  /// w = m * 2^k with m in [sqrt(1/2), sqrt(2)), for positive normal w.
+  /// 2^n for integral n within the normal exponents, from n + magic.
+  static func power(_ shifted: Self) -> Self
+  /// w = m * 2^(k / exponentUnit) with m in [sqrt(1/2), sqrt(2)), for positive normal w.
   static func split(_ w: Self) -> (m: Self, k: Self)
+  static var exponentUnit: Double { get }
   /// Adding and subtracting it rounds to an integer.
   static var magic: Double { get }
   static var ln2High: Double { get }
@@ -70,6 +73,7 @@ struct F32: Vector {
   }
   @inline(__always) static func > (a: F32, b: F32) -> Mask { a.v .> b.v }
   @inline(__always) static func == (a: F32, b: F32) -> Mask { a.v .== b.v }
+  @inline(__always) static func exceedsNot(_ a: F32, _ b: F32) -> Mask { .!(a.v .> b.v) }
   @inline(__always) static func choose(_ mask: Mask, _ yes: F32, _ no: F32) -> F32 {
     F32(v: no.v.replacing(with: yes.v, where: mask))
   }
@@ -85,17 +89,18 @@ struct F32: Vector {
     @inline(__always) get { F32(v: SIMD16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)) }
   }
 
-  @inline(__always) static func power(_ n: F32) -> F32 {
-    let bits = unsafeBitCast((n + F32(magic)).v, to: SIMD16<UInt32>.self)
+  @inline(__always) static func power(_ shifted: F32) -> F32 {
+    let bits = unsafeBitCast(shifted.v, to: SIMD16<UInt32>.self)
     return F32(v: unsafeBitCast((bits &+ 127) &<< 23, to: SIMD16<Float>.self))
   }
   @inline(__always) static func split(_ w: F32) -> (m: F32, k: F32) {
     let bits = unsafeBitCast(w.v, to: SIMD16<UInt32>.self)
-    let biased = (bits &+ (0x3F80_0000 - 0x3F35_04F3)) &>> 23
-    let m = unsafeBitCast(bits &- ((biased &- 127) &<< 23), to: SIMD16<Float>.self)
-    let shifted = unsafeBitCast(biased | 0x4B40_0000, to: SIMD16<Float>.self)
-    return (F32(v: m), F32(v: shifted) - F32(0x1.8p23 + 127))
+    // k in place of the exponent, below it nothing.
+    let exponent = (bits &- 0x3F35_04F3) & 0xFF80_0000
+    let m = unsafeBitCast(bits &- exponent, to: SIMD16<Float>.self)
+    return (F32(v: m), F32(v: converted(unsafeBitCast(exponent, to: SIMD16<Int32>.self))))
   }
+  static var exponentUnit: Double { @inline(__always) get { 0x1p23 } }
   static var magic: Double { @inline(__always) get { 0x1.8p23 } }
   static var ln2High: Double { @inline(__always) get { 0x1.62e4p-1 } }
   static var ln2Low: Double { @inline(__always) get { 1.4286068203094172e-06 } }
@@ -128,6 +133,7 @@ struct F64: Vector {
   }
   @inline(__always) static func > (a: F64, b: F64) -> Mask { a.v .> b.v }
   @inline(__always) static func == (a: F64, b: F64) -> Mask { a.v .== b.v }
+  @inline(__always) static func exceedsNot(_ a: F64, _ b: F64) -> Mask { .!(a.v .> b.v) }
   @inline(__always) static func choose(_ mask: Mask, _ yes: F64, _ no: F64) -> F64 {
     F64(v: no.v.replacing(with: yes.v, where: mask))
   }
@@ -143,8 +149,8 @@ struct F64: Vector {
     @inline(__always) get { F64(v: SIMD16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)) }
   }
 
-  @inline(__always) static func power(_ n: F64) -> F64 {
-    let bits = unsafeBitCast((n + F64(magic)).v, to: SIMD16<UInt64>.self)
+  @inline(__always) static func power(_ shifted: F64) -> F64 {
+    let bits = unsafeBitCast(shifted.v, to: SIMD16<UInt64>.self)
     return F64(v: unsafeBitCast((bits &+ 1023) &<< 52, to: SIMD16<Double>.self))
   }
   @inline(__always) static func split(_ w: F64) -> (m: F64, k: F64) {
@@ -154,6 +160,7 @@ struct F64: Vector {
     let shifted = unsafeBitCast(biased | 0x4338_0000_0000_0000, to: SIMD16<Double>.self)
     return (F64(v: m), F64(v: shifted) - F64(0x1.8p52 + 1023))
   }
+  static var exponentUnit: Double { @inline(__always) get { 1 } }
   static var magic: Double { @inline(__always) get { 0x1.8p52 } }
   static var ln2High: Double { @inline(__always) get { 0x1.62e42feep-1 } }
   static var ln2Low: Double { @inline(__always) get { 1.90821492927058770002e-10 } }
