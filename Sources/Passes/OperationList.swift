@@ -3,10 +3,19 @@ import ABNGraph
 /// The operations of a program as a list that a pass edits, and the questions passes ask about it.
 struct OperationList {
   var program: Program
-  var operations: [Operation]
+  var operations: [Operation] {
+    didSet { tables = Tables() }
+  }
   let fetches: Set<VariableID>
   /// Which variables stand for the same bytes, joined by views.
   private var views: [VariableID: Set<VariableID>] = [:]
+  private var tables = Tables()
+
+  /// Who reads and who makes a variable: filled when asked for, thrown away with every edit.
+  private final class Tables {
+    var readers: [VariableID: [Int]]?
+    var makers: [VariableID: Int]?
+  }
 
   init(_ program: Program, fetches: Set<VariableID>) {
     self.program = program
@@ -32,15 +41,24 @@ struct OperationList {
   func isFetched(_ id: VariableID) -> Bool { !aliases(of: id).isDisjoint(with: fetches) }
 
   /// The operations that look at a variable's value, in order.
-  func readers(of id: VariableID) -> [Int] { readers(of: [id]) }
+  func readers(of id: VariableID) -> [Int] { readerTable[id] ?? [] }
 
   func readers(of ids: Set<VariableID>) -> [Int] {
-    operations.indices.filter { index in
-      let operation = operations[index]
-      return operation.inputs.enumerated().contains {
-        ids.contains($0.element) && !operation.kind.readsTypeOnly.contains($0.offset)
+    if ids.count == 1 { return readers(of: ids.first!) }
+    return Set(ids.flatMap { readers(of: $0) }).sorted()
+  }
+
+  private var readerTable: [VariableID: [Int]] {
+    if let known = tables.readers { return known }
+    var table: [VariableID: [Int]] = [:]
+    for (index, operation) in operations.enumerated() {
+      let typeOnly = operation.kind.readsTypeOnly
+      for (position, id) in operation.inputs.enumerated() where !typeOnly.contains(position) {
+        if table[id]?.last != index { table[id, default: []].append(index) }
       }
     }
+    tables.readers = table
+    return table
   }
 
   /// Whether an operation is content with a restored value of `id` wherever it reads it.
@@ -54,7 +72,15 @@ struct OperationList {
 
   /// Where a temporary is made.
   func maker(of id: VariableID) -> Int? {
-    operations.firstIndex { $0.outputs.contains(id) && !program[id].isPersistable }
+    if let known = tables.makers { return known[id] }
+    var table: [VariableID: Int] = [:]
+    for (index, operation) in operations.enumerated() {
+      for output in operation.outputs where !program[output].isPersistable {
+        table[output] = index
+      }
+    }
+    tables.makers = table
+    return table[id]
   }
 
   /// Has operation `index` read `new` wherever it read `old`, but where it looks at the type only.

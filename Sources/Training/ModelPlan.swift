@@ -61,9 +61,9 @@ public struct ModelPlan {
       _ = try optimizer.optimizer.minimize(loss)
     }
     let backend = passes.map { CPUBackend(passes: $0) } ?? CPUBackend()
-    executable = try Executor(backend: backend).compile(
+    executable = try Executor(backend: backend, mode: .compact).compile(
       programs.training,
-      feed: ["images": Shape([batchSize] + image.dimensions), "labels": [batchSize, 1]],
+      feed: try programs.feedShapes(batchSize: batchSize),
       fetch: [programs.loss, programs.accuracy])
     report = MemoryReport(executable, program: programs.training)
     timeline = PlanTimeline(executable.lowered.planRequest, executable.plan)

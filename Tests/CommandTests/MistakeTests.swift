@@ -56,6 +56,11 @@ import Testing
     Mistake("models --norm inplce", "Did you mean \"inplace\"?"),
     Mistake("eval out --batch-size 0", "--batch-size"),
     Mistake("bench memory --image-size 0", "at least 1"),
+    Mistake("plan --model resnet2O", "Did you mean \"resnet20\"?"),
+    Mistake("plan --optimizer adm", "Did you mean \"adam\"?"),
+    Mistake("plan --batch-size 0", "at least 1"),
+    Mistake("plan --image-size 9999999", "2^34"),
+    Mistake("plan --classes 0", "--classes"),
     Mistake("bench memory --image-size 999999999999", "2^30"),
     Mistake("bench memory --image-size 9000 --batch-size 4", "planned peak", "smaller batch"),
   ])

@@ -20,6 +20,7 @@ struct Comparison {
     var values: [String: [Double]]
     var decisions: [PassDecision]
     var arenaBytes: Int
+    var lowerBoundBytes: Int
     /// The kinds of the program's operations.
     var kinds: Set<String>
     /// What `fuseABN` made of each `batch_norm`.
@@ -97,6 +98,7 @@ struct Comparison {
       result.program, feed: feed.mapValues(\.shape), fetch: variables)
     return Results(
       values: all, decisions: compiled.decisions, arenaBytes: compiled.plan.arenaBytes,
+      lowerBoundBytes: compiled.plan.lowerBoundBytes,
       kinds: Set(result.program.operations.map { type(of: $0.kind).kindName }), fusions: fusions)
   }
 
