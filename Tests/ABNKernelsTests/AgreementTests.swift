@@ -87,20 +87,13 @@ import Testing
       let allowed =
         switch name {
         case "restored": 4 * tolerance
-        case "dscale": tolerance * cancellation(reference.dscale, input.dz)
+        // A sum of terms that cancel: the error is that of the terms.
+        case "dscale": 2 * tolerance
         default: tolerance
         }
       #expect(error <= allowed, "\(name) off by \(error): \(what)")
     }
     #expect(result.isIntact, "wrote outside: \(what)")
     #expect(result.paddingIsZero, "padding is not zero: \(what)")
-  }
-
-  /// A sum is as exact as its terms, not as its value: how often a sixteenth of the terms' magnitudes
-  /// exceeds the largest result. 1 where few terms cancel.
-  private func cancellation(_ sums: [Double], _ dz: [[Double]]) -> Double {
-    let terms = dz.map { $0.reduce(0) { $0 + abs($1) } }.max() ?? 0
-    let size = sums.map { abs($0) }.max() ?? 0
-    return size > 0 ? max(1, terms / 16 / size) : 1
   }
 }
