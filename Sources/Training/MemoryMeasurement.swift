@@ -46,7 +46,9 @@ public func measureMemory(
   let shapes = try programs.feedShapes(batchSize: batchSize)
   let executor = Executor(backend: CPUBackend())
   let executable = try executor.compile(programs.training, feed: shapes, fetch: [programs.loss])
-  try ProcessMemory.require(plannedPeakBytes: executable.plannedPeakBytes)
+  try ProcessMemory.require(plannedPeakBytes: executable.plannedPeakBytes) {
+    try programs.largestBatchSize(fitting: $0, below: batchSize)
+  }
   let random = CounterRandom(seed: 1, stream: 1)
   let (images, labels) = (shapes["images"]!, shapes["labels"]!)
   let feed = [

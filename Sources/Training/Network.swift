@@ -53,6 +53,29 @@ struct ClassifierPrograms {
         return (name, Shape([batchSize] + shape.dimensions.dropFirst()))
       })
   }
+
+  /// The planned peak of a training step.
+  func plannedPeakBytes(batchSize: Int) throws -> Int {
+    try Executor(backend: CPUBackend(), mode: .compact).compile(
+      training, feed: feedShapes(batchSize: batchSize), fetch: [loss, accuracy]
+    ).plannedPeakBytes
+  }
+
+  /// The largest batch of at least 2 and less than `limit` whose planned peak is at most `bytes`.
+  ///
+  /// Plans some log2(limit) batch sizes; nil where none fits.
+  func largestBatchSize(fitting bytes: Int, below limit: Int) throws -> Int? {
+    var (fits, tooLarge) = (1, limit)
+    while tooLarge - fits > 1 {
+      let middle = (fits + tooLarge) / 2
+      if try plannedPeakBytes(batchSize: middle) <= bytes {
+        fits = middle
+      } else {
+        tooLarge = middle
+      }
+    }
+    return fits >= 2 ? fits : nil
+  }
 }
 
 /// Logits with the classes last, a row for each image or pixel.

@@ -18,13 +18,20 @@ public enum ProcessMemory {
   /// Checks a planned peak against the machine: an arena that is too large would be mapped, and the
   /// process ended by the kernel in the middle of a step.
   ///
-  /// - Throws: `ABNError(.system)` where it is more than the machine has.
-  static func require(plannedPeakBytes: Int) throws {
+  /// - Parameter largestBatch: the largest batch whose plan takes at most so many bytes; asked only
+  ///   where the given one does not fit.
+  /// - Throws: `ABNError(.system)` where it is more than the machine has, with the largest batch that
+  ///   fits.
+  static func require(
+    plannedPeakBytes: Int, machineBytes: Int? = machineBytes, largestBatch: (Int) throws -> Int?
+  ) throws {
     guard let machineBytes, plannedPeakBytes > machineBytes else { return }
+    let fitting = try largestBatch(machineBytes)
     throw ABNError(
       .system, "memory", got: "a planned peak of \(describeBytes(plannedPeakBytes))",
       wanted: "at most the \(describeBytes(machineBytes)) of this machine",
-      fix: "Choose a smaller batch.")
+      fix: fitting.map { "The largest batch that fits is \($0)." }
+        ?? "No batch of 2 images or more fits: choose a smaller model or smaller images.")
   }
 
   private static func field(_ name: String) -> Int? {

@@ -62,7 +62,9 @@ public final class Trainer {
         "labels": [settings.batchSize, 1],
       ], fetch: [programs.loss, programs.accuracy]
     ).plannedPeakBytes
-    try ProcessMemory.require(plannedPeakBytes: plannedPeakBytes)
+    try ProcessMemory.require(plannedPeakBytes: plannedPeakBytes) {
+      try programs.largestBatchSize(fitting: $0, below: settings.batchSize)
+    }
     let baseBytes = ProcessMemory.residentBytes ?? 0
     try executor.run(programs.startup, scope: scope)
 

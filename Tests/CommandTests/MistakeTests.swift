@@ -62,7 +62,7 @@ import Testing
     Mistake("plan --image-size 9999999", "2^34"),
     Mistake("plan --classes 0", "--classes"),
     Mistake("bench memory --image-size 999999999999", "2^30"),
-    Mistake("bench memory --image-size 9000 --batch-size 4", "planned peak", "smaller batch"),
+    Mistake("bench memory --image-size 9000 --batch-size 4", "planned peak", "batch"),
   ])
   func inTheWords(mistake: Mistake) throws {
     let place = try Workplace()

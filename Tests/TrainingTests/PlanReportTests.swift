@@ -4,6 +4,8 @@ import Foundation
 import InPlaceABN
 import Testing
 
+@testable import ABNTraining
+
 /// Plans of whole models: at the lower bound, and reported in full.
 @Suite struct PlanReportTests {
   static func plan(
@@ -83,6 +85,22 @@ import Testing
     #expect(report.rescues.count == 30)
     let standard = try Self.plan(model, norm: .standard, batchSize: 16).report
     #expect(report.peakBytes * 10 < standard.peakBytes * 6)
+  }
+
+  /// A machine that is too small: the error names the batch that would fit, and that one does.
+  @Test func theLargestBatchThatFits() throws {
+    let model = try Model.named("lenet")
+    let programs = try ClassifierPrograms(
+      model, options: ModelOptions(classes: 10), image: model.image, seed: 1
+    ) { _ = try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize($0) }
+    let machine = try programs.plannedPeakBytes(batchSize: 37) + 100
+    let error = #expect(throws: ABNError.self) {
+      try ProcessMemory.require(
+        plannedPeakBytes: programs.plannedPeakBytes(batchSize: 256), machineBytes: machine
+      ) { try programs.largestBatchSize(fitting: $0, below: 256) }
+    }
+    #expect("\(error!)".contains("The largest batch that fits is 37."), "\(error!)")
+    #expect(try programs.largestBatchSize(fitting: 1000, below: 64) == nil)
   }
 
   /// The drawing: one row for each block, names that cannot end the script, nothing from outside.
