@@ -26,33 +26,23 @@ extension Engine {
     case .rows(let count): backwardRows(call, count, scratch, parallel)
     }
     zeroPadding(call.destination)
-    for channel in 0..<channels {
-      let dscale = scaleGradient(call, scratch, channel)
-      kernel.setStatistic(call.gradients.scale, channel, dscale)
-      kernel.setStatistic(call.gradients.bias, channel, scratch.totals[3 * channel])
-    }
-    guard kernel.activation == .prelu, call.gradients.slopes != nil else { return }
+    guard hasSlopes, parameters.slopeCount == 1, call.gradients.slopes != nil else { return }
     var total = 0.0
-    for channel in 0..<channels {
-      let sum = scratch.totals[3 * channel + 2]
-      total += sum
-      if parameters.slopeCount != 1 { kernel.setStatistic(call.gradients.slopes, channel, sum) }
-    }
-    if parameters.slopeCount == 1 { kernel.setStatistic(call.gradients.slopes, 0, total) }
+    for channel in 0..<channels { total += scratch.totals[3 * channel + 2] }
+    setNumber(call.gradients.slopes, 0, total)
   }
 
   private func backwardUnits(
     _ call: BackwardCall, _ runs: Schedule.Runs, _ scratch: Scratch, _ parallel: KernelParallel
   ) {
+    let whole = (runs: 0..<runs.count, elements: 0..<runs.length)
     parallel(schedule.unitParts(runs.units)) { part in
       var memory = StackBlock()
       memory.withPointers { block, sums in
-        let first = part * schedule.unitsPerPart
-        for unit in first..<min(first + schedule.unitsPerPart, runs.units) {
+        for unit in schedule.units(part, runs.units) {
           let group = group(runs, unit)
-          let whole = (runs: 0..<runs.count, elements: 0..<runs.length)
           reduce(call, runs, unit, group, whole, block, sums)
-          store(group, sums, 16, scratch)
+          finish(call, group, sums, 16, scratch)
           apply(call, runs, unit, group, whole, block, sums, scratch, isFresh: false)
         }
       }
@@ -77,7 +67,7 @@ extension Engine {
       for slice in 1..<schedule.slices {
         addSums(scratch.sums(unit * schedule.slices + slice), 0, sums, 0, 16)
       }
-      store(group(runs, unit), sums, 16, scratch)
+      finish(call, group(runs, unit), sums, 16, scratch)
     }
     parallel(parts) { index in
       let part = parts - 1 - index
@@ -99,8 +89,7 @@ extension Engine {
     let groups = lanes / 16
     clear(scratch.block, lanes)
     for channel in 0..<channels {
-      let group = group(row: channel / 16 * 16)
-      rows.set(group, group.first, channel % 16, values(channel))
+      setReduce(call, rows, group(row: 0), channel, 0, channel)
     }
     prepare(scratch.block, lanes)
     parallel(schedule.slices) { slice in
@@ -108,7 +97,7 @@ extension Engine {
       clearSums(sums, lanes)
       let range = schedule.rowRange(slice, count)
       callRows(
-        reduceStep(call), reduceCode(call), range, call.kept, call.gradient, call.destination,
+        reduceStep(call), code, range, call.kept, call.gradient, call.destination,
         scratch.block, scratch.state(slice), sums)
       forRescued { channel, row, block, own in
         reduceRescued(row, call.gradient, stretch(channel, range), block, own)
@@ -123,10 +112,9 @@ extension Engine {
           addSums(scratch.sums(slice), lane, scratch.sums(0), lane, lanes)
         }
         let group = group(row: lane)
-        store(group, scratch.sums(0) + lane * 8, lanes, scratch)
+        finish(call, group, scratch.sums(0) + lane * 8, lanes, scratch)
         for channel in 0..<group.channels {
-          let values = backwardValues(call, scratch, lane + channel)
-          rows.set(group, lane, channel, values)
+          rows.setGradient(group, lane, channel, backwardValues(call, scratch, lane + channel))
         }
       }
     }
@@ -137,7 +125,7 @@ extension Engine {
         applyRescued(row, call.gradient, call.destination, stretch(channel, range), block)
       }
       callRows(
-        reduceStep(call) + 1, reduceCode(call), range, call.kept, call.gradient, call.destination,
+        reduceStep(call) + 1, code, range, call.kept, call.gradient, call.destination,
         scratch.block, scratch.state(slice), scratch.sums(slice))
     }
   }
@@ -148,7 +136,17 @@ extension Engine {
       ? Step.reduceInput : (kernel.activation.isInvertible ? Step.reduce : Step.reduceStored)
   }
 
-  private func reduceCode(_ call: BackwardCall) -> Int { code }
+  /// Writes what the sums of a channel are taken with.
+  @inline(__always) private func setReduce(
+    _ call: BackwardCall, _ rows: ParameterRows, _ group: LaneGroup, _ lane: Int, _ local: Int,
+    _ channel: Int
+  ) {
+    if call.keptIsInput {
+      rows.set(group, lane, local, values(channel))
+    } else {
+      rows.setInverse(group, lane, local, values(channel))
+    }
+  }
 
   private func reduce(
     _ call: BackwardCall, _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
@@ -156,7 +154,7 @@ extension Engine {
     _ sums: UnsafeMutableRawPointer
   ) {
     clearSums(sums, 16)
-    let rows = rows(block, 16)
+    let rows = rows(block, of: group)
     if group.copies == 16, let row = rescueRow(group.first) {
       rows.set(group, 0, 0, values(group.first))
       stretches(runs, unit, 0, extent) { reduceRescued(row, call.gradient, $0, block, sums) }
@@ -164,9 +162,9 @@ extension Engine {
     }
     if group.copies != 16 { clear(block, 16) }
     for channel in 0..<group.channels {
-      rows.set(group, 0, channel, values(group.first + channel))
+      setReduce(call, rows, group, 0, channel, group.first + channel)
     }
-    prepare(block, 16)
+    prepare(block, group.parameterLanes)
     callRuns(
       reduceStep(call), code, runs, unit, extent, call.kept, call.gradient, call.destination, block,
       sums)
@@ -185,7 +183,7 @@ extension Engine {
     _ extent: (runs: Range<Int>, elements: Range<Int>), _ block: UnsafeMutableRawPointer,
     _ sums: UnsafeMutableRawPointer, _ scratch: Scratch, isFresh: Bool
   ) {
-    let rows = rows(block, 16)
+    let rows = rows(block, of: group)
     if group.copies == 16, let row = rescueRow(group.first) {
       var values = backwardValues(call, scratch, group.first)
       values.keep = 0
@@ -197,25 +195,20 @@ extension Engine {
     }
     for channel in 0..<group.channels {
       let values = backwardValues(call, scratch, group.first + channel)
-      if isFresh {
-        rows.set(group, 0, channel, values)
-      } else {
-        rows.put(group, 0, channel, Slot.dyFactor, values.dyFactor)
-        rows.put(group, 0, channel, Slot.offset, values.offset)
-        rows.put(group, 0, channel, Slot.distanceFactor, values.distanceFactor)
-      }
+      if isFresh { setReduce(call, rows, group, 0, channel, group.first + channel) }
+      rows.setGradient(group, 0, channel, values)
       guard let row = rescueRow(group.first + channel) else { continue }
       var memory = StackBlock()
       memory.withPointers { own, _ in
         var alone = values
         alone.keep = 0
-        self.rows(own, 16).set(LaneGroup(first: 0, channels: 1, copies: 16), 0, 0, alone)
+        setAlone(own, alone)
         stretches(runs, unit, channel, extent) {
           applyRescued(row, call.gradient, call.destination, $0, own)
         }
       }
     }
-    if isFresh { prepare(block, 16) }
+    if isFresh { prepare(block, group.parameterLanes) }
     callRuns(
       reduceStep(call) + 1, code, runs, unit, extent, call.kept, call.gradient, call.destination,
       block, sums, isReversed: true)
@@ -230,7 +223,7 @@ extension Engine {
     var memory = StackBlock()
     memory.withPointers { block, sums in
       clearSums(sums, 16)
-      rows(block, 16).set(LaneGroup(first: 0, channels: 1, copies: 16), 0, 0, values(channel))
+      setAlone(block, values(channel))
       body(row, block, sums)
     }
   }
@@ -257,7 +250,7 @@ extension Engine {
       memory.withPointers { block, _ in
         var values = backwardValues(call, scratch, channel)
         values.keep = 0
-        rows(block, 16).set(LaneGroup(first: 0, channels: 1, copies: 16), 0, 0, values)
+        setAlone(block, values)
         body(channel, row, block)
       }
     }
@@ -268,21 +261,36 @@ extension Engine {
     _ group: LaneGroup, _ channel: Int, _ own: UnsafeRawPointer, _ sums: UnsafeMutableRawPointer,
     _ lanes: Int
   ) {
-    let alone = LaneGroup(first: 0, channels: 1, copies: 16)
+    let alone = LaneGroup.alone(0)
     for row in 0..<3 {
       group.setTotal(sums + row * lanes * 8, channel, alone.total(own + row * 128, 0))
     }
   }
 
-  /// The finished sums of a group's channels.
-  private func store(
-    _ group: LaneGroup, _ sums: UnsafeRawPointer, _ lanes: Int, _ scratch: Scratch
+  /// The parameters of one channel in a block of its own.
+  private func setAlone(_ block: UnsafeMutableRawPointer, _ values: ChannelValues) {
+    let group = LaneGroup.alone(0)
+    rows(block, of: group).set(group, 0, 0, values)
+  }
+
+  /// The gradients of a group's parameters from its sums; `totals` keeps dbias, dscale and the sum for
+  /// the slope.
+  private func finish(
+    _ call: BackwardCall, _ group: LaneGroup, _ sums: UnsafeRawPointer, _ lanes: Int,
+    _ scratch: Scratch
   ) {
-    for channel in 0..<group.channels {
-      for row in 0..<3 {
-        scratch.totals[3 * (group.first + channel) + row] = group.total(
-          sums + row * lanes * 8, channel)
-      }
+    for local in 0..<group.channels {
+      let channel = group.first + local
+      let dbias = group.total(sums, local)
+      let dscale = scaleGradient(call, group.total(sums + lanes * 8, local), channel)
+      scratch.totals[3 * channel] = dbias
+      scratch.totals[3 * channel + 1] = dscale
+      setNumber(call.gradients.bias, channel, dbias)
+      setNumber(call.gradients.scale, channel, dscale)
+      guard hasSlopes else { continue }
+      let dslope = group.total(sums + 2 * lanes * 8, local)
+      scratch.totals[3 * channel + 2] = dslope
+      if parameters.slopeCount != 1 { setNumber(call.gradients.slopes, channel, dslope) }
     }
   }
 
@@ -291,25 +299,26 @@ extension Engine {
   }
 
   /// sum(dy * xhat): the kernels sum dy * (x - mean) or dy * (y - bias).
-  private func scaleGradient(_ call: BackwardCall, _ scratch: Scratch, _ channel: Int) -> Double {
-    let product = scratch.totals[3 * channel + 1]
+  @inline(__always) private func scaleGradient(
+    _ call: BackwardCall, _ product: Double, _ channel: Int
+  ) -> Double {
     guard usesInput(call, channel), let saved else {
-      return product / kernel.statistic(parameters.scale, channel, default: 1)
+      return product / number(parameters.scale, channel, default: 1)
     }
-    return product * kernel.statistic(saved.inverseDeviation, channel, default: 1)
+    return product * number(saved.inverseDeviation, channel, default: 1)
   }
 
   /// dx = gain * dy - gain * dbias / m - gain * xhat * dscale / m, with xhat * gain being
   /// (y - bias) * inverse, or (x - mean) * inverse * gain.
-  private func backwardValues(
+  @inline(__always) private func backwardValues(
     _ call: BackwardCall, _ scratch: Scratch, _ channel: Int
   ) -> ChannelValues {
     var values = values(channel)
     values.dyFactor = values.gain
     guard call.mode == .batch, let saved else { return values }
     let m = Double(count)
-    let inverse = kernel.statistic(saved.inverseDeviation, channel, default: 1)
-    let dscale = scaleGradient(call, scratch, channel)
+    let inverse = number(saved.inverseDeviation, channel, default: 1)
+    let dscale = scratch.totals[3 * channel + 1]
     values.offset = -values.gain * (scratch.totals[3 * channel] / m)
     values.distanceFactor =
       -(usesInput(call, channel) ? values.gain * inverse : inverse) * (dscale / m)
@@ -339,12 +348,12 @@ extension Engine {
           let extent = schedule.extent(runs, part % schedule.slices)
           let group = group(runs, unit)
           for channel in 0..<group.channels {
-            rows(block, 16).set(group, 0, channel, restoring(group.first + channel))
+            rows(block, of: group).set(group, 0, channel, restoring(group.first + channel))
             if let row = rescueRow(group.first + channel) {
               stretches(runs, unit, channel, extent) { give(row, destination, $0) }
             }
           }
-          prepare(block, 16)
+          prepare(block, group.parameterLanes)
           callRuns(step, code, runs, unit, extent, source, source, destination, block, sums)
         }
       }
@@ -381,12 +390,12 @@ extension Engine {
       memory.withPointers { block, sums in
         var values = ChannelValues()
         values.slope = kernel.slope(parameters, 0)
-        rows(block, 16).set(LaneGroup(first: 0, channels: 1, copies: 16), 0, 0, values)
+        setAlone(block, values)
         let first = part * Schedule.partElements
         let start = first * bytes
         run(
           Step.activate, kernel.element.rawValue, code, source + start, source + start,
-          destination + start, block, sums, sums, 16, false, false, 1, 0,
+          destination + start, block, sums, sums, 1, false, false, 1, 0,
           min(Schedule.partElements, elements - first))
       }
     }

@@ -116,6 +116,11 @@ extension ABNKernel {
   func checkInvertible(
     _ parameters: ABNParameters, _ rescue: ABNRescue
   ) throws(KernelError) {
+    if rescue.count == 0, activation != .prelu, allNonzero(parameters.scale),
+      !activation.isInvertible || slope(parameters, 0) != 0
+    {
+      return
+    }
     for channel in 0..<geometry.channels where rescue.slot(channel) < 0 {
       let scale = statistic(parameters.scale, channel, default: 1)
       let slope = activation.isInvertible ? slope(parameters, channel) : 1
@@ -126,6 +131,28 @@ extension ABNKernel {
           fix: "Call rescuePlan before the forward pass and pass its result to both passes.")
       }
     }
+  }
+}
+
+extension ABNKernel {
+  /// Whether no value of an array of parameters is 0: a loop without a choice, as thousands of small
+  /// channels feel it.
+  private func allNonzero(_ base: UnsafeRawPointer?) -> Bool {
+    guard let base else { return true }
+    var zeros = 0
+    var channel = 0
+    if element.statistics == .float64 {
+      while channel < geometry.channels {
+        zeros |= base.load(fromByteOffset: channel &* 8, as: Double.self) == 0 ? 1 : 0
+        channel &+= 1
+      }
+    } else {
+      while channel < geometry.channels {
+        zeros |= base.load(fromByteOffset: channel &* 4, as: Float.self) == 0 ? 1 : 0
+        channel &+= 1
+      }
+    }
+    return zeros == 0
   }
 }
 

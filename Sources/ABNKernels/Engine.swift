@@ -11,8 +11,11 @@ struct Engine {
   let code: Int
   let bytes: Int
   let isDouble: Bool
-  /// 1 / slope, where all channels have one: a division for each of thousands of small channels is felt.
-  let inverseAlpha: Double?
+  /// The slope and its inverse where all channels have one: a division for each of thousands of small
+  /// channels is felt.
+  let alpha: Double
+  let inverseAlpha: Double
+  let hasSlopes: Bool
 
   init(
     _ kernel: ABNKernel, _ parameters: ABNParameters, _ saved: ABNSavedStatistics?,
@@ -27,7 +30,9 @@ struct Engine {
     code = kernel.activation.code
     bytes = kernel.element.bytes
     isDouble = kernel.element.statistics == .float64
-    inverseAlpha = kernel.activation == .prelu ? nil : 1 / kernel.slope(parameters, 0)
+    hasSlopes = kernel.activation == .prelu
+    alpha = hasSlopes ? 1 : kernel.slope(parameters, 0)
+    inverseAlpha = 1 / alpha
   }
 
   var channels: Int { kernel.geometry.channels }
@@ -39,7 +44,7 @@ struct Engine {
   /// The channels of a unit.
   func group(_ runs: Schedule.Runs, _ unit: Int) -> LaneGroup {
     switch runs.width {
-    case 1: LaneGroup(first: unit, channels: 1, copies: 16)
+    case 1: LaneGroup.alone(unit)
     case 8: LaneGroup(first: unit * 8, channels: min(8, channels - unit * 8), copies: 2)
     default: LaneGroup(first: unit * 16, channels: min(16, channels - unit * 16), copies: 1)
     }
@@ -50,26 +55,56 @@ struct Engine {
     LaneGroup(first: lane, channels: min(16, channels - lane), copies: 1)
   }
 
+  /// The rows of a tensor's channels.
   func rows(_ base: UnsafeMutableRawPointer, _ stride: Int) -> ParameterRows {
     ParameterRows(base: base, stride: stride, isDouble: isDouble)
   }
 
-  /// What the forward pass and the way back from z need of a channel.
-  func values(_ channel: Int) -> ChannelValues {
+  /// The rows of a group.
+  func rows(_ base: UnsafeMutableRawPointer, of group: LaneGroup) -> ParameterRows {
+    ParameterRows(base: base, stride: group.parameterLanes, isDouble: isDouble)
+  }
+
+  /// Value `channel` of an array of parameters or statistics: `ABNKernel.statistic` with the type
+  /// looked up once.
+  @inline(__always) func number(
+    _ base: UnsafeRawPointer?, _ channel: Int, default value: Double
+  ) -> Double {
+    guard let base else { return value }
+    return isDouble
+      ? base.load(fromByteOffset: channel &* 8, as: Double.self)
+      : Double(base.load(fromByteOffset: channel &* 4, as: Float.self))
+  }
+
+  /// Stores value `channel` of an array of parameters or statistics.
+  @inline(__always) func setNumber(
+    _ base: UnsafeMutableRawPointer?, _ channel: Int, _ value: Double
+  ) {
+    guard let base else { return }
+    if isDouble {
+      base.storeBytes(of: value, toByteOffset: channel &* 8, as: Double.self)
+    } else {
+      base.storeBytes(of: Float(value), toByteOffset: channel &* 4, as: Float.self)
+    }
+  }
+
+  /// What the forward pass and the way back from z need of a channel. Inlined, so that nothing is
+  /// computed that the caller does not use.
+  @inline(__always) func values(_ channel: Int) -> ChannelValues {
     var values = ChannelValues()
-    let scale = kernel.statistic(parameters.scale, channel, default: 1)
-    values.bias = kernel.statistic(parameters.bias, channel, default: 0)
+    let scale = number(parameters.scale, channel, default: 1)
+    values.bias = number(parameters.bias, channel, default: 0)
     values.shiftedBias = values.bias
     if let saved {
-      values.mean = kernel.statistic(saved.mean, channel, default: 0)
-      values.meanRemainder = kernel.statistic(saved.meanRemainder, channel, default: 0)
-      values.gain = kernel.statistic(saved.inverseDeviation, channel, default: 1) * scale
+      values.mean = number(saved.mean, channel, default: 0)
+      values.meanRemainder = number(saved.meanRemainder, channel, default: 0)
+      values.gain = number(saved.inverseDeviation, channel, default: 1) * scale
     }
     if values.meanRemainder != 0 {
       values.shiftedBias = values.bias - values.meanRemainder * values.gain
     }
-    values.slope = kernel.slope(parameters, channel)
-    values.inverseSlope = inverseAlpha ?? 1 / values.slope
+    values.slope = hasSlopes ? kernel.slope(parameters, channel) : alpha
+    values.inverseSlope = hasSlopes ? 1 / values.slope : inverseAlpha
     values.keep = rescue.slot(channel) >= 0 ? 1 : 0
     return values
   }
@@ -92,9 +127,12 @@ struct Engine {
     if extent.runs.isEmpty { return }
     let first = isReversed ? extent.runs.upperBound - 1 : extent.runs.lowerBound
     let start = (unit * runs.unitStride + first * runs.stride + extent.elements.lowerBound) * bytes
+    // A channel in all lanes is rescued as a whole, by other calls.
+    let isUniform = runs.width == 1
     run(
-      step, kernel.element.rawValue, code, a + start, b + start, out + start, block, sums, sums, 16,
-      false, rescue.count > 0, extent.runs.count, isReversed ? -runs.stride : runs.stride,
+      step, kernel.element.rawValue, code, a + start, b + start, out + start, block, sums, sums,
+      isUniform ? 1 : 16, false, !isUniform && rescue.count > 0, extent.runs.count,
+      isReversed ? -runs.stride : runs.stride,
       extent.elements.count)
   }
 
@@ -110,8 +148,10 @@ struct Engine {
       schedule.lanes, true, rescue.count > 0, range.count, 0, channels)
   }
 
-  /// Writes the slot `plain` of the rows, from bias and slope.
+  /// Writes the slot `plain` of the rows, from bias and slope; nothing for one channel in all lanes,
+  /// where the kernels do it themselves.
   func prepare(_ block: UnsafeMutableRawPointer, _ lanes: Int) {
+    if lanes == 1 { return }
     let step = kernel.activation.isInvertible ? Step.prepare : Step.prepareStored
     run(
       step, kernel.element.rawValue, code, block, block, block, block, block, block, lanes, false,

@@ -31,7 +31,7 @@ extension Engine {
     switch schedule.form {
     case .runs(let runs):
       if schedule.slices == 1 {
-        forwardUnits(target, runs, source, destination, parallel)
+        forwardUnits(target, runs, source, destination, scratch, parallel)
       } else {
         forwardSlices(target, runs, source, destination, scratch, parallel)
       }
@@ -41,27 +41,34 @@ extension Engine {
     if let destination { zeroPadding(destination) }
   }
 
-  /// One unit after the other, both passes while it is in the cache.
+  /// Both passes over the units of a part while they are in the cache. Small units go through each
+  /// step together: the steps of one wait for one another, those of several do not.
   private func forwardUnits(
     _ target: StatisticsTarget, _ runs: Schedule.Runs, _ source: UnsafeRawPointer,
-    _ destination: UnsafeMutableRawPointer?, _ parallel: KernelParallel
+    _ destination: UnsafeMutableRawPointer?, _ scratch: Scratch, _ parallel: KernelParallel
   ) {
+    let whole = (runs: 0..<runs.count, elements: 0..<runs.length)
     parallel(schedule.unitParts(runs.units)) { part in
       var memory = StackBlock()
       memory.withPointers { block, sums in
-        let first = part * schedule.unitsPerPart
-        for unit in first..<min(first + schedule.unitsPerPart, runs.units) {
+        let units = schedule.units(part, runs.units)
+        if case .given = target {
+        } else {
+          for unit in units {
+            let group = group(runs, unit)
+            if group.copies != 16 { clear(block, 16) }
+            sumUnit(runs, unit, group, whole, source, block, sums)
+            keepTotals(group, sums, 16, scratch)
+          }
+          for unit in units {
+            finish(target, group(runs, unit), source, runs.unitStride * unit, scratch)
+          }
+        }
+        guard let destination else { return }
+        for unit in units {
           let group = group(runs, unit)
           if group.copies != 16 { clear(block, 16) }
-          let whole = (runs: 0..<runs.count, elements: 0..<runs.length)
-          if case .given = target {
-          } else {
-            sumUnit(runs, unit, group, whole, source, block, sums)
-            finish(target, group, source, runs.unitStride * unit, sums, 16)
-          }
-          if let destination {
-            normalize(runs, unit, group, whole, source, destination, block, sums)
-          }
+          normalize(runs, unit, group, whole, source, destination, block, sums)
         }
       }
     }
@@ -88,7 +95,8 @@ extension Engine {
         for slice in 1..<schedule.slices {
           addSums(scratch.sums(unit * schedule.slices + slice), 0, sums, 0, 16)
         }
-        finish(target, group(runs, unit), source, runs.unitStride * unit, sums, 16)
+        keepTotals(group(runs, unit), sums, 16, scratch)
+        finish(target, group(runs, unit), source, runs.unitStride * unit, scratch)
       }
     }
     guard let destination else { return }
@@ -113,9 +121,9 @@ extension Engine {
     let block = rows(scratch.block, lanes)
     if case .given = target {
     } else {
+      let group = group(row: 0)
       for channel in 0..<channels {
-        let group = group(row: channel / 16 * 16)
-        block.put(group, group.first, channel % 16, Slot.mean, kernel.load(source, channel))
+        block.put(group, channel, 0, Slot.mean, kernel.load(source, channel))
       }
       parallel(schedule.slices) { slice in
         let sums = scratch.sums(slice)
@@ -135,7 +143,8 @@ extension Engine {
           for slice in 1..<max(1, schedule.slices) {
             addSums(scratch.sums(slice), lane, scratch.sums(0), lane, lanes)
           }
-          finish(target, group, source, lane, scratch.sums(0) + lane * 8, lanes)
+          keepTotals(group, scratch.sums(0) + lane * 8, lanes, scratch)
+          finish(target, group, source, lane, scratch)
         }
         if destination != nil {
           for channel in 0..<group.channels {
@@ -166,7 +175,7 @@ extension Engine {
     _ block: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer
   ) {
     clearSums(sums, 16)
-    let rows = rows(block, 16)
+    let rows = rows(block, of: group)
     for channel in 0..<group.channels {
       let pivot = kernel.load(source, unit * runs.unitStride + channel)
       rows.put(group, 0, channel, Slot.mean, pivot)
@@ -183,7 +192,7 @@ extension Engine {
     _ destination: UnsafeMutableRawPointer, _ block: UnsafeMutableRawPointer,
     _ sums: UnsafeMutableRawPointer
   ) {
-    let rows = rows(block, 16)
+    let rows = rows(block, of: group)
     for channel in 0..<group.channels {
       rows.setForward(group, 0, channel, values(group.first + channel))
       if let row = rescueRow(group.first + channel) {
@@ -195,18 +204,29 @@ extension Engine {
       isReversed: true)
   }
 
+  /// The sums around the pivot of a group's channels, of the distance and of its square.
+  private func keepTotals(
+    _ group: LaneGroup, _ sums: UnsafeRawPointer, _ stride: Int, _ scratch: Scratch
+  ) {
+    for local in 0..<group.channels {
+      scratch.totals[3 * (group.first + local)] = group.total(sums, local)
+      scratch.totals[3 * (group.first + local) + 1] = group.total(sums + stride * 8, local)
+    }
+  }
+
   /// Mean and variance from the sums around the pivot, and all that follows from them.
   private func finish(
     _ target: StatisticsTarget, _ group: LaneGroup, _ source: UnsafeRawPointer, _ first: Int,
-    _ sums: UnsafeRawPointer, _ stride: Int
+    _ scratch: Scratch
   ) {
     let m = Double(count)
     for local in 0..<group.channels {
       let channel = group.first + local
       let pivot = kernel.load(source, first + local)
-      let shift = group.total(sums, local) / m
-      let square = group.total(sums + stride * 8, local)
-      let raw = (square - group.total(sums, local) * shift) / m
+      let sum = scratch.totals[3 * channel]
+      let square = scratch.totals[3 * channel + 1]
+      let shift = sum / m
+      let raw = (square - sum * shift) / m
       let variance = raw < 0 ? 0 : raw
       let (mean, remainder) = splitSum(pivot, shift)
       switch target {
@@ -215,10 +235,9 @@ extension Engine {
         kernel.setStatistic(varianceTarget, channel, variance)
         kernel.setStatistic(remainderTarget, channel, remainder)
       case .train(let saved, let moving):
-        kernel.setStatistic(saved.mean, channel, mean)
-        kernel.setStatistic(saved.meanRemainder, channel, remainder)
-        kernel.setStatistic(
-          saved.inverseDeviation, channel, 1 / (variance + kernel.epsilon).squareRoot())
+        setNumber(saved.mean, channel, mean)
+        setNumber(saved.meanRemainder, channel, remainder)
+        setNumber(saved.inverseDeviation, channel, 1 / (variance + kernel.epsilon).squareRoot())
         if let moving {
           update(moving.mean, channel, pivot + shift, moving.momentum)
           update(moving.variance, channel, variance, moving.momentum)

@@ -10,14 +10,25 @@ struct LaneGroup {
   /// 16, 2 or 1 lanes a channel.
   var copies: Int
 
-  /// The sum over the lanes of a channel in one row of sums, in lane order.
+  /// One channel in all lanes.
+  static func alone(_ channel: Int) -> LaneGroup {
+    LaneGroup(first: channel, channels: 1, copies: 16)
+  }
+
+  /// Numbers in a row of parameters, as the kernels are told: one where all lanes are one channel.
+  var parameterLanes: Int { copies == 16 ? 1 : 16 }
+
+  /// The sum over the lanes of a channel in one row of sums, pairwise: a chain of 16 additions would be
+  /// felt in small channels.
   func total(_ sums: UnsafeRawPointer, _ channel: Int) -> Double {
     let lanes = sums.assumingMemoryBound(to: Double.self)
     switch copies {
     case 16:
-      var total = 0.0
-      for lane in 0..<16 { total += lanes[lane] }
-      return total
+      let all = sums.loadUnaligned(as: SIMD16<Double>.self)
+      let eight = all.lowHalf + all.highHalf
+      let four = eight.lowHalf + eight.highHalf
+      let two = four.lowHalf + four.highHalf
+      return two[0] + two[1]
     case 2: return lanes[channel] + lanes[channel + 8]
     default: return lanes[channel]
     }
@@ -53,7 +64,8 @@ struct ChannelValues {
   var keep = 0.0
 }
 
-/// Where the parameter vectors of a call stand: `Slot.count` rows of `stride` numbers.
+/// Where the parameters of a call stand: `Slot.count` rows of `stride` numbers. Where all lanes are one
+/// channel `stride` is 1: the kernels spread the numbers themselves.
 struct ParameterRows {
   var base: UnsafeMutableRawPointer
   var stride: Int
@@ -64,18 +76,14 @@ struct ParameterRows {
     put(group, lane, channel, Slot.mean, values.mean)
     put(group, lane, channel, Slot.meanRemainder, values.meanRemainder)
     put(group, lane, channel, Slot.gain, values.gain)
-    put(group, lane, channel, Slot.bias, values.bias)
     put(group, lane, channel, Slot.shiftedBias, values.shiftedBias)
-    put(group, lane, channel, Slot.slope, values.slope)
-    put(group, lane, channel, Slot.inverseSlope, values.inverseSlope)
-    put(group, lane, channel, Slot.dyFactor, values.dyFactor)
-    put(group, lane, channel, Slot.offset, values.offset)
-    put(group, lane, channel, Slot.distanceFactor, values.distanceFactor)
     put(group, lane, channel, Slot.spread, values.spread)
-    put(group, lane, channel, Slot.keep, values.keep)
+    setInverse(group, lane, channel, values)
+    setGradient(group, lane, channel, values)
   }
 
   /// Writes what the forward pass reads of one channel's numbers.
+  @inline(__always)
   func setForward(_ group: LaneGroup, _ lane: Int, _ channel: Int, _ values: ChannelValues) {
     put(group, lane, channel, Slot.mean, values.mean)
     put(group, lane, channel, Slot.gain, values.gain)
@@ -83,35 +91,38 @@ struct ParameterRows {
     put(group, lane, channel, Slot.slope, values.slope)
   }
 
+  /// Writes what undoing the activation reads, and whether the channel is kept.
+  @inline(__always)
+  func setInverse(_ group: LaneGroup, _ lane: Int, _ channel: Int, _ values: ChannelValues) {
+    put(group, lane, channel, Slot.bias, values.bias)
+    put(group, lane, channel, Slot.slope, values.slope)
+    put(group, lane, channel, Slot.inverseSlope, values.inverseSlope)
+    put(group, lane, channel, Slot.keep, values.keep)
+  }
+
+  /// Writes what dx is made with beside that.
+  @inline(__always)
+  func setGradient(_ group: LaneGroup, _ lane: Int, _ channel: Int, _ values: ChannelValues) {
+    put(group, lane, channel, Slot.dyFactor, values.dyFactor)
+    put(group, lane, channel, Slot.offset, values.offset)
+    put(group, lane, channel, Slot.distanceFactor, values.distanceFactor)
+  }
+
   /// Writes one slot of one channel.
   @inline(__always) func put(
     _ group: LaneGroup, _ lane: Int, _ channel: Int, _ slot: Int, _ value: Double
   ) {
-    let at = slot * stride + lane
+    let at = slot &* stride &+ lane &+ channel
     if isDouble {
-      let row = base.assumingMemoryBound(to: Double.self) + at
-      switch group.copies {
-      case 16:
-        UnsafeMutableRawPointer(row).storeBytes(
-          of: SIMD16(repeating: value), as: SIMD16<Double>.self)
-      case 2:
-        row[channel] = value
-        row[channel + 8] = value
-      default: row[channel] = value
-      }
+      let row = base.assumingMemoryBound(to: Double.self)
+      row[at] = value
+      if group.copies == 2 { row[at &+ 8] = value }
     } else {
-      let row = base.assumingMemoryBound(to: Float.self) + at
+      let row = base.assumingMemoryBound(to: Float.self)
       // One NaN for all: rounding to bfloat16 counts on its lower half being 0.
       let value = value.isNaN ? Float.nan : Float(value)
-      switch group.copies {
-      case 16:
-        UnsafeMutableRawPointer(row).storeBytes(
-          of: SIMD16(repeating: value), as: SIMD16<Float>.self)
-      case 2:
-        row[channel] = value
-        row[channel + 8] = value
-      default: row[channel] = value
-      }
+      row[at] = value
+      if group.copies == 2 { row[at &+ 8] = value }
     }
   }
 }
@@ -122,7 +133,7 @@ struct StackBlock {
     (SIMD64<Double>(), SIMD64<Double>(), SIMD64<Double>(), SIMD64<Double>())
   private var sums = SIMD64<Double>()
 
-  /// Calls `body` with the parameter rows (`Slot.count` x 16) and the sums (3 x 16 float64).
+  /// Calls `body` with the parameter rows (`Slot.count` x 16 or x 1) and the sums (3 x 16 float64).
   mutating func withPointers(
     _ body: (_ parameters: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer) -> Void
   ) {

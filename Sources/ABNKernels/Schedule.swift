@@ -35,6 +35,9 @@ struct Schedule {
   static let cachedBytes = 8 << 20
   /// Work that is worth a part of its own.
   static let partElements = 1 << 15
+  /// Elements of small units that go together: few enough that two tensors' stay in the nearest cache,
+  /// and that one part too many for one of a few threads is not felt.
+  static let unitElements = 1 << 11
   static let mostSlices = 64
 
   init(_ geometry: ABNGeometry, _ element: ABNElement) {
@@ -72,7 +75,7 @@ struct Schedule {
         || (runs.units >= 8 && unitElements * element.bytes <= Self.cachedBytes)
       {
         slices = 1
-        unitsPerPart = max(1, Self.partElements / 2 / max(1, unitElements))
+        unitsPerPart = max(1, Self.unitElements / max(1, unitElements))
       } else {
         let wanted = min(Self.mostSlices, (unitElements - 1) / Self.partElements + 1)
         if runs.count >= wanted {
@@ -94,6 +97,11 @@ struct Schedule {
 
   /// Parts when each takes whole units.
   func unitParts(_ units: Int) -> Int { (units + unitsPerPart - 1) / unitsPerPart }
+
+  /// The units of a part.
+  func units(_ part: Int, _ units: Int) -> Range<Int> {
+    part * unitsPerPart..<min((part + 1) * unitsPerPart, units)
+  }
 
   /// The rows of a slice.
   func rowRange(_ slice: Int, _ count: Int) -> Range<Int> {

@@ -9,6 +9,8 @@ import Testing
     try [
       ABNGeometry(outer: 3, channels: 3, spatial: 40_000, layout: .channelSecond),
       ABNGeometry(outer: 8, channels: 40, spatial: 300, layout: .channelSecond),
+      // Small channels, several to a part.
+      ABNGeometry(outer: 2, channels: 300, spatial: 49, layout: .channelSecond),
       ABNGeometry(outer: 4, channels: 24, spatial: 3000, layout: .channelLast),
       ABNGeometry(outer: 4, channels: 20, spatial: 3000, layout: .blocked(16)),
       ABNGeometry(outer: 2, channels: 5, spatial: 20_000, layout: .blocked(8)),

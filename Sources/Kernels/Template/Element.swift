@@ -12,9 +12,24 @@ protocol Element {
   /// The first `count` lanes from memory, the rest 0.
   static func loadTail(_ base: UnsafeRawPointer, _ index: Int, _ count: Int) -> V
   static func storeTail(_ value: V, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int)
+  /// Whether 32 elements in an order of their own cost less than twice 16 in memory's order.
+  static var hasTwins: Bool { get }
+  /// 32 elements, in any order; `storeTwin` puts them back in memory's.
+  static func loadTwin(_ base: UnsafeRawPointer, _ index: Int) -> (V, V)
+  static func storeTwin(_ values: (V, V), _ base: UnsafeMutableRawPointer, _ index: Int)
 }
 
 extension Element {
+  static var hasTwins: Bool { @inline(__always) get { false } }
+  @inline(__always) static func loadTwin(_ base: UnsafeRawPointer, _ index: Int) -> (V, V) {
+    (load(base, index), load(base, index &+ 16))
+  }
+  @inline(__always) static func storeTwin(
+    _ values: (V, V), _ base: UnsafeMutableRawPointer, _ index: Int
+  ) {
+    store(values.0, base, index)
+    store(values.1, base, index &+ 16)
+  }
   /// What a lane is after a trip through memory.
   @inline(__always) static func rounded(_ value: V) -> V {
     if isExact { return value }
@@ -146,6 +161,32 @@ enum BFloat16Element: Element {
   @inline(__always) static func encode(_ value: SIMD16<Float>) -> SIMD16<UInt16> {
     let bits = unsafeBitCast(value, to: SIMD16<UInt32>.self)
     return narrowed((bits &+ 0x7FFF &+ ((bits &>> 16) & 1)) &>> 16)
+  }
+
+  static var hasTwins: Bool { @inline(__always) get { true } }
+  /// Those at even places, and those at odd ones: a step each, where widening takes two.
+  @inline(__always) static func loadTwin(_ base: UnsafeRawPointer, _ index: Int) -> (F32, F32) {
+    let both = base.loadUnaligned(fromByteOffset: index &* 2, as: SIMD16<UInt32>.self)
+    return (
+      F32(v: unsafeBitCast(both &<< 16, to: SIMD16<Float>.self)),
+      F32(v: unsafeBitCast(both & 0xFFFF_0000, to: SIMD16<Float>.self))
+    )
+  }
+  /// Rounds as `encode` does, with one store, and a permutation for both vectors.
+  @inline(__always) static func storeTwin(
+    _ values: (F32, F32), _ base: UnsafeMutableRawPointer, _ index: Int
+  ) {
+    let even = roundedUpper(values.0.v)
+    let odd = roundedUpper(values.1.v)
+    base.storeBytes(
+      of: (odd & 0xFFFF_0000) | (even &>> 16), toByteOffset: index &* 2, as: SIMD16<UInt32>.self)
+  }
+  /// The upper half rounded; the lower one is no longer wanted. A choice of what to add: as a mask it
+  /// is a step less than the last bit as a number.
+  @inline(__always) private static func roundedUpper(_ value: SIMD16<Float>) -> SIMD16<UInt32> {
+    let bits = unsafeBitCast(value, to: SIMD16<UInt32>.self)
+    let isOdd = (bits & 0x1_0000) .!= SIMD16<UInt32>(repeating: 0)
+    return (bits &+ 0x7FFF).replacing(with: bits &+ 0x8000, where: isOdd)
   }
 }
 

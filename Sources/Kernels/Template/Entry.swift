@@ -26,7 +26,12 @@
           index &+= 16
         }
       } else {
-        if O.hasPairs {
+        if O.hasTwins && call.isUniform {
+          while index &+ 16 < end {
+            worker.twin(call, index)
+            index &+= 32
+          }
+        } else if O.hasPairs {
           while index &+ 16 < end {
             worker.pair(call, index, 16)
             index &+= 32
@@ -224,9 +229,10 @@ private func dispatch<E: Element>(
 }
 
 /// The one way in. `element`: 0 float16, 1 bfloat16, 2 float32, 3 float64. `rows` false: `runs` runs
-/// of `length` elements, `stride` apart, 16 lanes of parameters. `rows` true: `runs` rows of `length`
-/// channels each. `keeps`: whether a lane of
-/// `Slot.keep` is set. Pointers that a step does not use may be any valid ones.
+/// of `length` elements, `stride` apart; `lanes` is 16, or 1 where all lanes are one channel and
+/// `parameters` holds one number for each slot. `rows` true: `runs` rows of `length` channels each.
+/// `keeps`: whether a lane of `Slot.keep` is set. Pointers that a step does not use may be any valid
+/// ones.
 public func run(
   _ step: Int, _ element: Int, _ activation: Int, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer,
   _ out: UnsafeMutableRawPointer, _ parameters: UnsafeMutableRawPointer,
@@ -234,8 +240,8 @@ public func run(
   _ keeps: Bool, _ runs: Int, _ stride: Int, _ length: Int
 ) {
   let call = Call(
-    a: a, b: b, out: out, parameters: parameters, state: state, sums: sums, lanes: lanes,
-    activation: activation, keeps: keeps,
+    a: a, b: b, out: out, parameters: parameters, state: state, sums: sums,
+    lanes: lanes == 1 ? 16 : lanes, isUniform: lanes == 1, activation: activation, keeps: keeps,
     isInput: step == Step.reduceInput || step == Step.applyInput)
   let extent = Extent(rows: rows, runs: runs, stride: stride, length: length)
   switch element {

@@ -26,7 +26,8 @@ struct InvertedSource<E: Element, A: InvertibleActivation>: Source {
     bias = call.parameter(Slot.bias, lane)
     slope = call.parameter(Slot.slope, lane)
     inverseSlope = call.parameter(Slot.inverseSlope, lane)
-    plain = call.parameter(Slot.plain, lane)
+    plain =
+      call.isUniform ? E.rounded(A.activate(bias, slope)) : call.parameter(Slot.plain, lane)
   }
 
   @inline(__always) func point(_ z: E.V) -> Point<E.V> {
@@ -62,7 +63,7 @@ struct KeptSource<E: Element>: Source {
     bias = call.parameter(Slot.bias, lane)
     shiftedBias = call.parameter(Slot.shiftedBias, lane)
     slope = call.parameter(Slot.slope, lane)
-    plain = call.parameter(Slot.plain, lane)
+    plain = call.isUniform ? E.rounded(bias) : call.parameter(Slot.plain, lane)
     activation = call.activation
     isInput = call.isInput
   }
@@ -90,6 +91,9 @@ struct ReduceOperation<S: Source>: LaneOperation {
   var dySum = S.E.V(0)
   var productSum = S.E.V(0)
   var slopeSum = S.E.V(0)
+  /// Of the second half of every twin: chains of their own.
+  var otherDySum = S.E.V(0)
+  var otherProductSum = S.E.V(0)
 
   @inline(__always) init(_ call: Call, _ lane: Int) { source = S(call, lane) }
 
@@ -99,6 +103,8 @@ struct ReduceOperation<S: Source>: LaneOperation {
     dySum = S.E.V(0)
     productSum = S.E.V(0)
     slopeSum = S.E.V(0)
+    otherDySum = S.E.V(0)
+    otherProductSum = S.E.V(0)
   }
 
   @inline(__always) mutating func resume(_ call: Call, _ lane: Int) {
@@ -127,6 +133,19 @@ struct ReduceOperation<S: Source>: LaneOperation {
     add(S.E.load(call.a, index), S.E.load(call.b, index))
   }
 
+  static var hasTwins: Bool { @inline(__always) get { E.hasTwins } }
+
+  @inline(__always) mutating func twin(_ call: Call, _ index: Int) {
+    let value = S.E.loadTwin(call.a, index)
+    let dz = S.E.loadTwin(call.b, index)
+    add(value.0, dz.0)
+    (dySum, otherDySum) = (otherDySum, dySum)
+    (productSum, otherProductSum) = (otherProductSum, productSum)
+    add(value.1, dz.1)
+    (dySum, otherDySum) = (otherDySum, dySum)
+    (productSum, otherProductSum) = (otherProductSum, productSum)
+  }
+
   /// A dz of 0 in the other lanes adds 0 to every sum.
   @inline(__always) mutating func partial(_ call: Call, _ index: Int, _ count: Int) {
     add(S.E.loadTail(call.a, index, count), S.E.loadTail(call.b, index, count))
@@ -142,6 +161,12 @@ struct ReduceOperation<S: Source>: LaneOperation {
   }
 
   @inline(__always) mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int) {
+    if Self.hasTwins {
+      dySum = dySum + otherDySum
+      productSum = productSum + otherProductSum
+      otherDySum = S.E.V(0)
+      otherProductSum = S.E.V(0)
+    }
     call.add(0, lane, dySum.wide)
     call.add(1, lane, productSum.wide)
     if S.hasSlopeGradient { call.add(2, lane, slopeSum.wide) }
@@ -177,6 +202,14 @@ struct ApplyOperation<S: Source>: PlacewiseOperation {
     let dy = dz * point.derivative
     let correction = S.E.V.fma(offset, point.distance, distanceFactor)
     return S.E.V.fma(correction, dy, dyFactor)
+  }
+
+  static var hasTwins: Bool { @inline(__always) get { E.hasTwins } }
+
+  @inline(__always) mutating func twin(_ call: Call, _ index: Int) {
+    let value = S.E.loadTwin(call.a, index)
+    let dz = S.E.loadTwin(call.b, index)
+    S.E.storeTwin((map(value.0, dz.0), map(value.1, dz.1)), call.out, index)
   }
 
   @inline(__always) func plainResult(_ call: Call, _ index: Int) -> S.E.V {

@@ -1,5 +1,5 @@
 /// The parameter vectors of a lane, in the precision of sums: `parameters` holds `Slot.count` rows of
-/// `lanes` numbers each.
+/// `lanes` numbers each, or one number each where all lanes are one channel.
 public enum Slot {
   /// The mean, and what its rounding took away; for statistics the pivot.
   public static let mean = 0
@@ -10,7 +10,8 @@ public enum Slot {
   /// The slope left of zero (alpha), and its inverse.
   public static let slope = 4
   public static let inverseSlope = 5
-  /// What bias is stored as: z where xhat is 0. Written by `Step.prepare`.
+  /// What bias is stored as: z where xhat is 0. Written by `Step.prepare`; where all lanes are one
+  /// channel the operations compute it themselves.
   public static let plain = 6
   /// dx = dyFactor * dy + offset + distanceFactor * (y - bias, or x - mean).
   public static let dyFactor = 7
@@ -61,6 +62,9 @@ struct Call {
   var state: UnsafeMutableRawPointer
   var sums: UnsafeMutableRawPointer
   var lanes: Int
+  /// Whether all lanes are one channel: parameters are one number each, and the order of elements
+  /// within a run is free.
+  var isUniform: Bool
   var activation: Int
   /// Whether a lane of `Slot.keep` is set.
   var keeps: Bool
@@ -68,7 +72,7 @@ struct Call {
   var isInput: Bool
 
   @inline(__always) func parameter<V: Vector>(_ slot: Int, _ lane: Int) -> V {
-    V.load(parameters, slot &* lanes &+ lane)
+    isUniform ? V.broadcast(parameters, slot) : V.load(parameters, slot &* lanes &+ lane)
   }
 
   /// Adds to a row of sums.
@@ -94,6 +98,11 @@ protocol LaneOperation {
   static var hasPairs: Bool { get }
   /// 16 elements, and 16 that follow `step` elements after.
   mutating func pair(_ call: Call, _ index: Int, _ step: Int)
+  /// Whether `twin` is worth its code.
+  static var hasTwins: Bool { get }
+  /// 32 elements that follow one another, in the order of `Element.loadTwin`. Only where all lanes are
+  /// one channel.
+  mutating func twin(_ call: Call, _ index: Int)
   /// 16 elements of which `call.keeps` leaves some lanes as they are; a loop of its own, so that the
   /// usual one carries no choice. Only where `canKeep`.
   static var canKeep: Bool { get }
@@ -117,6 +126,11 @@ extension LaneOperation {
   @inline(__always) mutating func pair(_ call: Call, _ index: Int, _ step: Int) {
     full(call, index)
     full(call, index &+ step)
+  }
+  static var hasTwins: Bool { @inline(__always) get { false } }
+  @inline(__always) mutating func twin(_ call: Call, _ index: Int) {
+    full(call, index)
+    full(call, index &+ 16)
   }
   static var readsBoth: Bool { @inline(__always) get { false } }
   static var canKeep: Bool { @inline(__always) get { false } }
@@ -201,8 +215,18 @@ struct StatisticsOperation<E: Element>: LaneOperation {
   static var hasPairs: Bool { @inline(__always) get { true } }
 
   @inline(__always) mutating func pair(_ call: Call, _ index: Int, _ step: Int) {
-    add(E.load(call.a, index))
-    let d = E.load(call.a, index &+ step) - centre
+    addBoth((E.load(call.a, index), E.load(call.a, index &+ step)))
+  }
+
+  static var hasTwins: Bool { @inline(__always) get { E.hasTwins } }
+
+  @inline(__always) mutating func twin(_ call: Call, _ index: Int) {
+    addBoth(E.loadTwin(call.a, index))
+  }
+
+  @inline(__always) mutating func addBoth(_ x: (E.V, E.V)) {
+    add(x.0)
+    let d = x.1 - centre
     otherFirst = otherFirst + d
     otherSecond = E.V.fma(otherSecond, d, d)
   }
@@ -275,6 +299,13 @@ struct ForwardOperation<E: Element, A: InvertibleActivation>: PlacewiseOperation
     A.activate(E.V.fma(bias, x - mean, gain), slope)
   }
 
+  static var hasTwins: Bool { @inline(__always) get { E.hasTwins } }
+
+  @inline(__always) mutating func twin(_ call: Call, _ index: Int) {
+    let x = E.loadTwin(call.a, index)
+    E.storeTwin((map(x.0), map(x.1)), call.out, index)
+  }
+
   @inline(__always) func result(_ call: Call, _ index: Int) -> E.V {
     map(E.load(call.a, index))
   }
@@ -300,7 +331,15 @@ struct RestoreOperation<E: Element>: PlacewiseOperation {
     bias = call.parameter(Slot.bias, lane)
     slope = call.parameter(Slot.slope, lane)
     inverseSlope = call.parameter(Slot.inverseSlope, lane)
-    plain = call.parameter(Slot.plain, lane)
+    if !call.isUniform {
+      plain = call.parameter(Slot.plain, lane)
+    } else if call.activation == ActivationCode.elu {
+      plain = E.rounded(Elu.activate(bias, slope))
+    } else if call.activation == ActivationCode.identity {
+      plain = E.rounded(bias)
+    } else {
+      plain = E.rounded(Leaky.activate(bias, slope))
+    }
     mean = call.parameter(Slot.mean, lane)
     remainder = call.parameter(Slot.meanRemainder, lane)
     spread = call.parameter(Slot.spread, lane)

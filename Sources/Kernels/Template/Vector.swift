@@ -11,6 +11,8 @@ protocol Vector {
   /// Lane `lane` and the 15 after it of an array.
   static func load(_ base: UnsafeRawPointer, _ lane: Int) -> Self
   func store(_ base: UnsafeMutableRawPointer, _ lane: Int)
+  /// Number `index` of an array, in all lanes.
+  static func broadcast(_ base: UnsafeRawPointer, _ index: Int) -> Self
   static func + (a: Self, b: Self) -> Self
   static func - (a: Self, b: Self) -> Self
   static func * (a: Self, b: Self) -> Self
@@ -61,6 +63,9 @@ struct F32: Vector {
   }
   @inline(__always) func store(_ base: UnsafeMutableRawPointer, _ lane: Int) {
     base.storeBytes(of: v, toByteOffset: lane &* 4, as: SIMD16<Float>.self)
+  }
+  @inline(__always) static func broadcast(_ base: UnsafeRawPointer, _ index: Int) -> F32 {
+    F32(v: SIMD16(repeating: base.load(fromByteOffset: index &* 4, as: Float.self)))
   }
   @inline(__always) static func + (a: F32, b: F32) -> F32 { F32(v: a.v + b.v) }
   @inline(__always) static func - (a: F32, b: F32) -> F32 { F32(v: a.v - b.v) }
@@ -120,6 +125,9 @@ struct F64: Vector {
   }
   @inline(__always) func store(_ base: UnsafeMutableRawPointer, _ lane: Int) {
     base.storeBytes(of: v, toByteOffset: lane &* 8, as: SIMD16<Double>.self)
+  }
+  @inline(__always) static func broadcast(_ base: UnsafeRawPointer, _ index: Int) -> F64 {
+    F64(v: SIMD16(repeating: base.load(fromByteOffset: index &* 8, as: Double.self)))
   }
   @inline(__always) static func + (a: F64, b: F64) -> F64 { F64(v: a.v + b.v) }
   @inline(__always) static func - (a: F64, b: F64) -> F64 { F64(v: a.v - b.v) }
