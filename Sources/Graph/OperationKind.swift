@@ -135,14 +135,15 @@ public struct GradientContext {
 
   /// A context for one operation of a program.
   public init(
-    program: Program, operation: Operation, outputGradients: [Variable?], needsGradient: [Bool]
+    program: consuming Program, operation: Operation, outputGradients: [Variable?],
+    needsGradient: [Bool]
   ) {
-    self.program = program
     self.operation = operation
     self.outputGradients = outputGradients
     self.needsGradient = needsGradient
-    inputs = operation.inputs.map { program[$0] }
-    outputs = operation.outputs.map { program[$0] }
+    inputs = operation.inputs.map { [program] in program[$0] }
+    outputs = operation.outputs.map { [program] in program[$0] }
+    self.program = program
   }
 
   /// Appends an operation of the backward pass and gives its outputs.

@@ -83,6 +83,12 @@ public struct Program: Sendable {
     return made.outputs.map { self[$0] }
   }
 
+  /// Appends an operation over variables of this program as it is.
+  mutating func append(_ operation: Operation) {
+    operations.append(operation)
+    touch()
+  }
+
   /// An operation over variables of this program, for a pass to put where it belongs; its outputs
   /// are made, but for those that `outputs` gives.
   ///

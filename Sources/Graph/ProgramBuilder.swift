@@ -132,11 +132,9 @@ extension Program {
         .shape, "initializer of \"\(self[target].name)\"", at: source, got: "\(types)",
         wanted: "\(self[target].type)", fix: "Give the initializer values of that shape.")
     }
-    self = with(
-      operations: operations + [
-        Operation(
-          kind: kind, inputs: [], outputs: [target], role: .forward, source: source, layer: layer)
-      ])
+    append(
+      Operation(
+        kind: kind, inputs: [], outputs: [target], role: .forward, source: source, layer: layer))
   }
 }
 

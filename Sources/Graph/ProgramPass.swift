@@ -38,6 +38,8 @@ public struct PassDecision: Sendable, Hashable {
     case movedReader = "move"
     /// A term of a sum: let go, then computed back from the sum and the other term.
     case subtracted = "subtract"
+    /// Never stored: what made it and what reads it are one operation.
+    case fused = "fuse"
     /// Kept beside what would have overwritten it.
     case copied = "copy"
   }

@@ -68,8 +68,11 @@ extension Program {
       let outputGradients = try operation.outputs.map { id in
         self[id].isPersistable ? nil : try collect(id, source: operation.source)
       }
+      // Handed over and given back: a second owner would make each append copy the whole program.
+      let given = program
+      program = Program()
       var context = GradientContext(
-        program: program, operation: operation, outputGradients: outputGradients,
+        program: consume given, operation: operation, outputGradients: outputGradients,
         needsGradient: needs)
       let results: [Variable?]
       do {

@@ -12,9 +12,14 @@ struct OperationList {
   private var tables = Tables()
 
   /// Who reads and who makes a variable: filled when asked for, thrown away with every edit.
+  ///
+  /// Arrays by the variable's number, because a pass over a deep network fills them for every layer.
   private final class Tables {
-    var readers: [VariableID: [Int]]?
-    var makers: [VariableID: Int]?
+    /// The readers of variable v are `readers[first[v]..<first[v + 1]]`.
+    var first: [Int] = []
+    var readers: [Int] = []
+    /// -1 for a variable that nothing makes.
+    var makers: [Int] = []
   }
 
   init(_ program: Program, fetches: Set<VariableID>) {
@@ -41,24 +46,43 @@ struct OperationList {
   func isFetched(_ id: VariableID) -> Bool { !aliases(of: id).isDisjoint(with: fetches) }
 
   /// The operations that look at a variable's value, in order.
-  func readers(of id: VariableID) -> [Int] { readerTable[id] ?? [] }
+  func readers(of id: VariableID) -> [Int] {
+    if tables.first.isEmpty { fillReaders() }
+    // A variable that was made since is read by nobody yet.
+    guard id.index + 1 < tables.first.count else { return [] }
+    return Array(tables.readers[tables.first[id.index]..<tables.first[id.index + 1]])
+  }
 
   func readers(of ids: Set<VariableID>) -> [Int] {
     if ids.count == 1 { return readers(of: ids.first!) }
     return Set(ids.flatMap { readers(of: $0) }).sorted()
   }
 
-  private var readerTable: [VariableID: [Int]] {
-    if let known = tables.readers { return known }
-    var table: [VariableID: [Int]] = [:]
-    for (index, operation) in operations.enumerated() {
-      let typeOnly = operation.kind.readsTypeOnly
-      for (position, id) in operation.inputs.enumerated() where !typeOnly.contains(position) {
-        if table[id]?.last != index { table[id, default: []].append(index) }
+  private func fillReaders() {
+    var pairs: [(variable: Int, reader: Int)] = []
+    var first = [Int](repeating: 0, count: program.variables.count + 1)
+    for index in operations.indices {
+      let typeOnly = operations[index].kind.readsTypeOnly
+      let inputs = operations[index].inputs
+      for (position, id) in inputs.enumerated()
+      where !typeOnly.contains(position)
+        && !inputs[..<position].indices.contains(where: {
+          inputs[$0] == id && !typeOnly.contains($0)
+        })
+      {
+        pairs.append((id.index, index))
+        first[id.index + 1] += 1
       }
     }
-    tables.readers = table
-    return table
+    for variable in 1..<first.count { first[variable] += first[variable - 1] }
+    var next = first
+    var readers = [Int](repeating: 0, count: pairs.count)
+    for pair in pairs {
+      readers[next[pair.variable]] = pair.reader
+      next[pair.variable] += 1
+    }
+    tables.first = first
+    tables.readers = readers
   }
 
   /// Whether an operation is content with a restored value of `id` wherever it reads it.
@@ -72,15 +96,18 @@ struct OperationList {
 
   /// Where a temporary is made.
   func maker(of id: VariableID) -> Int? {
-    if let known = tables.makers { return known[id] }
-    var table: [VariableID: Int] = [:]
-    for (index, operation) in operations.enumerated() {
-      for output in operation.outputs where !program[output].isPersistable {
-        table[output] = index
+    if tables.makers.isEmpty {
+      let isPersistable = program.variables.map(\.isPersistable)
+      var makers = [Int](repeating: -1, count: isPersistable.count)
+      for index in operations.indices {
+        for output in operations[index].outputs where !isPersistable[output.index] {
+          makers[output.index] = index
+        }
       }
+      tables.makers = makers
     }
-    tables.makers = table
-    return table[id]
+    guard id.index < tables.makers.count, tables.makers[id.index] >= 0 else { return nil }
+    return tables.makers[id.index]
   }
 
   /// Has operation `index` read `new` wherever it read `old`, but where it looks at the type only.

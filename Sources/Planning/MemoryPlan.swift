@@ -25,18 +25,22 @@ public struct MemoryPlan: Sendable {
   public let strategy: String
   /// Each wish to share bytes, granted or refused.
   public let decisions: [SharingDecision]
-  /// The place of each buffer; nil for persistent and unused ones.
+  /// The place of each buffer; nil for those outside the arena and unused ones.
   public let offsets: [Int?]
   /// What stands in the arena and when, in the order of the buffers.
   public let blocks: [PlacedBlock]
+  /// How long it took to plan.
+  public let seconds: Double
 
   /// Plans a request: decides who shares, then places.
   public init(_ request: PlanRequest, mode: PlanningMode = .compact) {
+    let clock = ContinuousClock()
+    let start = clock.now
     let classes = SharingClasses(request, mayShare: mode != .separate)
     var blocks: [Block] = []
     var roots: [Int] = []
     for index in request.buffers.indices {
-      guard classes.root(BufferID(index)) == index, request.buffers[index].use != .persistent,
+      guard classes.root(BufferID(index)) == index, request.buffers[index].use.isInArena,
         let life = classes.lives[index], classes.bytes[index] > 0
       else { continue }
       let guarded = classes.bytes[index] + (mode == .guarded ? Self.alignment : 0)
@@ -62,7 +66,7 @@ public struct MemoryPlan: Sendable {
     strategy = best.strategy
     arenaBytes = best.placement.bytes
     offsets = request.buffers.indices.map { index in
-      guard request.buffers[index].use != .persistent else { return nil }
+      guard request.buffers[index].use.isInArena else { return nil }
       return request.buffers[index].bytes == 0 ? 0 : offsetOfRoot[classes.root(BufferID(index))]
     }
     decisions = classes.decisions
@@ -82,6 +86,7 @@ public struct MemoryPlan: Sendable {
     peakBuffers = zip(blocks, roots).filter { $0.0.life.contains(at) }
       .sorted { $0.0.bytes > $1.0.bytes }
       .map { BufferID($0.1) }
+    seconds = start.duration(to: clock.now) / .seconds(1)
   }
 }
 

@@ -11,6 +11,8 @@ public struct BufferID: Hashable, Sendable, Comparable {
 public enum BufferUse: String, Sendable, Hashable, CaseIterable {
   /// Lives outside the arena, from run to run.
   case persistent
+  /// Made once from what is persistent, outside the arena too, and kept from run to run.
+  case constant
   /// Filled by the caller before the first step.
   case feed
   /// Made by the forward pass.
@@ -19,6 +21,9 @@ public enum BufferUse: String, Sendable, Hashable, CaseIterable {
   case gradient
   /// Used inside one step.
   case scratch
+
+  /// Whether its bytes are part of the arena.
+  public var isInArena: Bool { self != .persistent && self != .constant }
 }
 
 /// Bytes that steps read and write.

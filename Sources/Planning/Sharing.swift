@@ -54,6 +54,9 @@ struct SharingClasses {
     let output = request.buffers[wish.output.index]
     let (from, to) = (root(wish.input), root(wish.output))
     if from == to { return "already the same bytes" }
+    for buffer in [input, output] where buffer.use == .constant {
+      return "\(buffer.name) is kept from run to run"
+    }
     if input.use == .persistent { return "\(input.name) lives on in the scope" }
     if output.use == .persistent { return "\(output.name) has its place in the scope" }
     if input.bytes != output.bytes { return "\(input.bytes) bytes against \(output.bytes)" }

@@ -166,7 +166,7 @@ import Testing
       "accuracy", "adam", "apply_average", "assign_value", "average_accumulates", "clip_scale",
       "increment", "momentum", "random_fill", "restore_parameter", "scheduled_value", "sgd",
       "squared_norm", "masked_activate", "masked_activate_grad", "residual_sum", "residual_term",
-      "inplace_abn_restore",
+      "inplace_abn_restore", "conv2d_fusion", "fold_batch_norm",
     ]
     let missing = operationCatalogue.map { $0.kindName }.filter {
       !seen.contains($0) && !elsewhere.contains($0)
