@@ -25,23 +25,62 @@ static dnnl_alg_kind_t algorithm_of(int32_t algorithm) {
   return algorithm == ABN_DNNL_AUTO ? dnnl_convolution_auto : dnnl_convolution_direct;
 }
 
+/// The steps of an epilogue, in the order in which they are done.
+static dnnl_status_t append_epilogue(dnnl_post_ops_t steps, const abn_dnnl_epilogue *epilogue) {
+  dnnl_status_t status = dnnl_success;
+  if (epilogue->adds)
+#if ABN_DNNL_3
+    status = dnnl_post_ops_append_sum(steps, 1.0f, 0, dnnl_data_type_undef);
+#else
+    status = dnnl_post_ops_append_sum(steps, 1.0f);
+#endif
+  if (status != dnnl_success || !epilogue->has_slope) return status;
+#if ABN_DNNL_3
+  return dnnl_post_ops_append_eltwise(steps, dnnl_eltwise_relu, epilogue->slope, 0.0f);
+#else
+  return dnnl_post_ops_append_eltwise(steps, 1.0f, dnnl_eltwise_relu, epilogue->slope, 0.0f);
+#endif
+}
+
+/// Attributes with an epilogue, the scratchpad being the caller's as everywhere; to be destroyed.
+static dnnl_status_t make_attributes(
+    const abn_dnnl_epilogue *epilogue, dnnl_primitive_attr_t *result) {
+  dnnl_primitive_attr_t attributes;
+  dnnl_status_t status = dnnl_primitive_attr_create(&attributes);
+  if (status != dnnl_success) return status;
+  dnnl_post_ops_t steps = NULL;
+  status = dnnl_post_ops_create(&steps);
+  if (status == dnnl_success) status = append_epilogue(steps, epilogue);
+  if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(attributes, steps);
+  if (status == dnnl_success)
+    status = dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user);
+  if (steps) dnnl_post_ops_destroy(steps);
+  if (status == dnnl_success)
+    *result = attributes;
+  else
+    dnnl_primitive_attr_destroy(attributes);
+  return status;
+}
+
+/// `attributes` NULL: those that all primitives share.
 static dnnl_status_t describe_forward(
     dnnl_primitive_desc_t *pd, dnnl_prop_kind_t kind, dnnl_alg_kind_t algorithm, abn_md source,
-    abn_md weights, abn_md bias, abn_md destination, const window *w) {
+    abn_md weights, abn_md bias, abn_md destination, const window *w,
+    const_dnnl_primitive_attr_t attributes) {
   const abn_dnnl_context *shared = abn_dnnl_shared();
   if (shared->status != dnnl_success) return shared->status;
+  if (!attributes) attributes = shared->attributes;
 #if ABN_DNNL_3
   return dnnl_convolution_forward_primitive_desc_create(
       pd, shared->engine, kind, algorithm, source, weights, bias, destination, w->strides,
-      w->dilations, w->low, w->high, shared->attributes);
+      w->dilations, w->low, w->high, attributes);
 #else
   dnnl_convolution_desc_t operation;
   dnnl_status_t status = dnnl_dilated_convolution_forward_desc_init(
       &operation, kind, algorithm, source, weights, bias, destination, w->strides,
       w->dilations, w->low, w->high);
   if (status != dnnl_success) return status;
-  return dnnl_primitive_desc_create(
-      pd, &operation, shared->attributes, shared->engine, NULL);
+  return dnnl_primitive_desc_create(pd, &operation, attributes, shared->engine, NULL);
 #endif
 }
 
@@ -62,7 +101,7 @@ static dnnl_primitive_desc_t hint(
   }
   if (made && describe_forward(
                   &pd, dnnl_forward_training, algorithm, abn_md_of(any[0]), abn_md_of(any[1]),
-                  NULL, abn_md_of(any[2]), w) != dnnl_success)
+                  NULL, abn_md_of(any[2]), w, NULL) != dnnl_success)
     pd = NULL;
   for (int i = 0; i < 3; ++i) abn_dnnl_descriptor_destroy(any[i]);
   return pd;
@@ -72,7 +111,8 @@ abn_dnnl_status abn_dnnl_convolution_forward(
     int32_t training, int32_t algorithm, const abn_dnnl_descriptor *source,
     const abn_dnnl_descriptor *weights, const abn_dnnl_descriptor *bias,
     const abn_dnnl_descriptor *destination, const int64_t *strides, const int64_t *dilations,
-    const int64_t *padding_low, const int64_t *padding_high, abn_dnnl_primitive **result) {
+    const int64_t *padding_low, const int64_t *padding_high, const abn_dnnl_epilogue *epilogue,
+    abn_dnnl_primitive **result) {
   static const int32_t roles[] = {
       ABN_DNNL_SOURCE, ABN_DNNL_WEIGHTS, ABN_DNNL_BIAS, ABN_DNNL_DESTINATION,
       ABN_DNNL_SCRATCHPAD};
@@ -80,10 +120,15 @@ abn_dnnl_status abn_dnnl_convolution_forward(
   abn_dnnl_status status =
       make_window(source, strides, dilations, padding_low, padding_high, &w);
   if (status != ABN_DNNL_SUCCESS) return status;
+  dnnl_primitive_attr_t attributes = NULL;
+  if (epilogue) ABN_TRY(make_attributes(epilogue, &attributes));
   dnnl_primitive_desc_t pd = NULL;
-  ABN_TRY(describe_forward(
+  dnnl_status_t described = describe_forward(
       &pd, training ? dnnl_forward_training : dnnl_forward_inference, algorithm_of(algorithm),
-      abn_md_of(source), abn_md_of(weights), abn_md_of(bias), abn_md_of(destination), &w));
+      abn_md_of(source), abn_md_of(weights), abn_md_of(bias), abn_md_of(destination), &w,
+      attributes);
+  if (attributes) dnnl_primitive_attr_destroy(attributes);
+  ABN_TRY(described);
   return abn_dnnl_finish(pd, roles, 5, result);
 }
 

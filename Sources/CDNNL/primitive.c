@@ -1,5 +1,6 @@
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "internal.h"
 
@@ -65,6 +66,16 @@ static abn_dnnl_status add_slot(abn_dnnl_primitive *self, int32_t slot) {
   return ABN_DNNL_SUCCESS;
 }
 
+/// The library compiles its matrix product, some 7 MiB of code, when it is first asked for one. That
+/// belongs to the set-up: a step is to need no memory but what was planned.
+static void multiply_once(void) {
+  enum { size = 16 };
+  float a[size * size] = {0}, b[size * size] = {0}, c[size * size];
+  dnnl_sgemm('N', 'N', size, size, size, 1, a, size, b, size, 0, c, size);
+}
+
+static pthread_once_t multiplied = PTHREAD_ONCE_INIT;
+
 abn_dnnl_status abn_dnnl_finish(
     dnnl_primitive_desc_t pd, const int32_t *roles, int32_t slots,
     abn_dnnl_primitive **result) {
@@ -85,6 +96,8 @@ abn_dnnl_status abn_dnnl_finish(
     abn_dnnl_primitive_destroy(self);
     return status;
   }
+  if (strstr(abn_dnnl_primitive_implementation(self), "gemm"))
+    pthread_once(&multiplied, multiply_once);
   *result = self;
   return ABN_DNNL_SUCCESS;
 }

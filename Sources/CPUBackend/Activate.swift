@@ -4,6 +4,7 @@ import ABNTensors
 import Numerics
 
 extension Activate: CPULowerable {
+  var followsLayout: Bool { true }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {
@@ -42,6 +43,7 @@ extension Activate: CPULowerable {
 }
 
 extension ActivateGradient: CPULowerable {
+  var followsLayout: Bool { true }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {

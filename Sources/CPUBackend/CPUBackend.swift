@@ -12,7 +12,7 @@ public struct CPUBackend: Backend {
   public let passes: [any ProgramPass]
 
   /// The backend; `passes` are what programs go through first.
-  public init(passes: [any ProgramPass] = memoryPasses) { self.passes = passes }
+  public init(passes: [any ProgramPass] = memoryPasses + inferencePasses) { self.passes = passes }
 
   public func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {
     guard !program.operations.isEmpty || !fetches.isEmpty else {
@@ -24,7 +24,7 @@ public struct CPUBackend: Backend {
         .program, "program", got: "no operations to compute the fetches",
         wanted: "at least one operation")
     }
-    var context = LoweringContext(program: program)
+    var context = try LoweringContext(program: program)
     for operation in program.operations {
       guard let lowerable = operation.kind as? any CPULowerable else {
         throw ABNError(

@@ -3,6 +3,7 @@ import ABNRuntime
 import ABNTensors
 
 extension Cast: CPULowerable {
+  var followsLayout: Bool { true }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {
@@ -85,6 +86,7 @@ private func storer(_ dtype: DType) -> Storer {
 }
 
 extension Assign: CPULowerable {
+  var followsLayout: Bool { true }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {

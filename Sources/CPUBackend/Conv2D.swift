@@ -3,7 +3,7 @@ import ABNRuntime
 import ABNTensors
 
 /// The sizes of a convolution in oneDNN's order, whatever the variables' layout.
-struct ConvolutionShape: Sendable {
+struct ConvolutionShape: Sendable, Hashable {
   let batch, channels, height, width: Int
   let filters, kernelHeight, kernelWidth: Int
   let outHeight, outWidth: Int
@@ -32,6 +32,11 @@ struct ConvolutionShape: Sendable {
     groups == 1
       ? [filters, channels, kernelHeight, kernelWidth]
       : [groups, filters / groups, channels / groups, kernelHeight, kernelWidth]
+  }
+
+  /// Floating-point operations of each of the three products.
+  var flops: Int {
+    2 * batch * filters * outHeight * outWidth * (channels / groups) * kernelHeight * kernelWidth
   }
 
   /// The format in which an image variable may stand: NCHW variables leave it to oneDNN.
@@ -63,6 +68,14 @@ struct ConvolutionShape: Sendable {
 }
 
 extension LoweringContext {
+  /// The primitive of this operation, which is a convolution in float32.
+  mutating func convolution() throws -> ConvolutionPrimitives.Made {
+    guard let product = try ConvolutionProduct(operation, in: program) else {
+      preconditionFailure("\(operation.kindName) is no convolution")
+    }
+    return try convolutions[product]
+  }
+
   /// A weight in the layout that a primitive asks for, by a reorder step where it is another.
   mutating func reorderedWeight(
     _ input: Int, dims: [Int], to wanted: DNNLDescriptor
@@ -72,7 +85,7 @@ extension LoweringContext {
     if plain == wanted { return own }
     let buffer = intermediate("weight", bytes: wanted.byteCount)
     step(
-      [own, .write(buffer)], detail: "(weight reorder)",
+      [own, .write(buffer)], detail: "(weight reorder)", purpose: .conversion,
       run: dnnlRun(try .reorder(from: plain, to: wanted), slots: [0, 1, nil]))
     return .read(buffer)
   }
@@ -97,24 +110,21 @@ extension Conv2D: CPULowerable {
       var arguments = [try c.read(0), try c.read(1), c.write(0)]
       if hasBias { arguments.append(try c.read(2)) }
       c.step(
-        arguments,
+        arguments, flops: shape.flops,
         run: try c.float(
           dtype, reference.forward(hasBias, Float.self), reference.forward(hasBias, Double.self)))
       return
     }
-    let bias = hasBias ? try DNNLDescriptor([shape.filters], dtype, .plain) : nil
-    let (primitive, x, y) = try shape.primitive(
-      dtype,
-      {
-        try .convolutionForward(
-          shape.window, source: $0, weights: $1, bias: bias, destination: $2)
-      }, x: .source, y: .destination)
+    let made = try c.convolution()
+    let (primitive, x, y) = (made.primitive, made.x, made.y)
     let weight = try c.reorderedWeight(
       1, dims: shape.weights, to: primitive.descriptor(.weights)!)
     var arguments = [try c.read(0, in: x), weight, c.write(0, in: y)]
     if hasBias { arguments.append(try c.read(2)) }
     let scratch = c.addScratchpad(of: primitive, to: &arguments)
-    c.step(arguments, run: dnnlRun(primitive, slots: [0, 1, hasBias ? 3 : nil, 2, scratch]))
+    c.step(
+      arguments, flops: shape.flops,
+      run: dnnlRun(primitive, slots: [0, 1, hasBias ? 3 : nil, 2, scratch]))
   }
 }
 
@@ -127,22 +137,19 @@ extension Conv2DDataGradient: CPULowerable {
       let reference = ReferenceConvolution(shape)
       let arguments = [try c.read(0), try c.read(1), c.write(0)]
       c.step(
-        arguments,
+        arguments, flops: shape.flops,
         run: try c.float(
           dtype, reference.backwardData(Float.self), reference.backwardData(Double.self)))
       return
     }
-    let (primitive, x, y) = try shape.primitive(
-      dtype,
-      {
-        try .convolutionBackwardData(
-          shape.window, diffSource: $0, weights: $1, diffDestination: $2)
-      }, x: .diffSource, y: .diffDestination)
+    let made = try c.convolution()
+    let (primitive, x, y) = (made.primitive, made.x, made.y)
     let weight = try c.reorderedWeight(
       0, dims: shape.weights, to: primitive.descriptor(.weights)!)
     var arguments = [try c.read(1, in: y), weight, c.write(0, in: x)]
     let scratch = c.addScratchpad(of: primitive, to: &arguments)
-    c.step(arguments, run: dnnlRun(primitive, slots: [0, 1, 2, scratch]))
+    c.step(
+      arguments, flops: shape.flops, run: dnnlRun(primitive, slots: [0, 1, 2, scratch]))
   }
 }
 
@@ -156,32 +163,29 @@ extension Conv2DWeightGradient: CPULowerable {
       var arguments = [try c.read(0), try c.read(1), c.write(0)]
       if hasBias { arguments.append(c.write(1)) }
       c.step(
-        arguments,
+        arguments, flops: shape.flops,
         run: try c.float(
           dtype, reference.backwardWeight(hasBias, Float.self),
           reference.backwardWeight(hasBias, Double.self)))
       return
     }
-    let bias = hasBias ? try DNNLDescriptor([shape.filters], dtype, .plain) : nil
-    let (primitive, x, y) = try shape.primitive(
-      dtype,
-      {
-        try .convolutionBackwardWeights(
-          shape.window, source: $0, diffWeights: $1, diffBias: bias, diffDestination: $2)
-      }, x: .source, y: .diffDestination)
+    let made = try c.convolution()
+    let (primitive, x, y) = (made.primitive, made.x, made.y)
     let plain = try DNNLDescriptor(shape.weights, dtype, .plain)
-    let made = primitive.descriptor(.diffWeights)!
-    let isPlain = made == plain
+    let own = primitive.descriptor(.diffWeights)!
+    let isPlain = own == plain
     let direct =
-      isPlain ? c.write(0) : .write(c.intermediate("weight gradient", bytes: made.byteCount))
+      isPlain ? c.write(0) : .write(c.intermediate("weight gradient", bytes: own.byteCount))
     var arguments = [try c.read(0, in: x), try c.read(1, in: y), direct]
     if hasBias { arguments.append(c.write(1)) }
     let scratch = c.addScratchpad(of: primitive, to: &arguments)
-    c.step(arguments, run: dnnlRun(primitive, slots: [0, 1, 2, hasBias ? 3 : nil, scratch]))
+    c.step(
+      arguments, flops: shape.flops,
+      run: dnnlRun(primitive, slots: [0, 1, 2, hasBias ? 3 : nil, scratch]))
     if !isPlain {
       c.step(
-        [.read(direct.buffer), c.write(0)], detail: "(weight reorder)",
-        run: dnnlRun(try .reorder(from: made, to: plain), slots: [0, 1, nil]))
+        [.read(direct.buffer), c.write(0)], detail: "(weight reorder)", purpose: .conversion,
+        run: dnnlRun(try .reorder(from: own, to: plain), slots: [0, 1, nil]))
     }
   }
 }

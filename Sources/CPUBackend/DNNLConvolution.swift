@@ -41,21 +41,37 @@ struct DNNLConvolution: Hashable, Sendable {
   }
 }
 
+/// What is done to each element of a convolution before it is stored: first the sum, then leaky_relu.
+struct DNNLEpilogue: Hashable, Sendable {
+  /// Whether what stood in the destination is added.
+  var addsDestination = false
+  /// The slope of leaky_relu below zero. Not 0: oneDNN would take the maximum with zero, and lose NaN.
+  var slope: Float?
+}
+
 extension DNNLPrimitive {
   /// destination = source * weights + bias.
   ///
   /// source [N, C, spatial], weights [O, C, kernel] or, for groups, [G, O/G, C/G, kernel], bias
   /// [O], destination [N, O, out]. With `training` false the library may choose what only
-  /// inference can use. Any descriptor but bias may be `.any`; ask the result which was chosen.
+  /// inference can use. `epilogue` is done to every element of destination before it is stored. Any
+  /// descriptor but bias may be `.any`; ask the result which was chosen.
   static func convolutionForward(
     _ window: DNNLConvolution, source: DNNLDescriptor, weights: DNNLDescriptor,
-    bias: DNNLDescriptor? = nil, destination: DNNLDescriptor, training: Bool = true
+    bias: DNNLDescriptor? = nil, destination: DNNLDescriptor, training: Bool = true,
+    epilogue: DNNLEpilogue? = nil
   ) throws(ABNError) -> DNNLPrimitive {
     let w = try Numbers(window, rank: source.dims.count)
-    return try made("convolution forward", [source, weights, bias, destination]) {
-      abn_dnnl_convolution_forward(
-        training ? 1 : 0, w.algorithm, source.handle, weights.handle, bias?.handle,
-        destination.handle, w.strides, w.dilations, w.before, w.after, $0)
+    var steps = abn_dnnl_epilogue()
+    steps.adds = epilogue?.addsDestination == true ? 1 : 0
+    if let slope = epilogue?.slope { (steps.has_slope, steps.slope) = (1, slope) }
+    return try made("convolution forward", [source, weights, bias, destination]) { result in
+      withUnsafePointer(to: &steps) { steps in
+        abn_dnnl_convolution_forward(
+          training ? 1 : 0, w.algorithm, source.handle, weights.handle, bias?.handle,
+          destination.handle, w.strides, w.dilations, w.before, w.after,
+          epilogue == nil ? nil : steps, result)
+      }
     }
   }
 

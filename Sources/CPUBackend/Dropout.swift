@@ -4,6 +4,9 @@ import ABNRuntime
 import ABNTensors
 
 extension Dropout: CPULowerable {
+  // A mask belongs to elements by their row-major number.
+  var followsLayout: Bool { isTest }
+
   func lower(_ c: inout LoweringContext) throws {
     let type = c.inputType(0)
     let (dtype, count) = (type.dtype, type.shape.elementCount)

@@ -2,7 +2,43 @@ import ABNOperations
 import ABNRuntime
 import ABNTensors
 
+extension LoweringContext {
+  /// The layout of a broadcast: the output's, where each operand is an image of its own with all or
+  /// one of its channels, or a value for each channel.
+  func broadcastLayout(_ x: Shape, _ y: Shape, to out: Shape) -> PhysicalLayout {
+    let layout = layout(ofOutput: 0)
+    return layout.walks(x, of: out) && layout.walks(y, of: out) ? layout : .plain
+  }
+}
+
+extension PhysicalLayout {
+  /// Whether an operand that is aligned at the right of `out` can be walked beside it.
+  func walks(_ operand: Shape, of out: Shape) -> Bool {
+    guard out.rank >= 3, out[1] % block == 0 else { return self == .plain }
+    let missing = out.rank - operand.rank
+    guard missing > 0 else { return operand[1] == out[1] || operand[1] == 1 }
+    // All but the channels must be 1.
+    return operand.dimensions.enumerated().allSatisfy { axis, size in
+      size == 1 || axis + missing == 1 && size == out[1]
+    }
+  }
+
+  /// The layout in which a broadcast operand is read: its own bytes are the same in every layout
+  /// where it has one value for each channel.
+  func forOperand(_ shape: Shape, of out: Shape) -> PhysicalLayout {
+    shape.rank == out.rank && shape[1] == out[1] ? self : .plain
+  }
+
+  /// The physical shape of an operand that is aligned at the right of `out`.
+  func physicalBroadcast(_ shape: Shape, to out: Shape) -> Shape {
+    guard self != .plain else { return shape }
+    let ones = Array(repeating: 1, count: out.rank - shape.rank)
+    return physicalShape(Shape(ones + shape.dimensions))
+  }
+}
+
 extension Elementwise: CPULowerable {
+  var followsLayout: Bool { true }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {
@@ -21,13 +57,17 @@ extension Elementwise: CPULowerable {
       return
     }
     let aligned = try alignedShape(y, to: x)
+    let layout = c.broadcastLayout(x, aligned, to: out)
+    let physical = layout.physicalShape(out)
     let loop = StridedLoop(
-      out,
-      [
-        StridedLoop.broadcastStrides(of: x, to: out),
-        StridedLoop.broadcastStrides(of: aligned, to: out), out.strides,
-      ])
-    let arguments = [try c.read(0), try c.read(1), c.write(0)]
+      physical,
+      [x, aligned].map {
+        StridedLoop.broadcastStrides(of: layout.physicalBroadcast($0, to: out), to: physical)
+      } + [physical.strides])
+    let arguments = [
+      try c.read(0, in: layout.forOperand(x, of: out)),
+      try c.read(1, in: layout.forOperand(y, of: out)), c.write(0, in: layout),
+    ]
     c.step(
       arguments,
       run: try c.float(

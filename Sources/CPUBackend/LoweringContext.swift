@@ -9,18 +9,25 @@ protocol CPULowerable: OperationKind {
   /// what it reads is converted before its steps, what it writes after them.
   static var takes16Bits: Bool { get }
 
+  /// Whether the steps walk all image variables of an operation in the layout that
+  /// `LoweringContext.layout(ofInput:)` says, whichever that is.
+  var followsLayout: Bool { get }
+
   /// Appends the steps of one operation.
   func lower(_ c: inout LoweringContext) throws
 }
 
 extension CPULowerable {
   static var takes16Bits: Bool { false }
+  var followsLayout: Bool { false }
 }
 
 /// What a lowering sees: one operation, and the steps and buffers of the whole program.
 struct LoweringContext {
   let program: Program
   private(set) var operation: Operation
+  /// Where the operation stands in the program.
+  private(set) var position = -1
   private(set) var steps: [Step] = []
   private(set) var buffers: [PlanBuffer] = []
   private(set) var sideBuffers: [(layer: String, buffer: any SideBuffer)] = []
@@ -38,14 +45,21 @@ struct LoweringContext {
   private(set) var readBeforeWrite = Set<VariableID>()
   private(set) var persistents: [VariableID: BufferID] = [:]
 
-  init(program: Program) {
+  /// The layouts that cost the fewest conversions.
+  private let assignment: LayoutAssignment
+  /// The convolutions of the program, each made once.
+  var convolutions = ConvolutionPrimitives()
+
+  init(program: Program) throws {
     self.program = program
     operation = program.operations.first!
+    assignment = try LayoutAssignment(program, &convolutions)
   }
 
   /// Appends the steps of an operation.
   mutating func lower(_ operation: Operation, _ kind: any CPULowerable) throws {
     self.operation = operation
+    position += 1
     inputBuffers = [:]
     outputBuffers = [:]
     widened = [:]
@@ -79,23 +93,33 @@ struct LoweringContext {
   var inputCount: Int { operation.inputs.count }
   /// The number of outputs.
   var outputCount: Int { operation.outputs.count }
-  /// The layout in which input `index` stands without conversion.
-  func layout(ofInput index: Int) -> PhysicalLayout { homes[operation.inputs[index]] ?? .plain }
+  /// The layout in which the operation is to walk its images, by input `index`.
+  func layout(ofInput index: Int) -> PhysicalLayout {
+    let id = operation.inputs[index]
+    return assignment.layouts[id] ?? homes[id] ?? .plain
+  }
+
+  /// The layout in which output `index` is to stand; plain where nobody else walks it in another.
+  func layout(ofOutput index: Int) -> PhysicalLayout {
+    assignment.layouts[operation.outputs[index]] ?? .plain
+  }
 
   // MARK: Arguments
 
   /// Input `index` in a layout, converted by a step of its own where it stands in another.
-  mutating func read(_ index: Int, in layout: PhysicalLayout = .plain) throws -> StepArgument {
+  mutating func read(_ index: Int, in wanted: PhysicalLayout = .plain) throws -> StepArgument {
     let id = operation.inputs[index]
+    let layout = wanted.isPlain(program[id].shape) ? .plain : wanted
     let buffer = isWidened(id) ? try widen(id, in: layout) : try buffer(of: id, in: layout)
     inputBuffers[index] = buffer
     return .read(buffer)
   }
 
   /// Output `index` in a layout; an output that must overwrite an input is that input, updated.
-  mutating func write(_ index: Int, in layout: PhysicalLayout = .plain) -> StepArgument {
+  mutating func write(_ index: Int, in wanted: PhysicalLayout = .plain) -> StepArgument {
     let id = operation.outputs[index]
     let variable = program[id]
+    let layout = wanted.isPlain(variable.shape) ? .plain : wanted
     if isWidened(id) {
       // A variable that is updated has been read, or has no value that counts.
       let wide = widened[id]?[layout] ?? intermediate("in float32", bytes: outputType(index).bytes)
@@ -140,7 +164,7 @@ struct LoweringContext {
     widened[id, default: [:]][home] = wide
     guard layout != home else { return wide }
     let target = intermediate("\(program[id].name) in float32, \(layout)", bytes: type.bytes)
-    steps.append(try reorderStep(type, from: (wide, home), to: (target, layout), in: operation))
+    try appendReorder(type, from: (wide, home), to: (target, layout))
     widened[id]![layout] = target
     return target
   }
@@ -154,7 +178,8 @@ struct LoweringContext {
     steps.append(
       Step(
         name: "\(operation.kindName) (\(widens ? "from" : "to") \(dtype))", layer: operation.layer,
-        source: operation.source, arguments: [.read(source), .write(target)], sharing: []
+        source: operation.source, arguments: [.read(source), .write(target)], sharing: [],
+        purpose: .conversion, operation: position
       ) { p in
         Parallel.ranges(count) { range in
           let (from, to) = (p[0], p[1])
@@ -182,18 +207,26 @@ struct LoweringContext {
 
   // MARK: Steps
 
+  /// Appends a step as it is.
+  mutating func append(_ step: Step) { steps.append(step) }
+
   /// Appends a step.
   ///
   /// The kind's `may` and `view` rules become wishes to share where this step has both buffers as
   /// arguments, in the same layout. `run` must be right whether a wish is granted or not.
+  ///
+  /// - Parameters:
+  ///   - flops: floating-point operations, where they and not the bytes take the time.
+  ///   - mayShare: false where the wishes of the kind must not be granted.
   mutating func step(
-    _ arguments: [StepArgument], detail: String = "",
+    _ arguments: [StepArgument], detail: String = "", purpose: StepPurpose = .work, flops: Int = 0,
+    mayShare: Bool = true,
     run: @escaping @Sendable (StepPointers) -> Void
   ) {
     let reads = Set(arguments.filter { $0.access == .read }.map(\.buffer))
     let writes = Set(arguments.filter { $0.access == .write }.map(\.buffer))
     var wishes: [BufferSharing] = []
-    for rule in operation.kind.sharing where rule.strength != .must {
+    for rule in operation.kind.sharing where mayShare && rule.strength != .must {
       guard let output = outputBuffers[rule.output], let input = inputBuffers[rule.input],
         reads.contains(input), writes.contains(output)
       else { continue }
@@ -205,7 +238,7 @@ struct LoweringContext {
       Step(
         name: detail.isEmpty ? operation.kindName : "\(operation.kindName) \(detail)",
         layer: operation.layer, source: operation.source, arguments: arguments, sharing: wishes,
-        run: run))
+        purpose: purpose, operation: position, flops: flops, run: run))
   }
 
   // MARK: Buffers
@@ -253,8 +286,7 @@ struct LoweringContext {
       named: "\(variable.name) as \(layout)", bytes: variable.type.bytes,
       use: operation.role == .forward ? .activation : .gradient)
     places[id]![layout] = target
-    steps.append(
-      try reorderStep(variable.type, from: (source, home), to: (target, layout), in: operation))
+    try appendReorder(variable.type, from: (source, home), to: (target, layout))
     return target
   }
 

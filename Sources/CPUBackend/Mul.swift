@@ -27,11 +27,13 @@ private struct MatrixProduct: Sendable {
         arguments.append(c.scratch(bytes: primitive.scratchpadBytes))
       }
       c.step(
-        arguments,
+        arguments, flops: 2 * rows * inner * columns,
         run: dnnlRun(
           primitive, slots: [0, 1, nil, 2, primitive.scratchpadBytes > 0 ? 3 : nil]))
     default:
-      c.step([a, b, out], run: try c.float(dtype, plain(Float.self), plain(Double.self)))
+      c.step(
+        [a, b, out], flops: 2 * rows * inner * columns,
+        run: try c.float(dtype, plain(Float.self), plain(Double.self)))
     }
   }
 

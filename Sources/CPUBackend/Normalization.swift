@@ -165,6 +165,7 @@ private struct NormalizationForward {
 }
 
 extension BatchNorm: CPULowerable {
+  var followsLayout: Bool { true }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {
@@ -175,6 +176,7 @@ extension BatchNorm: CPULowerable {
 }
 
 extension BatchNormGradient: CPULowerable {
+  var followsLayout: Bool { true }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {
@@ -200,6 +202,7 @@ extension BatchNormGradient: CPULowerable {
 }
 
 extension InPlaceActivatedBatchNorm: CPULowerable {
+  var followsLayout: Bool { true }
   static var takes16Bits: Bool { true }
 
   /// The activation in the kernels' words.
@@ -220,6 +223,7 @@ extension InPlaceActivatedBatchNorm: CPULowerable {
 }
 
 extension InPlaceABNGradient: CPULowerable {
+  var followsLayout: Bool { true }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {

@@ -45,6 +45,8 @@ extension Pool2D {
 }
 
 extension Pool2D: CPULowerable {
+  var followsLayout: Bool { layout == .nchw }
+
   func lower(_ c: inout LoweringContext) throws {
     let (x, y) = (c.inputType(0), c.outputType(0))
     if x.dtype == .float32, let window = try dnnlWindow(x.shape, y.shape) {
@@ -78,6 +80,8 @@ extension Pool2D: CPULowerable {
 }
 
 extension Pool2DGradient: CPULowerable {
+  var followsLayout: Bool { forward.layout == .nchw }
+
   func lower(_ c: inout LoweringContext) throws {
     let (dy, dx) = (c.inputType(0), c.outputType(0))
     let isMax = forward.function == .max

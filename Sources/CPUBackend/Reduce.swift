@@ -154,16 +154,24 @@ extension ReduceGradient: CPULowerable {
 }
 
 extension SumToShape: CPULowerable {
+  var followsLayout: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let (shape, target) = (c.inputType(0).shape, c.inputType(1).shape)
     let aligned = try Elementwise(.add, axis: axis).alignedShape(target, to: shape)
-    let missing = shape.rank - aligned.rank
+    let wanted = c.layout(ofInput: 0)
+    let layout = wanted.walks(aligned, of: shape) ? wanted : .plain
+    let physical = layout.physicalShape(shape)
+    let own = layout.physicalBroadcast(aligned, to: shape)
+    let missing = physical.rank - own.rank
     let axes = Set(
-      (0..<shape.rank).filter { $0 < missing || (aligned[$0 - missing] == 1 && shape[$0] != 1) })
-    let sum = Summation(shape, over: axes)
+      (0..<physical.rank).filter { $0 < missing || (own[$0 - missing] == 1 && physical[$0] != 1) })
+    let sum = Summation(physical, over: axes)
     let bytes = c.outputType(0).bytes
     let isCopy = axes.isEmpty
-    let arguments = [try c.read(0), c.write(0)]
+    let arguments = [
+      try c.read(0, in: layout), c.write(0, in: layout.forOperand(target, of: shape)),
+    ]
     func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       { p in
         if !isCopy {

@@ -52,31 +52,34 @@ func dnnlRun(
   }
 }
 
-/// A step that converts a tensor of this type from one layout to another.
-func reorderStep(
-  _ type: TensorType, from source: (buffer: BufferID, layout: PhysicalLayout),
-  to target: (buffer: BufferID, layout: PhysicalLayout), in operation: Operation
-) throws -> Step {
-  let run: @Sendable (StepPointers) -> Void
-  if type.dtype.bytes == 2 {
-    // oneDNN 2.6 has no reorder of float16 for the processor.
-    let nest = BlockedNest(type.shape)
-    let copy = StridedCopy(
-      nest.shape, from: nest.strides(source.layout), to: nest.strides(target.layout),
-      elementBytes: 2)
-    run = { p in copy.run(from: p[0], to: p[1]) }
-  } else {
-    let dims = type.shape.dimensions
-    let primitive = try DNNLPrimitive.reorder(
-      from: DNNLDescriptor(dims, type.dtype, source.layout.dnnlFormat),
-      to: DNNLDescriptor(dims, type.dtype, target.layout.dnnlFormat))
-    precondition(primitive.scratchpadBytes == 0, "a reorder between plain and blocked layouts")
-    run = dnnlRun(primitive, slots: [0, 1, nil])
+extension LoweringContext {
+  /// Appends a step that converts a tensor of this type from one layout to another.
+  mutating func appendReorder(
+    _ type: TensorType, from source: (buffer: BufferID, layout: PhysicalLayout),
+    to target: (buffer: BufferID, layout: PhysicalLayout)
+  ) throws {
+    let run: @Sendable (StepPointers) -> Void
+    if type.dtype.bytes == 2 {
+      // oneDNN 2.6 has no reorder of float16 for the processor.
+      let nest = BlockedNest(type.shape)
+      let copy = StridedCopy(
+        nest.shape, from: nest.strides(source.layout), to: nest.strides(target.layout),
+        elementBytes: 2)
+      run = { p in copy.run(from: p[0], to: p[1]) }
+    } else {
+      let dims = type.shape.dimensions
+      let primitive = try DNNLPrimitive.reorder(
+        from: DNNLDescriptor(dims, type.dtype, source.layout.dnnlFormat),
+        to: DNNLDescriptor(dims, type.dtype, target.layout.dnnlFormat))
+      precondition(primitive.scratchpadBytes == 0, "a reorder between plain and blocked layouts")
+      run = dnnlRun(primitive, slots: [0, 1, nil])
+    }
+    append(
+      Step(
+        name: "reorder \(source.layout) to \(target.layout)", layer: operation.layer,
+        source: operation.source, arguments: [.read(source.buffer), .write(target.buffer)],
+        sharing: [], purpose: .conversion, operation: position, run: run))
   }
-  return Step(
-    name: "reorder \(source.layout) to \(target.layout)", layer: operation.layer,
-    source: operation.source, arguments: [.read(source.buffer), .write(target.buffer)],
-    sharing: [], run: run)
 }
 
 /// A shape [N, C, ...] whose channels are blocked, as [N, C / unit, unit / 8, 8, spatial]: a nest

@@ -81,6 +81,7 @@ private final class KeptPlanes: SideBuffer, @unchecked Sendable {
 }
 
 extension ResidualSum: CPULowerable {
+  var followsLayout: Bool { true }
   func lower(_ c: inout LoweringContext) throws {
     let type = c.inputType(0)
     let layout = c.layout(ofInput: 0)
@@ -137,6 +138,7 @@ extension ResidualSum: CPULowerable {
 }
 
 extension ResidualTerm: CPULowerable {
+  var followsLayout: Bool { true }
   func lower(_ c: inout LoweringContext) throws {
     let type = c.inputType(0)
     let layout = c.layout(ofInput: 0)

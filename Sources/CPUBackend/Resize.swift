@@ -89,10 +89,13 @@ private struct PlaneMap: Sendable {
   let rows: AxisWeights
   let columns: AxisWeights
 
-  init(_ x: Shape, _ out: Shape, _ layout: DataLayout, rows: AxisWeights, columns: AxisWeights) {
+  init(
+    _ x: Shape, _ out: Shape, _ layout: DataLayout, _ physical: PhysicalLayout,
+    rows: AxisWeights, columns: AxisWeights
+  ) {
     let axis = layout == .nchw ? 2 : 1
-    planes = x.dimensions[..<axis].reduce(1, *)
-    inner = x.dimensions[(axis + 2)...].reduce(1, *)
+    planes = x.dimensions[..<axis].reduce(1, *) / physical.block
+    inner = x.dimensions[(axis + 2)...].reduce(1, *) * physical.block
     from = (x[axis], x[axis + 1])
     to = (out[axis], out[axis + 1])
     self.rows = rows
@@ -153,17 +156,22 @@ private struct PlaneMap: Sendable {
 }
 
 extension Resize: CPULowerable {
+  var followsLayout: Bool { layout == .nchw }
+
   func lower(_ c: inout LoweringContext) throws {
     let (x, out) = (c.inputType(0).shape, c.outputType(0).shape)
     let (height, width) = spatialAxes
     let map = PlaneMap(
-      x, out, layout, rows: AxisWeights(self, from: x[height], to: out[height]),
+      x, out, layout, c.layout(ofInput: 0),
+      rows: AxisWeights(self, from: x[height], to: out[height]),
       columns: AxisWeights(self, from: x[width], to: out[width]))
     try lowerMap(map, &c)
   }
 }
 
 extension ResizeGradient: CPULowerable {
+  var followsLayout: Bool { forward.layout == .nchw }
+
   func lower(_ c: inout LoweringContext) throws {
     let (dout, dx) = (c.inputType(0).shape, c.outputType(0).shape)
     let (height, width) = forward.spatialAxes
@@ -171,13 +179,16 @@ extension ResizeGradient: CPULowerable {
       AxisWeights(forward, from: dx[axis], to: dout[axis]).transposed(count: dx[axis])
     }
     try lowerMap(
-      PlaneMap(dout, dx, forward.layout, rows: back(height), columns: back(width)), &c)
+      PlaneMap(
+        dout, dx, forward.layout, c.layout(ofInput: 0), rows: back(height), columns: back(width)),
+      &c)
   }
 }
 
 /// output 0 = the map of input 0.
 private func lowerMap(_ map: PlaneMap, _ c: inout LoweringContext) throws {
-  let arguments = [try c.read(0), c.write(0)]
+  let physical = c.layout(ofInput: 0)
+  let arguments = [try c.read(0, in: physical), c.write(0, in: physical)]
   func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
     { p in map.run(p(0, as: T.self), p(1, as: T.self)) }
   }

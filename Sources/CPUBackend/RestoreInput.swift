@@ -3,6 +3,7 @@ import ABNOperations
 import ABNRuntime
 
 extension RestoreInput: CPULowerable {
+  var followsLayout: Bool { true }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {

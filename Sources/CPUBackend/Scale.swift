@@ -2,6 +2,7 @@ import ABNOperations
 import ABNRuntime
 
 extension Scale: CPULowerable {
+  var followsLayout: Bool { true }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {

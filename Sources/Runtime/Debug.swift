@@ -91,28 +91,3 @@ extension Executable {
     }
   }
 }
-
-/// Time by kind of step over one run: level 2.
-struct StepTimes {
-  private var seconds: [String: (total: Double, count: Int)] = [:]
-
-  static var now: Double {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
-  }
-
-  mutating func add(_ name: String, _ time: Double) {
-    seconds[name, default: (0, 0)].total += time
-    seconds[name]!.count += 1
-  }
-
-  func write() {
-    let all = seconds.values.reduce(0) { $0 + $1.total }
-    for (name, entry) in seconds.sorted(by: { $0.value.total > $1.value.total }) {
-      let microseconds = Int(entry.total * 1e6)
-      Debug.tell(
-        "abn: \(microseconds) us, \(Int(entry.total / all * 100)) %, \(entry.count) x \(name)")
-    }
-  }
-}

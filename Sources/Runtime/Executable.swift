@@ -10,8 +10,22 @@ public final class Executable {
   public let plan: MemoryPlan
   /// What the passes decided before the program was lowered.
   public let decisions: [PassDecision]
+  /// The program that was lowered: shapes known, passes applied. nil for steps without one.
+  public let program: Program?
 
   private let mode: PlanningMode
+  /// For each step whether it is run only when a value that it reads has changed, being a matter of
+  /// parameters that the program leaves as they are.
+  public let isConstant: [Bool]
+  private let constants = Arena()
+  /// Bytes outside the arena that are made once and kept.
+  public let constantBytes: Int
+  private let constantOffsets: [(buffer: Int, offset: Int)]
+  /// Names of the values that constant steps read, and those that this program changes.
+  private let constantSources: [String]
+  private let changes: [String]
+  /// The versions of `constantSources` that the constants were made from; empty before.
+  private var constantVersions: [Int] = []
   private var table: UnsafeMutablePointer<UnsafeMutableRawPointer>
   private let starts: [Int]
   private var boundArena = -1
@@ -20,10 +34,41 @@ public final class Executable {
   private var addresses: [UnsafeMutableRawPointer?]
 
   /// Plans a lowered program.
+  ///
+  /// - Parameter keepsConstants: whether results that depend on unchanged parameters alone are kept from
+  ///   run to run, in memory of their own.
   public init(
-    _ lowered: LoweredProgram, decisions: [PassDecision] = [], mode: PlanningMode = .compact
+    _ given: LoweredProgram, of program: Program? = nil, decisions: [PassDecision] = [],
+    mode: PlanningMode = .compact, keepsConstants: Bool = false
   ) {
+    self.program = program
+    // In the other modes every run is a run of its own.
+    let kept =
+      keepsConstants && mode == .compact
+      ? given.keepingConstants() : (given, given.steps.map { _ in false })
+    let (lowered, isConstant) = kept
     self.lowered = lowered
+    self.isConstant = isConstant
+    var constantOffsets: [(buffer: Int, offset: Int)] = []
+    var constantBytes = 0
+    for (index, buffer) in lowered.buffers.enumerated() where buffer.use == .constant {
+      constantOffsets.append((index, constantBytes))
+      let units = (buffer.bytes + MemoryPlan.alignment - 1) / MemoryPlan.alignment
+      constantBytes += units * MemoryPlan.alignment
+    }
+    self.constantOffsets = constantOffsets
+    self.constantBytes = constantBytes
+    var sources = Set<BufferID>()
+    var written = Set<BufferID>()
+    for (index, step) in lowered.steps.enumerated() {
+      for argument in step.arguments {
+        if argument.access != .read { written.insert(argument.buffer) }
+        if isConstant[index] { sources.insert(argument.buffer) }
+      }
+    }
+    constantSources = lowered.persistents.map(\.port).filter { sources.contains($0.buffer) }
+      .map(\.name)
+    changes = lowered.persistents.map(\.port).filter { written.contains($0.buffer) }.map(\.name)
     self.mode = mode
     self.decisions = decisions
     plan = MemoryPlan(lowered.planRequest, mode: mode)
@@ -40,9 +85,10 @@ public final class Executable {
 
   deinit { table.deallocate() }
 
-  /// Arena and everything that lives in the scope: what a run needs, known before the first step.
+  /// Arena, constants and everything that lives in the scope: what a run needs, known before the first
+  /// step.
   public var plannedPeakBytes: Int {
-    plan.arenaBytes + lowered.persistents.reduce(0) { $0 + $1.port.type.bytes }
+    plan.arenaBytes + constantBytes + lowered.persistents.reduce(0) { $0 + $1.port.type.bytes }
   }
 
   /// The bytes that steps asked for because of their data.
@@ -75,6 +121,11 @@ public final class Executable {
     for (port, _) in lowered.persistents {
       addresses[port.buffer.index] = scope.address(of: port.name)
     }
+    if constantBytes > 0 {
+      try constants.reserve(constantBytes)
+      for (buffer, offset) in constantOffsets { addresses[buffer] = constants.base! + offset }
+    }
+    if self.scope !== scope { constantVersions = [] }
     for (step, start) in zip(lowered.steps, starts) {
       for (position, argument) in step.arguments.enumerated() {
         table[start + position] = addresses[argument.buffer.index]!
@@ -87,8 +138,15 @@ public final class Executable {
 
   /// Copies the feeds in and runs every step.
   ///
+  /// - Returns: when each step ran, if that was asked for; not in the checking mode, whose checks take
+  ///   longer than the steps.
   /// - Throws: `ABNError(.program)` in the checking mode, for a step that touches what is not its own.
-  func run(feed: [String: Tensor], verbosity: Int) throws {
+  @discardableResult
+  func run(feed: [String: Tensor], verbosity: Int, isProfiled: Bool = false) throws -> StepProfile?
+  {
+    defer { noteChanges() }
+    // Before the feeds are there: these steps use bytes of the arena too.
+    makeConstants()
     var guardian = mode == .guarded ? ArenaGuard(plan, lowered, addresses) : nil
     for port in lowered.feeds {
       feed[port.name]!.withUnsafeBytes {
@@ -103,21 +161,39 @@ public final class Executable {
         step.run(StepPointers(base: UnsafePointer(table + start)))
         try guardian!.end(time)
       }
-      return
+      return nil
     }
-    guard verbosity >= 2 else {
-      for (step, start) in zip(lowered.steps, starts) {
-        step.run(StepPointers(base: UnsafePointer(table + start)))
-      }
-      return
+    guard isProfiled || verbosity >= 2 else {
+      for index in starts.indices where !isConstant[index] { runStep(index) }
+      return nil
     }
-    var times = StepTimes()
-    for (step, start) in zip(lowered.steps, starts) {
-      let begin = StepTimes.now
-      step.run(StepPointers(base: UnsafePointer(table + start)))
-      times.add(step.name, StepTimes.now - begin)
+    var profile = StepProfile(capacity: starts.count)
+    for index in starts.indices {
+      profile.time { if !isConstant[index] { runStep(index) } }
     }
-    times.write()
+    if verbosity >= 2 { profile.write(lowered.steps) }
+    return profile
+  }
+
+  private func runStep(_ index: Int) {
+    lowered.steps[index].run(StepPointers(base: UnsafePointer(table + starts[index])))
+  }
+
+  /// Runs the constant steps if a value that they read is another one than last time.
+  private func makeConstants() {
+    guard !constantSources.isEmpty, let scope else { return }
+    let isCurrent =
+      constantVersions.count == constantSources.count
+      && zip(constantSources, constantVersions).allSatisfy { scope.version(of: $0) == $1 }
+    if isCurrent { return }
+    for index in starts.indices where isConstant[index] { runStep(index) }
+    constantVersions = constantSources.map { scope.version(of: $0) }
+  }
+
+  /// Tells the scope what this run has changed at its addresses.
+  private func noteChanges() {
+    guard let scope else { return }
+    for name in changes { scope.noteChange(of: name) }
   }
 
   /// Copies of the fetched values.

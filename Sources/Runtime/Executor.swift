@@ -35,6 +35,7 @@ public final class Executor {
 
   private let backend: any Backend
   private let mode: PlanningMode?
+  private let keepsConstants: Bool
   private let arena = Arena()
   private var cache: [Key: (executable: Executable, lastUse: Int)] = [:]
   private var uses = 0
@@ -44,11 +45,16 @@ public final class Executor {
 
   /// An executor for one backend.
   ///
-  /// - Parameter mode: how plans use bytes; nil: compact, or guarded where `ABN_CHECK` is 1. Guarded
-  ///   plans are run in the checking mode: freed bytes are filled with NaN, and a step that touches
-  ///   bytes between the buffers ends the run with an error.
-  public init(backend: any Backend, mode: PlanningMode? = nil) {
+  /// - Parameters:
+  ///   - mode: how plans use bytes; nil: compact, or guarded where `ABN_CHECK` is 1. Guarded
+  ///     plans are run in the checking mode: freed bytes are filled with NaN, and a step that touches
+  ///     bytes between the buffers ends the run with an error.
+  ///   - keepsConstants: whether what depends on unchanged parameters alone (their copies in the layouts
+  ///     of convolutions, normalizations folded into them) is made once and kept, which takes about as
+  ///     much memory as the parameters. Where a program changes all its parameters nothing is kept.
+  public init(backend: any Backend, mode: PlanningMode? = nil, keepsConstants: Bool = true) {
     self.backend = backend
+    self.keepsConstants = keepsConstants
     self.mode = mode
   }
 
@@ -64,6 +70,35 @@ public final class Executor {
   public func run(
     _ program: Program, feed: [String: Tensor] = [:], fetch: [any Fetchable] = [], scope: Scope
   ) throws -> [Tensor] {
+    let executable = try prepare(program, feed: feed, fetch: fetch, scope: scope)
+    try executable.run(feed: feed, verbosity: try Debug.verbosity())
+    return executable.fetched()
+  }
+
+  /// As `run`, noting when each step of the executable runs.
+  ///
+  /// - Returns: the fetched values and the times of the steps of `compile`'s executable.
+  /// - Throws: as `run`, and `ABNError(.unsupported)` in the checking mode, whose checks would be
+  ///   timed with the steps.
+  public func profile(
+    _ program: Program, feed: [String: Tensor] = [:], fetch: [any Fetchable] = [], scope: Scope
+  ) throws -> (fetched: [Tensor], profile: StepProfile) {
+    let executable = try prepare(program, feed: feed, fetch: fetch, scope: scope)
+    guard
+      let profile = try executable.run(
+        feed: feed, verbosity: try Debug.verbosity(), isProfiled: true)
+    else {
+      throw ABNError(
+        .unsupported, "profile", got: "the checking mode", wanted: "a run without checks",
+        fix: "Unset ABN_CHECK.")
+    }
+    return (executable.fetched(), profile)
+  }
+
+  /// The compiled program for feeds of these types, bound to its addresses.
+  private func prepare(
+    _ program: Program, feed: [String: Tensor], fetch: [any Fetchable], scope: Scope
+  ) throws -> Executable {
     let executable = try compile(program, feed: feed.mapValues(\.shape), fetch: fetch)
     for port in executable.lowered.feeds {
       let given = feed[port.name]!
@@ -74,8 +109,7 @@ public final class Executor {
       }
     }
     try executable.bind(arena: arena, scope: scope)
-    try executable.run(feed: feed, verbosity: try Debug.verbosity())
-    return executable.fetched()
+    return executable
   }
 
   /// The compiled program for feeds of these shapes, from the cache where it is there.
@@ -103,8 +137,8 @@ public final class Executor {
       try concrete.verify()
     }
     let executable = Executable(
-      try backend.lower(concrete, fetches: fetches), decisions: decisions,
-      mode: try mode ?? (Debug.isChecking() ? .guarded : .compact))
+      try backend.lower(concrete, fetches: fetches), of: concrete, decisions: decisions,
+      mode: try mode ?? (Debug.isChecking() ? .guarded : .compact), keepsConstants: keepsConstants)
     executable.describe(verbosity: verbosity, backend: backend.name)
     if cache.count >= Self.cacheLimit,
       let oldest = cache.min(by: { $0.value.lastUse < $1.value.lastUse })

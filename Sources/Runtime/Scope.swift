@@ -6,6 +6,9 @@ public final class Scope {
   /// Changes when a value is put in from outside, so that addresses may have changed.
   private(set) var generation = 0
 
+  /// How often each value was changed: what is made from values asks whether they are the same.
+  private var versions: [String: Int] = [:]
+
   /// An empty scope.
   public init() {}
 
@@ -30,8 +33,15 @@ public final class Scope {
         return own
       }
       generation += 1
+      noteChange(of: name)
     }
   }
+
+  /// How often the value of a name was changed.
+  func version(of name: String) -> Int { versions[name, default: 0] }
+
+  /// A value has been changed, here or at its address.
+  func noteChange(of name: String) { versions[name, default: 0] += 1 }
 
   /// All values, copied.
   public func snapshot() -> [String: Tensor] {
@@ -47,6 +57,7 @@ public final class Scope {
   func make(_ name: String, shape: Shape, dtype: DType) {
     values[name] = Tensor(zeros: shape, dtype: dtype)
     generation += 1
+    noteChange(of: name)
   }
 
   /// The address of a stored value: stays as long as `generation` does.

@@ -49,6 +49,14 @@ public struct StepPointers {
   }
 }
 
+/// What a step is there for.
+public enum StepPurpose: Sendable, Hashable {
+  /// The operation's own work.
+  case work
+  /// The same values in another layout, because the operation reads them so.
+  case conversion
+}
+
 /// A piece of work on bytes: what a backend makes of an operation.
 public struct Step: Sendable {
   /// The operation's kind, and what this step does for it where that is not all.
@@ -61,14 +69,24 @@ public struct Step: Sendable {
   public let arguments: [StepArgument]
   /// Outputs that it could store over inputs.
   public let sharing: [BufferSharing]
+  /// What it is there for.
+  public let purpose: StepPurpose
+  /// The position of its operation in the program; nil where it has none.
+  public let operation: Int?
+  /// Floating-point operations, two for a multiply-add; 0 where bytes are what counts.
+  public let flops: Int
   /// Does the work. No allocation, no checks.
   public let run: @Sendable (StepPointers) -> Void
 
   /// A step.
   public init(
     name: String, layer: String, source: SourceLocation?, arguments: [StepArgument],
-    sharing: [BufferSharing], run: @escaping @Sendable (StepPointers) -> Void
+    sharing: [BufferSharing], purpose: StepPurpose = .work, operation: Int? = nil, flops: Int = 0,
+    run: @escaping @Sendable (StepPointers) -> Void
   ) {
+    self.purpose = purpose
+    self.operation = operation
+    self.flops = flops
     self.name = name
     self.layer = layer
     self.source = source

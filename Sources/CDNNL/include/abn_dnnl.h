@@ -100,13 +100,23 @@ int32_t abn_dnnl_descriptor_equal(
 
 typedef struct abn_dnnl_primitive abn_dnnl_primitive;
 
+/// What is done to each element of a result before it is stored.
+typedef struct {
+  /// 1: what stood in the destination is added first.
+  int32_t adds;
+  /// 1: then elements below zero are multiplied by `slope`.
+  int32_t has_slope;
+  float slope;
+} abn_dnnl_epilogue;
+
 /// Convolutions. Arrays have one number per spatial dimension; dilation 1 is a dense kernel.
-/// `bias` and `diff_bias` may be NULL. Groups show as weights of one rank more than the source.
+/// `bias`, `diff_bias` and `epilogue` may be NULL. Groups show as weights of one rank more than the source.
 abn_dnnl_status abn_dnnl_convolution_forward(
     int32_t training, int32_t algorithm, const abn_dnnl_descriptor *source,
     const abn_dnnl_descriptor *weights, const abn_dnnl_descriptor *bias,
     const abn_dnnl_descriptor *destination, const int64_t *strides, const int64_t *dilations,
-    const int64_t *padding_low, const int64_t *padding_high, abn_dnnl_primitive **result);
+    const int64_t *padding_low, const int64_t *padding_high, const abn_dnnl_epilogue *epilogue,
+    abn_dnnl_primitive **result);
 abn_dnnl_status abn_dnnl_convolution_backward_data(
     int32_t algorithm, const abn_dnnl_descriptor *diff_source,
     const abn_dnnl_descriptor *weights, const abn_dnnl_descriptor *diff_destination,

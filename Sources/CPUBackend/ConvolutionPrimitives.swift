@@ -1,0 +1,110 @@
+import ABNGraph
+import ABNOperations
+import ABNTensors
+
+/// One of the three products of a convolution.
+struct ConvolutionProduct: Hashable, Sendable {
+  enum Direction: Hashable, Sendable { case forward, dataGradient, weightGradient }
+
+  let direction: Direction
+  let shape: ConvolutionShape
+  let hasBias: Bool
+  /// What is done to y before it is stored.
+  var epilogue: DNNLEpilogue?
+
+  /// The product that an operation computes by oneDNN; nil for others, and for other types than
+  /// float32. 16-bit variables are float32 to oneDNN.
+  init?(_ operation: Operation, in program: Program) throws {
+    func type(_ id: VariableID) -> TensorType { program[id].type.accumulation }
+    let (inputs, outputs) = (operation.inputs, operation.outputs)
+    switch operation.kind {
+    case let kind as Conv2D:
+      (direction, hasBias) = (.forward, inputs.count > 2)
+      shape = try ConvolutionShape(kind, x: type(inputs[0]).shape, w: type(inputs[1]).shape)
+    case let kind as Conv2DFusion:
+      (direction, hasBias, epilogue) = (.forward, true, kind.epilogue)
+      shape = try ConvolutionShape(
+        kind.convolution, x: type(inputs[0]).shape, w: type(inputs[1]).shape)
+    case let kind as Conv2DDataGradient:
+      (direction, hasBias) = (.dataGradient, false)
+      shape = try ConvolutionShape(
+        kind.forward, x: type(outputs[0]).shape, w: type(inputs[0]).shape)
+    case let kind as Conv2DWeightGradient:
+      (direction, hasBias) = (.weightGradient, kind.hasBias)
+      shape = try ConvolutionShape(
+        kind.forward, x: type(inputs[0]).shape, w: type(outputs[0]).shape)
+    default: return nil
+    }
+    guard type(inputs[0]).dtype == .float32 else { return nil }
+  }
+
+  /// Makes the primitive in the freest formats whose images everything else can walk.
+  func made() throws -> ConvolutionPrimitives.Made {
+    let bias = hasBias ? try DNNLDescriptor([shape.filters], .float32, .plain) : nil
+    let window = shape.window
+    let (primitive, x, y) =
+      switch direction {
+      case .forward:
+        try shape.primitive(
+          .float32,
+          {
+            try .convolutionForward(
+              window, source: $0, weights: $1, bias: bias, destination: $2,
+              epilogue: epilogue)
+          }, x: .source, y: .destination)
+      case .dataGradient:
+        try shape.primitive(
+          .float32,
+          {
+            try .convolutionBackwardData(window, diffSource: $0, weights: $1, diffDestination: $2)
+          }, x: .diffSource, y: .diffDestination)
+      case .weightGradient:
+        try shape.primitive(
+          .float32,
+          {
+            try .convolutionBackwardWeights(
+              window, source: $0, diffWeights: $1, diffBias: bias, diffDestination: $2)
+          }, x: .source, y: .diffDestination)
+      }
+    return .init(primitive: primitive, x: x, y: y)
+  }
+}
+
+/// The convolutions of a program: equal ones are one primitive.
+struct ConvolutionPrimitives {
+  /// A primitive and the layouts of its images.
+  struct Made {
+    let primitive: DNNLPrimitive
+    /// Of x, or of its gradient.
+    let x: PhysicalLayout
+    /// Of y, or of its gradient.
+    let y: PhysicalLayout
+  }
+
+  private var known: [ConvolutionProduct: Made] = [:]
+
+  subscript(product: ConvolutionProduct) -> Made {
+    mutating get throws {
+      if let found = known[product] { return found }
+      let made = try product.made()
+      known[product] = made
+      return made
+    }
+  }
+
+  /// The layouts that an operation's convolution likes best for its images; nil for other operations.
+  mutating func wishes(
+    of operation: Operation, in program: Program
+  ) throws -> [(VariableID, PhysicalLayout)]? {
+    guard let product = try ConvolutionProduct(operation, in: program) else { return nil }
+    let made = try self[product]
+    let (inputs, outputs) = (operation.inputs, operation.outputs)
+    return switch product.direction {
+    case .forward:
+      // A residual stands as y does.
+      [(inputs[0], made.x), (outputs[0], made.y)] + inputs.dropFirst(3).map { ($0, made.y) }
+    case .dataGradient: [(outputs[0], made.x), (inputs[1], made.y)]
+    case .weightGradient: [(inputs[0], made.x), (inputs[1], made.y)]
+    }
+  }
+}

@@ -1,0 +1,85 @@
+// Shapes: x, w, bias and y as in Conv2D.swift; residual as y; scale, bias, mean, variance [O].
+
+import ABNGraph
+import ABNTensors
+
+/// y = act(conv2d(x, w) + bias + residual), one pass over y: for programs without a gradient.
+///
+/// Inputs: x, w, bias and, optionally, residual. The activation is identity or leaky_relu: exact in two
+/// instructions, NaN included, which oneDNN's relu loses. Passes make it; see `FoldNormalizations` in
+/// `Passes`. The name is Paddle's.
+public struct Conv2DFusion: OperationKind {
+  public static let kindName = "conv2d_fusion"
+  public static let formula = "y = act(conv2d(x, w) + bias + residual)"
+
+  /// The convolution.
+  public let convolution: Conv2D
+  /// Whether a residual is added, the last input.
+  public let hasResidual: Bool
+  /// The activation.
+  public let activation: Activation
+  /// The slope of leaky_relu below zero.
+  public let alpha: Double
+
+  /// A fused convolution; nil for an activation that it does not take.
+  public init?(
+    _ convolution: Conv2D, hasResidual: Bool = false, activation: Activation = .identity,
+    alpha: Double = 1
+  ) {
+    guard activation == .identity || activation == .leakyReLU && Float(alpha) != 0 else {
+      return nil
+    }
+    self.convolution = convolution
+    self.hasResidual = hasResidual
+    self.activation = activation
+    self.alpha = alpha
+  }
+
+  public var attributes: [(name: String, value: String)] {
+    var list = convolution.attributes + [("act", activation.name)]
+    if activation == .leakyReLU { list.append(("alpha", "\(alpha)")) }
+    if hasResidual { list.append(("residual", "true")) }
+    return list
+  }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    let outputs = try convolution.outputTypes(for: Array(inputs.prefix(3)))
+    if hasResidual, inputs[3] != outputs[0] {
+      throw ABNError(.shape, "residual", got: "\(inputs[3])", wanted: "\(outputs[0])")
+    }
+    return outputs
+  }
+
+  public var sharing: [SharingRule] {
+    hasResidual ? [SharingRule(output: 0, input: 3, .may)] : []
+  }
+}
+
+/// Weights and bias of the convolution that does the work of a convolution and the normalization
+/// behind it: w' = w * s and bias' = bias + (b - mean) * s for each filter, where b is the
+/// convolution's own bias, or 0, and s = scale / sqrt(variance + epsilon), in float64.
+///
+/// Inputs: w, scale, bias, mean, variance and, optionally, b.
+public struct FoldNormalization: OperationKind {
+  public static let kindName = "fold_batch_norm"
+  public static let formula =
+    "w' = w * s, bias' = bias + (b - mean) * s, s = scale / sqrt(variance + epsilon)"
+
+  /// Added to the variance.
+  public let epsilon: Double
+
+  /// The folding of a normalization with this epsilon.
+  public init(epsilon: Double) { self.epsilon = epsilon }
+
+  public var attributes: [(name: String, value: String)] { [("epsilon", "\(epsilon)")] }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    let filters = TensorType([inputs[0].shape[0]], inputs[0].dtype)
+    for (position, what) in ["scale", "bias", "mean", "variance", "bias of the convolution"]
+      .enumerated() where position + 1 < inputs.count && inputs[position + 1] != filters
+    {
+      throw ABNError(.shape, what, got: "\(inputs[position + 1])", wanted: "\(filters)")
+    }
+    return [inputs[0], filters]
+  }
+}

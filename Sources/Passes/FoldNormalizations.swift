@@ -1,0 +1,194 @@
+import ABNGraph
+import ABNOperations
+import ABNTensors
+
+/// What a program without a gradient goes through: fewer passes over memory for the same values, up to
+/// rounding.
+public let inferencePasses: [any ProgramPass] = [FoldNormalizations(), FuseConvolutions()]
+
+/// Puts a normalization by given statistics into the weights and the bias of the convolution before it.
+///
+/// In float32, where nothing but the normalization reads the convolution, and in programs of forward
+/// operations only. The new weights hang on parameters alone: an executor that keeps constants makes
+/// them once.
+public struct FoldNormalizations: ProgramPass {
+  public let name = "fold normalizations"
+
+  /// The pass.
+  public init() {}
+
+  public func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
+    guard program.isForwardOnly else { return RewrittenProgram(program) }
+    var list = OperationList(program, fetches: fetches)
+    var decisions: [PassDecision] = []
+    for operation in program.operations {
+      guard let z = operation.outputs.first, let norm = Normalization(operation),
+        let index = list.maker(of: z), let convolution = list.producer(of: operation.inputs[0]),
+        let kind = list.operations[convolution].kind as? Conv2D,
+        canFold(operation, norm.attributes, kind, list.operations[convolution], list)
+      else { continue }
+      decisions.append(
+        try fold(norm, at: index, into: kind, at: convolution, &list))
+    }
+    return RewrittenProgram(list.finish(changed: !decisions.isEmpty), decisions)
+  }
+
+  private func canFold(
+    _ operation: Operation, _ norm: NormalizationAttributes, _ kind: Conv2D,
+    _ convolution: Operation, _ list: OperationList
+  ) -> Bool {
+    let parameters = convolution.inputs.dropFirst() + operation.inputs[1..<5]
+    return !norm.usesBatchStatistics && norm.layout == kind.layout
+      && list.program[operation.outputs[0]].dtype == .float32
+      && operation.outputs.dropFirst().allSatisfy {
+        list.readers(of: $0).isEmpty && !list.isFetched($0)
+      }
+      // What is changed during the run has one value here and another there.
+      && !list.operations.contains { other in
+        other.outputs.contains { parameters.contains($0) && list.program[$0].isPersistable }
+      }
+  }
+
+  private func fold(
+    _ norm: Normalization, at index: Int, into kind: Conv2D, at convolution: Int,
+    _ list: inout OperationList
+  ) throws -> PassDecision {
+    let (old, conv) = (list.operations[index], list.operations[convolution])
+    let folded = try list.program.makeOperation(
+      FoldNormalization(epsilon: norm.attributes.epsilon),
+      [conv.inputs[1]] + old.inputs[1..<5] + conv.inputs.dropFirst(2), role: .forward,
+      layer: old.layer, source: old.source)
+    let inputs = [conv.inputs[0], folded.outputs[0], folded.outputs[1]]
+    var made = [folded]
+    if let fused = Conv2DFusion(kind, activation: norm.activation, alpha: norm.alpha) {
+      made.append(
+        try list.program.makeOperation(
+          fused, inputs, role: .forward, layer: conv.layer, source: conv.source,
+          outputs: [0: old.outputs[0]]))
+    } else {
+      let plain = try list.program.makeOperation(
+        Conv2DFusion(kind)!, inputs, role: .forward, layer: conv.layer, source: conv.source)
+      made.append(plain)
+      made.append(
+        try list.program.makeOperation(
+          Activate(norm.activation, alpha: norm.alpha), [plain.outputs[0]], role: .forward,
+          layer: old.layer, source: old.source, outputs: [0: old.outputs[0]]))
+    }
+    list.operations.replaceSubrange(index...index, with: made)
+    list.operations.remove(at: convolution)
+    return PassDecision(
+      .fused, list.program[conv.outputs[0]], at: old,
+      reason: "the normalization is in the weights of conv2d \"\(conv.layer)\"")
+  }
+}
+
+/// A normalization without slopes.
+private struct Normalization {
+  let attributes: NormalizationAttributes
+  let activation: Activation
+  let alpha: Double
+
+  init?(_ operation: Operation) {
+    switch operation.kind {
+    case let kind as BatchNorm: (attributes, activation, alpha) = (kind.norm, .identity, 1)
+    case let kind as InPlaceActivatedBatchNorm where kind.activation != .prelu:
+      (attributes, activation, alpha) = (kind.norm, kind.activation, kind.alpha)
+    default: return nil
+    }
+  }
+}
+
+/// Makes the sum of a residual block and the activation behind it part of the convolution that ends
+/// the block, and an activation part of a convolution with a bias.
+public struct FuseConvolutions: ProgramPass {
+  public let name = "fuse convolutions"
+
+  /// The pass.
+  public init() {}
+
+  public func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
+    guard program.isForwardOnly else { return RewrittenProgram(program) }
+    var list = OperationList(program, fetches: fetches)
+    var decisions: [PassDecision] = []
+    // Sums first: the activation comes behind them.
+    for operation in program.operations where operation.kind is Elementwise {
+      if let decision = try fuseSum(operation, &list) { decisions.append(decision) }
+    }
+    for operation in program.operations where operation.kind is Activate {
+      if let decision = try fuseActivation(operation, &list) { decisions.append(decision) }
+    }
+    return RewrittenProgram(list.finish(changed: !decisions.isEmpty), decisions)
+  }
+
+  /// The convolution with a bias, and without an activation, that makes a variable for one reader.
+  private func convolution(
+    making id: VariableID, _ list: OperationList
+  ) -> (index: Int, kind: Conv2D, hasResidual: Bool)? {
+    guard list.program[id].dtype == .float32, let index = list.producer(of: id) else { return nil }
+    switch list.operations[index].kind {
+    case let kind as Conv2D where list.operations[index].inputs.count > 2:
+      return (index, kind, false)
+    case let kind as Conv2DFusion where kind.activation == .identity:
+      return (index, kind.convolution, kind.hasResidual)
+    default: return nil
+    }
+  }
+
+  private func fuseSum(
+    _ operation: Operation, _ list: inout OperationList
+  ) throws -> PassDecision? {
+    guard (operation.kind as? Elementwise)?.function == .add,
+      operation.inputs[0] != operation.inputs[1],
+      Set((operation.inputs + operation.outputs).map { list.program[$0].type }).count == 1,
+      let index = list.maker(of: operation.outputs[0])
+    else { return nil }
+    // The later one: what it is added to is there before it runs.
+    let found = operation.inputs.compactMap { id in
+      convolution(making: id, list).map { (id: id, made: $0) }
+    }.filter { !$0.made.hasResidual }.max { $0.made.index < $1.made.index }
+    guard let (id, made) = found,
+      let other = operation.inputs.first(where: { $0 != id }),
+      !list.program[other].isPersistable
+    else { return nil }
+    let old = list.operations[made.index]
+    list.operations[index] = try list.program.makeOperation(
+      Conv2DFusion(made.kind, hasResidual: true)!, Array(old.inputs.prefix(3)) + [other],
+      role: .forward, layer: old.layer, source: old.source, outputs: [0: operation.outputs[0]])
+    list.operations.remove(at: made.index)
+    return PassDecision(
+      .fused, list.program[id], at: operation,
+      reason: "conv2d \"\(old.layer)\" adds to \(list.program[other].name)")
+  }
+
+  private func fuseActivation(
+    _ operation: Operation, _ list: inout OperationList
+  ) throws -> PassDecision? {
+    guard let kind = operation.kind as? Activate, kind.function != .identity,
+      let index = list.maker(of: operation.outputs[0]),
+      let made = convolution(making: operation.inputs[0], list),
+      let fused = Conv2DFusion(
+        made.kind, hasResidual: made.hasResidual, activation: kind.function, alpha: kind.alpha)
+    else { return nil }
+    let old = list.operations[made.index]
+    list.operations[index] = try list.program.makeOperation(
+      fused, old.inputs, role: .forward, layer: old.layer, source: old.source,
+      outputs: [0: operation.outputs[0]])
+    list.operations.remove(at: made.index)
+    return PassDecision(
+      .fused, list.program[operation.inputs[0]], at: operation,
+      reason: "conv2d \"\(old.layer)\" applies \(kind.name)")
+  }
+}
+
+extension Program {
+  /// Whether nothing of it belongs to a backward pass or an update.
+  fileprivate var isForwardOnly: Bool { operations.allSatisfy { $0.role == .forward } }
+}
+
+extension OperationList {
+  /// Where a variable is made that one operation reads and nobody fetches; nil for others.
+  fileprivate func producer(of id: VariableID) -> Int? {
+    guard aliases(of: id) == [id], !isFetched(id), readers(of: id).count == 1 else { return nil }
+    return maker(of: id)
+  }
+}
