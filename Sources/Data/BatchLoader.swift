@@ -130,6 +130,16 @@ public struct BatchLoader: Sendable {
     }
   }
 
+  /// The most bytes that an epoch holds: its order, the batches that wait, the one that is being made
+  /// and the caller's, in row-major float32 and int64.
+  ///
+  /// - Parameter batchSize: nil: that of the options.
+  public func bytesInFlight(batchSize: Int? = nil) -> Int {
+    let image = 4 * split.imageShape.elementCount + MemoryLayout<Int64>.size
+    return (options.prefetchCount + 2) * (batchSize ?? options.batchSize) * image
+      + split.count * MemoryLayout<Int>.size
+  }
+
   /// The batches of an epoch, from number `first` on; none where the epoch has no more.
   ///
   /// - Precondition: `epoch` and `first` are not negative.

@@ -58,18 +58,22 @@ public struct Model: Sendable {
   public let image: Shape
   /// The classes of the data it was made for.
   public let classes: Int
+  /// What torchvision calls the layers that have parameters, in the order in which `build` makes
+  /// them; nil where torchvision has no such network.
+  public let torchNames: [String]?
   /// Appends the network to the program that is being built.
   public let build: @Sendable (_ images: Variable, _ options: ModelOptions) throws -> Variable
 
   /// A network under a name.
   public init(
-    name: String, summary: String, image: Shape, classes: Int,
+    name: String, summary: String, image: Shape, classes: Int, torchNames: [String]? = nil,
     build: @escaping @Sendable (_ images: Variable, _ options: ModelOptions) throws -> Variable
   ) {
     self.name = name
     self.summary = summary
     self.image = image
     self.classes = classes
+    self.torchNames = torchNames
     self.build = build
   }
 

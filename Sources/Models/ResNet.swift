@@ -26,7 +26,9 @@ struct ResNet: Sendable {
 
   /// The network under a name.
   func model(_ name: String, _ summary: String) -> Model {
-    Model(name: name, summary: summary, image: [3, 224, 224], classes: 1000) { images, options in
+    Model(
+      name: name, summary: summary, image: [3, 224, 224], classes: 1000, torchNames: torchNames
+    ) { images, options in
       try options.classified(features(images, options))
     }
   }
@@ -49,6 +51,26 @@ struct ResNet: Sendable {
       }
     }
     return x
+  }
+
+  /// torchvision's names of the layers, in the order in which `features` and then `classified` make
+  /// them: the shortcut's after those of its block.
+  private var torchNames: [String] {
+    let convolutions = isBottleneck ? 3 : 2
+    var names = ["conv1", "bn1"]
+    for (stage, count) in blocks.enumerated() {
+      for index in 0..<count {
+        let block = "layer\(stage + 1).\(index)"
+        for number in 1...convolutions {
+          names += ["\(block).conv\(number)", "\(block).bn\(number)"]
+        }
+        // Later stages halve the image; the first widens where its blocks are bottlenecks.
+        if index == 0 && (stage > 0 || isBottleneck) {
+          names += ["\(block).downsample.0", "\(block).downsample.1"]
+        }
+      }
+    }
+    return names + ["fc"]
   }
 
   private func block(

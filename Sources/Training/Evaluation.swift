@@ -52,35 +52,24 @@ extension ClassifierPrograms {
 public func evaluateModel(
   in folder: String, data: DataSource? = nil, batchSize: Int = 128
 ) throws -> Evaluation {
-  let path = folder + "/" + ModelFile.name
-  guard FileManager.default.fileExists(atPath: path) else {
+  let file = try ModelFile.read(folder: folder)
+  guard let source = try data ?? file.data.map(DataSource.parse) else {
     throw ABNError(
-      .file, "folder \"\(folder)\"", got: "no \(ModelFile.name) there",
-      wanted: "the output folder of a training run", fix: "Train first: abn train --output DIR.")
+      .data, "folder \"\(folder)\"", got: "a model that came without data",
+      wanted: "data to evaluate it on", fix: "Name them with --data.")
   }
-  let file = try ModelFile.read(path)
-  let dataset = try (data ?? DataSource.parse(file.data)).load()
+  let dataset = try source.load()
   guard dataset.imageShape == file.image, dataset.classCount == file.options.classes else {
     throw ABNError(
       .data, "data \"\(dataset.name)\"",
       got: "images \(dataset.imageShape) in \(dataset.classCount) classes",
       wanted:
         "images \(file.image) in \(file.options.classes) classes, as the model was trained on",
-      fix: "Evaluate on \(file.data), or train on these data.")
+      fix: file.data.map { "Evaluate on \($0), or train on these data." } ?? "")
   }
   let programs = try ClassifierPrograms(
     file.model, options: file.options, image: file.image, seed: 0)
-  let scope = Scope()
-  for variable in programs.evaluation.persistables {
-    let value = file.parameters[variable.name]
-    guard let value, value.shape == variable.shape, value.dtype == variable.dtype else {
-      throw ABNError(
-        .file, "model file \"\(path)\": \"\(variable.name)\"",
-        got: value.map { "\($0.dtype)\($0.shape)" } ?? "nothing", wanted: "\(variable.type)",
-        fix: "Train again with this version.")
-    }
-    scope[variable.name] = value
-  }
+  let scope = try file.scope(for: programs.evaluation, folder: folder)
   return try programs.evaluate(
     dataset.test, normalization: file.normalization, batchSize: batchSize,
     executor: Executor(backend: CPUBackend()), scope: scope)

@@ -15,8 +15,11 @@ public struct MemoryMeasurement: Sendable, Codable {
   public let lowerBoundBytes: Int
   /// The largest resident size of the process (VmHWM).
   public let measuredPeakBytes: Int
-  /// The resident size before the first step.
+  /// The resident size before the first step: program and libraries, the compiled steps, and the
+  /// images that will be fed.
   public let baseBytes: Int
+  /// The resident size before anything was built: program and libraries alone.
+  public let loadedBytes: Int
 }
 
 /// Trains `steps` steps on random images and labels. Run it in a fresh process: the peak is that of
@@ -37,6 +40,7 @@ public func measureMemory(
       got: "batch size \(batchSize), \(steps) steps, images \(image)",
       wanted: "numbers of at least 1, and at most 2^30 input elements")
   }
+  let loadedBytes = ProcessMemory.residentBytes ?? 0
   let classes = classes ?? model.classes
   let programs = try ClassifierPrograms(
     model, options: ModelOptions(classes: classes, norm: norm), image: image, seed: 1
@@ -67,5 +71,5 @@ public func measureMemory(
   return MemoryMeasurement(
     plannedPeakBytes: executable.plannedPeakBytes, arenaBytes: executable.plan.arenaBytes,
     lowerBoundBytes: executable.plan.lowerBoundBytes,
-    measuredPeakBytes: ProcessMemory.peakBytes ?? 0, baseBytes: baseBytes)
+    measuredPeakBytes: ProcessMemory.peakBytes ?? 0, baseBytes: baseBytes, loadedBytes: loadedBytes)
 }

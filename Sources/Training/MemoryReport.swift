@@ -60,12 +60,19 @@ public struct MemoryReport: Sendable, Codable {
   public let stepCount: Int
   /// The placement that gave the smallest arena.
   public let strategy: String
+  /// How long sharing and placement took to decide.
+  public let planSeconds: Double
   /// The ten largest tensors alive at the peak.
   public let peakTensors: [PeakTensor]
+  /// What each rule saves.
+  public let rules: [Rule]
   /// Every copy, mask, restore and the like.
   public let decisions: [Decision]
   /// Wishes to store an output over an input that were refused, with the reason.
   public let refusals: [Decision]
+  /// Every tensor, weights too, that is copied into another layout for one operation; bytes are those
+  /// of the copy.
+  public let conversions: [Decision]
   /// What the data may add.
   public let rescues: [Rescue]
 
@@ -88,6 +95,7 @@ public struct MemoryReport: Sendable, Codable {
     optimizerBytes = state
     stepCount = lowered.steps.count
     strategy = plan.strategy
+    planSeconds = plan.seconds
     peakStep =
       lowered.steps.indices.contains(plan.peakStep)
       ? "\(lowered.steps[plan.peakStep].name) \"\(lowered.steps[plan.peakStep].layer)\"" : "none"
@@ -115,6 +123,7 @@ public struct MemoryReport: Sendable, Codable {
     scratchBytes = sums[.scratch, default: 0]
     feedBytes = sums[.feed, default: 0]
     peakTensors = Array(tensors.sorted { ($1.bytes, $0.name) < ($0.bytes, $1.name) }.prefix(10))
+    rules = Self.rules(of: executable, program)
     decisions = executable.decisions.map {
       Decision(
         action: $0.action.rawValue, variable: $0.variable, layer: $0.layer, source: "\($0.source)",
@@ -132,8 +141,21 @@ public struct MemoryReport: Sendable, Codable {
         reason: "not over \(lowered.buffers[decision.sharing.input.index].name): \(reason)",
         bytes: lowered.buffers[decision.sharing.output.index].bytes)
     }
+    conversions = Self.conversions(lowered)
     rescues = lowered.sideBuffers.map {
       Rescue(layer: $0.layer, reason: $0.buffer.purpose, mostBytes: $0.buffer.mostBytes)
+    }
+  }
+
+  private static func conversions(_ lowered: LoweredProgram) -> [Decision] {
+    lowered.steps.filter { $0.purpose == .conversion }.map { step in
+      func first(_ access: StepAccess) -> PlanBuffer {
+        let argument = step.arguments.first { $0.access == access }
+        return lowered.buffers[argument!.buffer.index]
+      }
+      return Decision(
+        action: "convert", variable: first(.read).name, layer: step.layer,
+        source: step.source.map { "\($0)" } ?? "", reason: step.name, bytes: first(.write).bytes)
     }
   }
 }

@@ -39,7 +39,8 @@ public struct ModelPlan {
   public let report: MemoryReport
   /// The drawing.
   public let timeline: PlanTimeline
-  private let executable: Executable
+  /// How long it took to build the network, to differentiate, to lower and to plan it.
+  public let seconds: Double
 
   /// Builds, differentiates, compiles and plans; no tensor is made.
   ///
@@ -48,7 +49,7 @@ public struct ModelPlan {
   ///   images of this size for the model.
   public init(
     of model: Model, options: ModelOptions, image: Shape, batchSize: Int,
-    optimizer: OptimizerName = .momentum, passes: [any ProgramPass]? = nil
+    optimizer: OptimizerName = .momentum
   ) throws {
     let elements = Shape([batchSize] + image.dimensions).checkedElementCount ?? .max
     // Below 2^34 elements all later products of sizes stay far from overflow.
@@ -57,22 +58,48 @@ public struct ModelPlan {
         .attribute, "plan", got: "batch size \(batchSize), images \(image)",
         wanted: "numbers of at least 1, and at most 2^34 input elements")
     }
+    let clock = ContinuousClock()
+    let start = clock.now
     let programs = try ClassifierPrograms(model, options: options, image: image, seed: 1) { loss in
       _ = try optimizer.optimizer.minimize(loss)
     }
-    let backend = passes.map { CPUBackend(passes: $0) } ?? CPUBackend()
-    executable = try Executor(backend: backend, mode: .compact).compile(
+    let executable = try Executor(backend: CPUBackend(), mode: .compact).compile(
       programs.training,
       feed: try programs.feedShapes(batchSize: batchSize),
       fetch: [programs.loss, programs.accuracy])
+    seconds = start.duration(to: clock.now) / .seconds(1)
     report = MemoryReport(executable, program: programs.training)
     timeline = PlanTimeline(executable.lowered.planRequest, executable.plan)
+  }
+
+  /// Where the arena begins in a snapshot: an address that no viewer takes for null.
+  private static let snapshotBase = 1 << 40
+
+  /// Every block's allocation and release, in order: blocks that end at a step are freed before those
+  /// of the next step are made.
+  func events() -> [(action: String, time: Int, block: PlanTimeline.Rectangle)] {
+    var events: [(action: String, time: Int, block: PlanTimeline.Rectangle)] = []
+    for block in timeline.rectangles {
+      events.append(("free_requested", block.last + 1, block))
+      events.append(("free_completed", block.last + 1, block))
+      events.append(("alloc", block.first, block))
+    }
+    return events.enumerated().sorted { a, b in
+      func key(
+        _ event: (offset: Int, element: (action: String, time: Int, block: PlanTimeline.Rectangle))
+      )
+        -> (Int, Int, Int)
+      {
+        (event.element.time, event.element.action == "alloc" ? 1 : 0, event.offset)
+      }
+      return key(a) < key(b)
+    }.map(\.element)
   }
 
   /// A memory snapshot as PyTorch's memory viewer (memory_viz) reads it: one segment, the arena, in
   /// which every block is allocated and freed at its steps; a microsecond is a step.
   public func snapshot() -> [UInt8] {
-    let base = 1 << 40
+    let base = Self.snapshotBase
     func frames(_ label: String) -> PickleItem {
       .list(
         label.split(separator: "\n").prefix(8).map {
@@ -81,22 +108,12 @@ public struct ModelPlan {
           ])
         })
     }
-    func event(_ action: String, _ block: PlanTimeline.Rectangle, _ time: Int) -> PickleItem {
+    let events = events().map { event -> PickleItem in
       .dictionary([
-        ("action", .text(action)), ("addr", .integer(base + block.offset)),
-        ("size", .integer(block.bytes)), ("stream", .integer(0)), ("time_us", .integer(time + 1)),
-        ("frames", frames(block.label)),
+        ("action", .text(event.action)), ("addr", .integer(base + event.block.offset)),
+        ("size", .integer(event.block.bytes)), ("stream", .integer(0)),
+        ("time_us", .integer(event.time + 1)), ("frames", frames(event.block.label)),
       ])
-    }
-    // Blocks that end at a step are freed before those of the next step are made.
-    var events: [(time: Int, order: Int, item: PickleItem)] = []
-    for block in timeline.rectangles {
-      events.append((block.first, 1, event("alloc", block, block.first)))
-      events.append((block.last + 1, 0, event("free_requested", block, block.last + 1)))
-      events.append((block.last + 1, 0, event("free_completed", block, block.last + 1)))
-    }
-    let sorted = events.enumerated().sorted { a, b in
-      (a.element.time, a.element.order, a.offset) < (b.element.time, b.element.order, b.offset)
     }
     let size = max(timeline.arenaBytes, 1)
     let arena = PickleItem.dictionary([
@@ -118,7 +135,7 @@ public struct ModelPlan {
     ])
     return PickleWriter.bytes(
       .dictionary([
-        ("segments", .list([arena])), ("device_traces", .list([.list(sorted.map(\.element.item))])),
+        ("segments", .list([arena])), ("device_traces", .list([.list(events)])),
         ("allocator_settings", .dictionary([])),
       ]))
   }

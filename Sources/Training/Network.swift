@@ -61,14 +61,19 @@ struct ClassifierPrograms {
     ).plannedPeakBytes
   }
 
-  /// The largest batch of at least 2 and less than `limit` whose planned peak is at most `bytes`.
+  /// The largest batch of at least 2 and less than `limit` that needs at most `bytes`.
   ///
   /// Plans some log2(limit) batch sizes; nil where none fits.
-  func largestBatchSize(fitting bytes: Int, below limit: Int) throws -> Int? {
+  ///
+  /// - Parameter planned: what a batch size needs; nil: a training step's planned peak.
+  func largestBatchSize(
+    fitting bytes: Int, below limit: Int, planned: ((Int) throws -> Int)? = nil
+  ) throws -> Int? {
+    let planned = planned ?? plannedPeakBytes(batchSize:)
     var (fits, tooLarge) = (1, limit)
     while tooLarge - fits > 1 {
       let middle = (fits + tooLarge) / 2
-      if try plannedPeakBytes(batchSize: middle) <= bytes {
+      if try planned(middle) <= bytes {
         fits = middle
       } else {
         tooLarge = middle
@@ -82,67 +87,4 @@ struct ClassifierPrograms {
 private func rows(_ logits: Variable, _ classes: Int) throws -> Variable {
   guard logits.shape.rank == 4 else { return logits }
   return try reshape(transpose(logits, [0, 2, 3, 1]), [-1, classes])
-}
-
-/// A trained model on disk: its parameters and what is needed to build it again.
-struct ModelFile {
-  var parameters: [String: Tensor]
-  var model: Model
-  var options: ModelOptions
-  var image: Shape
-  var normalization: ChannelNormalization
-  var data: String
-
-  /// Its name in the output folder.
-  static let name = "model.safetensors"
-  static let format = "swift-inplace-abn model 1"
-
-  func write(to path: String) throws {
-    try Safetensors.write(
-      parameters,
-      metadata: [
-        "format": Self.format, "model": model.name, "norm": options.norm.rawValue,
-        "activation": options.activation.name, "alpha": "\(options.alpha)",
-        "classes": "\(options.classes)",
-        "image": image.dimensions.map(String.init).joined(separator: "x"),
-        "mean": normalization.mean.map { "\($0)" }.joined(separator: " "),
-        "deviation": normalization.standardDeviation.map { "\($0)" }.joined(separator: " "),
-        "data": data,
-      ], to: path)
-  }
-
-  /// - Throws: `ABNError(.file)` for a file that is no model of this package.
-  static func read(_ path: String) throws -> ModelFile {
-    let (tensors, metadata) = try Safetensors.read(path: path)
-    func field<T>(_ key: String, _ convert: (String) -> T?) throws -> T {
-      guard let value = metadata[key].flatMap(convert) else {
-        throw ABNError(
-          .file, "model file \"\(path)\"", got: "\(key): \(metadata[key] ?? "nothing")",
-          wanted: "a model saved by abn train", fix: "Pass the output folder of a training run.")
-      }
-      return value
-    }
-    func numbers(_ text: String) -> [Double]? {
-      let values = text.split(separator: " ").map { Double($0) }
-      return values.contains { $0 == nil } ? nil : values.map { $0! }
-    }
-    _ = try field("format") { $0 == format ? $0 : nil }
-    let options = ModelOptions(
-      classes: try field("classes") { Int($0).flatMap { (1...1 << 20).contains($0) ? $0 : nil } },
-      norm: try field("norm") { NormStyle(rawValue: $0) },
-      activation: Activation(named: try field("activation") { $0 }),
-      alpha: try field("alpha") { Double($0).flatMap { $0.isFinite ? $0 : nil } })
-    let image = Shape(
-      try field("image") { text -> [Int]? in
-        let sizes = text.split(separator: "x").compactMap { Int($0) }
-        let isPlausible = sizes.count == 3 && sizes.allSatisfy { (1...1 << 16).contains($0) }
-        return isPlausible ? sizes : nil
-      })
-    return ModelFile(
-      parameters: tensors, model: try Model.named(field("model") { $0 }), options: options,
-      image: image,
-      normalization: try ChannelNormalization(
-        mean: field("mean", numbers), standardDeviation: field("deviation", numbers)),
-      data: try field("data") { $0 })
-  }
 }

@@ -54,16 +54,54 @@ public final class Trainer {
       ).minimize(loss)
     }
     let scope = Scope()
-    let executor = Executor(backend: CPUBackend())
-    let plannedPeakBytes = try executor.compile(
-      programs.training,
-      feed: [
-        "images": Shape([settings.batchSize] + dataset.imageShape.dimensions),
-        "labels": [settings.batchSize, 1],
-      ], fetch: [programs.loss, programs.accuracy]
-    ).plannedPeakBytes
-    try ProcessMemory.require(plannedPeakBytes: plannedPeakBytes) {
-      try programs.largestBatchSize(fitting: $0, below: settings.batchSize)
+    let trained = try train(programs, dataset, loader, scope)
+    let (final, progress) = (trained.evaluation, trained.progress)
+    try requireFinite(final.loss, "held-out loss", progress)
+    let modelPath = settings.output + "/" + ModelFile.name
+    let parameters = programs.training.parameters.reduce(into: [String: Tensor]()) {
+      $0[$1.name] = scope[$1.name]
+    }
+    try ModelFile(
+      parameters: parameters, model: settings.model, options: options,
+      image: dataset.imageShape, normalization: dataset.normalization,
+      data: settings.data.description
+    ).write(to: modelPath)
+    let summary = TrainingSummary(
+      accuracy: final.accuracy, loss: final.loss, seconds: progress.seconds,
+      imagesPerSecond: progress.imagesPerSecond,
+      plannedPeakBytes: trained.memory.peakBytes, plannedStepBytes: trained.memory.stepBytes,
+      measuredPeakBytes: ProcessMemory.peakBytes ?? 0, baseBytes: trained.baseBytes,
+      seed: settings.seed, interrupted: progress.epochsDone < settings.epochs,
+      epochsDone: progress.epochsDone, modelPath: modelPath, settings: settings.described)
+    try summary.write(to: settings.output + "/" + Self.summaryName)
+    return summary
+  }
+
+  /// What the loop leaves behind; its arena and its batches are gone.
+  private struct Trained {
+    let evaluation: Evaluation
+    let progress: TrainingProgress
+    let memory: TrainingMemory
+    let baseBytes: Int
+  }
+
+  /// The loop: epochs of steps, an evaluation after each.
+  private func train(
+    _ programs: ClassifierPrograms, _ dataset: Dataset, _ loader: BatchLoader, _ scope: Scope
+  ) throws -> Trained {
+    // Weights change between evaluations, and memory is what this is about.
+    let executor = Executor(backend: CPUBackend(), keepsConstants: false)
+    func memory(_ executor: Executor, _ batchSize: Int) throws -> TrainingMemory {
+      try TrainingMemory(
+        programs, executor, loader: loader, batchSize: batchSize, testCount: dataset.test.count)
+    }
+    let planned = try memory(executor, settings.batchSize)
+    try ProcessMemory.require(plannedPeakBytes: planned.peakBytes) {
+      try programs.largestBatchSize(fitting: $0, below: settings.batchSize) {
+        try memory(
+          Executor(backend: CPUBackend(), mode: .compact, keepsConstants: false), $0
+        ).peakBytes
+      }
     }
     let baseBytes = ProcessMemory.residentBytes ?? 0
     try executor.run(programs.startup, scope: scope)
@@ -97,24 +135,8 @@ public final class Trainer {
       ?? programs.evaluate(
         dataset.test, normalization: dataset.normalization, batchSize: settings.batchSize,
         executor: executor, scope: scope)
-    try requireFinite(final.loss, "held-out loss", progress)
-    let modelPath = settings.output + "/" + ModelFile.name
-    let parameters = programs.training.parameters.reduce(into: [String: Tensor]()) {
-      $0[$1.name] = scope[$1.name]
-    }
-    try ModelFile(
-      parameters: parameters, model: settings.model, options: options,
-      image: dataset.imageShape, normalization: dataset.normalization,
-      data: settings.data.description
-    ).write(to: modelPath)
-    let summary = TrainingSummary(
-      accuracy: final.accuracy, loss: final.loss, seconds: progress.seconds,
-      imagesPerSecond: progress.imagesPerSecond, plannedPeakBytes: plannedPeakBytes,
-      measuredPeakBytes: ProcessMemory.peakBytes ?? 0, baseBytes: baseBytes,
-      seed: settings.seed, interrupted: progress.epochsDone < settings.epochs,
-      epochsDone: progress.epochsDone, modelPath: modelPath, settings: settings.described)
-    try summary.write(to: settings.output + "/" + Self.summaryName)
-    return summary
+    return Trained(
+      evaluation: final, progress: progress, memory: planned, baseBytes: baseBytes)
   }
 
   /// Makes the output folder and tries to write there, before hours are spent.

@@ -11,11 +11,14 @@ public struct TrainingSummary: Codable, Sendable {
   public var seconds: Double
   /// Training images a second.
   public var imagesPerSecond: Double
-  /// Arena, parameters and state: known before the first step.
+  /// What the run needs beside the base: a step or an evaluation, and the batches that are prepared
+  /// ahead; known before the first step.
   public var plannedPeakBytes: Int
+  /// Of that a training step: arena, parameters and state.
+  public var plannedStepBytes: Int
   /// The largest resident size of the process (VmHWM).
   public var measuredPeakBytes: Int
-  /// The resident size before the first step: program, libraries and data.
+  /// The resident size before the first step: program, libraries, compiled steps and data.
   public var baseBytes: Int
   /// The seed.
   public var seed: UInt64

@@ -12,7 +12,9 @@ struct ABN: ParsableCommand {
       To begin: abn train --data digits --output runs/digits, and then abn eval runs/digits.
       """,
     version: "0.1.0",
-    subcommands: [Train.self, Eval.self, Plan.self, Bench.self, Models.self])
+    subcommands: [
+      Train.self, Eval.self, Predict.self, Weights.self, Plan.self, Bench.self, Models.self,
+    ])
 
   /// Every mistake of the caller ends in one line on standard error and a non-zero status.
   static func main() {
@@ -39,13 +41,20 @@ struct ABN: ParsableCommand {
 
   /// A mistyped command, with the nearest one; the parser would only call it unexpected.
   private static func checkCommandName() throws {
-    guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-") else { return }
-    let names = configuration.subcommands.map { $0._commandName } + ["help"]
-    if names.contains(word) { return }
-    throw ABNError(
-      .name, "command", got: "\"\(word)\"", wanted: "one of \(names.joined(separator: ", "))",
-      fix: nearestMatch(to: word, in: names).map { "Did you mean \"\($0)\"?" }
-        ?? "abn --help says more.")
+    var commands = configuration.subcommands
+    for (depth, word) in CommandLine.arguments.dropFirst().enumerated() {
+      guard !word.hasPrefix("-"), !commands.isEmpty else { return }
+      let help = depth == 0 ? ["help"] : []
+      if help.contains(word) { return }
+      guard let found = commands.first(where: { $0._commandName == word }) else {
+        let names = commands.map { $0._commandName } + help
+        throw ABNError(
+          .name, "command", got: "\"\(word)\"", wanted: "one of \(names.joined(separator: ", "))",
+          fix: nearestMatch(to: word, in: names).map { "Did you mean \"\($0)\"?" }
+            ?? "abn --help says more.")
+      }
+      commands = found.configuration.subcommands
+    }
   }
 
   /// Whoever reads the result must not take a cut one for a whole one.
@@ -73,14 +82,36 @@ struct CommonOptions: ParsableArguments {
   @Flag(help: "Print the result as JSON on standard output.")
   var json = false
 
-  /// Sets the team's size, before anything asks oneDNN for scratch memory.
-  func apply() throws {
-    guard let threads else { return }
-    guard (1...1024).contains(threads) else {
-      throw ABNError(.attribute, "--threads", got: "\(threads)", wanted: "1...1024")
-    }
-    Parallel.threads = threads
+  /// Does what the options say.
+  func apply() throws { try setThreads(threads) }
+}
+
+/// Sets the team's size, before anything asks oneDNN for scratch memory; nil: all cores.
+func setThreads(_ threads: Int?) throws {
+  guard let threads else { return }
+  guard (1...1024).contains(threads) else {
+    throw ABNError(.attribute, "--threads", got: "\(threads)", wanted: "1...1024")
   }
+  Parallel.threads = threads
+}
+
+/// Which network is looked at, and how large its images are.
+struct NetworkOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("The network, one of those that abn models lists.", valueName: "name"))
+  var model = "resnet20"
+
+  @Option(help: ArgumentHelp("inplace or standard normalization.", valueName: "style"))
+  var norm = "inplace"
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Height and width of the images; default: the model's.", valueName: "pixels"))
+  var imageSize: Int?
+
+  func chosenModel() throws -> Model { try Model.named(model) }
+  func style() throws -> NormStyle { try NormStyle.named(norm) }
+  func size(for model: Model) -> Int { imageSize ?? model.image[1] }
 }
 
 extension NormStyle {

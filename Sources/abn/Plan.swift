@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import InPlaceABN
 
 struct Plan: ParsableCommand {
@@ -9,25 +10,13 @@ struct Plan: ParsableCommand {
       that is restored, masked, computed again or kept beside another, with the reason.
       """)
 
-  @Option(
-    help: ArgumentHelp(
-      "The network: \(Model.all.map(\.name).joined(separator: ", ")).", valueName: "name"))
-  var model = "resnet20"
-
-  @Option(help: ArgumentHelp("inplace or standard normalization.", valueName: "style"))
-  var norm = "inplace"
+  @OptionGroup var network: NetworkOptions
 
   @Option(help: ArgumentHelp("The activation after a normalization.", valueName: "name"))
   var activation = "leaky_relu"
 
   @Option(parsing: .unconditional, help: ArgumentHelp("Images a step.", valueName: "count"))
   var batchSize = 32
-
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp(
-      "Height and width of the images; default: the model's.", valueName: "pixels"))
-  var imageSize: Int?
 
   @Option(
     parsing: .unconditional,
@@ -54,10 +43,12 @@ struct Plan: ParsableCommand {
     let model, norm, optimizer: String
     let batchSize, imageSize: Int
     let report: MemoryReport
+    let compileSeconds: Double
     let standardPeakBytes, savingBytes: Int?
 
     private enum Keys: String, CodingKey {
-      case model, norm, optimizer, batchSize, imageSize, standardPeakBytes, savingBytes
+      case model, norm, optimizer, batchSize, imageSize, compileSeconds, standardPeakBytes
+      case savingBytes
     }
 
     /// The report's keys stand beside the others.
@@ -69,6 +60,7 @@ struct Plan: ParsableCommand {
       try container.encode(optimizer, forKey: .optimizer)
       try container.encode(batchSize, forKey: .batchSize)
       try container.encode(imageSize, forKey: .imageSize)
+      try container.encode(compileSeconds, forKey: .compileSeconds)
       try container.encodeIfPresent(standardPeakBytes, forKey: .standardPeakBytes)
       try container.encodeIfPresent(savingBytes, forKey: .savingBytes)
     }
@@ -76,37 +68,42 @@ struct Plan: ParsableCommand {
 
   func run() throws {
     try common.apply()
-    let network = try Model.named(model)
-    let style = try NormStyle.named(norm)
+    let (model, style) = (try network.chosenModel(), try network.style())
     let chosen = try OptimizerName.named(optimizer)
-    let size = imageSize ?? network.image[1]
+    let size = network.size(for: model)
     func plan(_ style: NormStyle) throws -> ModelPlan {
-      let classes = classes ?? network.classes
+      let classes = classes ?? model.classes
       guard (1...1 << 20).contains(classes) else {
         throw ABNError(.attribute, "--classes", got: "\(classes)", wanted: "1...\(1 << 20)")
       }
       return try ModelPlan(
-        of: network,
+        of: model,
         options: ModelOptions(
           classes: classes, norm: style, activation: Activation(named: activation).validated()),
-        image: [network.image[0], size, size], batchSize: batchSize, optimizer: chosen)
+        image: [model.image[0], size, size], batchSize: batchSize, optimizer: chosen)
     }
     let planned = try plan(style)
     let report = planned.report
     let standard = style == .inplace ? try plan(.standard).report.peakBytes : nil
-    let title = "\(model), \(norm), \(batchSize) images of \(size) x \(size), \(optimizer)"
+    let title =
+      "\(model.name), \(style.rawValue), \(batchSize) images of \(size) x \(size), \(optimizer)"
     if let timeline { try AtomicFile.write(planned.timeline.html(title: title), to: timeline) }
     if let snapshot { try AtomicFile.write(planned.snapshot(), to: snapshot) }
     if common.json {
       try printJSON(
         Result(
-          model: model, norm: norm, optimizer: optimizer, batchSize: batchSize, imageSize: size,
-          report: report, standardPeakBytes: standard,
+          model: model.name, norm: style.rawValue, optimizer: optimizer, batchSize: batchSize,
+          imageSize: size,
+          report: report, compileSeconds: planned.seconds, standardPeakBytes: standard,
           savingBytes: standard.map { $0 - report.peakBytes }))
       return
     }
     print(title)
     show(report)
+    print(
+      String(
+        format: "\nPlanned in %.0f ms; with building, differentiating and lowering %.0f ms.",
+        report.planSeconds * 1000, planned.seconds * 1000))
     if let standard {
       let share = Int((Double(report.peakBytes) / Double(standard) * 100).rounded())
       print(
@@ -135,6 +132,14 @@ struct Plan: ParsableCommand {
       let gap = String(repeating: " ", count: max(1, 12 - bytes.count))
       print("  \(gap)\(bytes)  \(tensor.use) \(tensor.name): \(tensor.origin)")
     }
+    print("\nRules (times, bytes that need not be; each by itself, not all at one moment):")
+    for rule in report.rules where rule.count > 0 {
+      let (count, bytes) = ("\(rule.count) x", describeBytes(rule.savedBytes))
+      func gap(_ text: String, _ width: Int) -> String {
+        String(repeating: " ", count: max(1, width - text.count)) + text
+      }
+      print("  \(gap(count, 8))\(gap(bytes, 12))  \(rule.rule.rawValue)")
+    }
     if report.decisions.isEmpty {
       print("\nNothing is restored, masked or kept beside.")
     } else {
@@ -145,11 +150,38 @@ struct Plan: ParsableCommand {
             + "\(decision.layer) (\(decision.source)): \(decision.reason)")
       }
     }
+    showConversions(report.conversions)
     let most = report.rescues.reduce(0) { $0 + $1.mostBytes }
     if most > 0 {
       print(
         "\nRescue: 0 B in the usual step; \(report.rescues.count) buffers, at most "
           + "\(describeBytes(most)) where all scales are zero.")
     }
+  }
+
+  /// Weights are many and small: one line for all of a kind.
+  private func showConversions(_ conversions: [MemoryReport.Decision]) {
+    let (weights, images) = conversions.partitioned { $0.reason.contains("weight") }
+    print(
+      images.isEmpty
+        ? "\nNo image is converted from layout to layout."
+        : "\nConversions of layout (bytes copied):")
+    for conversion in images {
+      print(
+        "  \(conversion.reason) \(conversion.variable), \(describeBytes(conversion.bytes)), "
+          + "\(conversion.layer) (\(conversion.source))")
+    }
+    for (reason, own) in Dictionary(grouping: weights, by: \.reason).sorted(by: { $0.key < $1.key })
+    {
+      print(
+        "  \(reason): \(own.count), \(describeBytes(own.reduce(0) { $0 + $1.bytes })) together")
+    }
+  }
+}
+
+extension Array {
+  /// Those that match, and the others.
+  fileprivate func partitioned(_ matches: (Element) -> Bool) -> ([Element], [Element]) {
+    (filter(matches), filter { !matches($0) })
   }
 }

@@ -98,7 +98,8 @@ struct Train: ParsableCommand {
         held-out accuracy  \(String(format: "%.2f %%", summary.accuracy * 100))
         held-out loss      \(String(format: "%.4f", summary.loss))
         time               \(String(format: "%.1f s, %.0f images/s", summary.seconds, summary.imagesPerSecond))
-        planned peak       \(describeBytes(summary.plannedPeakBytes))
+        planned peak       \(describeBytes(summary.plannedPeakBytes)), \
+        of which \(describeBytes(summary.plannedStepBytes)) for a step
         measured peak      \(describeBytes(summary.measuredPeakBytes)), \
         of which \(describeBytes(summary.baseBytes)) before the first step
         saved              \(summary.modelPath)\(summary.interrupted ? " (interrupted)" : "")

@@ -17,30 +17,44 @@ import Testing
       image: [model.image[0], size, size], batchSize: batchSize)
   }
 
-  /// Training within 1 % of the bound; every model of the package at two batch sizes.
+  /// Training within 1 % of the bound: every model of the package, both layers, several batch sizes.
   @Test(arguments: Model.all.map(\.name)) func arenaAtTheLowerBound(_ name: String) throws {
-    // A debug build takes its time over 260 layers: the deepest at one batch size.
-    for batchSize in name == "densenet264" ? [2] : [2, 24] {
-      let report = try Self.plan(Model.named(name), batchSize: batchSize).report
+    for (batchSize, norm) in [(2, NormStyle.inplace), (9, .standard), (24, .inplace)] {
+      // A debug build takes its time over 260 layers: the deepest at one batch size.
+      if name == "densenet264" && batchSize != 9 { continue }
+      let report = try Self.plan(Model.named(name), norm: norm, batchSize: batchSize).report
       #expect(
         Double(report.arenaBytes) <= 1.01 * Double(report.lowerBoundBytes),
-        "\(name), \(batchSize): \(report.arenaBytes) of \(report.lowerBoundBytes)")
+        "\(name), \(norm), \(batchSize): \(report.arenaBytes) of \(report.lowerBoundBytes)")
     }
   }
 
   /// Evaluation, too: tensors die as soon as they are read.
-  @Test(arguments: ["lenet", "resnet20", "resnet50", "mobilenetv2"])
-  func inferenceAtTheLowerBound(_ name: String) throws {
+  @Test(arguments: Model.all.map(\.name)) func inferenceAtTheLowerBound(_ name: String) throws {
     let model = try Model.named(name)
     let builder = ProgramBuilder()
-    let image = Shape([8] + model.image.dimensions)
     let logits = try builder.build {
-      try model.build(data("images", shape: image), ModelOptions(classes: model.classes))
+      try model.build(
+        data("images", shape: Shape([-1] + model.image.dimensions)),
+        ModelOptions(classes: model.classes))
     }
-    let plan = try Executor(backend: CPUBackend(), mode: .compact).compile(
-      builder.main.cloned(forTest: true), feed: ["images": image], fetch: [logits]
-    ).plan
-    #expect(Double(plan.arenaBytes) <= 1.01 * Double(plan.lowerBoundBytes))
+    let program = builder.main.cloned(forTest: true)
+    for batchSize in [1, 8, 50] {
+      let plan = try Executor(backend: CPUBackend(), mode: .compact).compile(
+        program, feed: ["images": Shape([batchSize] + model.image.dimensions)], fetch: [logits]
+      ).plan
+      #expect(
+        Double(plan.arenaBytes) <= 1.01 * Double(plan.lowerBoundBytes),
+        "\(name), \(batchSize): \(plan.arenaBytes) of \(plan.lowerBoundBytes)")
+    }
+  }
+
+  /// ResNet-50 is planned in 0.2 s; an unoptimized planner may take 20 times as long.
+  @Test func planningTakesNoTime() throws {
+    let report = try Self.plan(Model.named("resnet50"), batchSize: 32).report
+    #expect(report.planSeconds > 0)
+    #expect(
+      report.planSeconds < (_isDebugAssertConfiguration() ? 4 : 0.2), "\(report.planSeconds) s")
   }
 
   /// [conv3x3 64->64, in-place layer] on 16x64x56x56: one tensor of 12.25 MiB a layer, and no more
@@ -96,11 +110,29 @@ import Testing
     let machine = try programs.plannedPeakBytes(batchSize: 37) + 100
     let error = #expect(throws: ABNError.self) {
       try ProcessMemory.require(
-        plannedPeakBytes: programs.plannedPeakBytes(batchSize: 256), machineBytes: machine
+        plannedPeakBytes: programs.plannedPeakBytes(batchSize: 256), heldBytes: 0,
+        machineBytes: machine
       ) { try programs.largestBatchSize(fitting: $0, below: 256) }
     }
     #expect("\(error!)".contains("The largest batch that fits is 37."), "\(error!)")
     #expect(try programs.largestBatchSize(fitting: 1000, below: 64) == nil)
+    // What the process holds already is not there for the plan.
+    let second = #expect(throws: ABNError.self) {
+      try ProcessMemory.require(
+        plannedPeakBytes: 700, heldBytes: 301, machineBytes: 1000
+      ) { free in free == 699 ? 5 : nil }
+    }
+    #expect("\(second!)".contains("The largest batch that fits is 5."), "\(second!)")
+    try ProcessMemory.require(
+      plannedPeakBytes: 700, heldBytes: 300, machineBytes: 1000
+    ) { _ in nil }
+  }
+
+  @Test func limitsOfContainers() throws {
+    #expect(ProcessMemory.limit(in: "max\n") == nil)
+    #expect(ProcessMemory.limit(in: "1073741824\n") == 1 << 30)
+    #expect(ProcessMemory.limit(in: "") == nil)
+    #expect(try #require(ProcessMemory.machineBytes) >= #require(ProcessMemory.peakBytes))
   }
 
   /// The drawing: one row for each block, names that cannot end the script, nothing from outside.
@@ -118,6 +150,24 @@ import Testing
   /// What is allocated is freed, never over something that is there, and never outside the segment.
   @Test func snapshotIsConsistent() throws {
     let planned = try Self.plan(Model.named("lenet"), batchSize: 4)
+    var alive: [Int: Int] = [:]
+    var released = 0
+    for event in planned.events() {
+      let (start, end) = (event.block.offset, event.block.offset + event.block.bytes)
+      switch event.action {
+      case "alloc":
+        #expect(end <= planned.timeline.arenaBytes)
+        #expect(!alive.contains { start < $0.value && $0.key < end }, "over what is alive")
+        alive[start] = end
+      case "free_completed":
+        #expect(alive.removeValue(forKey: start) == end)
+        released += 1
+      default: #expect(event.action == "free_requested")
+      }
+    }
+    #expect(alive.isEmpty)
+    #expect(released == planned.timeline.rectangles.count)
+
     let bytes = planned.snapshot()
     #expect(bytes.prefix(2) == [0x80, 4])
     #expect(bytes.last == UInt8(ascii: "."))
@@ -125,7 +175,5 @@ import Testing
     for key in ["segments", "device_traces", "total_size", "time_us", "free_completed"] {
       #expect(text.contains(key), "\(key)")
     }
-    let allocations = text.components(separatedBy: "alloc").count - 1
-    #expect(allocations > planned.timeline.rectangles.count)
   }
 }

@@ -1,0 +1,200 @@
+import ABNCPUBackend
+import ABNData
+import ABNFormats
+import ABNGraph
+import ABNLayers
+import ABNModels
+import ABNOperations
+import ABNRuntime
+import ABNTensors
+
+/// Files of weights: `.safetensors`, or numpy's `.npz`.
+private enum WeightFile: String, CaseIterable {
+  case safetensors, npz
+
+  init(_ path: String) throws {
+    let ending = path.split(separator: "/").last?.split(separator: ".").dropFirst().last ?? ""
+    guard let found = WeightFile(rawValue: String(ending)) else {
+      throw ABNError(
+        .file, "file of weights \"\(path)\"", got: ending.isEmpty ? "no ending" : ".\(ending)",
+        wanted: Self.allCases.map { "." + $0.rawValue }.joined(separator: " or "))
+    }
+    self = found
+  }
+
+  func read(_ path: String) throws -> [String: Tensor] {
+    switch self {
+    case .safetensors: try Safetensors.read(path: path).tensors
+    case .npz: try NPZ.read(path)
+    }
+  }
+
+  func write(_ tensors: [String: Tensor], to path: String) throws {
+    switch self {
+    case .safetensors: try Safetensors.write(tensors, to: path)
+    case .npz: try NPZ.write(tensors, to: path)
+    }
+  }
+}
+
+/// Whose mean and variance a run of the network normalizes with.
+public enum NormalizationStatistics: String, Sendable {
+  /// The moving ones: what a trained network is used with.
+  case moving
+  /// Those of the given images, as in a training step; dropout, where there is any, is as in
+  /// training too. The moving ones stay as they are.
+  case batch
+}
+
+extension ModelFile {
+  /// A model with the first values that training begins with.
+  ///
+  /// - Parameter image: [C, H, W].
+  public init(
+    firstValuesOf model: Model, options: ModelOptions, image: Shape, seed: UInt64,
+    normalization: ChannelNormalization? = nil, data: String? = nil
+  ) throws {
+    let programs = try ClassifierPrograms(model, options: options, image: image, seed: seed)
+    let scope = Scope()
+    try Executor(backend: CPUBackend()).run(programs.startup, scope: scope)
+    self.init(
+      parameters: programs.evaluation.parameters.reduce(into: [:]) { $0[$1.name] = scope[$1.name] },
+      model: model, options: options, image: image,
+      normalization: try normalization ?? .identity(channels: image[0]), data: data)
+  }
+
+  /// A model with the weights of a file, bit by bit.
+  ///
+  /// - Parameters:
+  ///   - path: `.safetensors` or `.npz`, with a tensor for each parameter and nothing else (PyTorch's
+  ///     counters of steps are left alone).
+  ///   - image: [C, H, W].
+  ///   - normalization: of the pixels, 0...1; nil: none.
+  ///   - data: what the model is evaluated on where nothing else is asked for.
+  /// - Throws: `ABNError(.name)` for a name that is missing or too many, `.shape` and `.dtype` for a
+  ///   tensor of another type, `.unsupported` for names that the network does not have.
+  public init(
+    weights path: String, names: WeightNames, model: Model, options: ModelOptions, image: Shape,
+    normalization: ChannelNormalization? = nil, data: String? = nil
+  ) throws {
+    let file = try WeightFile(path)
+    let program = try ClassifierPrograms(model, options: options, image: image, seed: 0).evaluation
+    let weights = try NamedWeight.all(of: model, program, names)
+    let tensors = try file.read(path).filter { !names.ignores($0.key) }
+    try Self.checkNames(weights.map(\.name), found: Array(tensors.keys), path, names, model)
+    var parameters: [String: Tensor] = [:]
+    for weight in weights {
+      let tensor = tensors[weight.name]!
+      let what = "file of weights \"\(path)\": \"\(weight.name)\""
+      guard tensor.shape == weight.shape else {
+        // The last layer makes the logits, from a matrix or a convolution, and a bias.
+        let isLast = program.parameters.suffix(2).contains { $0.id == weight.variable.id }
+        throw ABNError(
+          .shape, what, got: "\(tensor.shape)", wanted: "\(weight.shape)",
+          fix: isLast && tensor.shape.rank == weight.shape.rank
+            ? "With another number of classes, say so (--classes)." : "")
+      }
+      guard tensor.dtype == weight.variable.dtype else {
+        throw ABNError(
+          .dtype, what, got: "\(tensor.dtype)", wanted: "\(weight.variable.dtype)",
+          fix: "Convert it before it is saved.")
+      }
+      parameters[weight.variable.name] = weight.isTransposed ? tensor.transposed : tensor
+    }
+    self.init(
+      parameters: parameters, model: model, options: options, image: image,
+      normalization: try normalization ?? .identity(channels: image[0]), data: data)
+  }
+
+  private static func checkNames(
+    _ wanted: [String], found: [String], _ path: String, _ names: WeightNames, _ model: Model
+  ) throws {
+    let missing = Set(wanted).subtracting(found)
+    let extra = Set(found).subtracting(wanted).sorted()
+    guard let first = wanted.first(where: missing.contains) ?? extra.first else { return }
+    let what = "file of weights \"\(path)\""
+    if missing.isEmpty {
+      throw ABNError(
+        .name, what, got: "\"\(first)\"\(more(extra.count))",
+        wanted: "only the \(wanted.count) tensors of \(model.name)",
+        fix: "Is it another network's?")
+    }
+    throw ABNError(
+      .name, what, got: "no \"\(first)\"\(more(missing.count))",
+      wanted: "the \(wanted.count) tensors of \(model.name) under the names of \(names.rawValue)",
+      fix: nearestMatch(to: first, in: extra).map { "The file has \"\($0)\"." }
+        ?? "The file has \(extra.isEmpty ? "no others" : list(extra)). "
+        + "See --names, --model and --norm.")
+  }
+
+  private static func more(_ count: Int) -> String {
+    count == 1 ? "" : " and \(count - 1) more"
+  }
+
+  private static func list(_ names: [String]) -> String {
+    names.prefix(3).map { "\"\($0)\"" }.joined(separator: ", ") + (names.count > 3 ? ", ..." : "")
+  }
+
+  /// Writes the weights, bit by bit, to `.safetensors` or `.npz`.
+  ///
+  /// - Parameter folder: what the model was read from, for errors.
+  /// - Throws: `ABNError(.unsupported)` for names that the network does not have, `.file` for a file
+  ///   with another ending or that cannot be written, or a model that lacks parameters.
+  public func exportWeights(to path: String, names: WeightNames, folder: String) throws {
+    let file = try WeightFile(path)
+    let program = try ClassifierPrograms(model, options: options, image: image, seed: 0).evaluation
+    let weights = try NamedWeight.all(of: model, program, names)
+    let scope = try scope(for: program, folder: folder)
+    var tensors: [String: Tensor] = [:]
+    for weight in weights {
+      let tensor = scope[weight.variable.name]!
+      tensors[weight.name] = weight.isTransposed ? tensor.transposed : tensor
+    }
+    try file.write(tensors, to: path)
+  }
+
+  /// The network's logits: [N, classes], or [N, classes, H, W] of a segmentation.
+  ///
+  /// - Parameters:
+  ///   - images: float32 [N, C, H, W] as the network sees them in training: pixels less the mean,
+  ///     through the deviation, of `normalization`. Any height and width that the layers can take.
+  ///   - folder: what the model was read from, for errors.
+  /// - Throws: `ABNError(.shape)` or `.dtype` for other images, `.file` for a model that lacks
+  ///   parameters or whose matrices fit another size of images.
+  public func logits(
+    of images: Tensor, statistics: NormalizationStatistics = .moving, folder: String
+  ) throws -> Tensor {
+    let wanted = "float32 [N, \(image[0]), height, width]"
+    guard images.dtype == .float32 else {
+      throw ABNError(.dtype, "images", got: "\(images.dtype)", wanted: wanted)
+    }
+    guard images.shape.rank == 4, images.shape[1] == image[0],
+      images.shape.dimensions.allSatisfy({ $0 > 0 })
+    else {
+      throw ABNError(
+        .shape, "images", got: "\(images.shape)", wanted: wanted,
+        fix: "\(model.name) was made for images \(image).")
+    }
+    let builder = ProgramBuilder()
+    let logits = try builder.build {
+      let size = Shape([Shape.unknown] + images.shape.dimensions.dropFirst())
+      return try model.build(ABNLayers.data("images", shape: size), options)
+    }
+    let program = statistics == .moving ? builder.main.cloned(forTest: true) : builder.main
+    let scope = try scope(for: program, folder: folder)
+    let executor = Executor(backend: CPUBackend())
+    let executable = try executor.compile(
+      program, feed: ["images": images.shape], fetch: [logits])
+    try ProcessMemory.require(plannedPeakBytes: executable.plannedPeakBytes) { _ in nil }
+    return try executor.run(program, feed: ["images": images], fetch: [logits], scope: scope)[0]
+  }
+}
+
+extension ChannelNormalization {
+  /// Pixels stay as they are.
+  static func identity(channels: Int) throws -> ChannelNormalization {
+    try ChannelNormalization(
+      mean: Array(repeating: 0, count: channels),
+      standardDeviation: Array(repeating: 1, count: channels))
+  }
+}

@@ -1,0 +1,139 @@
+import ABNCPUBackend
+import ABNData
+import ABNFormats
+import ABNGraph
+import ABNLayers
+import ABNModels
+import ABNOperations
+import ABNRuntime
+import ABNTensors
+import Foundation
+
+/// A model on disk: its parameters and what is needed to build it again. `abn train` writes one,
+/// `abn eval` and `abn predict` read one.
+public struct ModelFile {
+  /// Parameters and moving statistics by the names of the program.
+  public var parameters: [String: Tensor]
+  /// The network.
+  public var model: Model
+  /// How it was built.
+  public var options: ModelOptions
+  /// The images it was made for, [C, H, W].
+  public var image: Shape
+  /// What was done to the pixels, 0...1, before the network saw them.
+  public var normalization: ChannelNormalization
+  /// The data it was trained on, as on the command line; nil where it came without.
+  public var data: String?
+
+  /// The file's name in its folder.
+  public static let name = "model.safetensors"
+  static let format = "swift-inplace-abn model 1"
+
+  /// A model with these parameters.
+  init(
+    parameters: [String: Tensor], model: Model, options: ModelOptions, image: Shape,
+    normalization: ChannelNormalization, data: String?
+  ) {
+    self.parameters = parameters
+    self.model = model
+    self.options = options
+    self.image = image
+    self.normalization = normalization
+    self.data = data
+  }
+
+  /// Writes the file into a folder, which is made where there is none.
+  ///
+  /// - Throws: `ABNError(.file)` where that is not possible.
+  public func write(toFolder folder: String) throws {
+    do {
+      try FileManager.default.createDirectory(
+        atPath: folder, withIntermediateDirectories: true)
+    } catch {
+      throw ABNError(
+        .file, "folder \"\(folder)\"", got: "\(error.localizedDescription)",
+        wanted: "a folder that can be made", fix: "Choose another with --output.")
+    }
+    try write(to: folder + "/" + Self.name)
+  }
+
+  func write(to path: String) throws {
+    var metadata = [
+      "format": Self.format, "model": model.name, "norm": options.norm.rawValue,
+      "activation": options.activation.name, "alpha": "\(options.alpha)",
+      "classes": "\(options.classes)",
+      "image": image.dimensions.map(String.init).joined(separator: "x"),
+      "mean": normalization.mean.map { "\($0)" }.joined(separator: " "),
+      "deviation": normalization.standardDeviation.map { "\($0)" }.joined(separator: " "),
+    ]
+    metadata["data"] = data
+    try Safetensors.write(parameters, metadata: metadata, to: path)
+  }
+
+  /// Reads the model in a folder.
+  ///
+  /// - Throws: `ABNError(.file)` for a folder without a model, or with a file that is none.
+  public static func read(folder: String) throws -> ModelFile {
+    let path = folder + "/" + name
+    guard FileManager.default.fileExists(atPath: path) else {
+      throw ABNError(
+        .file, "folder \"\(folder)\"", got: "no \(name) there",
+        wanted: "the output folder of a training run",
+        fix: "Train first: abn train --output DIR.")
+    }
+    return try read(path)
+  }
+
+  /// - Throws: `ABNError(.file)` for a file that is no model of this package.
+  static func read(_ path: String) throws -> ModelFile {
+    let (tensors, metadata) = try Safetensors.read(path: path)
+    func field<T>(_ key: String, _ convert: (String) -> T?) throws -> T {
+      guard let value = metadata[key].flatMap(convert) else {
+        throw ABNError(
+          .file, "model file \"\(path)\"", got: "\(key): \(metadata[key] ?? "nothing")",
+          wanted: "a model saved by abn train", fix: "Pass the output folder of a training run.")
+      }
+      return value
+    }
+    func numbers(_ text: String) -> [Double]? {
+      let values = text.split(separator: " ").map { Double($0) }
+      return values.contains { $0 == nil } ? nil : values.map { $0! }
+    }
+    _ = try field("format") { $0 == format ? $0 : nil }
+    let options = ModelOptions(
+      classes: try field("classes") { Int($0).flatMap { (1...1 << 20).contains($0) ? $0 : nil } },
+      norm: try field("norm") { NormStyle(rawValue: $0) },
+      activation: Activation(named: try field("activation") { $0 }),
+      alpha: try field("alpha") { Double($0).flatMap { $0.isFinite ? $0 : nil } })
+    let image = Shape(
+      try field("image") { text -> [Int]? in
+        let sizes = text.split(separator: "x").compactMap { Int($0) }
+        let isPlausible = sizes.count == 3 && sizes.allSatisfy { (1...1 << 16).contains($0) }
+        return isPlausible ? sizes : nil
+      })
+    return ModelFile(
+      parameters: tensors, model: try Model.named(field("model") { $0 }), options: options,
+      image: image,
+      normalization: try ChannelNormalization(
+        mean: field("mean", numbers), standardDeviation: field("deviation", numbers)),
+      data: metadata["data"])
+  }
+
+  /// A scope with the values of a program's parameters.
+  ///
+  /// - Throws: `ABNError(.file)` where one is missing or of another type.
+  func scope(for program: Program, folder: String) throws -> Scope {
+    let scope = Scope()
+    for variable in program.persistables {
+      let value = parameters[variable.name]
+      guard let value, value.shape == variable.shape, value.dtype == variable.dtype else {
+        throw ABNError(
+          .file, "model file \"\(folder)/\(Self.name)\": \"\(variable.name)\"",
+          got: value.map { "\($0.dtype)\($0.shape)" } ?? "nothing", wanted: "\(variable.type)",
+          fix: "Train again with this version.")
+      }
+      scope[variable.name] = value
+    }
+    return scope
+  }
+}

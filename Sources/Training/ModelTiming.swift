@@ -1,0 +1,217 @@
+import ABNCPUBackend
+import ABNGraph
+import ABNModels
+import ABNOptimizers
+import ABNPlanning
+import ABNRuntime
+import ABNTensors
+
+/// What of a network is timed.
+public enum TimedPass: String, Sendable, Codable, CaseIterable {
+  /// Forward, backward and update.
+  case training
+  /// Forward with the moving statistics.
+  case inference
+}
+
+/// The time of the steps of a network, and where it goes.
+public struct ModelTiming: Sendable, Codable {
+  /// What all operations of one kind took in a step.
+  public struct Kind: Sendable, Codable {
+    /// The kind, and which of its steps.
+    public let name: String
+    /// How many steps.
+    public let count: Int
+    /// Seconds: the median over the runs of their sum.
+    public let seconds: Double
+    /// 1e9 floating-point operations a second; 0 where bytes are what counts.
+    public let gflops: Double
+    /// 1e9 bytes a second that the steps read and write, without scratch.
+    public let gigabytesPerSecond: Double
+    /// The least time: see `ModelTiming.floorSeconds`.
+    public let floorSeconds: Double
+  }
+
+  public let model: String
+  public let norm: String
+  /// training or inference.
+  public let pass: String
+  public let batchSize: Int
+  public let imageSize: Int
+  public let threads: Int
+  /// The median time of a step.
+  public let stepSeconds: Double
+  public let imagesPerSecond: Double
+  /// Arena, parameters and state.
+  public let plannedPeakBytes: Int
+  /// The largest resident size of the process, less the base.
+  public let measuredPeakBytes: Int
+  /// The resident size before the first step.
+  public let baseBytes: Int
+  /// 1e9 floating-point operations of convolutions and matrix products a second, over the whole step.
+  public let gflops: Double
+  /// Every convolution at the time that oneDNN takes for it alone, and for all other operations the
+  /// time to read their inputs and write their outputs once at the bandwidth of memory. Conversions
+  /// of layouts count nothing.
+  public let floorSeconds: Double
+  /// Of the floor: the convolutions.
+  public let convolutionFloorSeconds: Double
+  /// stepSeconds over floorSeconds.
+  public let ratioToFloor: Double
+  /// Where the time goes, longest first.
+  public let kinds: [Kind]
+}
+
+/// A timing and the course of its fastest step.
+public struct TimedModel {
+  /// The numbers.
+  public let timing: ModelTiming
+  /// The fastest step as a trace: see `StepTrace`.
+  public let trace: StepTrace
+}
+
+/// Times steps of a network on random images and labels.
+///
+/// The first step is not counted: it makes primitives and touches memory for the first time. Run it in
+/// a fresh process, as the peak is that of the process.
+///
+/// - Parameters:
+///   - image: [C, H, W].
+///   - measuresFloor: whether to run every convolution alone, which takes about as long as four steps.
+/// - Throws: `ABNError(.attribute)` for sizes below 1 or beyond reason, `ABNError(.system)` where the
+///   plan is larger than the machine, `ABNError(.unsupported)` in the checking mode.
+public func timeModel(
+  _ model: Model, norm: NormStyle, pass: TimedPass, image: Shape, batchSize: Int, steps: Int,
+  measuresFloor: Bool = true
+) throws -> TimedModel {
+  let backend = CPUBackend()
+  let subject = try BenchmarkSubject(
+    model, norm: norm, pass: pass, image: image, batchSize: batchSize, steps: steps,
+    backend: backend)
+  var seconds: [Double] = []
+  var profiles: [StepProfile] = []
+  try subject.start()
+  let clock = ContinuousClock()
+  for round in 0...steps {
+    var profile: StepProfile?
+    let time = try clock.measure { profile = try subject.profile() }
+    if round == 0 { continue }
+    seconds.append(time / .seconds(1))
+    profiles.append(profile!)
+  }
+  let peak = (ProcessMemory.peakBytes ?? 0) - subject.baseBytes
+
+  let executable = subject.executable
+  let lowered = executable.lowered
+  var floors = Array(repeating: 0.0, count: lowered.steps.count)
+  var convolutions = 0.0
+  if measuresFloor {
+    let rates = try MachineRates.measured()
+    let alone = try executable.program.map { try backend.convolutionSeconds(of: $0) } ?? [:]
+    for (index, step) in lowered.steps.enumerated()
+    where step.purpose == .work && !executable.isConstant[index] {
+      if let operation = step.operation, let time = alone[operation] {
+        floors[index] = time
+        convolutions += time
+      } else {
+        let traffic = lowered.traffic(of: step)
+        floors[index] = rates.seconds(reading: traffic.read, writing: traffic.written)
+      }
+    }
+  }
+  let median = seconds.sorted()[seconds.count / 2]
+  let floor = floors.reduce(0, +)
+  let flops = lowered.steps.reduce(0) { $0 + $1.flops }
+  let fastest = zip(seconds, profiles).min { $0.0 < $1.0 }!.1
+  return TimedModel(
+    timing: ModelTiming(
+      model: model.name, norm: norm.rawValue, pass: pass.rawValue, batchSize: batchSize,
+      imageSize: image[1], threads: Parallel.threads, stepSeconds: median,
+      imagesPerSecond: Double(batchSize) / median,
+      plannedPeakBytes: executable.plannedPeakBytes, measuredPeakBytes: peak,
+      baseBytes: subject.baseBytes, gflops: Double(flops) / median / 1e9, floorSeconds: floor,
+      convolutionFloorSeconds: convolutions, ratioToFloor: floor > 0 ? median / floor : 0,
+      kinds: kinds(of: executable, profiles, floors)),
+    trace: StepTrace(lowered, fastest))
+}
+
+/// A network ready to be run again and again.
+private struct BenchmarkSubject {
+  let executable: Executable
+  let baseBytes: Int
+  private let executor: Executor
+  private let programs: ClassifierPrograms
+  private let program: Program
+  private let feed: [String: Tensor]
+  private let scope = Scope()
+
+  init(
+    _ model: Model, norm: NormStyle, pass: TimedPass, image: Shape, batchSize: Int, steps: Int,
+    backend: CPUBackend
+  ) throws {
+    let sizes = [batchSize, steps] + image.dimensions
+    // Below 2^30 elements all later products of sizes stay far from overflow.
+    let elements = Shape([batchSize] + image.dimensions).checkedElementCount ?? .max
+    guard sizes.allSatisfy({ $0 >= 1 }), elements <= 1 << 30 else {
+      throw ABNError(
+        .attribute, "timing",
+        got: "batch size \(batchSize), \(steps) steps, images \(image)",
+        wanted: "numbers of at least 1, and at most 2^30 input elements")
+    }
+    programs = try ClassifierPrograms(
+      model, options: ModelOptions(classes: model.classes, norm: norm), image: image, seed: 1
+    ) { loss in
+      guard pass == .training else { return }
+      _ = try MomentumOptimizer(learningRate: 0.01, momentum: 0.9).minimize(loss)
+    }
+    program = pass == .training ? programs.training : programs.evaluation
+    let shapes = try programs.feedShapes(batchSize: batchSize)
+    executor = Executor(backend: backend)
+    let executable = try executor.compile(program, feed: shapes, fetch: [programs.loss])
+    self.executable = executable
+    let programs = programs
+    try ProcessMemory.require(plannedPeakBytes: executable.plannedPeakBytes) {
+      try programs.largestBatchSize(fitting: $0, below: batchSize)
+    }
+    let random = CounterRandom(seed: 1, stream: 1)
+    let (images, labels) = (shapes["images"]!, shapes["labels"]!)
+    let classes = UInt32(model.classes)
+    feed = [
+      "images": Tensor(
+        (0..<images.elementCount).map { Float(random.uniform(UInt64($0)) - 0.5) }, shape: images),
+      "labels": Tensor(
+        (0..<labels.elementCount).map { Int64(random.bits(UInt64($0)) % classes) }, shape: labels),
+    ]
+    baseBytes = ProcessMemory.residentBytes ?? 0
+  }
+
+  /// Sets parameters and state.
+  func start() throws { try executor.run(programs.startup, scope: scope) }
+
+  func profile() throws -> StepProfile {
+    try executor.profile(program, feed: feed, fetch: [programs.loss], scope: scope).profile
+  }
+}
+
+/// The steps by name: medians of sums, longest first.
+private func kinds(
+  of executable: Executable, _ profiles: [StepProfile], _ floors: [Double]
+) -> [ModelTiming.Kind] {
+  let lowered = executable.lowered
+  // What is made once is no part of a step.
+  let run = lowered.steps.indices.filter { !executable.isConstant[$0] }
+  let named = Dictionary(grouping: run) { lowered.steps[$0].name }
+  return named.map { name, indices in
+    let sums = profiles.map { profile in indices.reduce(0) { $0 + profile.seconds($1) } }
+    let seconds = max(sums.sorted()[sums.count / 2], 1e-9)
+    let flops = indices.reduce(0) { $0 + lowered.steps[$1].flops }
+    let bytes = indices.reduce(0) {
+      let traffic = lowered.traffic(of: lowered.steps[$1])
+      return $0 + traffic.read + traffic.written
+    }
+    return ModelTiming.Kind(
+      name: name, count: indices.count, seconds: seconds, gflops: Double(flops) / seconds / 1e9,
+      gigabytesPerSecond: Double(bytes) / seconds / 1e9,
+      floorSeconds: indices.reduce(0) { $0 + floors[$1] })
+  }.sorted { ($0.seconds, $1.name) > ($1.seconds, $0.name) }
+}

@@ -1,0 +1,103 @@
+import ArgumentParser
+import Foundation
+import InPlaceABN
+
+struct BenchModel: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "model",
+    abstract: "Times the steps of a network, kind by kind, against the floor of this machine.",
+    discussion: """
+      Random images, medians. The floor is every convolution as oneDNN does it alone, and for \
+      everything else the time to read its inputs and write its outputs once.
+      """)
+
+  @OptionGroup var network: NetworkOptions
+
+  @Option(parsing: .unconditional, help: ArgumentHelp("Images a step.", valueName: "count"))
+  var batchSize = 32
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Steps that are timed, after one that is not.", valueName: "count"))
+  var steps = 5
+
+  @Option(
+    name: .customLong("pass"),
+    help: ArgumentHelp("training or inference.", valueName: "name"))
+  var passName = "training"
+
+  @Option(
+    help: ArgumentHelp(
+      "Write the fastest step into this file, for ui.perfetto.dev.", valueName: "file.json"))
+  var trace: String?
+
+  @Flag(help: "Leave the floor out, which takes about as long as four steps.")
+  var noFloor = false
+
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    try common.apply()
+    let (model, style) = (try network.chosenModel(), try network.style())
+    let size = network.size(for: model)
+    let timed = try timeModel(
+      model, norm: style, pass: pass(), image: Shape([model.image[0], size, size]),
+      batchSize: batchSize, steps: steps, measuresFloor: !noFloor)
+    if let trace { try AtomicFile.write(timed.trace.json, to: trace) }
+    if common.json {
+      try printJSON(timed.timing)
+    } else {
+      print(text(timed.timing))
+    }
+  }
+
+  private func pass() throws -> TimedPass {
+    if let found = TimedPass(rawValue: passName) { return found }
+    let names = TimedPass.allCases.map(\.rawValue)
+    throw ABNError(
+      .name, "--pass", got: "\"\(passName)\"", wanted: names.joined(separator: " or "),
+      fix: nearestMatch(to: passName, in: names).map { "Did you mean \"\($0)\"?" } ?? "")
+  }
+
+  private func text(_ timing: ModelTiming) -> String {
+    func ms(_ seconds: Double) -> String { String(format: "%.2f", seconds * 1e3) }
+    var lines = [
+      "\(timing.model), \(timing.norm), \(timing.pass), \(timing.batchSize) images of "
+        + "\(timing.imageSize) x \(timing.imageSize), \(timing.threads) threads",
+      String(
+        format: "step           %@ ms, %.1f images a second, %.0f GFLOP/s",
+        ms(timing.stepSeconds), timing.imagesPerSecond, timing.gflops),
+    ]
+    if !noFloor {
+      lines.append(
+        String(
+          format: "floor          %@ ms, %@ of it convolutions; the step takes %.2f times that",
+          ms(timing.floorSeconds), ms(timing.convolutionFloorSeconds), timing.ratioToFloor))
+    }
+    lines += [
+      "planned peak   \(describeBytes(timing.plannedPeakBytes))",
+      "measured peak  \(describeBytes(timing.measuredPeakBytes)) above a base of "
+        + describeBytes(timing.baseBytes),
+      "",
+      "         ms  share   GFLOP/s    GB/s\(noFloor ? "" : "   floor")  steps  kind",
+    ]
+    let total = timing.kinds.reduce(0) { $0 + $1.seconds }
+    for kind in timing.kinds {
+      let floor =
+        noFloor
+        ? "" : padded(String(format: "%.0f %%", kind.floorSeconds / kind.seconds * 100), 8)
+      lines.append(
+        padded(ms(kind.seconds), 11)
+          + padded(String(format: "%.1f %%", kind.seconds / total * 100), 8)
+          + padded(kind.gflops > 0 ? String(format: "%.0f", kind.gflops) : "-", 10)
+          + padded(String(format: "%.1f", kind.gigabytesPerSecond), 8) + floor
+          + padded("\(kind.count)", 7) + "  \(kind.name)")
+    }
+    return lines.joined(separator: "\n")
+  }
+
+  private func padded(_ text: String, _ width: Int) -> String {
+    String(repeating: " ", count: max(1, width - text.count)) + text
+  }
+}
