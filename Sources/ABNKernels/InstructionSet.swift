@@ -78,6 +78,19 @@ public enum ABNInstructionSet: String, Hashable, Sendable, CaseIterable {
     }
   }
 
+  /// The set's way over memory, for what a layer is held against.
+  var sweep: @Sendable (Bool, UnsafeMutableRawPointer, Int, Int) -> Void {
+    switch self {
+    case .baseline: ABNKernelsBaseline.sweep
+    #if arch(x86_64)
+    case .avx2: ABNKernelsAVX2.sweep
+    case .avx512: ABNKernelsAVX512.sweep
+    #else
+    default: ABNKernelsBaseline.sweep
+    #endif
+    }
+  }
+
   /// The elementary functions of the set, for the tests of their bounds.
   var evaluate: @Sendable (Int, Bool, UnsafeRawPointer, UnsafeMutableRawPointer, Int) -> Void {
     switch self {

@@ -4,6 +4,8 @@
   _ operation: O.Type, _ call: Call, _ runs: Int, _ stride: Int, _ length: Int
 ) {
   var worker = O(call, 0)
+  let goesSideBySide =
+    O.hasStrides && !(O.hasTwins && call.isUniform) && !(O.canKeep && call.keeps)
   let rest = length & 15
   var pending = 0
   var run = 0
@@ -15,6 +17,21 @@
     var done = 0
     while done < vectors {
       let base = start &+ done &* 16
+      if goesSideBySide && pending == 0 && vectors &- done >= 2 &* chunkVectors {
+        // The processor reads ahead within a page (64 vectors of float32) and starts anew in the next:
+        // two pages at once, so that it always has one that it is reading ahead in.
+        let step = chunkVectors &* 16
+        worker.beginBoth(call, base, step)
+        var index = base
+        let end = base &+ step
+        while index < end {
+          worker.pair(call, index, step)
+          index &+= 16
+        }
+        worker.fold(call, 0, 2 &* chunkVectors)
+        done &+= 2 &* chunkVectors
+        continue
+      }
       if pending == 0 { worker.begin(call, base, 16, vectors &- done, 16) }
       let room = chunkVectors &- pending
       let now = room < vectors &- done ? room : vectors &- done
@@ -249,6 +266,30 @@ public func run(
   case 1: dispatch(BFloat16Element.self, step, call, extent)
   case 2: dispatch(Float32Element.self, step, call, extent)
   default: dispatch(Float64Element.self, step, call, extent)
+  }
+}
+
+/// What memory allows, for the benchmarks: goes over the lines of 64 bytes `first` ..< `end` of `base`
+/// with the vectors of this set. `changes`: each is read and written; else all are read, and one word is
+/// written back where it was, so that the reads are kept.
+public func sweep(_ changes: Bool, _ base: UnsafeMutableRawPointer, _ first: Int, _ end: Int) {
+  var at = first &* 64
+  let last = end &* 64
+  if changes {
+    while at < last {
+      let line = base.loadUnaligned(fromByteOffset: at, as: SIMD16<UInt32>.self)
+      base.storeBytes(of: line ^ 1, toByteOffset: at, as: SIMD16<UInt32>.self)
+      at &+= 64
+    }
+    return
+  }
+  var seen = SIMD16<UInt32>()
+  while at < last {
+    seen ^= base.loadUnaligned(fromByteOffset: at, as: SIMD16<UInt32>.self)
+    at &+= 64
+  }
+  if first < end, seen[0] == 1, seen[1] == 2, seen[2] == 3 {
+    base.storeBytes(of: seen[0], toByteOffset: first &* 64, as: UInt32.self)
   }
 }
 
