@@ -91,6 +91,19 @@ public enum ABNInstructionSet: String, Hashable, Sendable, CaseIterable {
     }
   }
 
+  /// The set's arithmetic of residual sums.
+  var combine: CombineEntry {
+    switch self {
+    case .baseline: ABNKernelsBaseline.combine
+    #if arch(x86_64)
+    case .avx2: ABNKernelsAVX2.combine
+    case .avx512: ABNKernelsAVX512.combine
+    #else
+    default: ABNKernelsBaseline.combine
+    #endif
+    }
+  }
+
   /// The elementary functions of the set, for the tests of their bounds.
   var evaluate: @Sendable (Int, Bool, UnsafeRawPointer, UnsafeMutableRawPointer, Int) -> Void {
     switch self {
@@ -112,4 +125,11 @@ typealias KernelEntry =
     Int, Int, Int, UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer,
     UnsafeMutableRawPointer, UnsafeMutableRawPointer, UnsafeMutableRawPointer, Int, Bool, Bool,
     Int, Int, Int
+  ) -> Void
+
+/// The signature of `combine` in every kernel set: step, wide, a, b, c, out, count, slope.
+typealias CombineEntry =
+  @Sendable (
+    Int, Bool, UnsafeRawPointer, UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer, Int,
+    Double
   ) -> Void

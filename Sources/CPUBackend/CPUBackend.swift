@@ -12,7 +12,9 @@ public struct CPUBackend: Backend {
   public let passes: [any ProgramPass]
 
   /// The backend; `passes` are what programs go through first.
-  public init(passes: [any ProgramPass] = memoryPasses + inferencePasses) { self.passes = passes }
+  public init(passes: [any ProgramPass] = memoryPasses + trainingPasses + inferencePasses) {
+    self.passes = passes
+  }
 
   public func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {
     guard !program.operations.isEmpty || !fetches.isEmpty else {

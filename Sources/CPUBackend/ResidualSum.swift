@@ -1,3 +1,4 @@
+import ABNKernels
 import ABNOperations
 import ABNRuntime
 import ABNTensors
@@ -101,10 +102,11 @@ extension ResidualSum: CPULowerable {
         type.dtype, run(planes, rescue, kept, Float.self), run(planes, rescue, kept, Double.self)))
   }
 
-  private func run<T: ResidualFloat>(
+  private func run<T: CPUFloat>(
     _ planes: Planes, _ rescue: RescueBuffer, _ kept: KeptPlanes, _ type: T.Type
-  ) -> @Sendable (StepPointers) -> Void {
-    let slope = T(slope)
+  ) throws -> @Sendable (StepPointers) -> Void {
+    let slope = slope
+    let arithmetic = try ABNResidual.of(type)
     // A variance of a thousandth of epsilon: what rounding leaves of a constant channel.
     let constant = T(0.9995 / layer.norm.epsilon.squareRoot())
     return { p in
@@ -116,7 +118,7 @@ extension ResidualSum: CPULowerable {
         let first = index / planes.groupsPerSample * planes.channels + group.channel
         withUnsafeTemporaryAllocation(of: T.self, capacity: group.lanes) { squares in
           squares.initialize(repeating: 0)
-          planes.squares(of: group, u, v, into: squares.baseAddress!)
+          planes.squares(of: group, u, v, into: squares.baseAddress!, arithmetic)
           for lane in 0..<group.lanes {
             let channel = group.channel + lane
             let bound = T(Self.limit) * scale[channel]
@@ -130,7 +132,9 @@ extension ResidualSum: CPULowerable {
             }
           }
         }
-        planes.each(group) { T.residualSum(u + $0, v + $0, z + $0, $1, slope) }
+        planes.each(group) {
+          arithmetic.sum(u + $0, v + $0, into: z + $0, count: $1, slope: slope)
+        }
       }
       p(3, as: Int32.self)[0] = Int32(kept.isKept.reduce(0) { $0 + ($1 ? 1 : 0) })
     }
@@ -156,15 +160,18 @@ extension ResidualTerm: CPULowerable {
         type.dtype, run(planes, kept, Float.self), run(planes, kept, Double.self)))
   }
 
-  private func run<T: ResidualFloat>(
+  private func run<T: CPUFloat>(
     _ planes: Planes, _ kept: KeptPlanes, _ type: T.Type
-  ) -> @Sendable (StepPointers) -> Void {
-    let inverse = 1 / T(sum.slope)
+  ) throws -> @Sendable (StepPointers) -> Void {
+    let inverse = 1 / sum.slope
+    let arithmetic = try ABNResidual.of(type)
     return { p in
       let (z, v, u) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
       Parallel.run(planes.groups) { index in
         let group = planes.group(index)
-        planes.each(group) { T.residualTerm(z + $0, v + $0, u + $0, $1, inverse) }
+        planes.each(group) {
+          arithmetic.term(z + $0, v + $0, into: u + $0, count: $1, inverseSlope: inverse)
+        }
         let first = index / planes.groupsPerSample * planes.channels + group.channel
         for lane in 0..<group.lanes where kept.isKept[first + lane] {
           planes.give(lane, of: group, kept.row(first + lane, as: T.self), to: u)
@@ -185,20 +192,21 @@ extension Planes {
   /// For each channel of a group the sum of (u + v)^2. For a decision, so element type is enough.
   fileprivate func squares<T: CPUFloat>(
     of group: PlaneGroup, _ u: UnsafePointer<T>, _ v: UnsafePointer<T>,
-    into sums: UnsafeMutablePointer<T>
+    into sums: UnsafeMutablePointer<T>, _ arithmetic: ABNResidual
   ) {
-    if laneStride != 1 {
-      var lanes = SIMD16<T>(repeating: 0)
-      var i = group.start
-      let end = group.start + count
-      while i + 16 <= end {
-        let a = UnsafeRawPointer(u + i).loadUnaligned(as: SIMD16<T>.self)
-        let s = a + UnsafeRawPointer(v + i).loadUnaligned(as: SIMD16<T>.self)
-        lanes += s * s
-        i += 16
+    // One stretch of neighbours, whose channels come round every `width` elements.
+    let isOneStretch = laneStride != 1 || step == group.lanes
+    if isOneStretch && 16 % width == 0 {
+      let elements = count * width
+      withUnsafeTemporaryAllocation(of: T.self, capacity: 16) { lanes in
+        arithmetic.squares(
+          u + group.start, v + group.start, into: lanes.baseAddress!, count: elements)
+        for lane in 0..<16 { sums[lane % width] += lanes[lane] }
       }
-      for j in i..<end { lanes[0] += (u[j] + v[j]) * (u[j] + v[j]) }
-      for lane in 0..<16 { sums[0] += lanes[lane] }
+      for i in elements & ~15..<elements {
+        let s = u[group.start + i] + v[group.start + i]
+        sums[i % width] += s * s
+      }
       return
     }
     for k in 0..<count {
@@ -220,5 +228,16 @@ extension Planes {
     _ lane: Int, of group: PlaneGroup, _ row: UnsafePointer<T>, to target: UnsafeMutablePointer<T>
   ) {
     for k in 0..<count { target[group.start + lane * laneStride + k * step] = row[k] }
+  }
+}
+
+extension ABNResidual {
+  /// The arithmetic of an element type that is computed in.
+  static func of<T: CPUFloat>(_ type: T.Type) throws -> ABNResidual {
+    do {
+      return try ABNResidual(element: T.self == Double.self ? .float64 : .float32)
+    } catch {
+      throw ABNError(.system, error.what, got: error.got, wanted: error.wanted, fix: error.fix)
+    }
   }
 }

@@ -6,6 +6,7 @@ public let operationCatalogue: [any OperationKind.Type] = [
   Accuracy.self,
   Activate.self,
   ActivateGradient.self,
+  ActivateGradientOfSum.self,
   AdamUpdate.self,
   ApplyAverage.self,
   Assign.self,
