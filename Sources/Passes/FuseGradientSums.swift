@@ -31,7 +31,8 @@ public struct FuseGradientSums: ProgramPass {
       list.operations.remove(at: index)
       decisions.append(
         PassDecision(
-          .fused, list.program[sum.outputs[0]], at: gradient,
+          // The sum stood over one of its parts: what is saved is a way over memory, no bytes.
+          .fused, list.program[sum.outputs[0]], at: gradient, bytes: 0,
           reason: "\(fused.name) \"\(gradient.layer)\" adds its two parts as it reads them"))
     }
     return RewrittenProgram(list.finish(changed: !decisions.isEmpty), decisions.reversed())

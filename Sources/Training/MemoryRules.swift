@@ -131,7 +131,7 @@ private struct Evidence {
     if sharing == .view { return .views }
     return switch kind {
     case is InPlaceActivatedBatchNorm, is Activate, is PReLU: .normalization
-    case is SumOf: .accumulation
+    case is SumOf, is ActivateGradientOfSum: .accumulation
     case is SoftmaxCrossEntropy, is SoftmaxCrossEntropyGradient, is SquaredError,
       is SquaredErrorGradient:
       .loss

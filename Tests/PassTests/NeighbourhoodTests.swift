@@ -93,7 +93,7 @@ import Testing
     _ neighbour: Neighbour, _ place: Place, _ layer: Layer,
     inPlace: Bool
   ) throws -> Comparison.Results {
-    let passes = inPlace ? memoryPasses : []
+    let passes = inPlace ? memoryPasses + trainingPasses : []
     return try Comparison(inPlace: inPlace, passes: passes).run(shape: [3, 4, 4, 4]) { x in
       func abn(_ x: Variable) throws -> Variable {
         let channels = x.shape[1]
@@ -166,7 +166,7 @@ import Testing
       "accuracy", "adam", "apply_average", "assign_value", "average_accumulates", "clip_scale",
       "increment", "momentum", "random_fill", "restore_parameter", "scheduled_value", "sgd",
       "squared_norm", "masked_activate", "masked_activate_grad", "residual_sum", "residual_term",
-      "inplace_abn_restore", "conv2d_fusion", "fold_batch_norm",
+      "inplace_abn_restore", "conv2d_fusion", "fold_batch_norm", "activate_grad_of_sum",
     ]
     let missing = operationCatalogue.map { $0.kindName }.filter {
       !seen.contains($0) && !elsewhere.contains($0)

@@ -11,11 +11,13 @@ import Testing
     ProcessInfo.processInfo.environment[name].flatMap { Int($0) } ?? value
   }
 
+  private static let passes = memoryPasses + trainingPasses
+
   /// What differs between the two ways to run a graph, or is wrong with its plan; nil if nothing is.
   ///
   /// - Parameter fuses: whether the layer is what `fuseABN` makes, instead of what `inplaceABN` does.
   static func difference(_ graph: RandomGraph, fuses: Bool = false) throws -> String? {
-    let got = try graph.run(inPlace: !fuses, passes: memoryPasses, fuses: fuses)
+    let got = try graph.run(inPlace: !fuses, passes: Self.passes, fuses: fuses)
     // Their plans, too, must be close to the least that is possible.
     if Double(got.arenaBytes) > 1.05 * Double(got.lowerBoundBytes) {
       return "an arena of \(got.arenaBytes) for a lower bound of \(got.lowerBoundBytes)"
@@ -68,9 +70,9 @@ import Testing
   @Test func sameBitsAsWithoutSharing() throws {
     for seed in 5001...5150 {
       let graph = RandomGraph(seed: UInt64(seed))
-      let compact = try graph.run(inPlace: true, passes: memoryPasses, mode: .compact)
+      let compact = try graph.run(inPlace: true, passes: Self.passes, mode: .compact)
       for mode in [PlanningMode.separate, .guarded] {
-        let other = try graph.run(inPlace: true, passes: memoryPasses, mode: mode)
+        let other = try graph.run(inPlace: true, passes: Self.passes, mode: mode)
         let equal = compact.values.allSatisfy { name, values in
           other.values[name]?.map(\.bitPattern) == values.map(\.bitPattern)
         }
@@ -101,12 +103,11 @@ import Testing
     var counts: [PassDecision.Action: Int] = [:]
     for seed in 1...300 {
       let graph = RandomGraph(seed: UInt64(seed))
-      for decision in try graph.run(inPlace: true, passes: memoryPasses).decisions {
+      for decision in try graph.run(inPlace: true, passes: Self.passes).decisions {
         counts[decision.action, default: 0] += 1
       }
     }
-    // Fusion is for programs without a gradient: `InferenceTests`.
-    for action in PassDecision.Action.allCases where action != .fused {
+    for action in PassDecision.Action.allCases {
       #expect(counts[action, default: 0] >= 5, "\(action): \(counts)")
     }
   }
