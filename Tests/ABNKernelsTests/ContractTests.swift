@@ -203,4 +203,21 @@ import Testing
     #expect(error.wanted.contains("baseline, avx2, avx512") && error.got == "\"sse9\"")
     #expect(try ABNInstructionSet.named("baseline").get() == .baseline)
   }
+
+  /// What a layer is held against goes over every line of its range, and over no other.
+  @Test func sweepsTouchTheirLinesOnly() throws {
+    for set in AgreementTests.sets {
+      let start = (0..<160).map { UInt32($0) }
+      var words = start
+      words.withUnsafeMutableBytes { set.sweep(false, $0.baseAddress!, 2, 7) }
+      #expect(words == start, "reading, \(set)")
+      words.withUnsafeMutableBytes { set.sweep(true, $0.baseAddress!, 2, 7) }
+      #expect(words == start.map { 32..<112 ~= $0 ? $0 ^ 1 : $0 }, "changing, \(set)")
+    }
+    let geometry = try ABNGeometry(outer: 2, channels: 16, spatial: 64, layout: .channelSecond)
+    let timing = try ABNKernel(geometry: geometry, element: .float32, activation: .identity)
+      .timing(repetitions: 3)
+    #expect(timing.readGBs > 0 && timing.inPlaceGBs > 0 && timing.floorMilliseconds > 0)
+    #expect(timing.forwardMilliseconds > 0 && timing.backwardMilliseconds > 0)
+  }
 }

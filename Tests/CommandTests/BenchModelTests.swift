@@ -7,8 +7,15 @@ import Testing
     "bench", "model", "--model", "resnet20", "--batch-size", "4", "--steps", "2", "--no-floor",
   ]
 
+  /// Without the checking mode, in which these tests may run themselves: it is not timed.
   private func run(_ place: Workplace, _ arguments: String...) throws -> Outcome {
-    try place.start(Self.few + arguments).finish()
+    try place.start(Self.few + arguments, shell: "unset ABN_CHECK").finish()
+  }
+
+  @Test func checksAreNotTimed() throws {
+    let outcome = try Workplace().start(Self.few, shell: "export ABN_CHECK=1").finish()
+    #expect(outcome.status != 0 && outcome.errorLines.count == 1, "\(outcome.errors)")
+    #expect(outcome.errors.contains("Unset ABN_CHECK"), "\(outcome.errors)")
   }
 
   @Test(arguments: ["training", "inference"]) func timesAndTrace(_ pass: String) throws {
@@ -63,7 +70,7 @@ import Testing
       (["--trace", "nowhere/step.json"], "nowhere/step.json"),
     ]
     for (arguments, words) in mistakes {
-      let outcome = try place.start(Self.few + arguments).finish()
+      let outcome = try place.start(Self.few + arguments, shell: "unset ABN_CHECK").finish()
       #expect(outcome.status != 0, "\(arguments)")
       #expect(outcome.errorLines.count == 1 && outcome.errors.contains(words), "\(outcome.errors)")
     }
