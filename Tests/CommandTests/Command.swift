@@ -61,7 +61,7 @@ final class Workplace {
   func start(_ arguments: [String], shell: String? = nil) throws -> Running {
     // Beside the folder, so that a listing of it shows only what the command made.
     let streams = FileManager.default.temporaryDirectory.path + "/abn-\(UUID().uuidString)"
-    let running = Running(process: Process(), streams: streams)
+    let running = Running(place: self, process: Process(), streams: streams)
     for name in [running.outputPath, running.errorPath] {
       #expect(FileManager.default.createFile(atPath: name, contents: nil))
     }
@@ -96,6 +96,8 @@ final class Workplace {
 
 /// A command that runs.
 struct Running {
+  /// Kept, so that its folder is there for as long as the command runs.
+  let place: Workplace
   let process: Process
   let streams: String
   var outputPath: String { streams + ".out" }
