@@ -64,7 +64,7 @@ public struct ABNResidual: Sendable {
   }
 
   /// 16 sums of (u + v)^2, in the precision of the elements: sum j is of the elements j, j + 16, and so
-  /// on. `count` is rounded down to a multiple of 16.
+  /// on. `count` is rounded down to a multiple of 16; below 16 the sums are 0.
   public func squares(
     _ u: UnsafeRawPointer, _ v: UnsafeRawPointer, into sums: UnsafeMutableRawPointer, count: Int
   ) {

@@ -270,8 +270,8 @@ public func run(
 }
 
 /// What memory allows, for the benchmarks: goes over the lines of 64 bytes `first` ..< `end` of `base`
-/// with the vectors of this set. `changes`: each is read and written; else all are read, and one word is
-/// written back where it was, so that the reads are kept.
+/// with the vectors of this set. `changes`: each is read and written; else all are read, and so that the
+/// reads are kept the first word is set in the one case of 2^96 that three of their sums are 1, 2 and 3.
 public func sweep(_ changes: Bool, _ base: UnsafeMutableRawPointer, _ first: Int, _ end: Int) {
   var at = first &* 64
   let last = end &* 64
