@@ -37,6 +37,7 @@ let kernelNames: [Target.Dependency] = ["ABNKernelsBaseline", "CCPUFeatures"]
 
 let rooms: [Room] =
   kernelSets + [
+    .c("CPrefetch", path: "CPrefetch", link: []),
     .c("CCPUFeatures", path: "CCPUFeatures", link: []),
     .c("CDNNL", path: "CDNNL", link: ["dnnl"]),
     .c("CParallel", path: "CParallel", link: ["gomp"]),
@@ -110,7 +111,7 @@ func target(_ room: Room) -> Target {
   case .kernels(let name, let path, let flags):
     // Optimized as one piece in every configuration: unoptimized, a vector is sixteen calls.
     return .target(
-      name: name, path: "Sources/Kernels/\(path)",
+      name: name, dependencies: ["CPrefetch"], path: "Sources/Kernels/\(path)",
       swiftSettings: [
         .unsafeFlags(["-O", "-whole-module-optimization", "-num-threads", "2"] + flags)
       ])

@@ -20,6 +20,9 @@ public struct ABNKernel: Hashable, Sendable {
   public let epsilon: Double
   /// The kernels that do the work.
   public let instructionSet: ABNInstructionSet
+  /// From how many bytes of tensor on the kernels ask for it ahead; nil: as the schedule says. For tests,
+  /// whose tensors are small.
+  var asksFrom: Int?
 
   /// Checks the parts. `instructionSet` nil is the one of this process (`ABNInstructionSet.selected`).
   ///

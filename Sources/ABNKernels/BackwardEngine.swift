@@ -395,7 +395,7 @@ extension Engine {
         let start = first * bytes
         run(
           Step.activate, kernel.element.rawValue, code, source + start, source + start,
-          destination + start, block, sums, sums, 1, false, false, 1, 0,
+          destination + start, block, sums, sums, 1, false, false, isFar, 1, 0,
           min(Schedule.partElements, elements - first))
       }
     }

@@ -11,6 +11,8 @@ struct Engine {
   let code: Int
   let bytes: Int
   let isDouble: Bool
+  /// Whether the tensor is larger than the caches that make asking for it ahead a loss.
+  let isFar: Bool
   /// The slope and its inverse where all channels have one: a division for each of thousands of small
   /// channels is felt.
   let alpha: Double
@@ -23,6 +25,7 @@ struct Engine {
   ) {
     self.kernel = kernel
     schedule = Schedule(kernel.geometry, kernel.element)
+    isFar = kernel.bufferBytes >= kernel.asksFrom ?? schedule.farBytes
     self.parameters = parameters
     self.saved = saved
     self.rescue = rescue
@@ -131,9 +134,8 @@ struct Engine {
     let isUniform = runs.width == 1
     run(
       step, kernel.element.rawValue, code, a + start, b + start, out + start, block, sums, sums,
-      isUniform ? 1 : 16, false, !isUniform && rescue.count > 0, extent.runs.count,
-      isReversed ? -runs.stride : runs.stride,
-      extent.elements.count)
+      isUniform ? 1 : 16, false, !isUniform && rescue.count > 0, isFar, extent.runs.count,
+      isReversed ? -runs.stride : runs.stride, extent.elements.count)
   }
 
   /// One call of a kernel on a range of rows.
@@ -145,7 +147,7 @@ struct Engine {
     let start = range.lowerBound * channels * bytes
     run(
       step, kernel.element.rawValue, code, a + start, b + start, out + start, block, state, sums,
-      schedule.lanes, true, rescue.count > 0, range.count, 0, channels)
+      schedule.lanes, true, rescue.count > 0, isFar, range.count, 0, channels)
   }
 
   /// Writes the slot `plain` of the rows, from bias and slope; nothing for one channel in all lanes,
@@ -155,7 +157,7 @@ struct Engine {
     let step = kernel.activation.isInvertible ? Step.prepare : Step.prepareStored
     run(
       step, kernel.element.rawValue, code, block, block, block, block, block, block, lanes, false,
-      false, 0, 0, 0)
+      false, false, 0, 0, 0)
   }
 }
 
@@ -191,8 +193,7 @@ struct Scratch {
     return parts.totals + parts.sums + parts.block + parts.state
   }
 
-  /// Three rows and a spare cache line.
-  private static func stateBytes(_ schedule: Schedule) -> Int { 3 * schedule.lanes * 8 + 64 }
+  private static func stateBytes(_ schedule: Schedule) -> Int { 3 * schedule.lanes * 8 }
 
   private static func parts(
     _ kernel: ABNKernel, _ schedule: Schedule

@@ -124,7 +124,7 @@ typealias KernelEntry =
   @Sendable (
     Int, Int, Int, UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer,
     UnsafeMutableRawPointer, UnsafeMutableRawPointer, UnsafeMutableRawPointer, Int, Bool, Bool,
-    Int, Int, Int
+    Bool, Int, Int, Int
   ) -> Void
 
 /// The signature of `combine` in every kernel set: step, wide, a, b, c, out, count, slope.

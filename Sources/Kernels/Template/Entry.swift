@@ -1,181 +1,3 @@
-/// Runs of contiguous elements that share 16 lanes of parameters (`lanes` is 16): one channel in all
-/// lanes, 16 channels, or 8 channels twice. `runs` runs of `length` elements, `stride` apart.
-@inline(never) func overRuns<O: LaneOperation>(
-  _ operation: O.Type, _ call: Call, _ runs: Int, _ stride: Int, _ length: Int
-) {
-  var worker = O(call, 0)
-  let goesSideBySide =
-    O.hasStrides && !(O.hasTwins && call.isUniform) && !(O.canKeep && call.keeps)
-  let rest = length & 15
-  var pending = 0
-  var run = 0
-  while run < runs {
-    let start = run &* stride
-    let vectors = length &>> 4
-    let overlap = start &+ length &- 16
-    let held = rest > 0 && vectors > 0 ? worker.hold(call, overlap) : nil
-    var done = 0
-    while done < vectors {
-      let base = start &+ done &* 16
-      if goesSideBySide && pending == 0 && vectors &- done >= 2 &* chunkVectors {
-        // The processor reads ahead within a page (64 vectors of float32) and starts anew in the next:
-        // two pages at once, so that it always has one that it is reading ahead in.
-        let step = chunkVectors &* 16
-        worker.beginBoth(call, base, step)
-        var index = base
-        let end = base &+ step
-        while index < end {
-          worker.pair(call, index, step)
-          index &+= 16
-        }
-        worker.fold(call, 0, 2 &* chunkVectors)
-        done &+= 2 &* chunkVectors
-        continue
-      }
-      if pending == 0 { worker.begin(call, base, 16, vectors &- done, 16) }
-      let room = chunkVectors &- pending
-      let now = room < vectors &- done ? room : vectors &- done
-      var index = base
-      let end = base &+ now &* 16
-      if O.canKeep && call.keeps {
-        while index < end {
-          worker.fullKeeping(call, index)
-          index &+= 16
-        }
-      } else {
-        if O.hasTwins && call.isUniform {
-          while index &+ 16 < end {
-            worker.twin(call, index)
-            index &+= 32
-          }
-        } else if O.hasPairs {
-          while index &+ 16 < end {
-            worker.pair(call, index, 16)
-            index &+= 32
-          }
-        }
-        while index < end {
-          worker.full(call, index)
-          index &+= 16
-        }
-      }
-      done &+= now
-      pending &+= now
-      if pending == chunkVectors {
-        worker.fold(call, 0, pending)
-        pending = 0
-      }
-    }
-    if let held {
-      worker.release(call, held, overlap, rest)
-    } else if rest > 0 {
-      worker.tail(call, start, rest)
-    }
-    run &+= 1
-  }
-  // Unconditionally: a tail may have left sums in the registers.
-  if pending > 0 || rest > 0 { worker.fold(call, 0, pending) }
-}
-
-/// Rows of `channels` neighbouring channels, `lanes` rounded up to 16: the parameters go along the
-/// row. Small tiles keep the traffic of parameters and sums low while memory is read in order.
-@inline(never) func overRows<O: LaneOperation>(
-  _ operation: O.Type, _ call: Call, _ rows: Int, _ channels: Int
-) {
-  let tileRows = channels <= 64 ? 64 : channels >= 1024 ? 4 : 4096 / channels
-  let limit = rows &* channels &* O.E.bytes
-  var ahead = Ahead()
-  ahead.limit = (tileRows < rows ? tileRows : rows) &* channels &* O.E.bytes
-  while ahead.at &+ 64 < ahead.limit { ahead.touch(operation, call, 1) }
-  var first = 0
-  while first < rows {
-    let chunk = rows &- first < chunkVectors ? rows &- first : chunkVectors
-    var row = 0
-    while row < chunk {
-      let tile = chunk &- row < tileRows ? chunk &- row : tileRows
-      // The tile after this one, which may be shorter.
-      let after = (first &+ row &+ tile &+ tileRows) &* channels &* O.E.bytes
-      ahead.limit = after < limit ? after : limit
-      var lane = 0
-      while lane < channels {
-        let count = channels &- lane < 16 ? channels &- lane : 16
-        var index = (first &+ row) &* channels &+ lane
-        var worker = O(call, lane)
-        if row == 0 {
-          worker.begin(call, index, channels, chunk, count)
-        } else {
-          worker.resume(call, lane)
-        }
-        let end = index &+ tile &* channels
-        if O.canKeep && call.keeps && count == 16 {
-          while index < end {
-            ahead.touch(operation, call, 1)
-            worker.fullKeeping(call, index)
-            index &+= channels
-          }
-        } else if count == 16 {
-          if O.hasPairs {
-            while index &+ channels < end {
-              ahead.touch(operation, call, 2)
-              worker.pair(call, index, channels)
-              index &+= 2 &* channels
-            }
-          }
-          while index < end {
-            ahead.touch(operation, call, 1)
-            worker.full(call, index)
-            index &+= channels
-          }
-        } else {
-          while index < end {
-            ahead.touch(operation, call, 1)
-            worker.partial(call, index, count)
-            index &+= channels
-          }
-        }
-        if row &+ tile == chunk {
-          worker.fold(call, lane, chunk)
-        } else {
-          worker.suspend(call, lane)
-        }
-        lane &+= 16
-      }
-      row &+= tile
-    }
-    first &+= chunk
-  }
-  // Kept, in a byte that is spare, so that the reads are.
-  call.state.storeBytes(of: ahead.seen, toByteOffset: 24 &* call.lanes, as: UInt8.self)
-}
-
-/// Reads memory in order and ahead of the vectors that go across it: the next tile arrives in the
-/// nearest cache while this one is worked on.
-struct Ahead {
-  /// The next cache line to read, in bytes from the start of the call's elements, and the end of what
-  /// may be read. At the end the last line is read again, which costs less than a choice.
-  var at = 0
-  var limit = 0
-  var seen: UInt8 = 0
-
-  /// One byte of each of the next cache lines, as many as `vectors` vectors have.
-  @inline(__always) mutating func touch<O: LaneOperation>(
-    _ operation: O.Type, _ call: Call, _ vectors: Int
-  ) {
-    let lines = O.E.bytes <= 4 ? vectors : 2 &* vectors
-    var line = 0
-    while line < lines {
-      seen ^= call.a.load(fromByteOffset: at, as: UInt8.self)
-      if O.readsBoth { seen ^= call.b.load(fromByteOffset: at, as: UInt8.self) }
-      let next = at &+ 64
-      at = next < limit ? next : at
-      line &+= 1
-    }
-  }
-}
-
-/// How many vectors are summed in the precision of parameters before float64 takes over.
-@inline(__always) var chunkVectors: Int { 64 }
-
 /// The shape of a call.
 struct Extent {
   var rows: Bool
@@ -248,18 +70,19 @@ private func dispatch<E: Element>(
 /// The one way in. `element`: 0 float16, 1 bfloat16, 2 float32, 3 float64. `rows` false: `runs` runs
 /// of `length` elements, `stride` apart; `lanes` is 16, or 1 where all lanes are one channel and
 /// `parameters` holds one number for each slot. `rows` true: `runs` rows of `length` channels each.
-/// `keeps`: whether a lane of `Slot.keep` is set. Pointers that a step does not use may be any valid
+/// `keeps`: whether a lane of `Slot.keep` is set. `isFar`: whether the elements come from memory, and runs
+/// are to be asked for ahead. Pointers that a step does not use may be any valid
 /// ones.
 public func run(
   _ step: Int, _ element: Int, _ activation: Int, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer,
   _ out: UnsafeMutableRawPointer, _ parameters: UnsafeMutableRawPointer,
   _ state: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer, _ lanes: Int, _ rows: Bool,
-  _ keeps: Bool, _ runs: Int, _ stride: Int, _ length: Int
+  _ keeps: Bool, _ isFar: Bool, _ runs: Int, _ stride: Int, _ length: Int
 ) {
   let call = Call(
     a: a, b: b, out: out, parameters: parameters, state: state, sums: sums,
     lanes: lanes == 1 ? 16 : lanes, isUniform: lanes == 1, activation: activation, keeps: keeps,
-    isInput: step == Step.reduceInput || step == Step.applyInput)
+    isInput: step == Step.reduceInput || step == Step.applyInput, isFar: isFar)
   let extent = Extent(rows: rows, runs: runs, stride: stride, length: length)
   switch element {
   case 0: dispatch(Float16Element.self, step, call, extent)

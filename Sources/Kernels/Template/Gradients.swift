@@ -220,14 +220,6 @@ struct ApplyOperation<S: Source>: PlacewiseOperation {
     S.E.store(plainResult(call, index), call.out, index)
   }
 
-  /// As every placewise operation, without a choice: `keeps` has loops of its own.
-  @inline(__always) mutating func pair(_ call: Call, _ index: Int, _ step: Int) {
-    let first = plainResult(call, index)
-    let second = plainResult(call, index &+ step)
-    S.E.store(first, call.out, index)
-    S.E.store(second, call.out, index &+ step)
-  }
-
   static var canKeep: Bool { @inline(__always) get { true } }
 
   @inline(__always) mutating func fullKeeping(_ call: Call, _ index: Int) {

@@ -53,7 +53,7 @@ public enum Step {
 }
 
 /// The pointers of one call. `sums` is 3 rows of `lanes` float64; `state` 3 rows of `lanes` numbers
-/// in the precision of sums, for calls that go by rows, and a spare byte after 24 * `lanes` bytes.
+/// in the precision of sums, for calls that go by rows.
 struct Call {
   var a: UnsafeRawPointer
   var b: UnsafeRawPointer
@@ -70,6 +70,8 @@ struct Call {
   var keeps: Bool
   /// Whether a is x, for the steps that take it or y.
   var isInput: Bool
+  /// Whether runs are asked for ahead: their elements come from memory.
+  var isFar: Bool
 
   @inline(__always) func parameter<V: Vector>(_ slot: Int, _ lane: Int) -> V {
     isUniform ? V.broadcast(parameters, slot) : V.load(parameters, slot &* lanes &+ lane)
@@ -98,10 +100,6 @@ protocol LaneOperation {
   static var hasPairs: Bool { get }
   /// 16 elements, and 16 that follow `step` elements after.
   mutating func pair(_ call: Call, _ index: Int, _ step: Int)
-  /// Whether two chunks are worked on side by side, by `pair`.
-  static var hasStrides: Bool { get }
-  /// Starts two chunks of which the second begins `step` elements after the first.
-  mutating func beginBoth(_ call: Call, _ index: Int, _ step: Int)
   /// Whether `twin` is worth its code.
   static var hasTwins: Bool { get }
   /// 32 elements that follow one another, in the order of `Element.loadTwin`. Only where all lanes are
@@ -131,8 +129,6 @@ extension LaneOperation {
     full(call, index)
     full(call, index &+ step)
   }
-  static var hasStrides: Bool { @inline(__always) get { false } }
-  @inline(__always) mutating func beginBoth(_ call: Call, _ index: Int, _ step: Int) {}
   static var hasTwins: Bool { @inline(__always) get { false } }
   @inline(__always) mutating func twin(_ call: Call, _ index: Int) {
     full(call, index)
@@ -159,15 +155,6 @@ protocol PlacewiseOperation: LaneOperation where Held == E.V {
 }
 
 extension PlacewiseOperation {
-  static var hasStrides: Bool { @inline(__always) get { true } }
-  /// Both are read before either is stored: a read that is a multiple of a page away from a store that is
-  /// under way waits for it.
-  @inline(__always) mutating func pair(_ call: Call, _ index: Int, _ step: Int) {
-    let first = result(call, index)
-    let second = result(call, index &+ step)
-    E.store(first, call.out, index)
-    E.store(second, call.out, index &+ step)
-  }
   @inline(__always) func hold(_ call: Call, _ index: Int) -> E.V { result(call, index) }
   @inline(__always) mutating func release(
     _ call: Call, _ held: E.V, _ index: Int, _ count: Int
@@ -182,9 +169,9 @@ extension PlacewiseOperation {
   }
 }
 
-/// Sums of x - pivot and its square. Within a chunk of at most 64 vectors (or two chunks side by side)
-/// they are taken around the mean of the chunk's first vectors, in the precision of parameters, and
-/// moved to the pivot in float64. The chunk's variance is at least 1/16 of the squared distance of that mean from the
+/// Sums of x - pivot and its square. Within a chunk of at most 64 vectors they are taken
+/// around the mean of the chunk's first vectors, in the precision of parameters, and moved to the pivot
+/// in float64. The chunk's variance is at least 1/16 of the squared distance of that mean from the
 /// chunk's own, so at most 4 bits cancel, whatever the data.
 struct StatisticsOperation<E: Element>: LaneOperation {
   var centre = E.V(0)
@@ -228,16 +215,6 @@ struct StatisticsOperation<E: Element>: LaneOperation {
   }
 
   static var hasPairs: Bool { @inline(__always) get { true } }
-
-  static var hasStrides: Bool { @inline(__always) get { true } }
-
-  /// Around the mean of the first vectors of both: 8 of 128, as 4 of 64.
-  @inline(__always) mutating func beginBoth(_ call: Call, _ index: Int, _ step: Int) {
-    begin(call, index, 16, 4, 16)
-    let half = centre * E.V(0.5)
-    begin(call, index &+ step, 16, 4, 16)
-    centre = E.V.fma(half, centre, E.V(0.5))
-  }
 
   @inline(__always) mutating func pair(_ call: Call, _ index: Int, _ step: Int) {
     addBoth((E.load(call.a, index), E.load(call.a, index &+ step)))

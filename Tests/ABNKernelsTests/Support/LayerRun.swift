@@ -87,13 +87,16 @@ struct LayerRun {
   var outOfPlace = false
   var rescues = true
   var momentum = 0.9
+  /// `ABNKernel.asksFrom`.
+  var asksFrom: Int?
   /// What the moving statistics begin with.
   var moving: (mean: [Double], variance: [Double])?
 
   func callAsFunction() throws -> LayerResult {
-    let kernel = try ABNKernel(
+    var kernel = try ABNKernel(
       geometry: input.geometry, element: input.element, activation: input.activation,
       epsilon: input.epsilon, instructionSet: set)
+    kernel.asksFrom = asksFrom
     let channels = input.geometry.channels
     let number = input.element.statistics
     func tensor(_ values: [[Double]]) -> Buffer {

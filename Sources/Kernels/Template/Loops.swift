@@ -1,0 +1,208 @@
+import CPrefetch
+
+/// How many vectors are summed in the precision of parameters before float64 takes over. What is read is
+/// asked for this much ahead: 4 KiB of float32, which is what a core has under way at once (48 lines of 64
+/// bytes), and a little.
+@inline(__always) var chunkVectors: Int { 64 }
+
+/// Vectors between two requests: few enough that asking and arithmetic overlap.
+@inline(__always) var stepVectors: Int { 8 }
+
+/// The same across rows, where eight were slower.
+@inline(__always) var stepRows: Int { 2 }
+
+/// Runs of contiguous elements that share 16 lanes of parameters (`lanes` is 16): one channel in all
+/// lanes, 16 channels, or 8 channels twice. `runs` runs of `length` elements, `stride` apart.
+///
+/// Where the elements come from memory (`isFar`) they are asked for a chunk ahead: the processor's own
+/// reading ahead ends with a page and cannot know the next run.
+@inline(never) func overRuns<O: LaneOperation>(
+  _ operation: O.Type, _ call: Call, _ runs: Int, _ stride: Int, _ length: Int
+) {
+  var worker = O(call, 0)
+  let rest = length & 15
+  let vectors = length &>> 4
+  // A chunk ahead, there is the next run, or of short runs one of those after it.
+  let skipped = vectors >= chunkVectors ? 1 : chunkVectors / (vectors &+ 1)
+  let within = vectors > chunkVectors ? (vectors &- chunkVectors) &* 16 : 0
+  var pending = 0
+  var run = 0
+  while run < runs {
+    let start = run &* stride
+    let overlap = start &+ length &- 16
+    let held = rest > 0 && vectors > 0 ? worker.hold(call, overlap) : nil
+    // Where reading ahead leaves this run, and how far ahead it is from there.
+    let turn = start &+ within
+    let beyond = skipped &* stride &- within
+    let hasLater = call.isFar && run &+ skipped < runs
+    var done = 0
+    while done < vectors {
+      var index = start &+ done &* 16
+      if pending == 0 { worker.begin(call, index, 16, vectors &- done, 16) }
+      let room = chunkVectors &- pending
+      let now = room < vectors &- done ? room : vectors &- done
+      let last = index &+ now &* 16
+      while index < last {
+        var end = last
+        if call.isFar {
+          let step = index &+ stepVectors &* 16
+          end = step < last ? step : last
+          if index < turn {
+            askFor(operation, call, index &+ chunkVectors &* 16, end &- index)
+          } else if hasLater {
+            askFor(operation, call, index &+ beyond, end &- index)
+          }
+        }
+        if O.canKeep && call.keeps {
+          while index < end {
+            worker.fullKeeping(call, index)
+            index &+= 16
+          }
+        } else {
+          if O.hasTwins && call.isUniform {
+            while index &+ 16 < end {
+              worker.twin(call, index)
+              index &+= 32
+            }
+          } else if O.hasPairs {
+            while index &+ 16 < end {
+              worker.pair(call, index, 16)
+              index &+= 32
+            }
+          }
+          while index < end {
+            worker.full(call, index)
+            index &+= 16
+          }
+        }
+      }
+      done &+= now
+      pending &+= now
+      if pending == chunkVectors {
+        worker.fold(call, 0, pending)
+        pending = 0
+      }
+    }
+    if rest > 0 && hasLater {
+      askFor(operation, call, start &+ vectors &* 16 &+ beyond, rest)
+    }
+    if let held {
+      worker.release(call, held, overlap, rest)
+    } else if rest > 0 {
+      worker.tail(call, start, rest)
+    }
+    run &+= 1
+  }
+  // Unconditionally: a tail may have left sums in the registers.
+  if pending > 0 || rest > 0 { worker.fold(call, 0, pending) }
+}
+
+/// Asks for `count` elements of what the operation reads, from `index` on. They need not exist.
+@inline(__always) private func askFor<O: LaneOperation>(
+  _ operation: O.Type, _ call: Call, _ index: Int, _ count: Int
+) {
+  var at = index &* O.E.bytes
+  let end = at &+ count &* O.E.bytes
+  while at < end {
+    abn_prefetch(call.a + at)
+    if O.readsBoth { abn_prefetch(call.b + at) }
+    at &+= 64
+  }
+}
+
+/// Rows of `channels` neighbouring channels, `lanes` rounded up to 16: the parameters go along the
+/// row. Small tiles keep the traffic of parameters and sums low while memory is read in order. A tensor
+/// that is not far goes by whole chunks, as what starts and ends a tile costs as much as a small one.
+@inline(never) func overRows<O: LaneOperation>(
+  _ operation: O.Type, _ call: Call, _ rows: Int, _ channels: Int
+) {
+  let tileRows =
+    !call.isFar || channels <= 64 ? chunkVectors : channels >= 1024 ? 4 : 4096 / channels
+  let limit = rows &* channels &* O.E.bytes
+  var ahead = Ahead()
+  ahead.limit = (tileRows < rows ? tileRows : rows) &* channels &* O.E.bytes
+  if call.isFar {
+    while ahead.at < ahead.limit { ahead.ask(operation, call) }
+  }
+  var first = 0
+  while first < rows {
+    let chunk = rows &- first < chunkVectors ? rows &- first : chunkVectors
+    var row = 0
+    while row < chunk {
+      let tile = chunk &- row < tileRows ? chunk &- row : tileRows
+      // The tile after this one, which may be shorter.
+      let after = (first &+ row &+ tile &+ tileRows) &* channels &* O.E.bytes
+      ahead.limit = after < limit ? after : limit
+      var lane = 0
+      while lane < channels {
+        let count = channels &- lane < 16 ? channels &- lane : 16
+        var index = (first &+ row) &* channels &+ lane
+        var worker = O(call, lane)
+        if row == 0 {
+          worker.begin(call, index, channels, chunk, count)
+        } else {
+          worker.resume(call, lane)
+        }
+        let last = index &+ tile &* channels
+        while index < last {
+          var end = last
+          if call.isFar {
+            let step = index &+ stepRows &* channels
+            end = step < last ? step : last
+            ahead.ask(operation, call)
+          }
+          if O.canKeep && call.keeps && count == 16 {
+            while index < end {
+              worker.fullKeeping(call, index)
+              index &+= channels
+            }
+          } else if count == 16 {
+            if O.hasPairs {
+              while index &+ channels < end {
+                worker.pair(call, index, channels)
+                index &+= 2 &* channels
+              }
+            }
+            while index < end {
+              worker.full(call, index)
+              index &+= channels
+            }
+          } else {
+            while index < end {
+              worker.partial(call, index, count)
+              index &+= channels
+            }
+          }
+        }
+        if row &+ tile == chunk {
+          worker.fold(call, lane, chunk)
+        } else {
+          worker.suspend(call, lane)
+        }
+        lane &+= 16
+      }
+      row &+= tile
+    }
+    first &+= chunk
+  }
+}
+
+/// Asks for memory in order and ahead of the vectors that go across it: the next tile arrives while this
+/// one is worked on. Crossing rows defeats the processor's own reading ahead.
+private struct Ahead {
+  /// The next cache line to ask for, in bytes from the start of the call's elements, and the end of what
+  /// is worth asking for.
+  var at = 0
+  var limit = 0
+
+  /// As many lines as `stepRows` vectors have.
+  @inline(__always) mutating func ask<O: LaneOperation>(_ operation: O.Type, _ call: Call) {
+    if at >= limit { return }
+    let end = at &+ stepRows &* 16 &* O.E.bytes
+    while at < end {
+      abn_prefetch(call.a + at)
+      if O.readsBoth { abn_prefetch(call.b + at) }
+      at &+= 64
+    }
+  }
+}
