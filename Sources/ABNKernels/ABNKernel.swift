@@ -20,9 +20,12 @@ public struct ABNKernel: Hashable, Sendable {
   public let epsilon: Double
   /// The kernels that do the work.
   public let instructionSet: ABNInstructionSet
-  /// From how many bytes of tensor on the kernels ask for it ahead; nil: as the schedule says. For tests,
-  /// whose tensors are small.
-  var asksFrom: Int?
+  /// How many threads the `parallel` of the calls runs its parts on, the t-th part of as many on the t-th;
+  /// 1 (the default) where that is not known. It decides the order of the work for channels that only
+  /// several caches together can hold, and nothing else: the results are the same bits.
+  public var threads = 1
+  /// The sizes of caches that the work is cut for.
+  var caches = Caches()
 
   /// Checks the parts. `instructionSet` nil is the one of this process (`ABNInstructionSet.selected`).
   ///
@@ -62,7 +65,7 @@ public struct ABNKernel: Hashable, Sendable {
 
   /// Bytes of scratch that any function of this value may use; align it to 64. 0 only if empty.
   public var scratchBytes: Int {
-    max(64, (Scratch.bytes(self, Schedule(geometry, element)) + 63) / 64 * 64)
+    max(64, (Scratch.bytes(self, Schedule(geometry, element, caches)) + 63) / 64 * 64)
   }
 
   /// Bytes of a rescue buffer for `channels` rescued channels.

@@ -20,6 +20,9 @@ extension Engine {
     case .runs(let runs):
       if schedule.slices == 1 {
         backwardUnits(call, runs, scratch, parallel)
+      } else if schedule.isPhased {
+        let passes = BackwardPasses(engine: self, call: call, runs: runs, scratch: scratch)
+        inPhases(runs, tensors: 2, passes, parallel)
       } else {
         backwardSlices(call, runs, scratch, parallel)
       }
@@ -53,31 +56,38 @@ extension Engine {
     _ call: BackwardCall, _ runs: Schedule.Runs, _ scratch: Scratch, _ parallel: KernelParallel
   ) {
     let parts = runs.units * schedule.slices
-    parallel(parts) { part in
-      var memory = StackBlock()
-      memory.withPointers { block, _ in
-        let unit = part / schedule.slices
-        reduce(
-          call, runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), block,
-          scratch.sums(part))
-      }
+    parallel(parts) { reduceSlice(call, runs, $0, scratch) }
+    parallel(runs.units) { finishUnit(call, runs, $0, scratch) }
+    parallel(parts) { applySlice(call, runs, parts - 1 - $0, scratch) }
+  }
+
+  func reduceSlice(
+    _ call: BackwardCall, _ runs: Schedule.Runs, _ part: Int, _ scratch: Scratch
+  ) {
+    var memory = StackBlock()
+    memory.withPointers { block, _ in
+      let unit = part / schedule.slices
+      reduce(
+        call, runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), block,
+        scratch.sums(part))
     }
-    parallel(runs.units) { unit in
-      let sums = scratch.sums(unit * schedule.slices)
-      for slice in 1..<schedule.slices {
-        addSums(scratch.sums(unit * schedule.slices + slice), 0, sums, 0, 16)
-      }
-      finish(call, group(runs, unit), sums, 16, scratch)
-    }
-    parallel(parts) { index in
-      let part = parts - 1 - index
-      var memory = StackBlock()
-      memory.withPointers { block, sums in
-        let unit = part / schedule.slices
-        apply(
-          call, runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), block,
-          sums, scratch, isFresh: true)
-      }
+  }
+
+  func finishUnit(
+    _ call: BackwardCall, _ runs: Schedule.Runs, _ unit: Int, _ scratch: Scratch
+  ) {
+    finish(call, group(runs, unit), sumOfSlices(unit, scratch), 16, scratch)
+  }
+
+  func applySlice(
+    _ call: BackwardCall, _ runs: Schedule.Runs, _ part: Int, _ scratch: Scratch
+  ) {
+    var memory = StackBlock()
+    memory.withPointers { block, sums in
+      let unit = part / schedule.slices
+      apply(
+        call, runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), block,
+        sums, scratch, isFresh: true)
     }
   }
 
@@ -268,7 +278,7 @@ extension Engine {
   }
 
   /// The parameters of one channel in a block of its own.
-  private func setAlone(_ block: UnsafeMutableRawPointer, _ values: ChannelValues) {
+  func setAlone(_ block: UnsafeMutableRawPointer, _ values: ChannelValues) {
     let group = LaneGroup.alone(0)
     rows(block, of: group).set(group, 0, 0, values)
   }
@@ -323,82 +333,5 @@ extension Engine {
     values.distanceFactor =
       -(usesInput(call, channel) ? values.gain * inverse : inverse) * (dscale / m)
     return values
-  }
-
-  // MARK: restore, activate
-
-  func restore(
-    _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer,
-    _ memory: UnsafeMutableRawPointer, _ parallel: KernelParallel
-  ) {
-    elementwise(Step.restore, appliedCode, source, destination, memory, parallel)
-  }
-
-  /// An elementwise step over the whole tensor; rescued channels get their x first and keep it.
-  func elementwise(
-    _ step: Int, _ code: Int, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer,
-    _ memory: UnsafeMutableRawPointer, _ parallel: KernelParallel
-  ) {
-    switch schedule.form {
-    case .runs(let runs):
-      parallel(runs.units * schedule.slices) { part in
-        var memory = StackBlock()
-        memory.withPointers { block, sums in
-          let unit = part / schedule.slices
-          let extent = schedule.extent(runs, part % schedule.slices)
-          let group = group(runs, unit)
-          for channel in 0..<group.channels {
-            rows(block, of: group).set(group, 0, channel, restoring(group.first + channel))
-            if let row = rescueRow(group.first + channel) {
-              stretches(runs, unit, channel, extent) { give(row, destination, $0) }
-            }
-          }
-          prepare(block, group.parameterLanes)
-          callRuns(step, code, runs, unit, extent, source, source, destination, block, sums)
-        }
-      }
-    case .rows(let count):
-      let scratch = Scratch(memory, kernel, schedule)
-      let rows = rows(scratch.block, schedule.lanes)
-      clear(scratch.block, schedule.lanes)
-      for channel in 0..<channels {
-        let group = group(row: channel / 16 * 16)
-        rows.set(group, group.first, channel % 16, restoring(channel))
-      }
-      prepare(scratch.block, schedule.lanes)
-      parallel(schedule.slices) { slice in
-        let range = schedule.rowRange(slice, count)
-        for channel in 0..<channels {
-          if let row = rescueRow(channel) { give(row, destination, stretch(channel, range)) }
-        }
-        callRows(
-          step, code, range, source, source, destination, scratch.block, scratch.state(slice),
-          scratch.sums(slice))
-      }
-    }
-    zeroPadding(destination)
-  }
-
-  /// z = act(y) with one slope: the layout does not matter.
-  func activateFlat(
-    _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ parallel: KernelParallel
-  ) {
-    let elements = kernel.geometry.elementCount
-    let parts = (elements + Schedule.partElements - 1) / Schedule.partElements
-    parallel(parts) { part in
-      var memory = StackBlock()
-      memory.withPointers { block, sums in
-        var values = ChannelValues()
-        values.slope = kernel.slope(parameters, 0)
-        setAlone(block, values)
-        let first = part * Schedule.partElements
-        let start = first * bytes
-        run(
-          Step.activate, kernel.element.rawValue, code, source + start, source + start,
-          destination + start, block, sums, sums, 1, false, false, isFar, 1, 0,
-          min(Schedule.partElements, elements - first))
-      }
-    }
-    zeroPadding(destination)
   }
 }

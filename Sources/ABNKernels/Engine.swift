@@ -24,8 +24,8 @@ struct Engine {
     _ rescue: ABNRescue = .none
   ) {
     self.kernel = kernel
-    schedule = Schedule(kernel.geometry, kernel.element)
-    isFar = kernel.bufferBytes >= kernel.asksFrom ?? schedule.farBytes
+    schedule = Schedule(kernel.geometry, kernel.element, kernel.caches)
+    isFar = kernel.bufferBytes >= schedule.farBytes
     self.parameters = parameters
     self.saved = saved
     self.rescue = rescue

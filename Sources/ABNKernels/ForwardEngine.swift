@@ -32,6 +32,11 @@ extension Engine {
     case .runs(let runs):
       if schedule.slices == 1 {
         forwardUnits(target, runs, source, destination, scratch, parallel)
+      } else if schedule.isPhased, case .train = target, let destination {
+        let passes = ForwardPasses(
+          engine: self, target: target, runs: runs, source: source, destination: destination,
+          scratch: scratch)
+        inPhases(runs, tensors: 1, passes, parallel)
       } else {
         forwardSlices(target, runs, source, destination, scratch, parallel)
       }
@@ -81,35 +86,45 @@ extension Engine {
     let parts = runs.units * schedule.slices
     if case .given = target {
     } else {
-      parallel(parts) { part in
-        var memory = StackBlock()
-        memory.withPointers { block, _ in
-          let unit = part / schedule.slices
-          sumUnit(
-            runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), source,
-            block, scratch.sums(part))
-        }
-      }
-      parallel(runs.units) { unit in
-        let sums = scratch.sums(unit * schedule.slices)
-        for slice in 1..<schedule.slices {
-          addSums(scratch.sums(unit * schedule.slices + slice), 0, sums, 0, 16)
-        }
-        keepTotals(group(runs, unit), sums, 16, scratch)
-        finish(target, group(runs, unit), source, runs.unitStride * unit, scratch)
-      }
+      parallel(parts) { sumSlice(runs, $0, source, scratch) }
+      parallel(runs.units) { finishUnit(target, runs, $0, source, scratch) }
     }
     guard let destination else { return }
     // Backwards, as what was read last may still be in the cache.
-    parallel(parts) { index in
-      let part = parts - 1 - index
-      var memory = StackBlock()
-      memory.withPointers { block, sums in
-        let unit = part / schedule.slices
-        normalize(
-          runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), source,
-          destination, block, sums)
-      }
+    parallel(parts) { normalizeSlice(runs, parts - 1 - $0, source, destination) }
+  }
+
+  func sumSlice(
+    _ runs: Schedule.Runs, _ part: Int, _ source: UnsafeRawPointer, _ scratch: Scratch
+  ) {
+    var memory = StackBlock()
+    memory.withPointers { block, _ in
+      let unit = part / schedule.slices
+      sumUnit(
+        runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), source,
+        block, scratch.sums(part))
+    }
+  }
+
+  /// What follows from the sums of all slices of a unit.
+  func finishUnit(
+    _ target: StatisticsTarget, _ runs: Schedule.Runs, _ unit: Int, _ source: UnsafeRawPointer,
+    _ scratch: Scratch
+  ) {
+    keepTotals(group(runs, unit), sumOfSlices(unit, scratch), 16, scratch)
+    finish(target, group(runs, unit), source, runs.unitStride * unit, scratch)
+  }
+
+  func normalizeSlice(
+    _ runs: Schedule.Runs, _ part: Int, _ source: UnsafeRawPointer,
+    _ destination: UnsafeMutableRawPointer
+  ) {
+    var memory = StackBlock()
+    memory.withPointers { block, sums in
+      let unit = part / schedule.slices
+      normalize(
+        runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), source,
+        destination, block, sums)
     }
   }
 

@@ -1,3 +1,16 @@
+/// What caches are taken to hold. Sizes of usual servers; where they are others the results are the same
+/// but for the order of some sums, and the speed.
+struct Caches: Hashable, Sendable {
+  /// A core's second cache, nearly all of it.
+  var coreBytes = 7 << 18
+  /// What a tensor may hope for of the cache that all cores share. Runs of a larger one are asked for
+  /// ahead; of smaller ones the processor reads ahead by itself, and asking would cost a twentieth.
+  var sharedBytes = 32 << 20
+  /// Rows of a tensor larger than this are asked for ahead: they are crossed, which no processor follows,
+  /// and a core's own cache alone is near enough.
+  var crossedBytes = 1 << 20
+}
+
 /// How a tensor is cut into parts, from its shape alone, so that results do not depend on threads.
 struct Schedule {
   /// Elements that share 16 lanes of parameters: units of runs of contiguous elements.
@@ -28,11 +41,15 @@ struct Schedule {
   var pieces: Int
   /// Units that one part of the work takes, for small units.
   var unitsPerPart: Int
+  /// Whether the passes over the slices of a unit follow each other unit by unit (`Engine.inPhases`).
+  var isPhased = false
   /// Channels, rounded up to whole vectors, in the rows form; else 16.
   var lanes: Int
 
   /// A unit this large leaves no cache for a second pass.
   static let cachedBytes = 8 << 20
+  /// Slices of a unit of which two tensors are more than a core's cache: few, as each starts anew.
+  static let sharedSlices = 4
   /// Work that is worth a part of its own.
   static let partElements = 1 << 15
   /// Elements of small units that go together: few enough that two tensors' stay in the nearest cache,
@@ -40,17 +57,10 @@ struct Schedule {
   static let unitElements = 1 << 11
   static let mostSlices = 64
 
-  /// From this size on the kernels ask for a tensor ahead. Below it, what is read is in a cache: runs go
-  /// in order there, which the processor follows by itself down to its shared cache (asking would cost a
-  /// twentieth); rows are crossed, which pays only out of a core's own cache.
-  var farBytes: Int {
-    switch form {
-    case .runs: 32 << 20
-    case .rows: 1 << 20
-    }
-  }
+  /// From this size on the kernels ask for a tensor ahead.
+  var farBytes: Int
 
-  init(_ geometry: ABNGeometry, _ element: ABNElement) {
+  init(_ geometry: ABNGeometry, _ element: ABNElement, _ caches: Caches = Caches()) {
     let (outer, channels, spatial) = (geometry.outer, geometry.channels, geometry.spatial)
     let runs: Runs?
     switch geometry.layout {
@@ -79,15 +89,21 @@ struct Schedule {
     unitsPerPart = 1
     if let runs {
       form = .runs(runs)
+      farBytes = caches.sharedBytes
       lanes = 16
       let unitElements = runs.count * runs.length
       if unitElements <= Self.partElements
         || (runs.units >= 8 && unitElements * element.bytes <= Self.cachedBytes)
       {
         slices = 1
+        isPhased = 2 * unitElements * element.bytes > caches.coreBytes
         unitsPerPart = max(1, Self.unitElements / max(1, unitElements))
       } else {
-        let wanted = min(Self.mostSlices, (unitElements - 1) / Self.partElements + 1)
+        slices = min(Self.mostSlices, (unitElements - 1) / Self.partElements + 1)
+      }
+      if isPhased { slices = Self.sharedSlices }
+      if slices > 1 {
+        let wanted = slices
         if runs.count >= wanted {
           slices = wanted
         } else {
@@ -99,6 +115,7 @@ struct Schedule {
     } else {
       let rows = outer * spatial
       form = .rows(count: rows)
+      farBytes = caches.crossedBytes
       lanes = (channels + 15) / 16 * 16
       let elements = rows * channels
       slices = max(1, min(Self.mostSlices, elements / Self.partElements, rows))

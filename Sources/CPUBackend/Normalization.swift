@@ -145,7 +145,7 @@ private struct NormalizationForward {
         if norm.usesBatchStatistics {
           let given = momentumAt.map { Double(p($0, as: Float.self)[0]) } ?? norm.momentum
           let momentum = (0...1).contains(given) ? given : nil
-          try kernel.trainForward(
+          try kernel.onTeam.trainForward(
             source: p[0], destination: p[1], parameters: parameters,
             moving: ABNMovingStatistics(mean: p[5], variance: p[6], momentum: momentum ?? 0),
             saved: saved, rescue: kept, scratch: p[7], parallel: Parallel.run)
@@ -190,7 +190,7 @@ extension BatchNormGradient: CPULowerable {
     ]
     c.step(arguments) { p in
       checkedKernel {
-        try kernel.backward(
+        try kernel.onTeam.backward(
           mode: mode, input: p[0], gradient: p[1], destination: p[2],
           parameters: ABNParameters(scale: p[3], bias: p[4]),
           saved: savedStatistics(p[5], kernel),
@@ -243,7 +243,7 @@ extension InPlaceABNGradient: CPULowerable {
         scale: p[3], bias: p[4], slopes: hasSlopes ? UnsafeRawPointer(p[9]) : nil,
         slopeCount: hasSlopes ? 1 : 0)
       checkedKernel {
-        try kernel.backward(
+        try kernel.onTeam.backward(
           mode: mode, output: p[0], gradient: p[1], destination: p[2], parameters: parameters,
           saved: savedStatistics(p[5], kernel), rescue: rescue.view,
           gradients: ABNGradients(scale: p[6], bias: p[7], slopes: hasSlopes ? p[10] : nil),

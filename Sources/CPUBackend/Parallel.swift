@@ -1,3 +1,4 @@
+import ABNKernels
 import CParallel
 
 /// Work on the OpenMP team that oneDNN uses, so that two pools never fight for the cores.
@@ -43,5 +44,14 @@ public enum Parallel {
     run((count + grain - 1) / grain) { part in
       body(part * grain..<min(count, (part + 1) * grain))
     }
+  }
+}
+
+extension ABNKernel {
+  /// The same kernel, told how many threads `Parallel.run` has at this moment.
+  var onTeam: ABNKernel {
+    var kernel = self
+    kernel.threads = Parallel.threads
+    return kernel
   }
 }

@@ -75,7 +75,7 @@ struct BenchLayer: ParsableCommand {
       throw ABNError(.attribute, "--shape", got: "\"\(shape)\"", wanted: "sizes that fit in memory")
     }
     do {
-      let kernel = try ABNKernel(
+      var kernel = try ABNKernel(
         geometry: ABNGeometry(
           outer: sizes[0], channels: sizes[1], spatial: spatial.0,
           layout: choose(
@@ -98,6 +98,7 @@ struct BenchLayer: ParsableCommand {
             ("tanh", .tanh), ("swish", .swish), ("gelu", .gelu), ("hard_swish", .hardSwish),
             ("mish", .mish),
           ]))
+      kernel.threads = Parallel.threads
       return try kernel.timing(parallel: Parallel.run)
     } catch let error as KernelError {
       throw ABNError(

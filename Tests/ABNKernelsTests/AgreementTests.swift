@@ -71,8 +71,10 @@ import Testing
       for geometry in try Self.geometries() {
         for activation in [ABNActivation.leakyReLU(alpha: 0.01), .elu(alpha: 1), .prelu, .tanh] {
           let input = LayerInput(geometry, element, activation, seed: 6)
-          let near = LayerRun(input: input, set: set, asksFrom: .max)
-          let far = LayerRun(input: input, set: set, asksFrom: 0)
+          let near = LayerRun(
+            input: input, set: set, caches: Caches(sharedBytes: .max, crossedBytes: .max))
+          let far = LayerRun(
+            input: input, set: set, caches: Caches(sharedBytes: 0, crossedBytes: 0))
           try check(far)
           if case .rows = Schedule(geometry, element).form { continue }
           #expect(

@@ -37,6 +37,39 @@ import Testing
     }
   }
 
+  /// Channels too large for a core's cache, which all threads share: tried on small ones.
+  @Test func sharedChannelsDoNotDependOnThreads() throws {
+    let geometries = try [
+      ABNGeometry(outer: 6, channels: 11, spatial: 49, layout: .channelSecond),
+      ABNGeometry(outer: 1, channels: 8, spatial: 1003, layout: .channelSecond),
+      ABNGeometry(outer: 3, channels: 150, spatial: 40, layout: .blocked(16)),
+      ABNGeometry(outer: 9, channels: 70, spatial: 5, layout: .blocked(8)),
+    ]
+    for geometry in geometries {
+      for element in [ABNElement.float32, .bfloat16] {
+        for activation in [ABNActivation.leakyReLU(alpha: 0.01), .gelu, .prelu] {
+          var input = LayerInput(geometry, element, activation)
+          input.scale[1] = 0
+          for set in AgreementTests.sets {
+            var run = LayerRun(input: input, set: set, caches: Caches(coreBytes: 100))
+            #expect(Schedule(geometry, element, run.caches).isPhased)
+            let one = try run()
+            run.parallel = manyThreads
+            for threads in [1, 2, 3, 4, 6, 16] {
+              run.threads = threads
+              let many = try run()
+              #expect(
+                one.bytes == many.bytes, "\(threads) \(set) \(element) \(activation) \(geometry)")
+              #expect(many.isIntact)
+            }
+            let error = relativeError(one.dx, input.reference.dx)
+            #expect(error < 40 * element.unitRoundoff, "\(error) \(activation) \(geometry)")
+          }
+        }
+      }
+    }
+  }
+
   @Test func statisticsHoldForALargeMean() throws {
     for geometry in try Self.geometries() {
       let input = LayerInput(geometry, .float32, .identity, mean: 1e5, deviation: 1)

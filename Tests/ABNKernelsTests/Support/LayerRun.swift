@@ -87,8 +87,9 @@ struct LayerRun {
   var outOfPlace = false
   var rescues = true
   var momentum = 0.9
-  /// `ABNKernel.asksFrom`.
-  var asksFrom: Int?
+  /// `ABNKernel.caches` and `threads`.
+  var caches = Caches()
+  var threads = 1
   /// What the moving statistics begin with.
   var moving: (mean: [Double], variance: [Double])?
 
@@ -96,7 +97,8 @@ struct LayerRun {
     var kernel = try ABNKernel(
       geometry: input.geometry, element: input.element, activation: input.activation,
       epsilon: input.epsilon, instructionSet: set)
-    kernel.asksFrom = asksFrom
+    kernel.caches = caches
+    kernel.threads = threads
     let channels = input.geometry.channels
     let number = input.element.statistics
     func tensor(_ values: [[Double]]) -> Buffer {

@@ -1,0 +1,78 @@
+import ABNKernelsBaseline
+
+extension Engine {
+  func restore(
+    _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer,
+    _ memory: UnsafeMutableRawPointer, _ parallel: KernelParallel
+  ) {
+    elementwise(Step.restore, appliedCode, source, destination, memory, parallel)
+  }
+
+  /// An elementwise step over the whole tensor; rescued channels get their x first and keep it.
+  func elementwise(
+    _ step: Int, _ code: Int, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer,
+    _ memory: UnsafeMutableRawPointer, _ parallel: KernelParallel
+  ) {
+    switch schedule.form {
+    case .runs(let runs):
+      parallel(runs.units * schedule.slices) { part in
+        var memory = StackBlock()
+        memory.withPointers { block, sums in
+          let unit = part / schedule.slices
+          let extent = schedule.extent(runs, part % schedule.slices)
+          let group = group(runs, unit)
+          for channel in 0..<group.channels {
+            rows(block, of: group).set(group, 0, channel, restoring(group.first + channel))
+            if let row = rescueRow(group.first + channel) {
+              stretches(runs, unit, channel, extent) { give(row, destination, $0) }
+            }
+          }
+          prepare(block, group.parameterLanes)
+          callRuns(step, code, runs, unit, extent, source, source, destination, block, sums)
+        }
+      }
+    case .rows(let count):
+      let scratch = Scratch(memory, kernel, schedule)
+      let rows = rows(scratch.block, schedule.lanes)
+      clear(scratch.block, schedule.lanes)
+      for channel in 0..<channels {
+        let group = group(row: channel / 16 * 16)
+        rows.set(group, group.first, channel % 16, restoring(channel))
+      }
+      prepare(scratch.block, schedule.lanes)
+      parallel(schedule.slices) { slice in
+        let range = schedule.rowRange(slice, count)
+        for channel in 0..<channels {
+          if let row = rescueRow(channel) { give(row, destination, stretch(channel, range)) }
+        }
+        callRows(
+          step, code, range, source, source, destination, scratch.block, scratch.state(slice),
+          scratch.sums(slice))
+      }
+    }
+    zeroPadding(destination)
+  }
+
+  /// z = act(y) with one slope: the layout does not matter.
+  func activateFlat(
+    _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ parallel: KernelParallel
+  ) {
+    let elements = kernel.geometry.elementCount
+    let parts = (elements + Schedule.partElements - 1) / Schedule.partElements
+    parallel(parts) { part in
+      var memory = StackBlock()
+      memory.withPointers { block, sums in
+        var values = ChannelValues()
+        values.slope = kernel.slope(parameters, 0)
+        setAlone(block, values)
+        let first = part * Schedule.partElements
+        let start = first * bytes
+        run(
+          Step.activate, kernel.element.rawValue, code, source + start, source + start,
+          destination + start, block, sums, sums, 1, false, false, isFar, 1, 0,
+          min(Schedule.partElements, elements - first))
+      }
+    }
+    zeroPadding(destination)
+  }
+}

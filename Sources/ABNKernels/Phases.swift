@@ -1,0 +1,88 @@
+/// Two passes over the slices of units and what comes between. Parts are slices, numbered unit by unit.
+protocol UnitPasses {
+  func first(_ part: Int)
+  func between(_ unit: Int)
+  func second(_ part: Int)
+}
+
+extension Engine {
+  /// The passes over units that are too large for one core's cache, unit by unit, the second one from the
+  /// last slice to the first.
+  ///
+  /// With a known number of threads (`ABNKernel.threads`) all of them work on the same unit, a share each
+  /// that stays in their own caches until its second pass; what a thread does between two meetings is the
+  /// second pass over its share of one unit and the first over that of the next. Otherwise, and if
+  /// `tensors` tensors of a unit fit one core's cache, a unit is one part of the work. The results are
+  /// the same bits, as the slices are.
+  func inPhases<P: UnitPasses>(
+    _ runs: Schedule.Runs, tensors: Int, _ passes: P, _ parallel: KernelParallel
+  ) {
+    let units = runs.units
+    let slices = schedule.slices
+    let threads = kernel.threads
+    if threads <= 1 || tensors * runs.count * runs.length * bytes <= kernel.caches.coreBytes {
+      parallel(units) { unit in
+        let parts = unit * slices..<(unit + 1) * slices
+        for part in parts { passes.first(part) }
+        passes.between(unit)
+        for part in parts.reversed() { passes.second(part) }
+      }
+      return
+    }
+    // Units that are worked on at once: as few as give every thread the same number of slices.
+    var window = 1
+    while window * slices % threads != 0 { window += 1 }
+    /// The share of a thread of the units `start` ..< `start` + `window`.
+    func share(_ start: Int, _ thread: Int) -> Range<Int> {
+      let count = min(window, units - start) * slices
+      return start * slices + count * thread / threads..<start * slices + count * (thread + 1)
+        / threads
+    }
+    var start = 0
+    while start - window < units {
+      parallel(threads) { thread in
+        if start > 0 {
+          for part in share(start - window, thread).reversed() { passes.second(part) }
+        }
+        if start < units {
+          for part in share(start, thread) { passes.first(part) }
+        }
+      }
+      for unit in start..<max(start, min(start + window, units)) { passes.between(unit) }
+      start += window
+    }
+  }
+
+  /// The sums of all slices of a unit, in their order, where those of its first slice were.
+  func sumOfSlices(_ unit: Int, _ scratch: Scratch) -> UnsafeMutableRawPointer {
+    let sums = scratch.sums(unit * schedule.slices)
+    for slice in 1..<schedule.slices {
+      addSums(scratch.sums(unit * schedule.slices + slice), 0, sums, 0, 16)
+    }
+    return sums
+  }
+}
+
+struct ForwardPasses: UnitPasses {
+  var engine: Engine
+  var target: StatisticsTarget
+  var runs: Schedule.Runs
+  var source: UnsafeRawPointer
+  var destination: UnsafeMutableRawPointer
+  var scratch: Scratch
+
+  func first(_ part: Int) { engine.sumSlice(runs, part, source, scratch) }
+  func between(_ unit: Int) { engine.finishUnit(target, runs, unit, source, scratch) }
+  func second(_ part: Int) { engine.normalizeSlice(runs, part, source, destination) }
+}
+
+struct BackwardPasses: UnitPasses {
+  var engine: Engine
+  var call: BackwardCall
+  var runs: Schedule.Runs
+  var scratch: Scratch
+
+  func first(_ part: Int) { engine.reduceSlice(call, runs, part, scratch) }
+  func between(_ unit: Int) { engine.finishUnit(call, runs, unit, scratch) }
+  func second(_ part: Int) { engine.applySlice(call, runs, part, scratch) }
+}
