@@ -19,7 +19,7 @@ extension Engine {
   ) {
     let units = runs.units
     let slices = schedule.slices
-    let threads = kernel.threads
+    let threads = min(kernel.threads, units * slices)
     if threads <= 1 || tensors * runs.count * runs.length * bytes <= kernel.caches.coreBytes {
       parallel(units) { unit in
         let parts = unit * slices..<(unit + 1) * slices
@@ -35,8 +35,8 @@ extension Engine {
     /// The share of a thread of the units `start` ..< `start` + `window`.
     func share(_ start: Int, _ thread: Int) -> Range<Int> {
       let count = min(window, units - start) * slices
-      return start * slices + count * thread / threads..<start * slices + count * (thread + 1)
-        / threads
+      let first = start * slices
+      return first + count * thread / threads..<first + count * (thread + 1) / threads
     }
     var start = 0
     while start - window < units {
@@ -63,6 +63,7 @@ extension Engine {
   }
 }
 
+/// Statistics, what follows from them, z.
 struct ForwardPasses: UnitPasses {
   var engine: Engine
   var target: StatisticsTarget
@@ -76,6 +77,7 @@ struct ForwardPasses: UnitPasses {
   func second(_ part: Int) { engine.normalizeSlice(runs, part, source, destination) }
 }
 
+/// Sums, the gradients that follow from them, dx.
 struct BackwardPasses: UnitPasses {
   var engine: Engine
   var call: BackwardCall

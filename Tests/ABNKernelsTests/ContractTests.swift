@@ -55,7 +55,7 @@ import Testing
             #expect(Schedule(geometry, element, run.caches).isPhased)
             let one = try run()
             run.parallel = manyThreads
-            for threads in [1, 2, 3, 4, 6, 16] {
+            for threads in [-1, 2, 3, 4, 6, 16, .max] {
               run.threads = threads
               let many = try run()
               #expect(
