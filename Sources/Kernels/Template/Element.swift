@@ -12,6 +12,9 @@ protocol Element {
   /// The first `count` lanes from memory, the rest 0.
   static func loadTail(_ base: UnsafeRawPointer, _ index: Int, _ count: Int) -> V
   static func storeTail(_ value: V, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int)
+  /// The same in one step, where the rest of the 16 may be written back as it is.
+  static func storeLeading(
+    _ value: V, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int)
   /// Whether 32 elements in an order of their own cost less than twice 16 in memory's order.
   static var hasTwins: Bool { get }
   /// 32 elements, in any order; `storeTwin` puts them back in memory's.
@@ -90,6 +93,17 @@ extension Element {
   }
 }
 
+/// Writes the first `count` of 16 elements of 16 bits, bit for bit, and the rest as it is.
+@inline(__always) private func mixHalves(
+  _ bits: SIMD16<UInt16>, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
+) {
+  let old = base.loadUnaligned(fromByteOffset: index &* 2, as: SIMD16<UInt16>.self)
+  let lanes = SIMD16<UInt16>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+  let isNew = lanes .< SIMD16(repeating: UInt16(truncatingIfNeeded: count))
+  base.storeBytes(
+    of: old.replacing(with: bits, where: isNew), toByteOffset: index &* 2, as: SIMD16<UInt16>.self)
+}
+
 enum Float32Element: Element {
   typealias V = F32
   static var isExact: Bool { @inline(__always) get { true } }
@@ -109,6 +123,11 @@ enum Float32Element: Element {
   @inline(__always) static func storeTail(
     _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
   ) { scatter(UInt32.self, value.v, base, index, count) }
+  @inline(__always) static func storeLeading(
+    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
+  ) {
+    F32.choose(F32(Double(count)) > F32.lanes, value, F32.load(base, index)).store(base, index)
+  }
 }
 
 enum Float64Element: Element {
@@ -130,6 +149,11 @@ enum Float64Element: Element {
   @inline(__always) static func storeTail(
     _ value: F64, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
   ) { scatter(UInt64.self, value.v, base, index, count) }
+  @inline(__always) static func storeLeading(
+    _ value: F64, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
+  ) {
+    F64.choose(F64(Double(count)) > F64.lanes, value, F64.load(base, index)).store(base, index)
+  }
 }
 
 enum BFloat16Element: Element {
@@ -151,6 +175,9 @@ enum BFloat16Element: Element {
   @inline(__always) static func storeTail(
     _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
   ) { scatter(UInt16.self, encode(value.v), base, index, count) }
+  @inline(__always) static func storeLeading(
+    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
+  ) { mixHalves(encode(value.v), base, index, count) }
   static var bytes: Int { @inline(__always) get { 2 } }
   static var roundoff: Double { @inline(__always) get { 0x1p-8 } }
   @inline(__always) static func decode(_ bits: SIMD16<UInt16>) -> SIMD16<Float> {
@@ -209,6 +236,9 @@ enum Float16Element: Element {
   @inline(__always) static func storeTail(
     _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
   ) { scatter(UInt16.self, encode(value.v), base, index, count) }
+  @inline(__always) static func storeLeading(
+    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
+  ) { mixHalves(encode(value.v), base, index, count) }
   static var bytes: Int { @inline(__always) get { 2 } }
   static var roundoff: Double { @inline(__always) get { 0x1p-11 } }
   #if ABN_F16C || arch(arm64)

@@ -118,7 +118,8 @@ import CPrefetch
 ) {
   let tileRows =
     !call.isFar || channels <= 64 ? chunkVectors : channels >= 1024 ? 4 : 4096 / channels
-  let limit = rows &* channels &* O.E.bytes
+  let elements = rows &* channels
+  let limit = elements &* O.E.bytes
   var ahead = Ahead()
   ahead.limit = (tileRows < rows ? tileRows : rows) &* channels &* O.E.bytes
   if call.isFar {
@@ -169,7 +170,11 @@ import CPrefetch
             }
           } else {
             while index < end {
-              worker.partial(call, index, count)
+              if index &+ 16 <= elements {
+                worker.leading(call, index, count)
+              } else {
+                worker.partial(call, index, count)
+              }
               index &+= channels
             }
           }

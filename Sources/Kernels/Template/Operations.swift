@@ -111,6 +111,8 @@ protocol LaneOperation {
   mutating func fullKeeping(_ call: Call, _ index: Int)
   /// `count` elements, whose other lanes belong to no channel.
   mutating func partial(_ call: Call, _ index: Int, _ count: Int)
+  /// The same where 16 may be read, and written back as they are: the rest is of the next row.
+  mutating func leading(_ call: Call, _ index: Int, _ count: Int)
   /// `count` elements that are a whole run, whose other lanes must not count.
   mutating func tail(_ call: Call, _ index: Int, _ count: Int)
   /// A run ends in less than a vector: its last 16 elements overlap the vector before. `hold` is
@@ -133,6 +135,10 @@ extension LaneOperation {
   @inline(__always) mutating func twin(_ call: Call, _ index: Int) {
     full(call, index)
     full(call, index &+ 16)
+  }
+  /// Sums of lanes that belong to no channel are not looked at.
+  @inline(__always) mutating func leading(_ call: Call, _ index: Int, _ count: Int) {
+    full(call, index)
   }
   static var readsBoth: Bool { @inline(__always) get { false } }
   static var canKeep: Bool { @inline(__always) get { false } }
@@ -166,6 +172,9 @@ extension PlacewiseOperation {
   }
   @inline(__always) mutating func partial(_ call: Call, _ index: Int, _ count: Int) {
     E.storeTail(tailResult(call, index, count), call.out, index, count)
+  }
+  @inline(__always) mutating func leading(_ call: Call, _ index: Int, _ count: Int) {
+    E.storeLeading(result(call, index), call.out, index, count)
   }
 }
 
