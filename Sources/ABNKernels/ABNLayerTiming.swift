@@ -30,7 +30,7 @@ public struct ABNLayerTiming: Hashable, Sendable {
 
 extension ABNKernel {
   /// Measures the layer on random data: medians of `repetitions` rounds in which forward, backward
-  /// and the floor take turns, after one round that is not counted.
+  /// and the floor take turns, after a tenth of a second (at least one round) that is not counted.
   ///
   /// Allocates its own buffers: two tensors and small change. Measure optimized builds only. Throws
   /// `KernelError` for tensors that cannot be trained (empty, or one element per channel).
@@ -70,7 +70,11 @@ extension ABNKernel {
     let vectors = bufferBytes / 64
     // The machine's floor, not the chosen set's: narrow vectors get less out of the memory.
     let sweep = (ABNInstructionSet.allCases.last(where: \.isSupported) ?? .baseline).sweep
-    for round in 0...max(1, repetitions) {
+    // A core that comes from rest takes a while to reach its speed: half of it was seen for the whole of
+    // nine short rounds.
+    let warm = milliseconds() + Self.warmMilliseconds
+    var rounds = -1
+    while rounds < max(1, repetitions) {
       fill(x, seed: 1)
       fill(gradient, seed: 2)
       let start = milliseconds()
@@ -93,7 +97,11 @@ extension ABNKernel {
           false, x, vectors * part / Self.timingParts, vectors * (part + 1) / Self.timingParts)
       }
       let finished = milliseconds()
-      if round == 0 { continue }
+      if rounds < 0 {
+        if finished >= warm { rounds = 0 }
+        continue
+      }
+      rounds += 1
       forward.append(middle - start)
       backward.append(end - middle)
       inPlace.append(changed - end)
@@ -107,6 +115,7 @@ extension ABNKernel {
   }
 
   private static var timingParts: Int { 64 }
+  private static var warmMilliseconds: Double { 100 }
 
   /// Uniform numbers in -1 ..< 1, from a counter.
   private func fill(_ base: UnsafeMutableRawPointer, seed: UInt64) {
