@@ -73,8 +73,8 @@ extension ABNKernel {
     // A core that comes from rest takes a while to reach its speed: half of it was seen for the whole of
     // nine short rounds.
     let warm = milliseconds() + Self.warmMilliseconds
-    var rounds = -1
-    while rounds < max(1, repetitions) {
+    var isWarm = false
+    while forward.count < max(1, repetitions) {
       fill(x, seed: 1)
       fill(gradient, seed: 2)
       let start = milliseconds()
@@ -97,11 +97,10 @@ extension ABNKernel {
           false, x, vectors * part / Self.timingParts, vectors * (part + 1) / Self.timingParts)
       }
       let finished = milliseconds()
-      if rounds < 0 {
-        if finished >= warm { rounds = 0 }
+      guard isWarm else {
+        isWarm = finished >= warm
         continue
       }
-      rounds += 1
       forward.append(middle - start)
       backward.append(end - middle)
       inPlace.append(changed - end)

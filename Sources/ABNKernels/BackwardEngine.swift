@@ -64,12 +64,8 @@ extension Engine {
   func reduceSlice(
     _ call: BackwardCall, _ runs: Schedule.Runs, _ part: Int, _ scratch: Scratch
   ) {
-    var memory = StackBlock()
-    memory.withPointers { block, _ in
-      let unit = part / schedule.slices
-      reduce(
-        call, runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), block,
-        scratch.sums(part))
+    withSlice(runs, part) { unit, group, extent, block, _ in
+      reduce(call, runs, unit, group, extent, block, scratch.sums(part))
     }
   }
 
@@ -82,12 +78,8 @@ extension Engine {
   func applySlice(
     _ call: BackwardCall, _ runs: Schedule.Runs, _ part: Int, _ scratch: Scratch
   ) {
-    var memory = StackBlock()
-    memory.withPointers { block, sums in
-      let unit = part / schedule.slices
-      apply(
-        call, runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), block,
-        sums, scratch, isFresh: true)
+    withSlice(runs, part) { unit, group, extent, block, sums in
+      apply(call, runs, unit, group, extent, block, sums, scratch, isFresh: true)
     }
   }
 

@@ -16,11 +16,7 @@ extension Engine {
     switch schedule.form {
     case .runs(let runs):
       parallel(runs.units * schedule.slices) { part in
-        var memory = StackBlock()
-        memory.withPointers { block, sums in
-          let unit = part / schedule.slices
-          let extent = schedule.extent(runs, part % schedule.slices)
-          let group = group(runs, unit)
+        withSlice(runs, part) { unit, group, extent, block, sums in
           for channel in 0..<group.channels {
             rows(block, of: group).set(group, 0, channel, restoring(group.first + channel))
             if let row = rescueRow(group.first + channel) {

@@ -97,12 +97,8 @@ extension Engine {
   func sumSlice(
     _ runs: Schedule.Runs, _ part: Int, _ source: UnsafeRawPointer, _ scratch: Scratch
   ) {
-    var memory = StackBlock()
-    memory.withPointers { block, _ in
-      let unit = part / schedule.slices
-      sumUnit(
-        runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), source,
-        block, scratch.sums(part))
+    withSlice(runs, part) { unit, group, extent, block, _ in
+      sumUnit(runs, unit, group, extent, source, block, scratch.sums(part))
     }
   }
 
@@ -119,12 +115,8 @@ extension Engine {
     _ runs: Schedule.Runs, _ part: Int, _ source: UnsafeRawPointer,
     _ destination: UnsafeMutableRawPointer
   ) {
-    var memory = StackBlock()
-    memory.withPointers { block, sums in
-      let unit = part / schedule.slices
-      normalize(
-        runs, unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), source,
-        destination, block, sums)
+    withSlice(runs, part) { unit, group, extent, block, sums in
+      normalize(runs, unit, group, extent, source, destination, block, sums)
     }
   }
 

@@ -53,6 +53,22 @@ extension Engine {
     }
   }
 
+  /// Calls `body` for part `part` of units in slices: with its unit and group, what it covers, and room for
+  /// parameters and sums.
+  @inline(__always) func withSlice(
+    _ runs: Schedule.Runs, _ part: Int,
+    _ body: (
+      _ unit: Int, _ group: LaneGroup, _ extent: (runs: Range<Int>, elements: Range<Int>),
+      _ block: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer
+    ) -> Void
+  ) {
+    let unit = part / schedule.slices
+    var memory = StackBlock()
+    memory.withPointers { block, sums in
+      body(unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), block, sums)
+    }
+  }
+
   /// The sums of all slices of a unit, in their order, where those of its first slice were.
   func sumOfSlices(_ unit: Int, _ scratch: Scratch) -> UnsafeMutableRawPointer {
     let sums = scratch.sums(unit * schedule.slices)

@@ -1,5 +1,5 @@
-// This folder is compiled several times, each with its own instruction set, and so imports nothing:
-// a library function that two of the copies share could carry the wider instructions into the
+// This folder is compiled several times, each with its own instruction set, and so imports nothing that
+// is linked: a library function that two of the copies share could carry the wider instructions into the
 // narrower set. For the same reason every conversion is written lane by lane; the optimizer makes
 // one instruction of it, where the library's generic one is a function of its own.
 
