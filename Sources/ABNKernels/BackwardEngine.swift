@@ -58,7 +58,7 @@ extension Engine {
     let parts = runs.units * schedule.slices
     parallel(parts) { reduceSlice(call, runs, $0, scratch) }
     parallel(runs.units) { finishUnit(call, runs, $0, scratch) }
-    parallel(parts) { applySlice(call, runs, parts - 1 - $0, scratch) }
+    backwards(parts, parallel) { applySlice(call, runs, $0, scratch) }
   }
 
   func reduceSlice(
@@ -120,8 +120,7 @@ extension Engine {
         }
       }
     }
-    parallel(schedule.slices) { index in
-      let slice = schedule.slices - 1 - index
+    backwards(schedule.slices, parallel) { slice in
       let range = schedule.rowRange(slice, count)
       applyAllRescued(call, scratch) { channel, row, block in
         applyRescued(row, call.gradient, call.destination, stretch(channel, range), block)

@@ -150,6 +150,23 @@ struct Engine {
       schedule.lanes, true, rescue.count > 0, isFar, range.count, 0, channels)
   }
 
+  /// Calls `body` for every part from the last to the first, as what was read last is nearest: with a known
+  /// number of threads each goes back over what a first pass in order gave it.
+  func backwards(_ parts: Int, _ parallel: KernelParallel, _ body: (Int) -> Void) {
+    let threads = min(kernel.threads, parts)
+    withoutActuallyEscaping(body) { body in
+      if threads <= 1 {
+        parallel(parts) { body(parts - 1 - $0) }
+        return
+      }
+      parallel(threads) { thread in
+        for part in (parts * thread / threads..<parts * (thread + 1) / threads).reversed() {
+          body(part)
+        }
+      }
+    }
+  }
+
   /// Writes the slot `plain` of the rows, from bias and slope; nothing for one channel in all lanes,
   /// where the kernels do it themselves.
   func prepare(_ block: UnsafeMutableRawPointer, _ lanes: Int) {

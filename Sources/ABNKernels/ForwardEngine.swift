@@ -90,8 +90,7 @@ extension Engine {
       parallel(runs.units) { finishUnit(target, runs, $0, source, scratch) }
     }
     guard let destination else { return }
-    // Backwards, as what was read last may still be in the cache.
-    parallel(parts) { normalizeSlice(runs, parts - 1 - $0, source, destination) }
+    backwards(parts, parallel) { normalizeSlice(runs, $0, source, destination) }
   }
 
   func sumSlice(
@@ -161,8 +160,7 @@ extension Engine {
       }
     }
     guard let destination else { return }
-    parallel(schedule.slices) { index in
-      let slice = schedule.slices - 1 - index
+    backwards(schedule.slices, parallel) { slice in
       let range = schedule.rowRange(slice, count)
       if rescue.count > 0 {
         for channel in 0..<channels {

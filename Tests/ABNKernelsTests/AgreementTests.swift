@@ -12,10 +12,11 @@ import Testing
     .elu(alpha: 0), .sigmoid, .tanh, .swish, .gelu, .hardSwish, .mish,
   ]
 
-  /// Many elements a channel: those activations for which the tolerance, a multiple of the result,
-  /// holds however many terms cancel and however near an element comes to a jump of the derivative.
+  /// Many elements a channel, or many channels with some of small scale: those activations for which the
+  /// tolerance, a multiple of the result, holds however many terms cancel and however near an element
+  /// comes to a jump of the derivative.
   static func activations(for geometry: ABNGeometry) -> [ABNActivation] {
-    geometry.countPerChannel < 1000
+    geometry.countPerChannel < 1000 && geometry.channels < 64
       ? activations : [.identity, .leakyReLU(alpha: 0.01), .elu(alpha: 1), .prelu, .relu, .tanh]
   }
 
@@ -37,6 +38,8 @@ import Testing
       // More than one chunk in the other layouts.
       ABNGeometry(outer: 2, channels: 5, spatial: 700, layout: .channelLast),
       ABNGeometry(outer: 2, channels: 9, spatial: 700, layout: .blocked(16)),
+      // Two groups of channels side by side, one more, and a rest; chunks of several tiles if far.
+      ABNGeometry(outer: 3, channels: 86, spatial: 23, layout: .channelLast),
     ]
   }
 

@@ -11,7 +11,7 @@ import Testing
       ABNGeometry(outer: 8, channels: 40, spatial: 300, layout: .channelSecond),
       // Small channels, several to a part.
       ABNGeometry(outer: 2, channels: 300, spatial: 49, layout: .channelSecond),
-      ABNGeometry(outer: 4, channels: 24, spatial: 3000, layout: .channelLast),
+      ABNGeometry(outer: 4, channels: 54, spatial: 1500, layout: .channelLast),
       ABNGeometry(outer: 4, channels: 20, spatial: 3000, layout: .blocked(16)),
       ABNGeometry(outer: 2, channels: 5, spatial: 20_000, layout: .blocked(8)),
       ABNGeometry(outer: 1, channels: 2, spatial: 100_003, layout: .channelSecond),
@@ -26,8 +26,11 @@ import Testing
           input.scale[1] = 0
           for set in AgreementTests.sets {
             let one = try LayerRun(input: input, set: set)()
-            let many = try LayerRun(input: input, set: set, parallel: manyThreads)()
+            var run = LayerRun(input: input, set: set, parallel: manyThreads)
+            let many = try run()
             #expect(one.bytes == many.bytes, "\(set) \(element) \(activation) \(geometry)")
+            run.threads = 3
+            #expect(try run().bytes == one.bytes, "\(set) \(element) \(activation) \(geometry)")
             let error = relativeError(one.dx, input.reference.dx)
             #expect(error < 40 * element.unitRoundoff, "\(error) \(activation) \(geometry)")
             #expect(one.isIntact && many.isIntact)

@@ -157,16 +157,17 @@ import Testing
   /// layout takes (one channel in all lanes, several, rows), the bits are the same.
   @Test(arguments: ABNElement.allCases)
   func layoutsAgreeBitByBit(_ element: ABNElement) throws {
-    for spatial in [1, 49, 150] {
+    for (channels, spatial) in [(19, 1), (19, 49), (54, 150)] {
       for activation in [ABNActivation.identity, .leakyReLU(alpha: 0.2), .elu(alpha: 1), .prelu] {
         for set in AgreementTests.sets {
           let results = try [ABNLayout.channelSecond, .channelLast, .blocked(8), .blocked(16)].map {
-            let geometry = try ABNGeometry(outer: 3, channels: 19, spatial: spatial, layout: $0)
+            let geometry = try ABNGeometry(
+              outer: 3, channels: channels, spatial: spatial, layout: $0)
             let input = LayerInput(geometry, element, activation).withGivenStatistics()
             return try LayerRun(input: input, set: set)()
           }
           for result in results {
-            let what = "\(set) \(element) \(activation) \(spatial)"
+            let what = "\(set) \(element) \(activation) \(channels) x \(spatial)"
             #expect(result.z == results[0].z && result.dx == results[0].dx, "\(what)")
             #expect(result.restored == results[0].restored, "\(what)")
           }

@@ -134,6 +134,7 @@ struct ReduceOperation<S: Source>: LaneOperation {
   }
 
   static var hasTwins: Bool { @inline(__always) get { E.hasTwins } }
+  static var hasNeighbours: Bool { @inline(__always) get { true } }
 
   @inline(__always) mutating func twin(_ call: Call, _ index: Int) {
     let value = S.E.loadTwin(call.a, index)
@@ -205,6 +206,7 @@ struct ApplyOperation<S: Source>: PlacewiseOperation {
   }
 
   static var hasTwins: Bool { @inline(__always) get { E.hasTwins } }
+  static var hasNeighbours: Bool { @inline(__always) get { true } }
 
   @inline(__always) mutating func twin(_ call: Call, _ index: Int) {
     let value = S.E.loadTwin(call.a, index)

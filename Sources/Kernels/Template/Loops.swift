@@ -8,9 +8,6 @@ import CPrefetch
 /// Vectors between two requests: few enough that asking and arithmetic overlap.
 @inline(__always) var stepVectors: Int { 8 }
 
-/// The same across rows, where eight were slower.
-@inline(__always) var stepRows: Int { 2 }
-
 /// Runs of contiguous elements that share 16 lanes of parameters (`lanes` is 16): one channel in all
 /// lanes, 16 channels, or 8 channels twice. `runs` runs of `length` elements, `stride` apart.
 ///
@@ -107,107 +104,5 @@ import CPrefetch
     abn_prefetch(call.a + at)
     if O.readsBoth { abn_prefetch(call.b + at) }
     at &+= 64
-  }
-}
-
-/// Rows of `channels` neighbouring channels, `lanes` rounded up to 16: the parameters go along the
-/// row. Small tiles keep the traffic of parameters and sums low while memory is read in order. A tensor
-/// that is not far goes by whole chunks, as what starts and ends a tile costs as much as a small one.
-@inline(never) func overRows<O: LaneOperation>(
-  _ operation: O.Type, _ call: Call, _ rows: Int, _ channels: Int
-) {
-  let tileRows =
-    !call.isFar || channels <= 64 ? chunkVectors : channels >= 1024 ? 4 : 4096 / channels
-  let elements = rows &* channels
-  let limit = elements &* O.E.bytes
-  var ahead = Ahead()
-  ahead.limit = (tileRows < rows ? tileRows : rows) &* channels &* O.E.bytes
-  if call.isFar {
-    while ahead.at < ahead.limit { ahead.ask(operation, call) }
-  }
-  var first = 0
-  while first < rows {
-    let chunk = rows &- first < chunkVectors ? rows &- first : chunkVectors
-    var row = 0
-    while row < chunk {
-      let tile = chunk &- row < tileRows ? chunk &- row : tileRows
-      // The tile after this one, which may be shorter.
-      let after = (first &+ row &+ tile &+ tileRows) &* channels &* O.E.bytes
-      ahead.limit = after < limit ? after : limit
-      var lane = 0
-      while lane < channels {
-        let count = channels &- lane < 16 ? channels &- lane : 16
-        var index = (first &+ row) &* channels &+ lane
-        var worker = O(call, lane)
-        if row == 0 {
-          worker.begin(call, index, channels, chunk, count)
-        } else {
-          worker.resume(call, lane)
-        }
-        let last = index &+ tile &* channels
-        while index < last {
-          var end = last
-          if call.isFar {
-            let step = index &+ stepRows &* channels
-            end = step < last ? step : last
-            ahead.ask(operation, call)
-          }
-          if O.canKeep && call.keeps && count == 16 {
-            while index < end {
-              worker.fullKeeping(call, index)
-              index &+= channels
-            }
-          } else if count == 16 {
-            if O.hasPairs {
-              while index &+ channels < end {
-                worker.pair(call, index, channels)
-                index &+= 2 &* channels
-              }
-            }
-            while index < end {
-              worker.full(call, index)
-              index &+= channels
-            }
-          } else {
-            while index < end {
-              if index &+ 16 <= elements {
-                worker.leading(call, index, count)
-              } else {
-                worker.partial(call, index, count)
-              }
-              index &+= channels
-            }
-          }
-        }
-        if row &+ tile == chunk {
-          worker.fold(call, lane, chunk)
-        } else {
-          worker.suspend(call, lane)
-        }
-        lane &+= 16
-      }
-      row &+= tile
-    }
-    first &+= chunk
-  }
-}
-
-/// Asks for memory in order and ahead of the vectors that go across it: the next tile arrives while this
-/// one is worked on. Crossing rows defeats the processor's own reading ahead.
-private struct Ahead {
-  /// The next cache line to ask for, in bytes from the start of the call's elements, and the end of what
-  /// is worth asking for.
-  var at = 0
-  var limit = 0
-
-  /// As many lines as `stepRows` vectors have.
-  @inline(__always) mutating func ask<O: LaneOperation>(_ operation: O.Type, _ call: Call) {
-    if at >= limit { return }
-    let end = at &+ stepRows &* 16 &* O.E.bytes
-    while at < end {
-      abn_prefetch(call.a + at)
-      if O.readsBoth { abn_prefetch(call.b + at) }
-      at &+= 64
-    }
   }
 }

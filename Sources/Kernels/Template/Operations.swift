@@ -84,31 +84,41 @@ struct Call {
   }
 }
 
-/// One arithmetic on 16 lanes with its parameters and running sums in registers.
-protocol LaneOperation {
+/// One arithmetic on whole vectors, with its parameters and running sums in registers.
+protocol TileOperation {
   associatedtype E: Element
   /// Whether b is read beside a.
   static var readsBoth: Bool { get }
+  /// Groups of 16 lanes that it works on, side by side.
+  static var groups: Int { get }
   init(_ call: Call, _ lane: Int)
   /// Starts a chunk at `index`, of which `available` vectors follow `step` elements apart.
   mutating func begin(_ call: Call, _ index: Int, _ step: Int, _ available: Int, _ count: Int)
   mutating func resume(_ call: Call, _ lane: Int)
   func suspend(_ call: Call, _ lane: Int)
-  /// 16 elements.
+  /// 16 elements for each group.
   mutating func full(_ call: Call, _ index: Int)
   /// Whether `pair` is worth its code: two chains of sums, which do not wait for one another.
   static var hasPairs: Bool { get }
   /// 16 elements, and 16 that follow `step` elements after.
   mutating func pair(_ call: Call, _ index: Int, _ step: Int)
+  /// `full` where `call.keeps` leaves some lanes as they are; a loop of its own, so that the usual one
+  /// carries no choice. Only where `canKeep`.
+  static var canKeep: Bool { get }
+  mutating func fullKeeping(_ call: Call, _ index: Int)
+  /// Ends a chunk of `vectors` vectors: its sums join those in memory.
+  mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int)
+}
+
+/// One arithmetic on 16 lanes, also where less than a vector is left.
+protocol LaneOperation: TileOperation {
   /// Whether `twin` is worth its code.
   static var hasTwins: Bool { get }
   /// 32 elements that follow one another, in the order of `Element.loadTwin`. Only where all lanes are
   /// one channel.
   mutating func twin(_ call: Call, _ index: Int)
-  /// 16 elements of which `call.keeps` leaves some lanes as they are; a loop of its own, so that the
-  /// usual one carries no choice. Only where `canKeep`.
-  static var canKeep: Bool { get }
-  mutating func fullKeeping(_ call: Call, _ index: Int)
+  /// Whether rows are crossed by `Neighbours`: worth the code where an operation is used for itself.
+  static var hasNeighbours: Bool { get }
   /// `count` elements, whose other lanes belong to no channel.
   mutating func partial(_ call: Call, _ index: Int, _ count: Int)
   /// The same where 16 may be read, and written back as they are: the rest is of the next row.
@@ -121,16 +131,19 @@ protocol LaneOperation {
   associatedtype Held
   func hold(_ call: Call, _ index: Int) -> Held
   mutating func release(_ call: Call, _ held: Held, _ index: Int, _ count: Int)
-  /// Ends a chunk of `vectors` vectors: its sums join those in memory.
-  mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int)
 }
 
-extension LaneOperation {
+extension TileOperation {
+  static var groups: Int { @inline(__always) get { 1 } }
   static var hasPairs: Bool { @inline(__always) get { false } }
   @inline(__always) mutating func pair(_ call: Call, _ index: Int, _ step: Int) {
     full(call, index)
     full(call, index &+ step)
   }
+}
+
+extension LaneOperation {
+  static var hasNeighbours: Bool { @inline(__always) get { false } }
   static var hasTwins: Bool { @inline(__always) get { false } }
   @inline(__always) mutating func twin(_ call: Call, _ index: Int) {
     full(call, index)
@@ -230,6 +243,7 @@ struct StatisticsOperation<E: Element>: LaneOperation {
   }
 
   static var hasTwins: Bool { @inline(__always) get { E.hasTwins } }
+  static var hasNeighbours: Bool { @inline(__always) get { true } }
 
   @inline(__always) mutating func twin(_ call: Call, _ index: Int) {
     addBoth(E.loadTwin(call.a, index))
@@ -311,6 +325,7 @@ struct ForwardOperation<E: Element, A: InvertibleActivation>: PlacewiseOperation
   }
 
   static var hasTwins: Bool { @inline(__always) get { E.hasTwins } }
+  static var hasNeighbours: Bool { @inline(__always) get { true } }
 
   @inline(__always) mutating func twin(_ call: Call, _ index: Int) {
     let x = E.loadTwin(call.a, index)
