@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import ABNKernels
@@ -205,6 +206,31 @@ import Testing
             got == right || got.isNaN && right.isNaN,
             "\(got) for \(right): \(set) \(element) \(layout)")
         }
+      }
+    }
+  }
+
+  /// One element far below the others, in a channel that is not rescued: z is -alpha, and y is taken as
+  /// the largest number that is stored so.
+  @Test(arguments: ABNElement.allCases, [1, 0.75])
+  func aSaturatedElementIsTheLargestPossible(_ element: ABNElement, _ alpha: Double) throws {
+    for geometry in try Self.geometries(3) {
+      var input = LayerInput(geometry, element, .elu(alpha: alpha), mean: 0, deviation: 1)
+      input.x[1][5] = -60
+      input.epsilon = 0
+      input.given = ([0, 0, 0], [1, 1, 1])
+      input.scale = [1, 1, 1]
+      input.bias = [0, 0, 0]
+      let largest = log(element.unitRoundoff / 2)
+      for set in AgreementTests.sets {
+        let result = try LayerRun(input: input, set: set)()
+        #expect(result.rescued == 0)
+        #expect(result.stored[1][5] == -alpha)
+        let restored = result.restored[1][5]
+        #expect(
+          abs(restored / largest - 1) < element.unitRoundoff + 1e-6,
+          "\(restored), not \(largest): \(set) \(element) \(geometry.layout)")
+        #expect(result.dx[1][5] == 0)
       }
     }
   }

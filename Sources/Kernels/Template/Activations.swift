@@ -5,19 +5,19 @@ protocol InvertibleActivation {
   /// Whether z is y, so that y - bias is 0 exactly where z is what bias is stored as.
   static var isIdentity: Bool { get }
   static func activate<V: Vector>(_ y: V, _ slope: V) -> V
-  /// y and dz/dy from z. `floor` is the smallest z / slope that can be told from saturation.
-  static func invert<V: Vector>(
-    _ z: V, _ slope: V, _ inverseSlope: V, _ floor: V
-  ) -> (y: V, derivative: V)
+  /// y and dz/dy from z, which was stored as an `E`.
+  static func invert<E: Element>(
+    _ element: E.Type, _ z: E.V, _ slope: E.V, _ inverseSlope: E.V
+  ) -> (y: E.V, derivative: E.V)
 }
 
 enum Identity: InvertibleActivation {
   static var hasSlopeGradient: Bool { @inline(__always) get { false } }
   static var isIdentity: Bool { @inline(__always) get { true } }
   @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V { y }
-  @inline(__always) static func invert<V: Vector>(
-    _ z: V, _ slope: V, _ inverseSlope: V, _ floor: V
-  ) -> (y: V, derivative: V) { (z, V(1)) }
+  @inline(__always) static func invert<E: Element>(
+    _ element: E.Type, _ z: E.V, _ slope: E.V, _ inverseSlope: E.V
+  ) -> (y: E.V, derivative: E.V) { (z, E.V(1)) }
 }
 
 enum Leaky: InvertibleActivation {
@@ -26,11 +26,11 @@ enum Leaky: InvertibleActivation {
   @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {
     V.choose(V.exceedsNot(y, V(0)), y * slope, y)
   }
-  @inline(__always) static func invert<V: Vector>(
-    _ z: V, _ slope: V, _ inverseSlope: V, _ floor: V
-  ) -> (y: V, derivative: V) {
-    let bent = V.exceedsNot(z, V(0))
-    return (V.choose(bent, z * inverseSlope, z), V.choose(bent, slope, V(1)))
+  @inline(__always) static func invert<E: Element>(
+    _ element: E.Type, _ z: E.V, _ slope: E.V, _ inverseSlope: E.V
+  ) -> (y: E.V, derivative: E.V) {
+    let bent = E.V.exceedsNot(z, E.V(0))
+    return (E.V.choose(bent, z * inverseSlope, z), E.V.choose(bent, slope, E.V(1)))
   }
 }
 
@@ -40,9 +40,9 @@ enum LearnedLeaky: InvertibleActivation {
   @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {
     Leaky.activate(y, slope)
   }
-  @inline(__always) static func invert<V: Vector>(
-    _ z: V, _ slope: V, _ inverseSlope: V, _ floor: V
-  ) -> (y: V, derivative: V) { Leaky.invert(z, slope, inverseSlope, floor) }
+  @inline(__always) static func invert<E: Element>(
+    _ element: E.Type, _ z: E.V, _ slope: E.V, _ inverseSlope: E.V
+  ) -> (y: E.V, derivative: E.V) { Leaky.invert(element, z, slope, inverseSlope) }
 }
 
 enum Elu: InvertibleActivation {
@@ -50,18 +50,28 @@ enum Elu: InvertibleActivation {
   static var isIdentity: Bool { @inline(__always) get { false } }
   @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {
     // What comes out for y > 0 is not used.
-    let negative = V.expMinusOneOfNegative(y) * slope
-    return V.choose(y > V(0), y, negative)
+    V.choose(V.exceedsNot(y, V(0)), V.expMinusOneOfNegative(y) * slope, y)
   }
-  @inline(__always) static func invert<V: Vector>(
-    _ z: V, _ slope: V, _ inverseSlope: V, _ floor: V
-  ) -> (y: V, derivative: V) {
-    let positive = z > V(0)
-    // Where z has been rounded to -alpha, y is the largest that could have been.
-    let t = (z * inverseSlope).atLeast(floor)
+  @inline(__always) static func invert<E: Element>(
+    _ element: E.Type, _ z: E.V, _ slope: E.V, _ inverseSlope: E.V
+  ) -> (y: E.V, derivative: E.V) {
+    let bent = E.V.exceedsNot(z, E.V(0))
+    var t = z * inverseSlope
+    var derivative = z + slope
+    // Where z has been rounded to -alpha, y is the largest that could have been, log(least).
+    let least = E.roundoff / 2
+    let sum: E.V
+    if E.isExact {
+      sum = (E.V(1) + t).atLeast(E.V(least))
+    } else {
+      // Here it may have been rounded to below -alpha, which is no element.
+      t = t.atLeast(E.V(least - 1))
+      sum = E.V(1) + t
+      derivative = derivative.atLeast(E.V(0))
+    }
     return (
-      V.choose(positive, z, V.logOfOnePlusNegative(t)),
-      V.choose(positive, V(1), (z + slope).atLeast(V(0)))
+      E.V.choose(bent, E.V.logOfOnePlusNegative(t, sum: sum), z),
+      E.V.choose(bent, derivative, E.V(1))
     )
   }
 }

@@ -31,8 +31,7 @@ struct InvertedSource<E: Element, A: InvertibleActivation>: Source {
   }
 
   @inline(__always) func point(_ z: E.V) -> Point<E.V> {
-    let floor = E.V(-1 + E.roundoff / 2)
-    let (y, derivative) = A.invert(z, slope, inverseSlope, floor)
+    let (y, derivative) = A.invert(E.self, z, slope, inverseSlope)
     var distance = y - bias
     if !(A.isIdentity && E.isExact) {
       distance = E.V.choose(z == plain, E.V(0), distance)

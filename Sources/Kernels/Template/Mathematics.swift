@@ -2,6 +2,8 @@
 // of more digits, as the tests measure them, rounded up; u is half an ulp of 1 in the type.
 // The polynomials were fitted for this package with the Remez exchange, to relative error.
 
+private let ln2 = 0.6931471805599453
+
 extension Vector {
   /// The larger of the two; NaN in `self` stays.
   @inline(__always) func atLeast(_ bound: Self) -> Self { Self.choose(bound > self, bound, self) }
@@ -9,11 +11,16 @@ extension Vector {
   @inline(__always) func atMost(_ bound: Self) -> Self { Self.choose(self > bound, bound, self) }
   @inline(__always) var magnitude: Self { Self.choose(Self(0) > self, -self, self) }
 
-  /// x = n ln(2) + r; `shifted` is n + magic, which holds n in its lowest bits.
-  @inline(__always) static func reduce(_ x: Self) -> (n: Self, shifted: Self, r: Self) {
+  /// x = n ln(2) + r; `shifted` is n + magic, which holds n in its lowest bits. `isNear`: with ln(2) as one
+  /// number where that is near enough.
+  @inline(__always) static func reduce(
+    _ x: Self, isNear: Bool = false
+  ) -> (n: Self, shifted: Self, r: Self) {
     let shifted = fma(Self(magic), x, Self(1.4426950408889634))
     let n = shifted - Self(magic)
-    let r = fma(fma(x, n, Self(-ln2High)), n, Self(-ln2Low))
+    let r =
+      isNear && hasNearLn2
+      ? fma(x, n, Self(-ln2)) : fma(fma(x, n, Self(-ln2High)), n, Self(-ln2Low))
     return (n, shifted, r)
   }
 
@@ -28,23 +35,33 @@ extension Vector {
     return p * power(half) * power((n - (half - Self(magic))) + Self(magic))
   }
 
-  /// exp(x) - 1 for x <= 0, within 2.5 ulps; -1 far below.
+  /// exp(x) - 1 for x <= 0, within 1.25 ulps; -1 far below.
   @inline(__always) static func expMinusOneOfNegative(_ value: Self) -> Self {
     // -1 to the last bit from here on down, and 2^n stays a normal number.
     let x = value.atLeast(Self(-64))
-    let (_, shifted, r) = reduce(x)
+    // What a near ln(2) takes from r is n * 2e-9, and 2^n of that is in a result above 1/4.
+    let (_, shifted, r) = reduce(x, isNear: true)
     let q = fma(r, r * r, expTail(r))
     let s = power(shifted)
     return fma(s - Self(1), s, q)
   }
 
-  /// log(1 + t) for t in (-1, 0], within 2.75 ulps.
+  /// log(1 + t) for t in (-1, 0], within 1.5 ulps.
   @inline(__always) static func logOfOnePlusNegative(_ t: Self) -> Self {
-    let (m, k) = split(Self(1) + t)
-    // Next to 0, t itself is exact where 1 + t has been rounded.
-    let f = choose(k == Self(0), t, m - Self(1))
-    let low = fma(logOnePlus(f), k, Self(ln2Low / exponentUnit))
-    return fma(low, k, Self(ln2High / exponentUnit))
+    logOfOnePlusNegative(t, sum: Self(1) + t)
+  }
+
+  /// The same with 1 + t given, rounded, or something larger for t = -1: of a w whose inverse is not less
+  /// than the numbers that the type counts one by one, it is log(w).
+  @inline(__always) static func logOfOnePlusNegative(_ t: Self, sum w: Self) -> Self {
+    let (scale, k) = scaling(w)
+    // (1 + t) * scale - 1 in one rounding, from t: 1 + t has been rounded. Next to 0, where scale is 1,
+    // it is t itself. For w and scale as above scale - 1 is scale, and this 0.
+    let f = fma(scale - Self(1), t, scale)
+    let part = logOnePlus(f)
+    if hasNearLn2 { return fma(part, k, Self(ln2 / exponentUnit)) }
+    return fma(
+      fma(part, k, Self(ln2Low / exponentUnit)), k, Self(ln2High / exponentUnit))
   }
 
   /// exp(-abs(y)) and 1 / (1 + exp(-abs(y))).
@@ -93,8 +110,7 @@ extension F32 {
     let p2 = fma(F32(-0.25001755356788635), F32(0.19962072372436523), f)
     let p4 = fma(F32(-0.16570508480072021), F32(0.14917974174022675), f)
     let p6 = fma(F32(-0.14307521283626556), F32(0.08734843134880066), f)
-    let p = fma(fma(p0, p2, square), fma(p4, p6, square), square * square)
-    return fma(f, square, p)
+    return fma(f, square, fma(p0, square, fma(p2, square, fma(p4, square, p6))))
   }
 
   @inline(__always) static func normalTail(_ t: F32) -> F32 {

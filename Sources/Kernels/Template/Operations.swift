@@ -375,12 +375,11 @@ struct RestoreOperation<E: Element>: PlacewiseOperation {
   }
 
   @inline(__always) func map(_ z: E.V, _ old: E.V) -> E.V {
-    let floor = E.V(-1 + E.roundoff / 2)
     var y = z
     if activation == ActivationCode.elu {
-      y = Elu.invert(z, slope, inverseSlope, floor).y
+      y = Elu.invert(E.self, z, slope, inverseSlope).y
     } else if activation != ActivationCode.identity {
-      y = Leaky.invert(z, slope, inverseSlope, floor).y
+      y = Leaky.invert(E.self, z, slope, inverseSlope).y
     }
     let distance = E.V.choose(z == plain, E.V(0), y - bias)
     return E.V.choose(keep, old, E.V.fma(remainder, distance, spread) + mean)

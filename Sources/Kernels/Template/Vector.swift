@@ -33,13 +33,17 @@ protocol Vector {
   // What elementary functions need of the representation.
   /// 2^n for integral n within the normal exponents, from n + magic.
   static func power(_ shifted: Self) -> Self
-  /// w = m * 2^(k / exponentUnit) with m in [sqrt(1/2), sqrt(2)), for positive normal w.
-  static func split(_ w: Self) -> (m: Self, k: Self)
+  /// scale = 2^(-k / exponentUnit) so that w * scale is in [sqrt(1/2), sqrt(2)), for positive normal w.
+  static func scaling(_ w: Self) -> (scale: Self, k: Self)
   static var exponentUnit: Double { get }
-  /// Adding and subtracting it rounds to an integer.
+  /// Adding and subtracting it rounds to an integer; with the bias of exponents, so that the lowest bits of
+  /// a sum with it are an exponent.
   static var magic: Double { get }
   static var ln2High: Double { get }
   static var ln2Low: Double { get }
+  /// Whether ln(2) as one number is off by next to nothing, and a product with it is not rounded before a
+  /// sum: float32's is right to 0.05 u.
+  static var hasNearLn2: Bool { get }
   /// Below it exp is 0; from 0 up to `-least` exp is finite.
   static var least: Double { get }
   /// (expm1(r) - r) / r^2 for abs(r) <= ln(2) / 2.
@@ -96,19 +100,28 @@ struct F32: Vector {
 
   @inline(__always) static func power(_ shifted: F32) -> F32 {
     let bits = unsafeBitCast(shifted.v, to: SIMD16<UInt32>.self)
-    return F32(v: unsafeBitCast((bits &+ 127) &<< 23, to: SIMD16<Float>.self))
+    return F32(v: unsafeBitCast(bits &<< 23, to: SIMD16<Float>.self))
   }
-  @inline(__always) static func split(_ w: F32) -> (m: F32, k: F32) {
+  @inline(__always) static func scaling(_ w: F32) -> (scale: F32, k: F32) {
     let bits = unsafeBitCast(w.v, to: SIMD16<UInt32>.self)
     // k in place of the exponent, below it nothing.
     let exponent = (bits &- 0x3F35_04F3) & 0xFF80_0000
-    let m = unsafeBitCast(bits &- exponent, to: SIMD16<Float>.self)
-    return (F32(v: m), F32(v: converted(unsafeBitCast(exponent, to: SIMD16<Int32>.self))))
+    let scale = unsafeBitCast(0x3F80_0000 &- exponent, to: SIMD16<Float>.self)
+    return (F32(v: scale), F32(v: converted(unsafeBitCast(exponent, to: SIMD16<Int32>.self))))
   }
   static var exponentUnit: Double { @inline(__always) get { 0x1p23 } }
-  static var magic: Double { @inline(__always) get { 0x1.8p23 } }
+  static var magic: Double { @inline(__always) get { 0x1.8p23 + 127 } }
   static var ln2High: Double { @inline(__always) get { 0x1.62e4p-1 } }
   static var ln2Low: Double { @inline(__always) get { 1.4286068203094172e-06 } }
+  static var hasNearLn2: Bool {
+    @inline(__always) get {
+      #if ABN_FMA || arch(arm64)
+      true
+      #else
+      false
+      #endif
+    }
+  }
   static var least: Double { @inline(__always) get { -104 } }
   static var tailEnd: Double { @inline(__always) get { 14 } }
 }
@@ -159,19 +172,20 @@ struct F64: Vector {
 
   @inline(__always) static func power(_ shifted: F64) -> F64 {
     let bits = unsafeBitCast(shifted.v, to: SIMD16<UInt64>.self)
-    return F64(v: unsafeBitCast((bits &+ 1023) &<< 52, to: SIMD16<Double>.self))
+    return F64(v: unsafeBitCast(bits &<< 52, to: SIMD16<Double>.self))
   }
-  @inline(__always) static func split(_ w: F64) -> (m: F64, k: F64) {
+  @inline(__always) static func scaling(_ w: F64) -> (scale: F64, k: F64) {
     let bits = unsafeBitCast(w.v, to: SIMD16<UInt64>.self)
     let biased = (bits &+ (0x3FF0_0000_0000_0000 - 0x3FE6_A09E_667F_3BCD)) &>> 52
-    let m = unsafeBitCast(bits &- ((biased &- 1023) &<< 52), to: SIMD16<Double>.self)
+    let scale = unsafeBitCast((2046 &- biased) &<< 52, to: SIMD16<Double>.self)
     let shifted = unsafeBitCast(biased | 0x4338_0000_0000_0000, to: SIMD16<Double>.self)
-    return (F64(v: m), F64(v: shifted) - F64(0x1.8p52 + 1023))
+    return (F64(v: scale), F64(v: shifted) - F64(magic))
   }
   static var exponentUnit: Double { @inline(__always) get { 1 } }
-  static var magic: Double { @inline(__always) get { 0x1.8p52 } }
+  static var magic: Double { @inline(__always) get { 0x1.8p52 + 1023 } }
   static var ln2High: Double { @inline(__always) get { 0x1.62e42feep-1 } }
   static var ln2Low: Double { @inline(__always) get { 1.90821492927058770002e-10 } }
+  static var hasNearLn2: Bool { @inline(__always) get { false } }
   static var least: Double { @inline(__always) get { -746 } }
   static var tailEnd: Double { @inline(__always) get { 39 } }
 }
