@@ -22,7 +22,8 @@ public struct ABNKernel: Hashable, Sendable {
   public let instructionSet: ABNInstructionSet
   /// How many threads the `parallel` of the calls runs its parts on, the t-th part of as many on the t-th;
   /// 1 (the default) where that is not known. It decides the order of the work for channels that only
-  /// several caches together can hold, and nothing else: the results are the same bits.
+  /// several caches together can hold, and which slices a thread goes over a second time (those that it
+  /// went over first), and nothing else: the results are the same bits.
   public var threads = 1
   /// The sizes of caches that the work is cut for.
   var caches = Caches()

@@ -51,12 +51,12 @@ extension Vector {
     logOfOnePlusNegative(t, sum: Self(1) + t)
   }
 
-  /// The same with 1 + t given, rounded, or something larger for t = -1: of a w whose inverse is not less
-  /// than the numbers that the type counts one by one, it is log(w).
+  /// The same with w = 1 + t, rounded, given. Where that is 0 (t = -1) half a u may stand for it, and
+  /// log(u / 2) comes out.
   @inline(__always) static func logOfOnePlusNegative(_ t: Self, sum w: Self) -> Self {
     let (scale, k) = scaling(w)
-    // (1 + t) * scale - 1 in one rounding, from t: 1 + t has been rounded. Next to 0, where scale is 1,
-    // it is t itself. For w and scale as above scale - 1 is scale, and this 0.
+    // w * scale - 1, but from t and in one rounding, as w has been rounded: t itself where scale is 1.
+    // For w = u / 2 scale - 1 is rounded to scale, and f is 0.
     let f = fma(scale - Self(1), t, scale)
     let part = logOnePlus(f)
     if hasNearLn2 { return fma(part, k, Self(ln2 / exponentUnit)) }
