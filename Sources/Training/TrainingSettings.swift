@@ -37,7 +37,7 @@ public struct TrainingSettings: Sendable {
     self.output = output
     switch data {
     // Few images want much decay.
-    case .digits: (epochs, batchSize, learningRate, weightDecay) = (30, 64, 0.1, 1e-2)
+    case .digits: (epochs, batchSize, learningRate, weightDecay) = (100, 128, 0.1, 2e-2)
     case .mnist: (epochs, batchSize, learningRate, weightDecay) = (5, 64, 0.1, 5e-4)
     case .cifar10: (epochs, batchSize, learningRate, weightDecay) = (10, 128, 0.2, 5e-4)
     }

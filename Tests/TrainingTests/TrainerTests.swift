@@ -12,7 +12,7 @@ import Testing
 
   private func settings(_ output: String) -> TrainingSettings {
     var settings = TrainingSettings(data: .digits, model: .mlp, output: output)
-    settings.epochs = 1
+    (settings.epochs, settings.batchSize) = (1, 64)
     return settings
   }
 
