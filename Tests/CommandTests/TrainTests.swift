@@ -39,7 +39,7 @@ import Testing
 
     // The line of the epoch, where standard error is no terminal.
     let pattern =
-      #/epoch 1\/1  step 22\/22  loss \d+\.\d{4}  accuracy \d+\.\d\d %  \d+ images\/s  \d+:\d\d left  peak \d+\.\d [KMG]iB  held out: loss \d+\.\d{4} accuracy \d+\.\d\d %/#
+      #/epoch 1\/1  step 11\/11  loss \d+\.\d{4}  accuracy \d+\.\d\d %  \d+ images\/s  \d+:\d\d left  peak \d+\.\d [KMG]iB  held out: loss \d+\.\d{4} accuracy \d+\.\d\d %/#
     #expect(run.errorLines.count == 1)
     #expect(run.errorLines.first?.wholeMatch(of: pattern) != nil, "\(run.errors)")
   }
@@ -83,7 +83,7 @@ import Testing
       try place.train("--norm", norm, "--output", norm, "--json").json()
     }
     let losses = try results.map { try #require($0["loss"] as? Double) }
-    // 22 steps apart by rounding only.
+    // 11 steps apart by rounding only.
     #expect(abs(losses[0] - losses[1]) < 2e-2, "\(losses)")
     let planned = try results.map { try #require($0["plannedPeakBytes"] as? Int) }
     #expect(planned[0] < planned[1])
