@@ -158,7 +158,7 @@ import Testing
   /// layout takes (one channel in all lanes, several, rows), the bits are the same.
   @Test(arguments: ABNElement.allCases)
   func layoutsAgreeBitByBit(_ element: ABNElement) throws {
-    for (channels, spatial) in [(19, 1), (19, 49), (54, 150)] {
+    for (channels, spatial) in [(19, 1), (19, 49), (19, 150), (54, 150)] {
       for activation in [ABNActivation.identity, .leakyReLU(alpha: 0.2), .elu(alpha: 1), .prelu] {
         for set in AgreementTests.sets {
           let results = try [ABNLayout.channelSecond, .channelLast, .blocked(8), .blocked(16)].map {
