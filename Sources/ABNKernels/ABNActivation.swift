@@ -23,7 +23,7 @@ public enum ABNActivation: Hashable, Sendable {
   case swish
   /// y * (1 + erf(y / sqrt(2))) / 2.
   case gelu
-  /// y * min(max(y + 3, 0), 6) / 6.
+  /// y * min(max(y + 3, 0), 6) / 6; the derivative at -3 is 0, at 3 it is 1.
   case hardSwish
   /// y * tanh(log(1 + exp(y))).
   case mish

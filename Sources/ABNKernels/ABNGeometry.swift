@@ -25,8 +25,9 @@ public struct ABNGeometry: Hashable, Sendable {
 
   /// Checks the sizes. Zero is allowed anywhere: an empty tensor.
   ///
-  /// Throws `KernelError` for a negative size, a block other than 8 and 16, and a buffer whose bytes
-  /// at 8 bytes an element do not fit in `Int`.
+  /// Throws `KernelError` for a negative size, a block other than 8 and 16, and sizes whose product (those
+  /// that are 0 taken as 1) has 2^60 elements or more, or more than 2^45 channels: no machine addresses
+  /// these, and nothing that is computed from a size may overflow.
   public init(outer: Int, channels: Int, spatial: Int, layout: ABNLayout) throws(KernelError) {
     for (name, value) in [("outer", outer), ("channels", channels), ("spatial", spatial)]
     where value < 0 {
@@ -41,23 +42,21 @@ public struct ABNGeometry: Hashable, Sendable {
           what: "geometry: block size", got: "\(size)", wanted: "8 or 16",
           fix: "Use .blocked(8) or .blocked(16), or reorder the tensor.")
       }
-      let (sum, overflow) = channels.addingReportingOverflow(size - 1)
+      let (sum, overflow) = max(1, channels).addingReportingOverflow(size - 1)
       padded = overflow ? Int.max : sum / size * size
     }
-    let (a, overA) = outer.multipliedReportingOverflow(by: padded)
-    let (b, overB) = a.multipliedReportingOverflow(by: spatial)
-    let (_, overC) = b.multipliedReportingOverflow(by: 8)
-    let (_, overD) = outer.multipliedReportingOverflow(by: spatial)
-    if overA || overB || overC || overD {
+    let (a, overA) = max(1, outer).multipliedReportingOverflow(by: max(1, padded))
+    let (b, overB) = a.multipliedReportingOverflow(by: max(1, spatial))
+    if overA || overB || b >= 1 << 60 || channels > 1 << 45 {
       throw KernelError(
-        what: "geometry: \(outer) x \(channels) x \(spatial)", got: "a product past Int.max",
-        wanted: "a buffer of fewer than 2^63 bytes", fix: "Check the shape.")
+        what: "geometry: \(outer) x \(channels) x \(spatial)", got: "too many elements",
+        wanted: "fewer than 2^60 elements, and at most 2^45 channels", fix: "Check the shape.")
     }
     self.outer = outer
     self.channels = channels
     self.spatial = spatial
     self.layout = layout
-    elementCount = b
+    elementCount = channels == 0 ? 0 : outer * padded * spatial
   }
 
   /// Elements that share one channel, `outer * spatial`: the m of the formulas.

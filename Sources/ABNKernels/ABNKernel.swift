@@ -31,7 +31,7 @@ public struct ABNKernel: Hashable, Sendable {
   /// Checks the parts. `instructionSet` nil is the one of this process (`ABNInstructionSet.selected`).
   ///
   /// Throws `KernelError` for an epsilon that is negative or not finite, an alpha that is not
-  /// finite, an instruction set that the processor lacks, and an `ABN_KERNELS` that names none.
+  /// finite (in the type of parameters), an instruction set that the processor lacks, and an `ABN_KERNELS` that names none.
   public init(
     geometry: ABNGeometry, element: ABNElement, activation: ABNActivation, epsilon: Double = 1e-5,
     instructionSet: ABNInstructionSet? = nil
@@ -43,9 +43,10 @@ public struct ABNKernel: Hashable, Sendable {
     }
     switch activation {
     case .leakyReLU(let alpha), .elu(let alpha):
-      guard alpha.isFinite else {
+      guard abs(alpha) <= element.statistics.greatest else {
         throw KernelError(
-          what: "activation alpha", got: "\(alpha)", wanted: "a finite number",
+          what: "activation alpha", got: "\(alpha)",
+          wanted: "a finite number of the type of scale and bias",
           fix: "Use 0.01 for leaky ReLU, 1 for elu.")
       }
     default: break
@@ -69,9 +70,10 @@ public struct ABNKernel: Hashable, Sendable {
     max(64, (Scratch.bytes(self, Schedule(geometry, element, caches)) + 63) / 64 * 64)
   }
 
-  /// Bytes of a rescue buffer for `channels` rescued channels.
+  /// Bytes of a rescue buffer for `channels` rescued channels, as many as `rescuePlan` returned: at most all
+  /// of them, which more are taken for.
   public func rescueBytes(_ channels: Int) -> Int {
-    channels * geometry.countPerChannel * element.bytes
+    max(0, min(channels, geometry.channels)) * geometry.countPerChannel * element.bytes
   }
 
   /// Decides which channels cannot be computed back from what the forward pass stores, and gives
@@ -82,7 +84,7 @@ public struct ABNKernel: Hashable, Sendable {
   ///   u * (abs(bias / scale) + abs(xhat)), would exceed 8 u by itself;
   /// * abs(scale), or slope * abs(scale), is so small that z loses digits to underflow;
   /// * z could overflow within 64 standard deviations;
-  /// * a slope of prelu is not positive;
+  /// * a slope of prelu is not positive, or a slope or its inverse has lost digits to underflow;
   /// * elu saturates within 4 standard deviations so far that exp(-y) u loses the digits of y:
   ///   bias - 4 abs(scale) below -8.5 (float32), -18 (float64), -5 (float16, bfloat16);
   /// * scale, bias or slope is not finite.
@@ -113,7 +115,8 @@ public struct ABNKernel: Hashable, Sendable {
     var least = 1.0
     var greatest = 1.0
     if activation.isInvertible {
-      guard slope > 0 else { return true }
+      let normal = element.statistics.leastNormal
+      guard slope >= normal, 1 / slope >= normal else { return true }
       least = min(1, slope)
       greatest = max(1, slope)
     }

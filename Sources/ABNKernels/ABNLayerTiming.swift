@@ -38,6 +38,11 @@ extension ABNKernel {
     repetitions: Int = 9, parallel: KernelParallel = serialParallel
   ) throws(KernelError) -> ABNLayerTiming {
     try checkTrainable()
+    guard geometry.elementCount > 0 else {
+      throw KernelError(
+        what: "timing", got: "an empty tensor", wanted: "one with elements",
+        fix: "Time a shape without a size of 0.")
+    }
     let channels = geometry.channels
     let number = element.statisticsBytes
     let row = (channels * number + 63) / 64 * 64
@@ -70,6 +75,12 @@ extension ABNKernel {
     let vectors = bufferBytes / 64
     // The machine's floor, not the chosen set's: narrow vectors get less out of the memory.
     let sweep = (ABNInstructionSet.allCases.last(where: \.isSupported) ?? .baseline).sweep
+    func sweepAll(_ base: UnsafeMutableRawPointer, changes: Bool) {
+      parallel(Self.timingParts) { part in
+        let lines = share(part, of: Self.timingParts, in: vectors)
+        sweep(changes, base, lines.lowerBound, lines.upperBound)
+      }
+    }
     // A core that comes from rest takes a while to reach its speed: half of it was seen for the whole of
     // nine short rounds.
     let warm = milliseconds() + Self.warmMilliseconds
@@ -86,16 +97,9 @@ extension ABNKernel {
         mode: .batch, output: x, gradient: gradient, destination: gradient, parameters: parameters,
         saved: saved, gradients: gradients, scratch: scratch, parallel: parallel)
       let end = milliseconds()
-      parallel(Self.timingParts) { part in
-        sweep(
-          true, gradient, vectors * part / Self.timingParts,
-          vectors * (part + 1) / Self.timingParts)
-      }
+      sweepAll(gradient, changes: true)
       let changed = milliseconds()
-      parallel(Self.timingParts) { part in
-        sweep(
-          false, x, vectors * part / Self.timingParts, vectors * (part + 1) / Self.timingParts)
-      }
+      sweepAll(x, changes: false)
       let finished = milliseconds()
       guard isWarm else {
         isWarm = finished >= warm

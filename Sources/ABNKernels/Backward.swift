@@ -9,17 +9,19 @@ extension ABNKernel {
   /// ```
   /// `output` holds z, or y for an activation that cannot be inverted; it is only read. `gradient`
   /// holds dz; `destination` is the same buffer (in place) or apart, and gets dx. `rescue` is the
-  /// one the forward pass filled. Sums are exact to float64 at chunk level and in a fixed order.
-  /// Throws `KernelError` for bad buffers and for a channel of scale or slope 0 without a row in
-  /// the rescue buffer. An empty tensor has gradients 0.
+  /// one the forward pass filled. Chunks of at most 64 vectors (and as many ends of runs) are summed in the
+  /// precision of parameters, what they give in float64, in a fixed order.
+  /// Throws `KernelError` for buffers that are misaligned or overlap, and for a channel of scale 0, or of a
+  /// slope that is not above 0, without a row in the rescue buffer. An empty tensor has gradients 0.
   public func backward(
     mode: ABNStatisticsMode, output: UnsafeRawPointer, gradient: UnsafeRawPointer,
     destination: UnsafeMutableRawPointer, parameters: ABNParameters, saved: ABNSavedStatistics,
     rescue: ABNRescue = .none, gradients: ABNGradients, scratch: UnsafeMutableRawPointer,
     parallel: KernelParallel = serialParallel
   ) throws(KernelError) {
-    try checkBackward(output, gradient, destination, parameters, saved, gradients, scratch)
     try check(rescue)
+    try checkBackward(
+      output, gradient, destination, parameters, saved, rescue, gradients, scratch)
     try checkInvertible(parameters, rescue)
     runBackward(
       mode, output, false, gradient, destination, parameters, saved, rescue, gradients, scratch,
@@ -34,7 +36,8 @@ extension ABNKernel {
     gradients: ABNGradients, scratch: UnsafeMutableRawPointer,
     parallel: KernelParallel = serialParallel
   ) throws(KernelError) {
-    try checkBackward(input, gradient, destination, parameters, saved, gradients, scratch)
+    try checkBackward(
+      input, gradient, destination, parameters, saved, .none, gradients, scratch)
     runBackward(
       mode, input, true, gradient, destination, parameters, saved, .none, gradients, scratch,
       parallel)
@@ -53,14 +56,18 @@ extension ABNKernel {
     try check(rescue)
     try checkScratch(scratch)
     try checkPair(source, "source", destination, "destination", sameAllowed: true)
+    var regions = regions(parameters, rescue, writesRescue: false, scratch)
+    add(source, "source", destination, to: &regions)
+    add(saved, to: &regions, isWritten: false)
+    try regions.check()
     try checkInvertible(parameters, rescue)
     Engine(self, parameters, saved, rescue).restore(source, destination, scratch, parallel)
   }
 
   private func checkBackward(
     _ kept: UnsafeRawPointer, _ gradient: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer,
-    _ parameters: ABNParameters, _ saved: ABNSavedStatistics, _ gradients: ABNGradients,
-    _ scratch: UnsafeMutableRawPointer
+    _ parameters: ABNParameters, _ saved: ABNSavedStatistics, _ rescue: ABNRescue,
+    _ gradients: ABNGradients, _ scratch: UnsafeMutableRawPointer
   ) throws(KernelError) {
     try check(parameters)
     try check(saved)
@@ -69,6 +76,12 @@ extension ABNKernel {
     try checkPair(kept, "output or input", gradient, "gradient", sameAllowed: false)
     try checkPair(kept, "output or input", destination, "destination", sameAllowed: false)
     try checkPair(gradient, "gradient", destination, "destination", sameAllowed: true)
+    var regions = regions(parameters, rescue, writesRescue: false, scratch)
+    regions.add("output or input", kept, bufferBytes, isWritten: false)
+    add(gradient, "gradient", destination, to: &regions)
+    add(saved, to: &regions, isWritten: false)
+    add(gradients, parameters, to: &regions)
+    try regions.check()
   }
 
   private func runBackward(

@@ -56,10 +56,16 @@ extension ABNKernel {
         fix: "Allocate rescueBytes(count) bytes.")
     }
     try checkAligned(values, element.bytes, "rescue buffer")
-    for channel in 0..<geometry.channels where slots[channel] >= rescue.count {
-      throw KernelError(
-        what: "rescue slot of channel \(channel)", got: "\(slots[channel])",
-        wanted: "-1 ... \(rescue.count - 1)", fix: "Pass what rescuePlan wrote and returned.")
+    // In order and each once: no two channels share a row.
+    var next: Int32 = 0
+    for channel in 0..<geometry.channels where slots[channel] >= 0 {
+      guard slots[channel] == next, next < rescue.count else {
+        throw KernelError(
+          what: "rescue slot of channel \(channel)", got: "\(slots[channel])",
+          wanted: next < rescue.count ? "-1 or \(next)" : "-1, as all rows are given",
+          fix: "Pass what rescuePlan wrote and returned.")
+      }
+      next += 1
     }
   }
 
@@ -112,21 +118,22 @@ extension ABNKernel {
     }
   }
 
-  /// Scale 0 cannot be divided by: such a channel needs its row in the rescue buffer.
+  /// Scale 0 cannot be divided by, and the sign of z does not tell that of y under a slope below 0: such a
+  /// channel needs its row in the rescue buffer.
   func checkInvertible(
     _ parameters: ABNParameters, _ rescue: ABNRescue
   ) throws(KernelError) {
     if rescue.count == 0, activation != .prelu, allNonzero(parameters.scale),
-      !activation.isInvertible || slope(parameters, 0) != 0
+      !activation.isInvertible || slope(parameters, 0) > 0
     {
       return
     }
     for channel in 0..<geometry.channels where rescue.slot(channel) < 0 {
       let scale = statistic(parameters.scale, channel, default: 1)
       let slope = activation.isInvertible ? slope(parameters, channel) : 1
-      guard scale != 0, slope != 0 else {
+      guard scale != 0, !(slope <= 0) else {
         throw KernelError(
-          what: "channel \(channel)", got: scale == 0 ? "scale 0" : "slope 0",
+          what: "channel \(channel)", got: scale == 0 ? "scale 0" : "slope \(slope)",
           wanted: "a row in the rescue buffer, as it cannot be inverted",
           fix: "Call rescuePlan before the forward pass and pass its result to both passes.")
       }

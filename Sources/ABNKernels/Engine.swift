@@ -34,7 +34,10 @@ struct Engine {
     bytes = kernel.element.bytes
     isDouble = kernel.element.statistics == .float64
     hasSlopes = kernel.activation == .prelu
-    alpha = hasSlopes ? 1 : kernel.slope(parameters, 0)
+    // As the kernels have it: the inverse must be that of the rounded slope, so that -alpha times it is not
+    // below -1.
+    let slope = hasSlopes ? 1 : kernel.slope(parameters, 0)
+    alpha = isDouble ? slope : Double(Float(slope))
     inverseAlpha = 1 / alpha
   }
 
@@ -160,9 +163,7 @@ struct Engine {
         return
       }
       parallel(threads) { thread in
-        for part in (parts * thread / threads..<parts * (thread + 1) / threads).reversed() {
-          body(part)
-        }
+        for part in share(thread, of: threads, in: parts).reversed() { body(part) }
       }
     }
   }
@@ -186,7 +187,7 @@ struct Scratch {
   var state: UnsafeMutableRawPointer
   /// Parameter rows that all slices share in the rows form.
   var block: UnsafeMutableRawPointer
-  /// Three float64 for each channel: the finished sums.
+  /// Three float64 for each channel: the finished sums; forward two, and the pivot.
   var totals: UnsafeMutablePointer<Double>
 
   let sumsBytes: Int
@@ -236,7 +237,8 @@ extension ABNActivation {
   var code: Int {
     switch self {
     case .identity: ActivationCode.identity
-    case .leakyReLU: ActivationCode.leaky
+    // A product with 0 would make NaN of an infinite y.
+    case .leakyReLU(let alpha): alpha == 0 ? ActivationCode.relu : ActivationCode.leaky
     case .prelu: ActivationCode.learnedLeaky
     case .elu: ActivationCode.elu
     case .relu: ActivationCode.relu

@@ -8,8 +8,8 @@ extension ABNKernel {
   /// ```
   /// Accumulated around a value of the channel, so that a mean of 1e5 at a deviation of 1 keeps its
   /// digits in float32. `mean`, `variance` and the optional `meanRemainder` (what rounding took from
-  /// the mean) take `channels` values. Throws `KernelError` for misaligned buffers, an empty tensor,
-  /// or one element per channel.
+  /// the mean) take `channels` values. Throws `KernelError` for buffers that are misaligned or overlap, an
+  /// empty tensor, or one element per channel.
   public func statistics(
     of x: UnsafeRawPointer, mean: UnsafeMutableRawPointer, variance: UnsafeMutableRawPointer,
     meanRemainder: UnsafeMutableRawPointer? = nil, scratch: UnsafeMutableRawPointer,
@@ -22,6 +22,12 @@ extension ABNKernel {
       try checkAligned(meanRemainder, element.statisticsBytes, "mean remainder")
     }
     try checkScratch(scratch)
+    var regions = regions(nil, .none, writesRescue: false, scratch)
+    regions.add("x", x, bufferBytes, isWritten: false)
+    add("mean", mean, "variance", variance, to: &regions, isWritten: true)
+    regions.add(
+      "mean remainder", meanRemainder, geometry.channels * element.statisticsBytes, isWritten: true)
+    try regions.check()
     try checkTrainable()
     Engine(self, ABNParameters(scale: nil, bias: nil), nil).forward(
       .only(mean: mean, variance: variance, remainder: meanRemainder), x, nil, scratch, parallel)
@@ -33,7 +39,8 @@ extension ABNKernel {
   /// `source` and `destination` are the same buffer (in place) or do not touch (x is kept).
   /// `moving` is updated if not nil. `saved` takes what the backward pass needs. `rescue` takes the
   /// x of the channels that `rescuePlan` chose; a caller that keeps x passes `.none`.
-  /// Throws `KernelError` for bad buffers, an empty tensor, or one element per channel.
+  /// Throws `KernelError` for buffers that are misaligned or overlap, an empty tensor, or one element per
+  /// channel.
   public func trainForward(
     source: UnsafeRawPointer, destination: UnsafeMutableRawPointer, parameters: ABNParameters,
     moving: ABNMovingStatistics?, saved: ABNSavedStatistics, rescue: ABNRescue = .none,
@@ -45,6 +52,15 @@ extension ABNKernel {
     try check(rescue)
     try checkScratch(scratch)
     try checkPair(source, "source", destination, "destination", sameAllowed: true)
+    var regions = regions(parameters, rescue, writesRescue: true, scratch)
+    add(source, "source", destination, to: &regions)
+    add(saved, to: &regions, isWritten: true)
+    if let moving {
+      add(
+        "moving mean", moving.mean, "moving variance", moving.variance, to: &regions,
+        isWritten: true)
+    }
+    try regions.check()
     try checkTrainable()
     Engine(self, parameters, saved, rescue).forward(
       .train(saved, moving), source, destination, scratch, parallel)
@@ -65,6 +81,11 @@ extension ABNKernel {
     try check(rescue)
     try checkScratch(scratch)
     try checkPair(source, "source", destination, "destination", sameAllowed: true)
+    var regions = regions(parameters, rescue, writesRescue: true, scratch)
+    add(source, "source", destination, to: &regions)
+    add(saved, to: &regions, isWritten: true)
+    add("mean", mean, "variance", variance, to: &regions, isWritten: false)
+    try regions.check()
     Engine(self, parameters, saved, rescue).forward(
       .given(saved, mean: mean, variance: variance), source, destination, scratch, parallel)
   }
@@ -80,6 +101,9 @@ extension ABNKernel {
     try check(parameters)
     try checkScratch(scratch)
     try checkPair(source, "source", destination, "destination", sameAllowed: true)
+    var regions = regions(parameters, .none, writesRescue: false, scratch)
+    add(source, "source", destination, to: &regions)
+    try regions.check()
     let engine = Engine(self, parameters, nil)
     if activation == .prelu {
       engine.elementwise(

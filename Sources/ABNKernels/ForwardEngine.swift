@@ -62,11 +62,14 @@ extension Engine {
           for unit in units {
             let group = group(runs, unit)
             if group.copies != 16 { clear(block, 16) }
-            sumUnit(runs, unit, group, whole, source, block, sums)
+            keepPivots(group, source, runs.unitStride * unit, scratch)
+            sumUnit(runs, unit, group, whole, source, block, sums) {
+              scratch.totals[3 * (group.first + $0) + 2]
+            }
             keepTotals(group, sums, 16, scratch)
           }
           for unit in units {
-            finish(target, group(runs, unit), source, runs.unitStride * unit, scratch)
+            finish(target, group(runs, unit), scratch)
           }
         }
         guard let destination else { return }
@@ -97,7 +100,9 @@ extension Engine {
     _ runs: Schedule.Runs, _ part: Int, _ source: UnsafeRawPointer, _ scratch: Scratch
   ) {
     withSlice(runs, part) { unit, group, extent, block, _ in
-      sumUnit(runs, unit, group, extent, source, block, scratch.sums(part))
+      sumUnit(runs, unit, group, extent, source, block, scratch.sums(part)) {
+        pivot(source, unit * runs.unitStride + $0)
+      }
     }
   }
 
@@ -106,8 +111,10 @@ extension Engine {
     _ target: StatisticsTarget, _ runs: Schedule.Runs, _ unit: Int, _ source: UnsafeRawPointer,
     _ scratch: Scratch
   ) {
-    keepTotals(group(runs, unit), sumOfSlices(unit, scratch), 16, scratch)
-    finish(target, group(runs, unit), source, runs.unitStride * unit, scratch)
+    let group = group(runs, unit)
+    keepPivots(group, source, runs.unitStride * unit, scratch)
+    keepTotals(group, sumOfSlices(unit, scratch), 16, scratch)
+    finish(target, group, scratch)
   }
 
   func normalizeSlice(
@@ -127,9 +134,12 @@ extension Engine {
     let block = rows(scratch.block, lanes)
     if case .given = target {
     } else {
-      let group = group(row: 0)
-      for channel in 0..<channels {
-        block.put(group, channel, 0, Slot.mean, kernel.load(source, channel))
+      for lane in stride(from: 0, to: channels, by: 16) {
+        let group = group(row: lane)
+        keepPivots(group, source, lane, scratch)
+        for channel in 0..<group.channels {
+          block.put(group, lane, channel, Slot.mean, scratch.totals[3 * (lane + channel) + 2])
+        }
       }
       parallel(schedule.slices) { slice in
         let sums = scratch.sums(slice)
@@ -150,7 +160,7 @@ extension Engine {
             addSums(scratch.sums(slice), lane, scratch.sums(0), lane, lanes)
           }
           keepTotals(group, scratch.sums(0) + lane * 8, lanes, scratch)
-          finish(target, group, source, lane, scratch)
+          finish(target, group, scratch)
         }
         if destination != nil {
           for channel in 0..<group.channels {
@@ -173,17 +183,36 @@ extension Engine {
     }
   }
 
-  /// The sums of x around the first element of each channel, over a part of a unit.
+  /// What a channel's sums are taken around, with its first element at `first`: the middle one of its first,
+  /// one in the middle and the last. The sums lose log2((mean - pivot)^2 / variance) of float64's 53 bits,
+  /// which is much where the pivot is the one element far from all others.
+  private func pivot(_ source: UnsafeRawPointer, _ first: Int) -> Double {
+    let (middle, last) = schedule.samples
+    let a = kernel.load(source, first)
+    let b = kernel.load(source, first + middle)
+    let c = kernel.load(source, first + last)
+    return max(min(a, b), min(max(a, b), c))
+  }
+
+  /// The pivots of a group whose first element is at `first`, beside what its totals will be.
+  private func keepPivots(
+    _ group: LaneGroup, _ source: UnsafeRawPointer, _ first: Int, _ scratch: Scratch
+  ) {
+    for local in 0..<group.channels {
+      scratch.totals[3 * (group.first + local) + 2] = pivot(source, first + local)
+    }
+  }
+
+  /// The sums of x around the pivot of each channel of a group, over a part of a unit.
   private func sumUnit(
     _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
     _ extent: (runs: Range<Int>, elements: Range<Int>), _ source: UnsafeRawPointer,
-    _ block: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer
+    _ block: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer, _ pivot: (Int) -> Double
   ) {
     clearSums(sums, 16)
     let rows = rows(block, of: group)
     for channel in 0..<group.channels {
-      let pivot = kernel.load(source, unit * runs.unitStride + channel)
-      rows.put(group, 0, channel, Slot.mean, pivot)
+      rows.put(group, 0, channel, Slot.mean, pivot(channel))
     }
     callRuns(
       Step.statistics, code, runs, unit, extent, source, source,
@@ -221,13 +250,12 @@ extension Engine {
 
   /// Mean and variance from the sums around the pivot, and all that follows from them.
   private func finish(
-    _ target: StatisticsTarget, _ group: LaneGroup, _ source: UnsafeRawPointer, _ first: Int,
-    _ scratch: Scratch
+    _ target: StatisticsTarget, _ group: LaneGroup, _ scratch: Scratch
   ) {
     let m = Double(count)
     for local in 0..<group.channels {
       let channel = group.first + local
-      let pivot = kernel.load(source, first + local)
+      let pivot = scratch.totals[3 * channel + 2]
       let sum = scratch.totals[3 * channel]
       let square = scratch.totals[3 * channel + 1]
       let shift = sum / m

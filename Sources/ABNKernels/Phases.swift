@@ -32,20 +32,19 @@ extension Engine {
     // Units that are worked on at once: as few as give every thread the same number of slices.
     var window = 1
     while window * slices % threads != 0 { window += 1 }
-    /// The share of a thread of the units `start` ..< `start` + `window`.
-    func share(_ start: Int, _ thread: Int) -> Range<Int> {
-      let count = min(window, units - start) * slices
-      let first = start * slices
-      return first + count * thread / threads..<first + count * (thread + 1) / threads
+    /// The slices of the units `start` ..< `start` + `window` that a thread has.
+    func own(_ start: Int, _ thread: Int) -> Range<Int> {
+      let share = share(thread, of: threads, in: min(window, units - start) * slices)
+      return start * slices + share.lowerBound..<start * slices + share.upperBound
     }
     var start = 0
     while start - window < units {
       parallel(threads) { thread in
         if start > 0 {
-          for part in share(start - window, thread).reversed() { passes.second(part) }
+          for part in own(start - window, thread).reversed() { passes.second(part) }
         }
         if start < units {
-          for part in share(start, thread) { passes.first(part) }
+          for part in own(start, thread) { passes.first(part) }
         }
       }
       for unit in start..<max(start, min(start + window, units)) { passes.between(unit) }

@@ -25,6 +25,12 @@ struct Schedule {
     var length: Int
     /// Channels of a unit: 1, 8 or 16.
     var width: Int
+
+    /// Elements from a channel's first to number `index` of the channel.
+    func offset(_ index: Int) -> Int {
+      let (run, place) = index.quotientAndRemainder(dividingBy: max(1, length / width))
+      return run * stride + place * width
+    }
   }
 
   enum Form {
@@ -59,6 +65,8 @@ struct Schedule {
 
   /// From this size on the kernels ask for a tensor ahead.
   var farBytes: Int
+  /// Elements from a channel's first to one in the middle and to the last.
+  var samples: (middle: Int, last: Int)
 
   init(_ geometry: ABNGeometry, _ element: ABNElement, _ caches: Caches = Caches()) {
     let (outer, channels, spatial) = (geometry.outer, geometry.channels, geometry.spatial)
@@ -87,7 +95,9 @@ struct Schedule {
     }
     pieces = 1
     unitsPerPart = 1
+    let last = max(0, outer * spatial - 1)
     if let runs {
+      samples = (runs.offset(last / 2), runs.offset(last))
       form = .runs(runs)
       farBytes = caches.sharedBytes
       lanes = 16
@@ -115,6 +125,7 @@ struct Schedule {
     } else {
       let rows = outer * spatial
       form = .rows(count: rows)
+      samples = (last / 2 * channels, last * channels)
       farBytes = caches.crossedBytes
       lanes = (channels + 15) / 16 * 16
       let elements = rows * channels
@@ -131,20 +142,22 @@ struct Schedule {
   }
 
   /// The rows of a slice.
-  func rowRange(_ slice: Int, _ count: Int) -> Range<Int> {
-    count * slice / slices..<count * (slice + 1) / slices
-  }
+  func rowRange(_ slice: Int, _ count: Int) -> Range<Int> { share(slice, of: slices, in: count) }
 
   /// The runs of a slice and the elements of each that it covers.
   func extent(_ runs: Runs, _ slice: Int) -> (runs: Range<Int>, elements: Range<Int>) {
     if pieces == 1 {
-      return (runs.count * slice / slices..<runs.count * (slice + 1) / slices, 0..<runs.length)
+      return (share(slice, of: slices, in: runs.count), 0..<runs.length)
     }
-    let run = slice / pieces
-    let piece = slice % pieces
-    let vectors = runs.length / 16
-    let start = vectors * piece / pieces * 16
-    let end = piece == pieces - 1 ? runs.length : vectors * (piece + 1) / pieces * 16
-    return (run..<run + 1, start..<end)
+    let (run, piece) = slice.quotientAndRemainder(dividingBy: pieces)
+    let vectors = share(piece, of: pieces, in: runs.length / 16)
+    let end = piece == pieces - 1 ? runs.length : vectors.upperBound * 16
+    return (run..<run + 1, vectors.lowerBound * 16..<end)
   }
+}
+
+/// Share `index` of `shares` that `count` things in order are cut into: as even as they can be, each
+/// beginning where the one before it ends.
+package func share(_ index: Int, of shares: Int, in count: Int) -> Range<Int> {
+  count * index / shares..<count * (index + 1) / shares
 }

@@ -34,6 +34,11 @@ import Testing
       ABNGeometry(outer: 4, channels: 3, spatial: 2, layout: .channelSecond),
       // The last chunk of 64 vectors ends where the runs' whole vectors do, and a tail follows.
       ABNGeometry(outer: 64, channels: 2, spatial: 49, layout: .channelSecond),
+      // A chunk of 64 vectors ends where a run's whole vectors do, a tail follows, and another run.
+      ABNGeometry(outer: 65, channels: 8, spatial: 49, layout: .channelSecond),
+      ABNGeometry(outer: 17, channels: 8, spatial: 196, layout: .channelSecond),
+      ABNGeometry(outer: 33, channels: 8, spatial: 36, layout: .channelSecond),
+      ABNGeometry(outer: 9, channels: 8, spatial: 49, layout: .blocked(8)),
       ABNGeometry(outer: 1, channels: 2, spatial: 1027, layout: .channelSecond),
       // More than one chunk in the other layouts.
       ABNGeometry(outer: 2, channels: 5, spatial: 700, layout: .channelLast),

@@ -131,6 +131,27 @@ import Testing
     expectError("geometry") { try make(1 << 31, 1 << 31, 4, .channelSecond) }
     expectError("geometry") { try make(1, Int.max, 1, .blocked(16)) }
     expectError("geometry") { try make(1, Int.max / 4, 1, .channelSecond) }
+    expectError("geometry") { try make(1, 1 << 59, 1, .channelSecond) }
+    expectError("geometry") { try make(0, 1 << 40, 1 << 40, .channelSecond) }
+    expectError("geometry") { try make(1 << 40, 3, 1 << 40, .blocked(8)) }
+    expectError("geometry") { try make(1 << 40, 0, 1 << 40, .channelLast) }
+    // The largest that are not refused: nothing that is asked of them overflows.
+    for (outer, channels, spatial) in [(1, 1 << 45, 1), (0, 1 << 45, 1 << 14), (1 << 59, 1, 1)] {
+      for layout in [ABNLayout.channelSecond, .channelLast, .blocked(8), .blocked(16)] {
+        let channels = outer == 1 << 59 && layout != .channelSecond ? 0 : channels
+        guard
+          let geometry = try? ABNGeometry(
+            outer: outer, channels: channels, spatial: spatial, layout: layout)
+        else { continue }
+        let kernel = try ABNKernel(geometry: geometry, element: .float64, activation: .prelu)
+        #expect(kernel.scratchBytes >= 64 && kernel.bufferBytes >= 0)
+        #expect(kernel.rescueBytes(.max) == kernel.rescueBytes(channels))
+        #expect(kernel.rescueBytes(-1) == 0)
+        expectError(channels == 0 ? "timing" : outer > 1 ? "memory" : "batch statistics") {
+          _ = try kernel.timing()
+        }
+      }
+    }
     let geometry = try ABNGeometry(outer: 2, channels: 3, spatial: 4, layout: .channelSecond)
     for epsilon in [-1e-5, .nan, .infinity] {
       expectError("epsilon") {
@@ -138,10 +159,13 @@ import Testing
           geometry: geometry, element: .float32, activation: .relu, epsilon: epsilon)
       }
     }
-    expectError("alpha") {
-      _ = try ABNKernel(
-        geometry: geometry, element: .float32, activation: .elu(alpha: .nan))
+    for alpha in [Double.nan, .infinity, 1e39, -1e39] {
+      expectError("alpha") {
+        _ = try ABNKernel(
+          geometry: geometry, element: .float32, activation: .elu(alpha: alpha))
+      }
     }
+    _ = try ABNKernel(geometry: geometry, element: .float64, activation: .elu(alpha: 1e39))
   }
 
   @Test func badBuffersAreErrors() throws {

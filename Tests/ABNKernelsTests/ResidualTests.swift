@@ -42,6 +42,9 @@ import Testing
             arithmetic.gradient(a, b, c, into: &$0, count: count, slope: slope)
           }
         }
+        expectBits({ a[$0] + b[$0] < 0 ? 0 : a[$0] + b[$0] }, "sum with relu") {
+          arithmetic.sum(a, b, into: &$0, count: count, slope: 0)
+        }
         expectBits({ a[$0] > 0 ? b[$0] + c[$0] : 0 }, "gradient of relu") {
           arithmetic.gradient(a, b, c, into: &$0, count: count, slope: 0)
         }

@@ -199,6 +199,20 @@ import Testing
     expectOneLine(run, says: ["standard output"])
   }
 
+  /// `ABN_KERNELS` forces a set of kernels, and says so where it cannot.
+  @Test func kernelSetsByName() throws {
+    let place = try Workplace()
+    func run(_ set: String) throws -> Outcome {
+      try place.abn(
+        "bench", "layer", "--shape", "2x4x4x4", "--json", shell: "export ABN_KERNELS='\(set)'")
+    }
+    expectOneLine(try run("sse9"), says: ["ABN_KERNELS", "\"sse9\"", "baseline, avx2, avx512"])
+    expectOneLine(try run(""), says: ["ABN_KERNELS", "\"\""])
+    let forced = try run("baseline")
+    #expect(forced.status == 0, "\(forced.errors)")
+    #expect(try forced.json()["forwardMilliseconds"] is Double)
+  }
+
   @Test func divergedTrainingSavesNothing() throws {
     let place = try Workplace()
     let run = try place.train("--lr", "1e30", "--output", "out")

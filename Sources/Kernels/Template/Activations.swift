@@ -154,7 +154,8 @@ enum AnyActivation {
       return V.fma(below, y.atLeast(V(-V.tailEnd)).atMost(V(V.tailEnd)), density)
     case ActivationCode.hardSwish:
       let inside = V.fma(V(0.5), y, V(1.0 / 3))
-      return V.choose(V(-3) > y, V(0), V.choose(y > V(3), V(1), inside))
+      let below = V.choose(V(-3) > y, V(0), V.choose(y == V(-3), V(0), inside))
+      return V.choose(y > V(3), V(1), V.choose(y == V(3), V(1), below))
     default:
       let e = V.exp(y.atMost(V(20)))
       let n = e * (e + V(2))

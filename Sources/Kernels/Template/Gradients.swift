@@ -96,15 +96,11 @@ struct ReduceOperation<S: Source>: LaneOperation {
 
   @inline(__always) init(_ call: Call, _ lane: Int) { source = S(call, lane) }
 
+  /// Nothing to do: the sums are 0 from the start and after each `fold`, but for the end of a run that
+  /// came after it.
   @inline(__always) mutating func begin(
     _ call: Call, _ index: Int, _ step: Int, _ available: Int, _ count: Int
-  ) {
-    dySum = S.E.V(0)
-    productSum = S.E.V(0)
-    slopeSum = S.E.V(0)
-    otherDySum = S.E.V(0)
-    otherProductSum = S.E.V(0)
-  }
+  ) {}
 
   @inline(__always) mutating func resume(_ call: Call, _ lane: Int) {
     dySum = S.E.V.load(call.state, lane)
@@ -184,6 +180,8 @@ struct ApplyOperation<S: Source>: PlacewiseOperation {
   let dyFactor: S.E.V
   let offset: S.E.V
   let distanceFactor: S.E.V
+  /// Where dx has no part of the distance, which may be infinite: a product with 0 would be NaN.
+  let isAlone: S.E.V.Mask
   let keep: S.E.V.Mask
   let keeps: Bool
 
@@ -192,6 +190,7 @@ struct ApplyOperation<S: Source>: PlacewiseOperation {
     dyFactor = call.parameter(Slot.dyFactor, lane)
     offset = call.parameter(Slot.offset, lane)
     distanceFactor = call.parameter(Slot.distanceFactor, lane)
+    isAlone = distanceFactor == S.E.V(0)
     let kept: S.E.V = call.parameter(Slot.keep, lane)
     keep = kept > S.E.V(0)
     keeps = call.keeps
@@ -200,7 +199,8 @@ struct ApplyOperation<S: Source>: PlacewiseOperation {
   @inline(__always) func map(_ value: S.E.V, _ dz: S.E.V) -> S.E.V {
     let point = source.point(value)
     let dy = dz * point.derivative
-    let correction = S.E.V.fma(offset, point.distance, distanceFactor)
+    let correction = S.E.V.choose(
+      isAlone, offset, S.E.V.fma(offset, point.distance, distanceFactor))
     return S.E.V.fma(correction, dy, dyFactor)
   }
 

@@ -22,7 +22,9 @@ import CPrefetch
   // A chunk ahead, there is the next run, or of short runs one of those after it.
   let skipped = vectors >= chunkVectors ? 1 : chunkVectors / (vectors &+ 1)
   let within = vectors > chunkVectors ? (vectors &- chunkVectors) &* 16 : 0
+  // Vectors since the last fold, and ends of runs, which are summed in the registers beside them.
   var pending = 0
+  var tails = 0
   var run = 0
   while run < runs {
     let start = run &* stride
@@ -78,6 +80,7 @@ import CPrefetch
       if pending == chunkVectors {
         worker.fold(call, 0, pending)
         pending = 0
+        tails = 0
       }
     }
     if rest > 0 && hasLater {
@@ -88,10 +91,17 @@ import CPrefetch
     } else if rest > 0 {
       worker.tail(call, start, rest)
     }
+    if rest > 0 {
+      tails &+= 1
+      if tails == chunkVectors {
+        worker.fold(call, 0, pending)
+        pending = 0
+        tails = 0
+      }
+    }
     run &+= 1
   }
-  // Unconditionally: a tail may have left sums in the registers.
-  if pending > 0 || rest > 0 { worker.fold(call, 0, pending) }
+  if pending > 0 || tails > 0 { worker.fold(call, 0, pending) }
 }
 
 /// Asks for `count` elements of what the operation reads, from `index` on. They need not exist.

@@ -191,10 +191,11 @@ extension PlacewiseOperation {
   }
 }
 
-/// Sums of x - pivot and its square. Within a chunk of at most 64 vectors they are taken
-/// around the mean of the chunk's first vectors, in the precision of parameters, and moved to the pivot
-/// in float64. The chunk's variance is at least 1/16 of the squared distance of that mean from the
-/// chunk's own, so at most 4 bits cancel, whatever the data.
+/// Sums of x - pivot and its square. Within a chunk of at most 64 vectors they are taken around a centre, in
+/// the precision of parameters, and moved to the pivot in float64. The centre is the mean of the chunk's first
+/// four vectors, so that the chunk's variance is at least 1/16 of the squared distance from its mean and at
+/// most 4 bits cancel, whatever the data; or the first vector (1/64, 6 bits) where no four stand side by
+/// side: in runs of fewer, and in the channels past a multiple of 16 of rows.
 struct StatisticsOperation<E: Element>: LaneOperation {
   var centre = E.V(0)
   var first = E.V(0)

@@ -29,6 +29,8 @@ private func combine<E: Element>(
   _ c: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, _ count: Int, _ slope: Double
 ) {
   switch step {
+  case CombineStep.sum where slope == 0:
+    overElements(element, ReLUSum<E.V>(), a, b, c, out, count)
   case CombineStep.sum:
     overElements(element, ResidualSum(slope: E.V(slope)), a, b, c, out, count)
   case CombineStep.term:
@@ -80,6 +82,15 @@ private struct LeakySumGradient<V: Vector>: Combination {
   @inline(__always) func map(_ a: V, _ b: V, _ c: V) -> V {
     let dy = b + c
     return V.choose(V.exceedsNot(a, V(0)), dy * slope, dy)
+  }
+}
+
+/// A product with a slope of 0 would make NaN of an infinite sum. A sum that is not a number stays so.
+private struct ReLUSum<V: Vector>: Combination {
+  static var readsThird: Bool { @inline(__always) get { false } }
+  @inline(__always) func map(_ a: V, _ b: V, _ c: V) -> V {
+    let s = a + b
+    return V.choose(V(0) > s, V(0), s)
   }
 }
 

@@ -80,12 +80,7 @@ private struct Tile {
     var index = first &+ lane
     let last = index &+ rows &* channels
     while index < last {
-      var end = last
-      if call.isFar {
-        let step = index &+ stepAcross / O.groups &* channels
-        end = step < last ? step : last
-        ahead.ask(operation, call)
-      }
+      let end = ahead.stretch(operation, call, from: index, to: last, channels)
       if O.canKeep && call.keeps {
         while index < end {
           worker.fullKeeping(call, index)
@@ -117,12 +112,7 @@ private struct Tile {
     var index = first &+ lane
     let last = index &+ rows &* channels
     while index < last {
-      var end = last
-      if call.isFar {
-        let step = index &+ stepAcross &* channels
-        end = step < last ? step : last
-        ahead.ask(operation, call)
-      }
+      let end = ahead.stretch(operation, call, from: index, to: last, channels)
       while index < end {
         if index &+ 16 <= elements {
           worker.leading(call, index, count)
@@ -191,6 +181,16 @@ private struct Ahead {
   /// is worth asking for.
   var at = 0
   var limit = 0
+
+  /// Where the vectors that go across rows from `index` on stop to ask again: at `last` if nothing is far.
+  @inline(__always) mutating func stretch<O: TileOperation>(
+    _ operation: O.Type, _ call: Call, from index: Int, to last: Int, _ channels: Int
+  ) -> Int {
+    if !call.isFar { return last }
+    ask(operation, call)
+    let step = index &+ stepAcross / O.groups &* channels
+    return step < last ? step : last
+  }
 
   /// As many lines as `stepAcross` vectors have.
   @inline(__always) mutating func ask<O: TileOperation>(_ operation: O.Type, _ call: Call) {

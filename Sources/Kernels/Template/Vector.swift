@@ -44,7 +44,7 @@ protocol Vector {
   /// Whether ln(2) as one number is off by next to nothing, and a product with it is not rounded before a
   /// sum: float32's is right to 0.05 u.
   static var hasNearLn2: Bool { get }
-  /// Below it exp is 0; from 0 up to `-least` exp is finite.
+  /// Below it exp is 0.
   static var least: Double { get }
   /// (expm1(r) - r) / r^2 for abs(r) <= ln(2) / 2.
   static func expTail(_ r: Self) -> Self

@@ -92,6 +92,10 @@ struct LayerRun {
   var threads = 1
   /// What the moving statistics begin with.
   var moving: (mean: [Double], variance: [Double])?
+  /// What the padded lanes of tensors hold before the calls.
+  var padding = 0.0
+  /// dx and x restored go to buffers of their own, and z over y, instead of the other way round.
+  var isApart = false
 
   func callAsFunction() throws -> LayerResult {
     var kernel = try ABNKernel(
@@ -103,7 +107,9 @@ struct LayerRun {
     let number = input.element.statistics
     func tensor(_ values: [[Double]]) -> Buffer {
       let buffer = Buffer(bytes: kernel.bufferBytes)
-      buffer.base.initializeMemory(as: UInt8.self, repeating: 0, count: kernel.bufferBytes)
+      for index in 0..<input.geometry.elementCount {
+        input.element.store(buffer.base, index, padding)
+      }
       for channel in values.indices {
         for index in values[channel].indices {
           input.element.store(
@@ -175,44 +181,54 @@ struct LayerRun {
     if kernel.activation.isInvertible {
       result.z = result.stored
     } else {
+      if isApart {
+        activated.base.copyMemory(from: out.base, byteCount: kernel.bufferBytes)
+      }
       try kernel.activate(
-        source: out.base, destination: activated.base, parameters: parameters,
-        scratch: scratch.base, parallel: parallel)
+        source: isApart ? activated.base : out.base, destination: activated.base,
+        parameters: parameters, scratch: scratch.base, parallel: parallel)
       result.z = read(activated)
     }
     let wanted = ABNGradients(
       scale: gradients[0].base, bias: gradients[1].base,
       slopes: input.slopes.isEmpty ? nil : gradients[2].base)
     let mode: ABNStatisticsMode = input.given == nil ? .batch : .given
+    let dx = isApart ? tensor(input.x.map { $0.map { _ in 7 } }) : gradient
     if outOfPlace {
       try kernel.backward(
-        mode: mode, input: x.base, gradient: gradient.base, destination: gradient.base,
+        mode: mode, input: x.base, gradient: gradient.base, destination: dx.base,
         parameters: parameters, saved: savedStatistics, gradients: wanted, scratch: scratch.base,
         parallel: parallel)
     } else {
       try kernel.backward(
-        mode: mode, output: out.base, gradient: gradient.base, destination: gradient.base,
+        mode: mode, output: out.base, gradient: gradient.base, destination: dx.base,
         parameters: parameters, saved: savedStatistics, rescue: rescue, gradients: wanted,
         scratch: scratch.base, parallel: parallel)
     }
-    result.dx = read(gradient)
+    result.dx = read(dx)
     result.dscale = list(gradients[0])
     result.dbias = list(gradients[1])
     result.dslope = list(gradients[2])
-    result.bytes += gradient.contents + gradients.flatMap(\.contents)
+    result.bytes += dx.contents + gradients.flatMap(\.contents)
+    let restored = isApart ? tensor(input.x.map { $0.map { _ in 7 } }) : out
     if !outOfPlace {
       try kernel.restore(
-        source: out.base, destination: out.base, parameters: parameters, saved: savedStatistics,
-        rescue: rescue, scratch: scratch.base, parallel: parallel)
-      result.restored = read(out)
-      result.bytes += out.contents
+        source: out.base, destination: restored.base, parameters: parameters,
+        saved: savedStatistics, rescue: rescue, scratch: scratch.base, parallel: parallel)
+      result.restored = read(restored)
+      result.bytes += restored.contents
     }
-    for buffer in [x, out, gradient, scratch, side, slots, activated] + saved + gradients {
+    for buffer in [x, out, gradient, dx, scratch, side, slots, activated, restored] + saved
+      + gradients
+    {
       if !buffer.isIntact { result.isIntact = false }
     }
     if case .blocked(let size) = input.geometry.layout, channels % size != 0 {
       let last = (channels + size - 1) / size * size
-      for buffer in [out, gradient, activated] {
+      // What was written, and nothing that was only read.
+      for buffer in [out, dx] + (kernel.activation.isInvertible ? [] : [activated])
+        + (outOfPlace ? [] : [restored])
+      {
         for channel in channels..<last {
           for index in 0..<input.geometry.countPerChannel
           where input.element.load(buffer.base, input.geometry.offset(channel, index)) != 0 {
