@@ -92,7 +92,7 @@ func readmes(_ path: String) -> [String] {
 }
 
 // Small programs that the README and the documentation quote; the tests run them.
-let examples: [Target] = ["DocumentedExample"].map { name in
+let examples: [Target] = ["DocumentedExample", "OwnNetwork"].map { name in
   .executableTarget(name: name, dependencies: ["InPlaceABN"], path: "Examples/\(name)")
 }
 
@@ -128,7 +128,7 @@ let testRooms = [
 ]
 // What some of them run beside the libraries.
 let programsTested: [String: Target.Dependency] = [
-  "Command": "abn", "Golden": "DocumentedExample",
+  "Command": "abn", "Golden": "DocumentedExample", "Training": "OwnNetwork",
 ]
 
 var tests: [Target] = [

@@ -1,6 +1,12 @@
 import ABNKernels
 import InPlaceABN
 
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
 /// What one layer works on, allocated once. Used by one benchmark at a time.
 final class Buffers: @unchecked Sendable {
   private let kernel: ABNKernel
@@ -13,8 +19,12 @@ final class Buffers: @unchecked Sendable {
 
   init(_ kernel: ABNKernel) {
     func bytes(_ count: Int) -> UnsafeMutableRawPointer {
-      // Whole pages, aligned as a large page is.
-      UnsafeMutableRawPointer.allocate(byteCount: max(64, count), alignment: 2 << 20)
+      // Whole large pages where the system grants them, as the engine's arena and `abn bench layer` have.
+      let page = 2 << 20
+      let whole = (max(64, count) + page - 1) / page * page
+      let base = UnsafeMutableRawPointer.allocate(byteCount: whole, alignment: page)
+      madvise(base, whole, MADV_HUGEPAGE)
+      return base
     }
     self.kernel = kernel
     rowBytes = (kernel.geometry.channels * kernel.element.statisticsBytes + 63) / 64 * 64

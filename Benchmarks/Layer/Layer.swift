@@ -34,13 +34,22 @@ struct Case {
   func kernel() throws -> ABNKernel {
     let geometry = try ABNGeometry(
       outer: sizes[0], channels: sizes[1], spatial: sizes.dropFirst(2).reduce(1, *), layout: layout)
-    guard let set else {
-      return try ABNKernel(geometry: geometry, element: element, activation: activation)
-    }
-    return try ABNKernel(
+    var kernel = try ABNKernel(
       geometry: geometry, element: element, activation: activation, instructionSet: set)
+    kernel.threads = Parallel.threads
+    return kernel
+  }
+
+  /// Whether Performance.md has an aim for the case against what the memory of the machine allows.
+  var hasFloor: Bool {
+    element == .float32 && set == nil && activation == .leakyReLU(alpha: 0.01)
+      && sizes.reduce(1, *) > 1 << 24
   }
 }
+
+/// Forward plus backward over the time in which the machine's memory moves what must move
+/// (`ABNLayerTiming`), in thousandths.
+let ratioToFloor = BenchmarkMetric.custom("Time over floor, thousandths", polarity: .prefersSmaller)
 
 let benchmarks: @Sendable () -> Void = {
   for layer in Case.all where layer.set?.isSupported ?? true {
@@ -63,6 +72,22 @@ let benchmarks: @Sendable () -> Void = {
       }
     } setup: {
       try Buffers(layer.kernel())
+    }
+  }
+  for layer in Case.all where layer.hasFloor {
+    Benchmark(
+      "floor of \(layer.name)",
+      configuration: .init(
+        metrics: [ratioToFloor], warmupIterations: 0, scalingFactor: .one,
+        maxDuration: .seconds(10), maxIterations: 5)
+    ) { benchmark in
+      do {
+        // A median of 9 rounds in which the layer and the floor take turns.
+        let timing = try layer.kernel().timing(parallel: Parallel.run)
+        benchmark.measurement(ratioToFloor, Int((timing.ratioToFloor * 1000).rounded()))
+      } catch {
+        benchmark.error("\(layer.name): \(error)")
+      }
     }
   }
 }

@@ -133,14 +133,14 @@ func stridedZipStep<T: CPUFloat>(
   let inner = loop.inner
   let (sx, sy) = (loop.innerStride(0), loop.innerStride(1))
   return { p in
-    Parallel.ranges(loop.outer, grain: max(1, 16384 / max(1, inner))) { rows in
-      for row in rows {
-        body(
-          ZipRange(
-            x: p(0, as: T.self) + loop.offset(0, row: row),
-            y: p(1, as: T.self) + loop.offset(1, row: row), z: p(2, as: T.self) + row * inner,
-            count: inner, strideX: sx, strideY: sy))
-      }
+    let (x, y, z) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
+    loop.forEachStretch { row, range in
+      let first = range.lowerBound
+      body(
+        ZipRange(
+          x: x + loop.offset(0, row: row) + first * sx,
+          y: y + loop.offset(1, row: row) + first * sy, z: z + row * inner + first,
+          count: range.count, strideX: sx, strideY: sy))
     }
   }
 }
@@ -150,28 +150,22 @@ private func narrowZipStep<T: CPUFloat>(
 ) -> @Sendable (StepPointers) -> Void {
   let inner = loop.inner
   let (sx, sy) = (loop.innerStride(0), loop.innerStride(1))
-  // Long rows are cut, short ones taken together.
-  let pieces = max(1, inner / 16384)
   return { p in
     let (x, y, z) = (p[0], p[1], p[2])
-    Parallel.ranges(loop.outer * pieces, grain: max(1, 16384 / max(1, inner))) { parts in
-      for part in parts {
-        let (row, piece) = part.quotientAndRemainder(dividingBy: pieces)
-        let (xRow, yRow) = (loop.offset(0, row: row), loop.offset(1, row: row))
-        let range = inner * piece / pieces..<inner * (piece + 1) / pieces
-        forEachTile(of: range) { part, room, other in
-          let first = part.lowerBound
-          let (xs, ys) = (sx == 0 ? 1 : part.count, sy == 0 ? 1 : part.count)
-          dtype.widen(x + 2 * (xRow + first * sx), xs, stride: sx, into: room)
-          dtype.widen(y + 2 * (yRow + first * sy), ys, stride: sy, into: other)
-          // A lone x is not where the results go.
-          let result = sx == 0 ? other : room
-          body(
-            ZipRange(
-              x: elements(room, T.self), y: elements(other, T.self), z: elements(result, T.self),
-              count: part.count, strideX: min(sx, 1), strideY: min(sy, 1)))
-          dtype.narrow(result, part.count, into: z + 2 * (row * inner + first))
-        }
+    loop.forEachStretch { row, range in
+      let (xRow, yRow) = (loop.offset(0, row: row), loop.offset(1, row: row))
+      forEachTile(of: range) { part, room, other in
+        let first = part.lowerBound
+        let (xs, ys) = (sx == 0 ? 1 : part.count, sy == 0 ? 1 : part.count)
+        dtype.widen(x + 2 * (xRow + first * sx), xs, stride: sx, into: room)
+        dtype.widen(y + 2 * (yRow + first * sy), ys, stride: sy, into: other)
+        // A lone x is not where the results go.
+        let result = sx == 0 ? other : room
+        body(
+          ZipRange(
+            x: elements(room, T.self), y: elements(other, T.self), z: elements(result, T.self),
+            count: part.count, strideX: min(sx, 1), strideY: min(sy, 1)))
+        dtype.narrow(result, part.count, into: z + 2 * (row * inner + first))
       }
     }
   }

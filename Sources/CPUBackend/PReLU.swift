@@ -53,19 +53,11 @@ private func slopeLoop(x: Shape, slopes: Shape) -> StridedLoop {
   StridedLoop(x, [x.strides, StridedLoop.broadcastStrides(of: slopes, to: x)])
 }
 
-/// Calls `body` for each innermost loop with the starts of x and slopes, and its length.
+/// Calls `body` for stretches of innermost loops with the starts of x and slopes, and the length.
 private func forEachRow(_ loop: StridedLoop, _ body: (Int, Int, Int) -> Void) {
-  let inner = loop.inner
-  // Long rows are cut, short ones taken together.
-  let pieces = max(1, inner / 16384)
-  let stride = loop.innerStride(1)
-  Parallel.ranges(loop.outer * pieces, grain: max(1, 16384 / max(1, inner))) { parts in
-    for part in parts {
-      let (row, piece) = part.quotientAndRemainder(dividingBy: pieces)
-      let first = inner * piece / pieces
-      body(
-        row * inner + first, loop.offset(1, row: row) + first * stride,
-        inner * (piece + 1) / pieces - first)
-    }
+  let (inner, stride) = (loop.inner, loop.innerStride(1))
+  loop.forEachStretch { row, range in
+    let first = range.lowerBound
+    body(row * inner + first, loop.offset(1, row: row) + first * stride, range.count)
   }
 }

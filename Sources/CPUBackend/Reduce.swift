@@ -133,18 +133,17 @@ extension ReduceGradient: CPULowerable {
       shape, [StridedLoop.broadcastStrides(of: keptShape, to: shape), shape.strides])
     let arguments = [try c.read(1), c.write(0)]
     func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
-      let inner = loop.inner
+      let (inner, stride) = (loop.inner, loop.innerStride(0))
       let scale = T(factor)
       return { p in
-        Parallel.ranges(loop.outer, grain: max(1, 16384 / inner)) { rows in
-          for row in rows {
-            let from = p(0, as: T.self) + loop.offset(0, row: row)
-            let out = p(1, as: T.self) + row * inner
-            if loop.innerStride(0) == 0 {
-              out.update(repeating: from[0] * scale, count: inner)
-            } else {
-              for i in 0..<inner { out[i] = from[i * loop.innerStride(0)] * scale }
-            }
+        let (x, y) = (p(0, as: T.self), p(1, as: T.self))
+        loop.forEachStretch { row, range in
+          let from = x + loop.offset(0, row: row)
+          let out = y + row * inner
+          if stride == 0 {
+            (out + range.lowerBound).update(repeating: from[0] * scale, count: range.count)
+          } else {
+            for i in range { out[i] = from[i * stride] * scale }
           }
         }
       }

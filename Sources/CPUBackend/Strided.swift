@@ -1,3 +1,4 @@
+import ABNKernels
 import ABNTensors
 
 /// A loop nest over a shape for several operands, each with its own strides; neighbouring
@@ -71,5 +72,19 @@ struct StridedLoop: Sendable {
       axis -= 1
     }
     return offset
+  }
+
+  /// Calls `body`, in parallel, with stretches of innermost loops (the number of the loop, which of its
+  /// elements) that cover all of them: long loops are cut, short ones taken together.
+  func forEachStretch(_ body: (_ row: Int, _ range: Range<Int>) -> Void) {
+    let inner = inner
+    let grain = 16384
+    let pieces = max(1, inner / grain)
+    Parallel.ranges(outer * pieces, grain: max(1, grain / max(1, inner))) { parts in
+      for part in parts {
+        let (row, piece) = part.quotientAndRemainder(dividingBy: pieces)
+        body(row, share(piece, of: pieces, in: inner))
+      }
+    }
   }
 }

@@ -70,29 +70,19 @@ struct StridedCopy: Sendable {
     } else if loop.innerStride(0) == 1 && loop.innerStride(1) == 1 {
       moveRows(from, to)
     } else {
-      let (inner, a, b) = (loop.inner, loop.innerStride(0), loop.innerStride(1))
-      Parallel.ranges(loop.outer, grain: max(1, 16384 / max(1, inner))) { rows in
-        for row in rows {
-          let x = from + loop.offset(0, row: row)
-          let y = to + loop.offset(1, row: row)
-          for i in 0..<inner { y[i * b] = x[i * a] }
-        }
+      let (a, b) = (loop.innerStride(0), loop.innerStride(1))
+      loop.forEachStretch { row, range in
+        let x = from + loop.offset(0, row: row)
+        let y = to + loop.offset(1, row: row)
+        for i in range { y[i * b] = x[i * a] }
       }
     }
   }
 
   private func moveRows<E>(_ from: UnsafePointer<E>, _ to: UnsafeMutablePointer<E>) {
-    let inner = loop.inner
-    // Long rows are cut, short ones taken together.
-    let pieces = max(1, inner / 16384)
-    Parallel.ranges(loop.outer * pieces, grain: max(1, 16384 / max(1, inner))) { parts in
-      for part in parts {
-        let (row, piece) = part.quotientAndRemainder(dividingBy: pieces)
-        let first = inner * piece / pieces
-        let count = inner * (piece + 1) / pieces - first
-        (to + loop.offset(1, row: row) + first)
-          .update(from: from + loop.offset(0, row: row) + first, count: count)
-      }
+    loop.forEachStretch { row, range in
+      (to + loop.offset(1, row: row) + range.lowerBound).update(
+        from: from + loop.offset(0, row: row) + range.lowerBound, count: range.count)
     }
   }
 

@@ -69,7 +69,7 @@ extension ModelFile {
   ///   - path: `.safetensors` or `.npz`, with a tensor for each parameter and nothing else (PyTorch's
   ///     counters of steps are left alone).
   ///   - image: [C, H, W].
-  ///   - normalization: of the pixels, 0...1; nil: none.
+  ///   - normalization: of the stored bytes of pixels; nil: none, mean 0 and deviation 1.
   ///   - data: what the model is evaluated on where nothing else is asked for.
   /// - Throws: `ABNError(.name)` for a name that is missing or too many, `.shape` and `.dtype` for a
   ///   tensor of another type, `.unsupported` for names that the network does not have.

@@ -20,7 +20,7 @@ public struct ModelFile {
   public var options: ModelOptions
   /// The images it was made for, [C, H, W].
   public var image: Shape
-  /// What was done to the pixels, 0...1, before the network saw them.
+  /// What made the stored bytes of pixels the numbers that the network sees.
   public var normalization: ChannelNormalization
   /// The data it was trained on, as on the command line; nil where it came without.
   public var data: String?

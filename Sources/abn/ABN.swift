@@ -95,13 +95,26 @@ func setThreads(_ threads: Int?) throws {
   Parallel.threads = threads
 }
 
+/// The style of the normalizations.
+struct NormOption: ParsableArguments {
+  @Option(help: ArgumentHelp("inplace or standard normalization.", valueName: "style"))
+  var norm = "inplace"
+
+  func style() throws -> NormStyle {
+    if let found = NormStyle(rawValue: norm) { return found }
+    let names = NormStyle.allCases.map(\.rawValue)
+    throw ABNError(
+      .name, "--norm", got: "\"\(norm)\"", wanted: names.joined(separator: " or "),
+      fix: nearestMatch(to: norm, in: names).map { "Did you mean \"\($0)\"?" } ?? "")
+  }
+}
+
 /// Which network is looked at, and how large its images are.
 struct NetworkOptions: ParsableArguments {
   @Option(help: ArgumentHelp("The network, one of those that abn models lists.", valueName: "name"))
   var model = "resnet20"
 
-  @Option(help: ArgumentHelp("inplace or standard normalization.", valueName: "style"))
-  var norm = "inplace"
+  @OptionGroup var normalization: NormOption
 
   @Option(
     parsing: .unconditional,
@@ -110,19 +123,8 @@ struct NetworkOptions: ParsableArguments {
   var imageSize: Int?
 
   func chosenModel() throws -> Model { try Model.named(model) }
-  func style() throws -> NormStyle { try NormStyle.named(norm) }
+  func style() throws -> NormStyle { try normalization.style() }
   func size(for model: Model) -> Int { imageSize ?? model.image[1] }
-}
-
-extension NormStyle {
-  /// The style of this name.
-  static func named(_ name: String) throws -> NormStyle {
-    if let found = NormStyle(rawValue: name) { return found }
-    let names = allCases.map(\.rawValue)
-    throw ABNError(
-      .name, "--norm", got: "\"\(name)\"", wanted: names.joined(separator: " or "),
-      fix: nearestMatch(to: name, in: names).map { "Did you mean \"\($0)\"?" } ?? "")
-  }
 }
 
 /// Prints a value as JSON, keys sorted.

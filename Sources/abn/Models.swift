@@ -19,14 +19,13 @@ struct Models: ParsableCommand {
     help: "Plan a training step of each: some ten seconds for all of them.")
   var memory = true
 
-  @Option(help: ArgumentHelp("inplace or standard normalization.", valueName: "style"))
-  var norm = "inplace"
+  @OptionGroup var normalization: NormOption
 
   @OptionGroup var common: CommonOptions
 
   func run() throws {
     try common.apply()
-    let norm = try NormStyle.named(norm)
+    let norm = try normalization.style()
     let models = try names.isEmpty ? Model.all : names.map(Model.named)
     if common.json {
       try printJSON(models.map { try $0.cost(norm: norm, plansMemory: memory) })

@@ -5,9 +5,10 @@ struct Predict: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Runs a saved model on an array of images.",
     discussion: """
-      The images are float32 [N, C, height, width] as the network sees them in training: pixels of \
-      0...1, less the mean, through the deviation, that stand in the model's metadata. The result is \
-      float32 [N, classes], the logits.
+      The images are float32 [N, C, height, width] as the network sees them in training: \
+      (stored byte - mean) / deviation, by channel, with the mean and deviation in the model's \
+      metadata. The result is float32: logits [N, classes], or [N, classes, height, width] of a \
+      network that segments.
       """)
 
   @Argument(help: "The model's folder.")

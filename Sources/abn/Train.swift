@@ -19,8 +19,7 @@ struct Train: ParsableCommand {
   @Option(help: ArgumentHelp("The network, one of those that abn models lists.", valueName: "name"))
   var model = "lenet"
 
-  @Option(help: ArgumentHelp("inplace or standard normalization.", valueName: "style"))
-  var norm = "inplace"
+  @OptionGroup var normalization: NormOption
 
   @Option(help: ArgumentHelp("The activation after a normalization.", valueName: "name"))
   var activation = "leaky_relu"
@@ -73,7 +72,7 @@ struct Train: ParsableCommand {
     try common.apply()
     var settings = TrainingSettings(
       data: try DataSource.parse(data), model: try Model.named(model), output: output)
-    settings.norm = try NormStyle.named(norm)
+    settings.norm = try normalization.style()
     settings.activation = try Activation(named: activation).validated()
     settings.epochs = epochs ?? settings.epochs
     settings.batchSize = batchSize ?? settings.batchSize
