@@ -36,8 +36,8 @@ import Testing
   /// Every end of a run counts: dbias of ones is a number of elements, exactly.
   @Test func everyElementIsCounted() throws {
     for layout in [ABNLayout.channelSecond, .channelLast, .blocked(8), .blocked(16)] {
-      for outer in [1, 2, 9, 17, 33, 65, 129] {
-        for spatial in [1, 3, 16, 31, 33, 36, 49, 100, 196] {
+      for outer in [1, 2, 17, 65] {
+        for spatial in [1, 3, 16, 31, 36, 49, 196] {
           let geometry = try ABNGeometry(
             outer: outer, channels: 3, spatial: spatial, layout: layout)
           var input = LayerInput(geometry, .float32, .identity).withGivenStatistics()

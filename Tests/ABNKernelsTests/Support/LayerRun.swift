@@ -107,8 +107,11 @@ struct LayerRun {
     let number = input.element.statistics
     func tensor(_ values: [[Double]]) -> Buffer {
       let buffer = Buffer(bytes: kernel.bufferBytes)
-      for index in 0..<input.geometry.elementCount {
-        input.element.store(buffer.base, index, padding)
+      buffer.base.initializeMemory(as: UInt8.self, repeating: 0, count: kernel.bufferBytes)
+      if padding != 0 {
+        for index in 0..<input.geometry.elementCount {
+          input.element.store(buffer.base, index, padding)
+        }
       }
       for channel in values.indices {
         for index in values[channel].indices {
