@@ -61,7 +61,8 @@ public func stripes(_ count: Int, seed: UInt64) throws -> DataSplit {
 
 /// Trains epochs `epochs` of the data and returns the mean loss of each.
 public func train(
-  _ network: StripesNetwork, on dataset: Dataset, epochs: Range<Int>, executor: Executor, scope: Scope
+  _ network: StripesNetwork, on dataset: Dataset, epochs: Range<Int>, executor: Executor,
+  scope: Scope
 ) throws -> [Double] {
   let loader = try BatchLoader(
     dataset.train, normalization: dataset.normalization, options: .init(batchSize: 32))
