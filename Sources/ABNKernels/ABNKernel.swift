@@ -31,7 +31,8 @@ public struct ABNKernel: Hashable, Sendable {
   /// Checks the parts. `instructionSet` nil is the one of this process (`ABNInstructionSet.selected`).
   ///
   /// Throws `KernelError` for an epsilon that is negative or not finite, an alpha that is not
-  /// finite (in the type of parameters), an instruction set that the processor lacks, and an `ABN_KERNELS` that names none.
+  /// finite (in the type of parameters), an instruction set that the processor lacks, and an
+  /// `ABN_KERNELS` that names none.
   public init(
     geometry: ABNGeometry, element: ABNElement, activation: ABNActivation, epsilon: Double = 1e-5,
     instructionSet: ABNInstructionSet? = nil
