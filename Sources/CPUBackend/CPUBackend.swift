@@ -11,6 +11,9 @@ public struct CPUBackend: Backend {
 
   public let passes: [any ProgramPass]
 
+  /// Those of the team, as the calling thread has them.
+  public var threads: Int { Parallel.threads }
+
   /// The backend; `passes` are what programs go through first.
   public init(passes: [any ProgramPass] = memoryPasses + trainingPasses + inferencePasses) {
     self.passes = passes

@@ -8,7 +8,8 @@ extension Cast: CPULowerable {
 
   func lower(_ c: inout LoweringContext) throws {
     let (from, to) = (c.inputType(0), c.outputType(0))
-    let arguments = [try c.read(0), c.write(0)]
+    let layout = c.layout(ofInput: 0)
+    let arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
     guard from.dtype != to.dtype else {
       c.step(arguments, run: viewStep(bytes: to.bytes))
       return

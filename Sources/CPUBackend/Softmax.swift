@@ -73,7 +73,7 @@ struct SoftmaxGroup<T: VectorFloat> {
       }
       top[0] = best
     } else {
-      top.update(from: x, count: width)
+      if lines.length > 0 { top.update(from: x, count: width) }
       for c in 1..<max(1, lines.length) {
         let row = x + c * lines.inner
         for j in 0..<width { top[j] = row[j] > top[j] ? row[j] : top[j] }

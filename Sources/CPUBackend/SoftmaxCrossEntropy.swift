@@ -116,11 +116,12 @@ extension SoftmaxCrossEntropyGradient: CPULowerable {
           let (y, dx) = (softmax + start, out + start)
           if inner == 1 {
             let scale = factor[0]
-            for i in 0..<length { dx[i] = y[i] * scale }
+            // An ignored line is 0 whatever its softmax is.
+            for i in 0..<length { dx[i] = scale == 0 ? 0 : y[i] * scale }
           } else {
             for c in 0..<length {
               let at = c * inner
-              for j in 0..<width { dx[at + j] = y[at + j] * factor[j] }
+              for j in 0..<width { dx[at + j] = factor[j] == 0 ? 0 : y[at + j] * factor[j] }
             }
           }
           for j in 0..<width where label[line + j] != ignored {

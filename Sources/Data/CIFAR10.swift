@@ -24,7 +24,14 @@ public enum CIFAR10 {
   ///   bytes, `.data` for a label above 9, with its byte.
   public static func load(directory: String) throws -> Dataset {
     try checkDirectory(directory, what: "CIFAR-10")
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+    let names: [String]
+    do {
+      names = try FileManager.default.contentsOfDirectory(atPath: directory)
+    } catch {
+      throw ABNError(
+        .file, "CIFAR-10 folder \"\(directory)\"", got: error.localizedDescription,
+        wanted: "a folder that can be listed")
+    }
     let batches = names.compactMap { name -> (number: Int, name: String)? in
       guard name.hasPrefix("data_batch_"), name.hasSuffix(".bin"),
         let number = Int(name.dropFirst("data_batch_".count).dropLast(".bin".count))

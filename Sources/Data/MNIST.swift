@@ -17,7 +17,10 @@ public enum MNIST {
   ///   that do not fit, `.data` for a label above 9.
   public static func load(directory: String) throws -> Dataset {
     try checkDirectory(directory, what: "MNIST")
-    let hasTrain = file(in: directory, "train-images", "idx3") != nil
+    // One of the two without the other is a mistake, and `split` names what is missing.
+    let hasTrain =
+      file(in: directory, "train-images", "idx3") != nil
+      || file(in: directory, "train-labels", "idx1") != nil
     let test = try split(in: directory, "t10k")
     let name = "mnist"
     let classNames = (0..<10).map(String.init)

@@ -31,7 +31,8 @@ public enum AtomicFile {
 
   /// Writes what `body` gives to its writer to `path`, in the same way.
   ///
-  /// A symbolic link at `path` is followed: the file that it names is replaced, the link stays.
+  /// A symbolic link at `path` is followed: the file that it names is replaced, the link stays; one that
+  /// names no file is replaced itself.
   ///
   /// - Throws: `ABNError(.file)` that names the path and the system's reason, or what `body`
   ///   throws; in both cases `path` is as it was before.

@@ -118,7 +118,7 @@ public struct Pool2D: OperationKind {
         shape[position] = try window.outputSize(axis, input: x.shape[position])
         let sides = window.sides(axis, input: max(0, x.shape[position]))
         guard sides.before < window.kernel[axis],
-          sides.after < window.kernel[axis] + window.stride[axis]
+          sides.after < window.kernel[axis]
         else {
           throw ABNError(
             .attribute, "padding", got: "\(window.padding)",

@@ -97,6 +97,10 @@ public struct Resize: OperationKind {
     let (height, width) = spatialAxes
     switch size {
     case .shape(let newHeight, let newWidth):
+      for axis in [height, width] where shape[axis] == 0 {
+        throw ABNError(
+          .shape, "input", got: "\(inputs[0].shape)", wanted: "at least one row and column")
+      }
       shape[height] = newHeight
       shape[width] = newWidth
     case .scale(let factor):

@@ -58,7 +58,7 @@ public indirect enum Schedule: Sendable, Hashable {
       let quotient = Double(step) / Double(steps)
       return initial * pow(rate, staircase ? quotient.rounded(.down) : quotient)
     case .polynomial(let initial, let steps, let end, let power, let cycle):
-      let span = cycle ? max(1, (step + steps - 1) / steps) * steps : steps
+      let span = cycle ? ((max(step, 1) - 1) / steps + 1) * steps : steps
       let rest = 1 - Double(min(step, span)) / Double(span)
       return (initial - end) * pow(rest, power) + end
     case .cosine(let initial, let steps, let end, let every):

@@ -111,9 +111,11 @@ public final class Executable {
         throw ABNError(
           .feed, "\"\(port.name)\" in the scope", got: "no value", wanted: "\(port.type)",
           fix: "Run the startup program, or load parameters, before this program.")
-      } else {
-        scope.make(port.name, shape: port.type.shape, dtype: port.type.dtype)
       }
+    }
+    // After all checks: a bind that throws leaves the scope as it was.
+    for (port, _) in lowered.persistents where scope.type(of: port.name) == nil {
+      scope.make(port.name, shape: port.type.shape, dtype: port.type.dtype)
     }
     for (index, offset) in plan.offsets.enumerated() {
       addresses[index] = offset.map { arena.base! + $0 }

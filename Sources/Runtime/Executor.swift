@@ -31,6 +31,8 @@ public final class Executor {
     let revision: UInt64
     let shapes: [String: Shape]
     let fetches: [VariableID]
+    /// Scratch memory is sized for these.
+    let threads: Int
   }
 
   private let backend: any Backend
@@ -117,7 +119,8 @@ public final class Executor {
     _ program: Program, feed: [String: Shape] = [:], fetch: [any Fetchable] = []
   ) throws -> Executable {
     let fetches = try fetch.map { try $0.variable(in: program).id }
-    let key = Key(revision: program.revision, shapes: feed, fetches: fetches)
+    let key = Key(
+      revision: program.revision, shapes: feed, fetches: fetches, threads: backend.threads)
     uses += 1
     if let found = cache[key] {
       cache[key]!.lastUse = uses
@@ -183,6 +186,24 @@ public final class Executor {
     }
     let concrete = try pruned.specialized(to: shapes)
     try concrete.verify()
+    try checkGradients(concrete, made: made)
     return concrete
+  }
+
+  /// A gradient has its variable's shape. Where sizes were unknown, an operation that broadcasts them now was
+  /// differentiated as if they were equal.
+  private static func checkGradients(_ program: Program, made: Set<VariableID>) throws {
+    for id in made.sorted() where program[id].role != .state {
+      let variable = program[id]
+      guard let gradient = program.variable(named: "\(variable.name)@GRAD"),
+        made.contains(gradient.id), gradient.shape != variable.shape
+      else { continue }
+      throw ABNError(
+        .feed, "gradient of \"\(variable.name)\"", at: variable.source,
+        got: "shape \(gradient.shape)", wanted: "the variable's, \(variable.shape)",
+        fix:
+          "Sizes that were unknown when the program was differentiated are broadcast now: declare a size of 1 as 1."
+      )
+    }
   }
 }

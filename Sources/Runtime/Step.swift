@@ -176,6 +176,10 @@ public protocol Backend: Sendable {
   /// What a program goes through before it is lowered, in this order.
   var passes: [any ProgramPass] { get }
 
+  /// The threads that steps run on when called from here. What is lowered may depend on it, so an executor
+  /// compiles anew where it has changed.
+  var threads: Int { get }
+
   /// - Throws: `ABNError(.unsupported)` for a kind or element type that the backend cannot run.
   func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram
 }
@@ -183,4 +187,7 @@ public protocol Backend: Sendable {
 extension Backend {
   /// None.
   public var passes: [any ProgramPass] { [] }
+
+  /// One.
+  public var threads: Int { 1 }
 }

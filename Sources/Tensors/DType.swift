@@ -108,7 +108,16 @@ public struct BFloat16: TensorScalar, Hashable {
   }
 
   public static var dtype: DType { .bfloat16 }
-  public init(tensorValue value: Double) { self.init(Float(value)) }
+  /// The nearest bfloat16, ties to even: rounded once. The float32 on the way is rounded to odd (towards zero,
+  /// its last bit set where digits were lost), so that it is never a tie that the value is not.
+  public init(tensorValue value: Double) {
+    var near = Float(value)
+    if near.isFinite, Double(near) != value {
+      let towardsZero = near.magnitude > Float(0) && Double(near.magnitude) > value.magnitude
+      near = Float(bitPattern: (towardsZero ? near.bitPattern - 1 : near.bitPattern) | 1)
+    }
+    self.init(near)
+  }
   public var tensorValue: Double { Double(float) }
 
   /// The value as binary32, exactly.

@@ -107,9 +107,10 @@ public struct ModelFile {
       alpha: try field("alpha") { Double($0).flatMap { $0.isFinite ? $0 : nil } })
     let image = Shape(
       try field("image") { text -> [Int]? in
-        let sizes = text.split(separator: "x").compactMap { Int($0) }
-        let isPlausible = sizes.count == 3 && sizes.allSatisfy { (1...1 << 16).contains($0) }
-        return isPlausible ? sizes : nil
+        let words = text.split(separator: "x", omittingEmptySubsequences: false)
+        let sizes = words.compactMap { Int($0) }
+        let isPlausible = sizes.allSatisfy { (1...1 << 16).contains($0) }
+        return words.count == 3 && sizes.count == 3 && isPlausible ? sizes : nil
       })
     return ModelFile(
       parameters: tensors, model: try Model.named(field("model") { $0 }), options: options,

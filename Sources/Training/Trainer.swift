@@ -15,19 +15,25 @@ public final class Trainer {
   /// What a run computes.
   public let settings: TrainingSettings
   private static let summaryName = "summary.json"
+  private let isInterrupted: () -> Bool
   private let report: (TrainingProgress) -> Void
 
-  /// A trainer that tells `report` how it goes, after every step.
-  public init(_ settings: TrainingSettings, report: @escaping (TrainingProgress) -> Void = { _ in })
-  {
+  /// A trainer that tells `report` how it goes after every step, and asks `isInterrupted` before every step
+  /// whether to stop.
+  public init(
+    _ settings: TrainingSettings, report: @escaping (TrainingProgress) -> Void = { _ in },
+    isInterrupted: @escaping () -> Bool = { Interruption.isRequested }
+  ) {
     self.settings = settings
+    self.isInterrupted = isInterrupted
     self.report = report
   }
 
   /// Trains, evaluates, saves `model.safetensors` and `summary.json`.
   ///
   /// The same settings and number of threads give the same weights, bit by bit. Stops early, and
-  /// saves, when `Interruption.isRequested`.
+  /// saves, when `Interruption.isRequested`; before the first step that is an error, and files stay as they
+  /// are.
   ///
   /// - Throws: `ABNError` for settings, data or an output folder that cannot be used, before the
   ///   first step; `ABNError(.data)` where the loss is no longer finite, and then nothing is saved.
@@ -111,10 +117,10 @@ public final class Trainer {
       batchSize: settings.batchSize)
     // Of the weights as they are; nil while they have changed since.
     var evaluation: Evaluation?
-    for epoch in 0..<settings.epochs where !Interruption.isRequested {
+    for epoch in 0..<settings.epochs where !isInterrupted() {
       progress.beginEpoch(epoch)
       for batch in loader.epoch(epoch) {
-        if Interruption.isRequested { break }
+        if isInterrupted() { break }
         let feed = ["images": batch.images, "labels": batch.labels]
         let results = try executor.run(
           programs.training, feed: feed, fetch: [programs.loss, programs.accuracy], scope: scope)
@@ -123,12 +129,18 @@ public final class Trainer {
         try requireFinite(results[0].doubles[0], "loss", progress)
         report(progress)
       }
-      if Interruption.isRequested { break }
+      // After the last step of a pass it is a whole one.
+      if progress.step < loader.batchesPerEpoch { break }
       evaluation = try programs.evaluate(
         dataset.test, normalization: dataset.normalization, batchSize: settings.batchSize,
         executor: executor, scope: scope)
       progress.endEpoch(evaluation!)
       report(progress)
+    }
+    guard progress.stepsDone > 0 else {
+      throw ABNError(
+        .system, "training", got: "an interruption before the first step",
+        wanted: "a step at least", fix: "Nothing was saved; \"\(settings.output)\" is as it was.")
     }
     let final =
       try evaluation

@@ -21,7 +21,8 @@ public struct TrainingProgress: Sendable {
 
   private var lossSum = 0.0
   private var accuracySum = 0.0
-  private var stepsDone = 0
+  /// Steps done in all passes.
+  public private(set) var stepsDone = 0
   private let start = ContinuousClock.now
   private var stepSeconds = 0.0
   private var mark = ContinuousClock.now

@@ -48,7 +48,9 @@ public struct TrainingSettings: Sendable {
     func require(_ holds: Bool, _ what: String, _ got: String, _ wanted: String) throws {
       if !holds { throw ABNError(.attribute, what, got: got, wanted: wanted) }
     }
+    let mostEpochs = 1_000_000_000
     try require(epochs >= 1, "epochs", "\(epochs)", "at least 1")
+    try require(epochs <= mostEpochs, "epochs", "\(epochs)", "at most \(mostEpochs)")
     try require(batchSize >= 2, "batch size", "\(batchSize)", "at least 2")
     try require(
       learningRate.isFinite && learningRate > 0, "learning rate", "\(learningRate)",

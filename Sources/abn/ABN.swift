@@ -20,6 +20,10 @@ struct ABN: ParsableCommand {
   static func main() {
     // A write beyond the limit on file sizes is to fail with a reason, not to end the process.
     signal(SIGXFSZ, SIG_IGN)
+    // A file that is opened must not get the number of a closed standard stream, and its lines.
+    for stream: Int32 in 0...2 where fcntl(stream, F_GETFD) == -1 {
+      _ = open("/dev/null", O_RDONLY)
+    }
     do {
       try checkCommandName()
       var command = try parseAsRoot()
@@ -67,9 +71,14 @@ struct ABN: ParsableCommand {
 
   private static func fail(_ text: String, status: Int32) -> Never {
     let line = text.split(separator: "\n").joined(separator: " ")
-    FileHandle.standardError.write(Data("abn: \(line)\n".utf8))
+    writeError("abn: \(line)\n")
     Foundation.exit(status)
   }
+}
+
+/// Writes to standard error, if that can be written: a log on a full disk must not end a training.
+func writeError(_ text: String) {
+  try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
 }
 
 /// Options that several commands have.

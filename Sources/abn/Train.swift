@@ -139,5 +139,5 @@ final class ProgressLine {
     if isOpen { write("\n") }
   }
 
-  private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+  private func write(_ text: String) { writeError(text) }
 }

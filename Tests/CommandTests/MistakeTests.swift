@@ -40,6 +40,7 @@ import Testing
     Mistake("train --data mnist", "mnist:DIR"),
     Mistake("train --epochs 0", "epochs", "at least 1"),
     Mistake("train --epochs many", "many"),
+    Mistake("train --epochs 9223372036854775807", "epochs", "at most 1000000000"),
     Mistake("train --batch-size 1", "batch size", "at least 2"),
     Mistake("train --batch-size -5", "-5"),
     Mistake("train --batch-size 1438", "1438", "1437"),
@@ -197,6 +198,17 @@ import Testing
     let place = try Workplace()
     let run = try place.abn("models", "--no-memory", shell: "exec >/dev/full")
     expectOneLine(run, says: ["standard output"])
+  }
+
+  /// Progress that cannot be written ends nothing: the model is what matters.
+  @Test(arguments: ["exec 2>/dev/full", "exec 2>&-", "exec <&- 2>&-"])
+  func progressThatCannotBeWritten(_ shell: String) throws {
+    let place = try Workplace()
+    let run = try place.train("--output", "out", shell: shell)
+    #expect(run.status == 0 && run.errors.isEmpty)
+    #expect(place.files("out") == ["model.safetensors", "summary.json"])
+    #expect(try place.abn("eval", "out").status == 0)
+    #expect(try place.abn("nonsense", shell: shell).status > 0)
   }
 
   /// `ABN_KERNELS` forces a set of kernels, and says so where it cannot.

@@ -106,6 +106,14 @@ struct MNISTTests {
         == Array(images.dropFirst(16)))
   }
 
+  /// Labels without their pictures: not taken for a folder without a training set.
+  @Test func labelsWithoutPicturesAreNamed() throws {
+    try folder.write("t10k-images-idx3-ubyte", images)
+    try folder.write("t10k-labels-idx1-ubyte", labels)
+    try folder.write("train-labels-idx1-ubyte", labels)
+    #expect(expectError(.file) { _ = try load() }?.got == "no file train-images-idx3-ubyte")
+  }
+
   @Test func refusesWhatDoesNotFit() throws {
     expectError(.file) { _ = try MNIST.load(directory: folder.path + "/none") }
     #expect(expectError(.file) { _ = try load() }?.got == "no file t10k-images-idx3-ubyte")

@@ -91,6 +91,25 @@ import Testing
     #expect(net.scope["first"] != before["first"])
   }
 
+  /// A scope that lacks the sums is refused as it is: nothing half made stands in the way of the next try.
+  @Test func aRefusedApplyLeavesTheScope() throws {
+    let net = try net(.float32)
+    try SGD(learningRate: 0.1).minimize(net.loss, builder: net.builder)
+    let average = try ModelAverage(averageWindowRate: 0.5, builder: net.builder)
+    try net.start()
+    try net.run(step: 0)
+    let full = net.scope.snapshot()
+    let bare = Scope()
+    for name in ["first", "vector"] { bare[name] = full[name] }
+    for _ in 0..<2 {
+      #expect(throws: ABNError.self) { try average.apply(net.executor, scope: bare) {} }
+      #expect(Set(bare.snapshot().keys) == ["first", "vector"])
+    }
+    for (name, value) in full { bare[name] = value }
+    try average.apply(net.executor, scope: bare) {}
+    #expect(bare["first"] == full["first"])
+  }
+
   @Test func beforeTheFirstUpdateParametersStay() throws {
     let net = try net(.float64)
     try SGD(learningRate: 0.1).minimize(net.loss, builder: net.builder)

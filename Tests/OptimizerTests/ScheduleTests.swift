@@ -45,6 +45,10 @@ struct ScheduleCase: Sendable, CustomTestStringConvertible {
       let span = 10 * max(1, ($0 / 10).rounded(.up))
       return 0.3 * (1 - $0 / span) + 0.1
     },
+    ScheduleCase("polynomial cycle without an end", .polynomial(0.4, steps: .max, cycle: true)) {
+      _ in
+      0.4
+    },
     ScheduleCase("cosine", .cosine(0.4, steps: 20, end: 0.01)) {
       0.01 + 0.39 * (1 + Double.cosine(.pi * min($0, 20) / 20)) / 2
     },

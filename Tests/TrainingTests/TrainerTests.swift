@@ -33,6 +33,35 @@ import Testing
     }
   }
 
+  /// Stopped before the first step: an error, and what the folder held is still there.
+  @Test func anInterruptionBeforeTheFirstStepSavesNothing() throws {
+    try withFolder { folder in
+      let before = try Trainer(settings(folder)).run()
+      let model = try Data(contentsOf: URL(filePath: before.modelPath))
+      var other = settings(folder)
+      other.seed = 5
+      let error = #expect(throws: ABNError.self) {
+        try Trainer(other, isInterrupted: { true }).run()
+      }
+      #expect(error?.description.contains("before the first step") == true)
+      #expect(try Data(contentsOf: URL(filePath: before.modelPath)) == model)
+    }
+  }
+
+  /// Stopped after the last step of a pass: a whole pass, with its evaluation.
+  @Test func anInterruptionAtTheEndOfAPassCountsIt() throws {
+    try withFolder { folder in
+      var steps = 0
+      var two = settings(folder)
+      two.epochs = 2
+      let summary = try Trainer(
+        two, report: { if !$0.isEndOfEpoch { steps += 1 } }, isInterrupted: { steps >= 22 }
+      ).run()
+      #expect(steps == 22 && summary.epochsDone == 1 && summary.interrupted)
+      #expect(try evaluateModel(in: folder).accuracy == summary.accuracy)
+    }
+  }
+
   @Test func theFileHoldsEveryParameterAndTheStatistics() throws {
     try withFolder { folder in
       let summary = try Trainer(settings(folder)).run()
