@@ -36,7 +36,8 @@ public final class Trainer {
   /// are.
   ///
   /// - Throws: `ABNError` for settings, data or an output folder that cannot be used, before the
-  ///   first step; `ABNError(.data)` where the loss is no longer finite, and then nothing is saved.
+  ///   first step; `ABNError(.data)` where the loss is no longer finite, `ABNError(.system)` for an
+  ///   interruption before the first step, and then nothing is saved.
   public func run() throws -> TrainingSummary {
     try settings.validate()
     let dataset = try settings.data.load()
