@@ -26,7 +26,7 @@ public struct ABNKernel: Hashable, Sendable {
   /// went over first), and nothing else: the results are the same bits.
   public var threads = 1
   /// The sizes of caches that the work is cut for.
-  var caches = Caches()
+  var caches = Caches.ofThisMachine
 
   /// Checks the parts. `instructionSet` nil is the one of this process (`ABNInstructionSet.selected`).
   ///

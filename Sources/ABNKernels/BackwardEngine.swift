@@ -39,6 +39,8 @@ extension Engine {
     _ call: BackwardCall, _ runs: Schedule.Runs, _ scratch: Scratch, _ parallel: KernelParallel
   ) {
     let whole = (runs: 0..<runs.count, elements: 0..<runs.length)
+    let step = schedule.unitsPerPart
+    let later = later(runs, tensors: 2, atOnce: schedule.unitsAtOnce(kernel.threads), step: step)
     parallel(schedule.unitParts(runs.units)) { part in
       var memory = StackBlock()
       memory.withPointers { block, sums in
@@ -46,7 +48,9 @@ extension Engine {
           let group = group(runs, unit)
           reduce(call, runs, unit, group, whole, block, sums)
           finish(call, group, sums, 16, scratch)
-          apply(call, runs, unit, group, whole, block, sums, scratch, isFresh: false)
+          apply(
+            call, runs, unit, group, whole, block, sums, scratch, isFresh: false,
+            later: unit + step < runs.units ? later : 0)
         }
       }
     }
@@ -76,10 +80,10 @@ extension Engine {
   }
 
   func applySlice(
-    _ call: BackwardCall, _ runs: Schedule.Runs, _ part: Int, _ scratch: Scratch
+    _ call: BackwardCall, _ runs: Schedule.Runs, _ part: Int, _ scratch: Scratch, later: Int = 0
   ) {
     withSlice(runs, part) { unit, group, extent, block, sums in
-      apply(call, runs, unit, group, extent, block, sums, scratch, isFresh: true)
+      apply(call, runs, unit, group, extent, block, sums, scratch, isFresh: true, later: later)
     }
   }
 
@@ -182,7 +186,8 @@ extension Engine {
   private func apply(
     _ call: BackwardCall, _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
     _ extent: (runs: Range<Int>, elements: Range<Int>), _ block: UnsafeMutableRawPointer,
-    _ sums: UnsafeMutableRawPointer, _ scratch: Scratch, isFresh: Bool
+    _ sums: UnsafeMutableRawPointer, _ scratch: Scratch, isFresh: Bool,
+    later: Int = 0
   ) {
     let rows = rows(block, of: group)
     if group.copies == 16, let row = rescueRow(group.first) {
@@ -212,7 +217,7 @@ extension Engine {
     if isFresh { prepare(block, group.parameterLanes) }
     callRuns(
       reduceStep(call) + 1, code, runs, unit, extent, call.kept, call.gradient, call.destination,
-      block, sums, isReversed: true)
+      block, sums, isReversed: true, later: later)
   }
 
   /// Calls `body` with a rescued channel's row and parameter and sum blocks of its own.

@@ -55,6 +55,7 @@ extension Engine {
   ) {
     let elements = kernel.geometry.elementCount
     let parts = (elements + Schedule.partElements - 1) / Schedule.partElements
+    let isFar = kernel.caches.areFar(runs: Schedule.partElements * bytes, of: kernel.bufferBytes)
     parallel(parts) { part in
       var memory = StackBlock()
       memory.withPointers { block, sums in
@@ -65,7 +66,7 @@ extension Engine {
         let start = first * bytes
         run(
           Step.activate, kernel.element.rawValue, code, source + start, source + start,
-          destination + start, block, sums, sums, 1, false, false, isFar, 1, 0,
+          destination + start, block, sums, sums, 1, false, false, isFar, 0, 1, 0,
           min(Schedule.partElements, elements - first))
       }
     }

@@ -25,13 +25,17 @@ struct Engine {
   ) {
     self.kernel = kernel
     schedule = Schedule(kernel.geometry, kernel.element, kernel.caches)
-    isFar = kernel.bufferBytes >= schedule.farBytes
     self.parameters = parameters
     self.saved = saved
     self.rescue = rescue
     run = kernel.instructionSet.run
     code = kernel.activation.code
     bytes = kernel.element.bytes
+    switch schedule.form {
+    case .runs(let runs):
+      isFar = kernel.caches.areFar(runs: runs.length * bytes, of: kernel.bufferBytes)
+    case .rows: isFar = kernel.bufferBytes >= kernel.caches.crossedBytes
+    }
     isDouble = kernel.element.statistics == .float64
     hasSlopes = kernel.activation == .prelu
     // As the kernels have it: the inverse must be that of the rounded slope, so that -alpha times it is not
@@ -128,7 +132,7 @@ struct Engine {
     _ step: Int, _ code: Int, _ runs: Schedule.Runs, _ unit: Int,
     _ extent: (runs: Range<Int>, elements: Range<Int>), _ a: UnsafeRawPointer,
     _ b: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, _ block: UnsafeMutableRawPointer,
-    _ sums: UnsafeMutableRawPointer, isReversed: Bool = false
+    _ sums: UnsafeMutableRawPointer, isReversed: Bool = false, later: Int = 0
   ) {
     if extent.runs.isEmpty { return }
     let first = isReversed ? extent.runs.upperBound - 1 : extent.runs.lowerBound
@@ -137,7 +141,7 @@ struct Engine {
     let isUniform = runs.width == 1
     run(
       step, kernel.element.rawValue, code, a + start, b + start, out + start, block, sums, sums,
-      isUniform ? 1 : 16, false, !isUniform && rescue.count > 0, isFar, extent.runs.count,
+      isUniform ? 1 : 16, false, !isUniform && rescue.count > 0, isFar, later, extent.runs.count,
       isReversed ? -runs.stride : runs.stride, extent.elements.count)
   }
 
@@ -150,7 +154,16 @@ struct Engine {
     let start = range.lowerBound * channels * bytes
     run(
       step, kernel.element.rawValue, code, a + start, b + start, out + start, block, state, sums,
-      schedule.lanes, true, rescue.count > 0, isFar, range.count, 0, channels)
+      schedule.lanes, true, rescue.count > 0, isFar, 0, range.count, 0, channels)
+  }
+
+  /// Elements from a unit to the one `step` units on, which its thread is to read next, if asking for that
+  /// beside the second pass over this one brings it nearer (the memory has nothing else to do then); else 0.
+  /// `atOnce`: how many units are worked on at the same time, of `tensors` tensors.
+  func later(_ runs: Schedule.Runs, tensors: Int, atOnce: Int, step: Int) -> Int {
+    let unit = runs.count * runs.length * bytes
+    let next = tensors * max(1, min(atOnce, runs.units)) * unit
+    return kernel.caches.hold(next: next, of: kernel.bufferBytes) ? step * runs.unitStride : 0
   }
 
   /// Calls `body` for every part from the last to the first, as what was read last is nearest: with a known
@@ -175,7 +188,7 @@ struct Engine {
     let step = kernel.activation.isInvertible ? Step.prepare : Step.prepareStored
     run(
       step, kernel.element.rawValue, code, block, block, block, block, block, block, lanes, false,
-      false, false, 0, 0, 0)
+      false, false, 0, 0, 0, 0)
   }
 }
 

@@ -53,6 +53,8 @@ extension Engine {
     _ destination: UnsafeMutableRawPointer?, _ scratch: Scratch, _ parallel: KernelParallel
   ) {
     let whole = (runs: 0..<runs.count, elements: 0..<runs.length)
+    let step = schedule.unitsPerPart
+    let later = later(runs, tensors: 1, atOnce: schedule.unitsAtOnce(kernel.threads), step: step)
     parallel(schedule.unitParts(runs.units)) { part in
       var memory = StackBlock()
       memory.withPointers { block, sums in
@@ -76,7 +78,9 @@ extension Engine {
         for unit in units {
           let group = group(runs, unit)
           if group.copies != 16 { clear(block, 16) }
-          normalize(runs, unit, group, whole, source, destination, block, sums)
+          normalize(
+            runs, unit, group, whole, source, destination, block, sums,
+            later: unit + step < runs.units ? later : 0)
         }
       }
     }
@@ -119,10 +123,10 @@ extension Engine {
 
   func normalizeSlice(
     _ runs: Schedule.Runs, _ part: Int, _ source: UnsafeRawPointer,
-    _ destination: UnsafeMutableRawPointer
+    _ destination: UnsafeMutableRawPointer, later: Int = 0
   ) {
     withSlice(runs, part) { unit, group, extent, block, sums in
-      normalize(runs, unit, group, extent, source, destination, block, sums)
+      normalize(runs, unit, group, extent, source, destination, block, sums, later: later)
     }
   }
 
@@ -224,7 +228,7 @@ extension Engine {
     _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
     _ extent: (runs: Range<Int>, elements: Range<Int>), _ source: UnsafeRawPointer,
     _ destination: UnsafeMutableRawPointer, _ block: UnsafeMutableRawPointer,
-    _ sums: UnsafeMutableRawPointer
+    _ sums: UnsafeMutableRawPointer, later: Int = 0
   ) {
     let rows = rows(block, of: group)
     for channel in 0..<group.channels {
@@ -235,7 +239,7 @@ extension Engine {
     }
     callRuns(
       Step.forward, appliedCode, runs, unit, extent, source, source, destination, block, sums,
-      isReversed: true)
+      isReversed: true, later: later)
   }
 
   /// The sums around the pivot of a group's channels, of the distance and of its square.

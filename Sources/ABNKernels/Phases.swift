@@ -2,7 +2,8 @@
 protocol UnitPasses {
   func first(_ part: Int)
   func between(_ unit: Int)
-  func second(_ part: Int)
+  /// `later`: see `Engine.later`.
+  func second(_ part: Int, later: Int)
 }
 
 extension Engine {
@@ -21,11 +22,13 @@ extension Engine {
     let slices = schedule.slices
     let threads = min(kernel.threads, units * slices)
     if threads <= 1 || tensors * runs.count * runs.length * bytes <= kernel.caches.coreBytes {
+      let later = later(runs, tensors: tensors, atOnce: threads, step: 1)
       parallel(units) { unit in
         let parts = unit * slices..<(unit + 1) * slices
         for part in parts { passes.first(part) }
         passes.between(unit)
-        for part in parts.reversed() { passes.second(part) }
+        let later = unit + 1 < units ? later : 0
+        for part in parts.reversed() { passes.second(part, later: later) }
       }
       return
     }
@@ -37,11 +40,14 @@ extension Engine {
       let share = share(thread, of: threads, in: min(window, units - start) * slices)
       return start * slices + share.lowerBound..<start * slices + share.upperBound
     }
+    let later = later(runs, tensors: tensors, atOnce: window, step: window)
     var start = 0
     while start - window < units {
       parallel(threads) { thread in
         if start > 0 {
-          for part in own(start - window, thread).reversed() { passes.second(part) }
+          // Only of as many units is this thread's share the same part.
+          let later = start + window <= units ? later : 0
+          for part in own(start - window, thread).reversed() { passes.second(part, later: later) }
         }
         if start < units {
           for part in own(start, thread) { passes.first(part) }
@@ -89,7 +95,9 @@ struct ForwardPasses: UnitPasses {
 
   func first(_ part: Int) { engine.sumSlice(runs, part, source, scratch) }
   func between(_ unit: Int) { engine.finishUnit(target, runs, unit, source, scratch) }
-  func second(_ part: Int) { engine.normalizeSlice(runs, part, source, destination) }
+  func second(_ part: Int, later: Int) {
+    engine.normalizeSlice(runs, part, source, destination, later: later)
+  }
 }
 
 /// Sums, the gradients that follow from them, dx.
@@ -101,5 +109,7 @@ struct BackwardPasses: UnitPasses {
 
   func first(_ part: Int) { engine.reduceSlice(call, runs, part, scratch) }
   func between(_ unit: Int) { engine.finishUnit(call, runs, unit, scratch) }
-  func second(_ part: Int) { engine.applySlice(call, runs, part, scratch) }
+  func second(_ part: Int, later: Int) {
+    engine.applySlice(call, runs, part, scratch, later: later)
+  }
 }

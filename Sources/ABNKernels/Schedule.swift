@@ -1,16 +1,3 @@
-/// What caches are taken to hold. Sizes of usual servers; where they are others the results are the same
-/// but for the order of some sums, and the speed.
-struct Caches: Hashable, Sendable {
-  /// A core's second cache, nearly all of it.
-  var coreBytes = 7 << 18
-  /// What a tensor may hope for of the cache that all cores share. Runs of a larger one are asked for
-  /// ahead; of smaller ones the processor reads ahead by itself, and asking would cost a twentieth.
-  var sharedBytes = 32 << 20
-  /// Rows of a tensor larger than this are asked for ahead: they are crossed, which no processor follows,
-  /// and a core's own cache alone is near enough.
-  var crossedBytes = 1 << 20
-}
-
 /// How a tensor is cut into parts, from its shape alone, so that results do not depend on threads.
 struct Schedule {
   /// Elements that share 16 lanes of parameters: units of runs of contiguous elements.
@@ -63,8 +50,6 @@ struct Schedule {
   static let unitElements = 1 << 11
   static let mostSlices = 64
 
-  /// From this size on the kernels ask for a tensor ahead.
-  var farBytes: Int
   /// Elements from a channel's first to one in the middle and to the last.
   var samples: (middle: Int, last: Int)
 
@@ -99,7 +84,6 @@ struct Schedule {
     if let runs {
       samples = (runs.offset(last / 2), runs.offset(last))
       form = .runs(runs)
-      farBytes = caches.sharedBytes
       lanes = 16
       let unitElements = runs.count * runs.length
       if unitElements <= Self.partElements
@@ -126,7 +110,6 @@ struct Schedule {
       let rows = outer * spatial
       form = .rows(count: rows)
       samples = (last / 2 * channels, last * channels)
-      farBytes = caches.crossedBytes
       lanes = (channels + 15) / 16 * 16
       let elements = rows * channels
       slices = max(1, min(Self.mostSlices, elements / Self.partElements, rows))
@@ -135,6 +118,9 @@ struct Schedule {
 
   /// Parts when each takes whole units.
   func unitParts(_ units: Int) -> Int { (units + unitsPerPart - 1) / unitsPerPart }
+
+  /// The units that so many threads work on at the same time, a part each.
+  func unitsAtOnce(_ threads: Int) -> Int { min(threads, 1 << 16) * unitsPerPart }
 
   /// The units of a part.
   func units(_ part: Int, _ units: Int) -> Range<Int> {

@@ -84,7 +84,7 @@ extension Engine {
     _ block: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer, _ count: Int
   ) {
     run(
-      step, kernel.element.rawValue, code, a, b, out, block, sums, sums, 1, false, false, false,
+      step, kernel.element.rawValue, code, a, b, out, block, sums, sums, 1, false, false, false, 0,
       1, 0, count)
   }
 

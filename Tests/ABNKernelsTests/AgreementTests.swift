@@ -83,13 +83,23 @@ import Testing
             input: input, set: set, caches: Caches(sharedBytes: .max, crossedBytes: .max))
           let far = LayerRun(
             input: input, set: set, caches: Caches(sharedBytes: 0, crossedBytes: 0))
+          let next = LayerRun(input: input, set: set, caches: Self.askingForNext(geometry, element))
           try check(far)
           if case .rows = Schedule(geometry, element).form { continue }
-          #expect(
-            try near().bytes == far().bytes, "\(set) \(element) \(activation) \(geometry)")
+          let bytes = try near().bytes
+          #expect(try far().bytes == bytes, "\(set) \(element) \(activation) \(geometry)")
+          #expect(try next().bytes == bytes, "\(set) \(element) \(activation) \(geometry)")
         }
       }
     }
+  }
+
+  /// Caches with which the second pass over a unit of channels asks for the next one.
+  static func askingForNext(_ geometry: ABNGeometry, _ element: ABNElement) -> Caches {
+    let tensor = geometry.elementCount * element.bytes
+    let caches = Caches(sharedBytes: .max, crossedBytes: .max, victimBytes: 4 * tensor)
+    #expect(caches.hold(next: tensor / 2, of: tensor))
+    return caches
   }
 
   func check(_ run: LayerRun) throws {

@@ -58,6 +58,8 @@ import Testing
             #expect(Schedule(geometry, element, run.caches).isPhased)
             let one = try run()
             run.parallel = manyThreads
+            run.caches.victimBytes =
+              AgreementTests.askingForNext(geometry, element).victimBytes
             for threads in [-1, 2, 3, 4, 6, 16, .max] {
               run.threads = threads
               let many = try run()

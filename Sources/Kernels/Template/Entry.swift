@@ -71,18 +71,18 @@ private func dispatch<E: Element>(
 /// of `length` elements, `stride` apart; `lanes` is 16, or 1 where all lanes are one channel and
 /// `parameters` holds one number for each slot. `rows` true: `runs` rows of `length` channels each.
 /// `keeps`: whether a lane of `Slot.keep` is set. `isFar`: whether the elements come from memory, and runs
-/// are to be asked for ahead. Pointers that a step does not use may be any valid
-/// ones.
+/// are to be asked for ahead. `later`: elements from each run to one that is asked for as well, for a later call; 0
+/// for none. Pointers that a step does not use may be any valid ones.
 public func run(
   _ step: Int, _ element: Int, _ activation: Int, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer,
   _ out: UnsafeMutableRawPointer, _ parameters: UnsafeMutableRawPointer,
   _ state: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer, _ lanes: Int, _ rows: Bool,
-  _ keeps: Bool, _ isFar: Bool, _ runs: Int, _ stride: Int, _ length: Int
+  _ keeps: Bool, _ isFar: Bool, _ later: Int, _ runs: Int, _ stride: Int, _ length: Int
 ) {
   let call = Call(
     a: a, b: b, out: out, parameters: parameters, state: state, sums: sums,
     lanes: lanes == 1 ? 16 : lanes, isUniform: lanes == 1, activation: activation, keeps: keeps,
-    isInput: step == Step.reduceInput || step == Step.applyInput, isFar: isFar)
+    isInput: step == Step.reduceInput || step == Step.applyInput, isFar: isFar, later: later)
   let extent = Extent(rows: rows, runs: runs, stride: stride, length: length)
   switch element {
   case 0: dispatch(Float16Element.self, step, call, extent)

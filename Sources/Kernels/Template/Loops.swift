@@ -12,11 +12,13 @@ import CPrefetch
 /// lanes, 16 channels, or 8 channels twice. `runs` runs of `length` elements, `stride` apart.
 ///
 /// Where the elements come from memory (`isFar`) they are asked for a chunk ahead: the processor's own
-/// reading ahead ends with a page and cannot know the next run.
+/// reading ahead ends with a page and cannot know the next run. Beside them, those `later` elements on are asked
+/// for, which a pass after this one reads.
 @inline(never) func overRuns<O: LaneOperation>(
   _ operation: O.Type, _ call: Call, _ runs: Int, _ stride: Int, _ length: Int
 ) {
   var worker = O(call, 0)
+  let asks = call.isFar || call.later != 0
   let rest = length & 15
   let vectors = length &>> 4
   // A chunk ahead, there is the next run, or of short runs one of those after it.
@@ -43,10 +45,12 @@ import CPrefetch
       let last = index &+ now &* 16
       while index < last {
         var end = last
-        if call.isFar {
+        if asks {
           let step = index &+ stepVectors &* 16
           end = step < last ? step : last
-          if index < turn {
+          if call.later != 0 { askFor(operation, call, index &+ call.later, end &- index) }
+          if !call.isFar {
+          } else if index < turn {
             askFor(operation, call, index &+ chunkVectors &* 16, end &- index)
           } else if hasLater {
             askFor(operation, call, index &+ beyond, end &- index)

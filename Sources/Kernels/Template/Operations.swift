@@ -72,6 +72,8 @@ struct Call {
   var isInput: Bool
   /// Whether runs are asked for ahead: their elements come from memory.
   var isFar: Bool
+  /// Elements from a run to one that a later pass reads, which is asked for beside it; 0 for none.
+  var later: Int
 
   @inline(__always) func parameter<V: Vector>(_ slot: Int, _ lane: Int) -> V {
     isUniform ? V.broadcast(parameters, slot) : V.load(parameters, slot &* lanes &+ lane)
