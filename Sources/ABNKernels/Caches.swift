@@ -18,12 +18,21 @@ struct Caches: Hashable, Sendable {
   /// gain a twentieth by it, of 28 KiB they lose as much.
   var longRunBytes = 16 << 10
 
+  /// Where there is such a cache, rows of at most so many channels are not asked for either: four groups of 16
+  /// at once go over them in order. Longer ones, which are crossed, take half as long asked for.
+  var shortRowChannels = 64
+
   /// Those of the machine that this process runs on.
   static let ofThisMachine = Caches(victimBytes: Int(abn_cpu_victim_cache_bytes()))
 
   /// Whether runs of `run` bytes of a tensor of `tensor` are asked for ahead, within a pass.
   func areFar(runs run: Int, of tensor: Int) -> Bool {
     tensor >= sharedBytes && (victimBytes == 0 || run < longRunBytes)
+  }
+
+  /// Whether rows of so many channels are asked for ahead.
+  func areFar(rowsOf channels: Int, of tensor: Int) -> Bool {
+    tensor >= crossedBytes && (victimBytes == 0 || channels > shortRowChannels)
   }
 
   /// Whether `bytes` may be asked for while as many are worked on, and are there when their turn comes. Half of

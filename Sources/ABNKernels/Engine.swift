@@ -34,7 +34,8 @@ struct Engine {
     switch schedule.form {
     case .runs(let runs):
       isFar = kernel.caches.areFar(runs: runs.length * bytes, of: kernel.bufferBytes)
-    case .rows: isFar = kernel.bufferBytes >= kernel.caches.crossedBytes
+    case .rows:
+      isFar = kernel.caches.areFar(rowsOf: kernel.geometry.channels, of: kernel.bufferBytes)
     }
     isDouble = kernel.element.statistics == .float64
     hasSlopes = kernel.activation == .prelu

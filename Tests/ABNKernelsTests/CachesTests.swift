@@ -40,6 +40,16 @@ import Testing
     #expect(!caches.hold(next: 1000, of: 999))
   }
 
+  @Test func rowsOfFewChannelsAreReadInOrder() {
+    let plain = Caches(crossedBytes: 1000)
+    #expect(plain.areFar(rowsOf: 2, of: 1000))
+    #expect(!plain.areFar(rowsOf: 2, of: 999))
+    let victim = Caches(crossedBytes: 1000, victimBytes: 4000)
+    #expect(!victim.areFar(rowsOf: 64, of: 1000))
+    #expect(victim.areFar(rowsOf: 65, of: 1000))
+    #expect(!victim.areFar(rowsOf: 65, of: 999))
+  }
+
   /// Asked for is the unit after those that are worked on, and nothing beyond the last.
   @Test func theNextUnitIsTheThreads() throws {
     let geometry = try ABNGeometry(outer: 4, channels: 12, spatial: 1024, layout: .channelSecond)

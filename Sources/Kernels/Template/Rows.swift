@@ -29,6 +29,11 @@ import CPrefetch
       let after = (first &+ row &+ tile.rows &+ tileRows) &* channels &* O.E.bytes
       ahead.limit = after < limit ? after : limit
       var lane = 0
+      // Not asked for, tiles are as high as a chunk: four groups at once cross a row of 64 in order.
+      while O.hasNeighbours && !call.isFar && lane &+ 64 <= channels {
+        tile.cross(Neighbours<Neighbours<O>>.self, call, lane, &ahead)
+        lane &+= 64
+      }
       while O.hasNeighbours && lane &+ 32 <= channels {
         tile.cross(Neighbours<O>.self, call, lane, &ahead)
         lane &+= 32
@@ -126,51 +131,53 @@ private struct Tile {
   }
 }
 
-/// Two groups of 16 lanes side by side: each row is crossed half as often, two cache lines at a time, and
-/// the two chains of sums do not wait for one another.
+/// Two groups of 16 lanes side by side, or twice as many of what is that itself: each row is crossed half as
+/// often, two cache lines at a time, and the two chains of sums do not wait for one another.
 private struct Neighbours<O: TileOperation>: TileOperation {
   typealias E = O.E
   static var readsBoth: Bool { @inline(__always) get { O.readsBoth } }
-  static var groups: Int { @inline(__always) get { 2 } }
+  static var groups: Int { @inline(__always) get { 2 &* O.groups } }
+  /// Elements from the left ones to the right.
+  @inline(__always) private static var width: Int { 16 &* O.groups }
   static var canKeep: Bool { @inline(__always) get { O.canKeep } }
   var left: O
   var right: O
 
   @inline(__always) init(_ call: Call, _ lane: Int) {
     left = O(call, lane)
-    right = O(call, lane &+ 16)
+    right = O(call, lane &+ Self.width)
   }
 
   @inline(__always) mutating func begin(
     _ call: Call, _ index: Int, _ step: Int, _ available: Int, _ count: Int
   ) {
     left.begin(call, index, step, available, count)
-    right.begin(call, index &+ 16, step, available, count)
+    right.begin(call, index &+ Self.width, step, available, count)
   }
 
   @inline(__always) mutating func resume(_ call: Call, _ lane: Int) {
     left.resume(call, lane)
-    right.resume(call, lane &+ 16)
+    right.resume(call, lane &+ Self.width)
   }
 
   @inline(__always) func suspend(_ call: Call, _ lane: Int) {
     left.suspend(call, lane)
-    right.suspend(call, lane &+ 16)
+    right.suspend(call, lane &+ Self.width)
   }
 
   @inline(__always) mutating func full(_ call: Call, _ index: Int) {
     left.full(call, index)
-    right.full(call, index &+ 16)
+    right.full(call, index &+ Self.width)
   }
 
   @inline(__always) mutating func fullKeeping(_ call: Call, _ index: Int) {
     left.fullKeeping(call, index)
-    right.fullKeeping(call, index &+ 16)
+    right.fullKeeping(call, index &+ Self.width)
   }
 
   @inline(__always) mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int) {
     left.fold(call, lane, vectors)
-    right.fold(call, lane &+ 16, vectors)
+    right.fold(call, lane &+ Self.width, vectors)
   }
 }
 
