@@ -48,7 +48,11 @@ import CPrefetch
         if asks {
           let step = index &+ stepVectors &* 16
           end = step < last ? step : last
-          if call.later != 0 { askFor(operation, call, index &+ call.later, end &- index) }
+          if call.later != 0 {
+            // At most one line for each vector that is worked on, or this pass waits for the memory: of
+            // elements of 4 bytes a alone.
+            askFor(operation, call, index &+ call.later, end &- index, both: O.E.bytes < 4)
+          }
           if !call.isFar {
           } else if index < turn {
             askFor(operation, call, index &+ chunkVectors &* 16, end &- index)
@@ -110,13 +114,13 @@ import CPrefetch
 
 /// Asks for `count` elements of what the operation reads, from `index` on. They need not exist.
 @inline(__always) private func askFor<O: LaneOperation>(
-  _ operation: O.Type, _ call: Call, _ index: Int, _ count: Int
+  _ operation: O.Type, _ call: Call, _ index: Int, _ count: Int, both: Bool = true
 ) {
   var at = index &* O.E.bytes
   let end = at &+ count &* O.E.bytes
   while at < end {
     abn_prefetch(call.a + at)
-    if O.readsBoth { abn_prefetch(call.b + at) }
+    if both && O.readsBoth { abn_prefetch(call.b + at) }
     at &+= 64
   }
 }
