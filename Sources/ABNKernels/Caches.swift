@@ -1,7 +1,7 @@
 import CCPUFeatures
 
 /// What caches are taken to hold. Sizes of usual servers; where they are others the results are the same
-/// but for the order of some sums (`coreBytes`), and the speed.
+/// but for the order of some sums (that of `coreBytes`, and of rows by whether they are asked for), and the speed.
 struct Caches: Hashable, Sendable {
   /// A core's second cache, nearly all of it.
   var coreBytes = 7 << 18
@@ -17,7 +17,6 @@ struct Caches: Hashable, Sendable {
   /// Where there is such a cache, longer runs are not asked for ahead. Measured on a Zen 4: runs of 12 KiB
   /// gain a twentieth by it, of 28 KiB they lose as much.
   var longRunBytes = 16 << 10
-
   /// Where there is such a cache, rows of at most so many channels are not asked for either: four groups of 16
   /// at once go over them in order. Longer ones, which are crossed, take half as long asked for.
   var shortRowChannels = 64

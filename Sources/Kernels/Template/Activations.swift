@@ -58,19 +58,14 @@ enum Elu: InvertibleActivation {
     let bent = E.V.exceedsNot(z, E.V(0))
     var t = z * inverseSlope
     var derivative = z + slope
-    // Where z has been rounded to -alpha, y is the largest that could have been, log(least).
-    let least = E.roundoff / 2
-    let sum: E.V
-    if E.isExact {
-      sum = (E.V(1) + t).atLeast(E.V(least))
-    } else {
+    // Where z has been rounded to -alpha, y is the largest that could have been, the logarithm of half a u.
+    if !E.isExact {
       // Here it may have been rounded to below -alpha, which is no element.
-      t = t.atLeast(E.V(least - 1))
-      sum = E.V(1) + t
+      t = t.atLeast(E.V(E.roundoff / 2 - 1))
       derivative = derivative.atLeast(E.V(0))
     }
     return (
-      E.V.choose(bent, E.V.logOfOnePlusNegative(t, sum: sum), z),
+      E.V.choose(bent, E.V.logOfOnePlusNegative(t), z),
       E.V.choose(bent, derivative, E.V(1))
     )
   }

@@ -46,17 +46,12 @@ extension Vector {
     return fma(s - Self(1), s, q)
   }
 
-  /// log(1 + t) for t in (-1, 0], within 1.5 ulps.
+  /// log(1 + t) for t in (-1, 0], within 1.5 ulps; log(u / 2) for t = -1.
   @inline(__always) static func logOfOnePlusNegative(_ t: Self) -> Self {
-    logOfOnePlusNegative(t, sum: Self(1) + t)
-  }
-
-  /// The same with w = 1 + t, rounded, given. Where that is 0 (t = -1) half a u may stand for it, and
-  /// log(u / 2) comes out.
-  @inline(__always) static func logOfOnePlusNegative(_ t: Self, sum w: Self) -> Self {
+    let w = Self(1) + t
     let (scale, k) = scaling(w)
     // w * scale - 1, but from t and in one rounding, as w has been rounded: t itself where scale is 1.
-    // For w = u / 2 scale - 1 is rounded to scale, and f is 0.
+    // For w = 0, which counts as u / 2, scale - 1 is rounded to scale, and f is 0.
     let f = fma(scale - Self(1), t, scale)
     let part = logOnePlus(f)
     if hasNearLn2 { return fma(part, k, Self(ln2 / exponentUnit)) }

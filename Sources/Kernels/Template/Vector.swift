@@ -33,7 +33,8 @@ protocol Vector {
   // What elementary functions need of the representation.
   /// 2^n for integral n within the normal exponents, from n + magic.
   static func power(_ shifted: Self) -> Self
-  /// scale = 2^(-k / exponentUnit) so that w * scale is in [sqrt(1/2), sqrt(2)), for positive normal w.
+  /// scale = 2^(-k / exponentUnit) so that w * scale is in [sqrt(1/2), sqrt(2)), for positive normal w; a w of
+  /// less than half a u, 0 included, counts as that.
   static func scaling(_ w: Self) -> (scale: Self, k: Self)
   static var exponentUnit: Double { get }
   /// Adding and subtracting it rounds to an integer; with the bias of exponents, so that the lowest bits of
@@ -105,9 +106,13 @@ struct F32: Vector {
   @inline(__always) static func scaling(_ w: F32) -> (scale: F32, k: F32) {
     let bits = unsafeBitCast(w.v, to: SIMD16<UInt32>.self)
     // k in place of the exponent, below it nothing.
-    let exponent = (bits &- 0x3F35_04F3) & 0xFF80_0000
-    let scale = unsafeBitCast(0x3F80_0000 &- exponent, to: SIMD16<Float>.self)
-    return (F32(v: scale), F32(v: converted(unsafeBitCast(exponent, to: SIMD16<Int32>.self))))
+    let exponent = unsafeBitCast((bits &- 0x3F35_04F3) & 0xFF80_0000, to: SIMD16<Int32>.self)
+    // Here, of what is used twice: the optimizer carries a choice between numbers that are used once on into
+    // the steps that follow, and a mask costs what a product costs.
+    let least = SIMD16<Int32>(repeating: -25 << 23)
+    let k = exponent.replacing(with: least, where: least .> exponent)
+    let scale = unsafeBitCast(0x3F80_0000 &- k, to: SIMD16<Float>.self)
+    return (F32(v: scale), F32(v: converted(k)))
   }
   static var exponentUnit: Double { @inline(__always) get { 0x1p23 } }
   static var magic: Double { @inline(__always) get { 0x1.8p23 + 127 } }
@@ -175,7 +180,7 @@ struct F64: Vector {
     return F64(v: unsafeBitCast(bits &<< 52, to: SIMD16<Double>.self))
   }
   @inline(__always) static func scaling(_ w: F64) -> (scale: F64, k: F64) {
-    let bits = unsafeBitCast(w.v, to: SIMD16<UInt64>.self)
+    let bits = unsafeBitCast(w.atLeast(F64(0x1p-54)).v, to: SIMD16<UInt64>.self)
     let biased = (bits &+ (0x3FF0_0000_0000_0000 - 0x3FE6_A09E_667F_3BCD)) &>> 52
     let scale = unsafeBitCast((2046 &- biased) &<< 52, to: SIMD16<Double>.self)
     let shifted = unsafeBitCast(biased | 0x4338_0000_0000_0000, to: SIMD16<Double>.self)
