@@ -18,7 +18,7 @@ struct Caches: Hashable, Sendable {
   /// gain a twentieth by it, of 28 KiB they lose as much.
   var longRunBytes = 16 << 10
   /// Where there is such a cache, rows of at most so many channels are not asked for either: four groups of 16
-  /// at once go over them in order. Longer ones, which are crossed, take half as long asked for.
+  /// at once go over them in order. Longer ones, which are crossed, take a quarter less asked for.
   var shortRowChannels = 64
 
   /// Those of the machine that this process runs on.

@@ -160,10 +160,11 @@ struct Engine {
 
   /// Elements from a unit to the one `step` units on, which its thread is to read next, if asking for that
   /// beside the second pass over this one brings it nearer (the memory has nothing else to do then); else 0.
-  /// `atOnce`: how many units are worked on at the same time, of `tensors` tensors.
-  func later(_ runs: Schedule.Runs, tensors: Int, atOnce: Int, step: Int) -> Int {
+  /// `parts`: how many parts of `step` units are worked on at the same time, of `tensors` tensors.
+  func later(_ runs: Schedule.Runs, tensors: Int, parts: Int, step: Int) -> Int {
     let unit = runs.count * runs.length * bytes
-    let next = tensors * max(1, min(atOnce, runs.units)) * unit
+    let atOnce = min(max(1, min(parts, runs.units)) * step, runs.units)
+    let next = tensors * atOnce * unit
     return kernel.caches.hold(next: next, of: kernel.bufferBytes) ? step * runs.unitStride : 0
   }
 

@@ -54,7 +54,7 @@ extension Engine {
   ) {
     let whole = (runs: 0..<runs.count, elements: 0..<runs.length)
     let step = schedule.unitsPerPart
-    let later = later(runs, tensors: 1, atOnce: schedule.unitsAtOnce(kernel.threads), step: step)
+    let later = later(runs, tensors: 1, parts: kernel.threads, step: step)
     parallel(schedule.unitParts(runs.units)) { part in
       var memory = StackBlock()
       memory.withPointers { block, sums in

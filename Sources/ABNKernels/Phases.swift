@@ -22,7 +22,7 @@ extension Engine {
     let slices = schedule.slices
     let threads = min(kernel.threads, units * slices)
     if threads <= 1 || tensors * runs.count * runs.length * bytes <= kernel.caches.coreBytes {
-      let later = later(runs, tensors: tensors, atOnce: threads, step: 1)
+      let later = later(runs, tensors: tensors, parts: threads, step: 1)
       parallel(units) { unit in
         let parts = unit * slices..<(unit + 1) * slices
         for part in parts { passes.first(part) }
@@ -40,7 +40,7 @@ extension Engine {
       let share = share(thread, of: threads, in: min(window, units - start) * slices)
       return start * slices + share.lowerBound..<start * slices + share.upperBound
     }
-    let later = later(runs, tensors: tensors, atOnce: window, step: window)
+    let later = later(runs, tensors: tensors, parts: 1, step: window)
     var start = 0
     while start - window < units {
       parallel(threads) { thread in

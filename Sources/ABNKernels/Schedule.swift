@@ -119,9 +119,6 @@ struct Schedule {
   /// Parts when each takes whole units.
   func unitParts(_ units: Int) -> Int { (units + unitsPerPart - 1) / unitsPerPart }
 
-  /// The units that so many threads work on at the same time, a part each.
-  func unitsAtOnce(_ threads: Int) -> Int { min(threads, 1 << 16) * unitsPerPart }
-
   /// The units of a part.
   func units(_ part: Int, _ units: Int) -> Range<Int> {
     part * unitsPerPart..<min((part + 1) * unitsPerPart, units)
