@@ -42,8 +42,7 @@ extension Engine {
     let step = schedule.unitsPerPart
     let later = later(runs, tensors: 2, parts: kernel.threads, step: step)
     parallel(schedule.unitParts(runs.units)) { part in
-      var memory = StackBlock()
-      memory.withPointers { block, sums in
+      StackBlock.with(isUniform: runs.width == 1) { block, sums in
         for unit in schedule.units(part, runs.units) {
           let group = group(runs, unit)
           reduce(call, runs, unit, group, whole, block, sums)
@@ -138,7 +137,7 @@ extension Engine {
   /// `Step.reduce...`; the matching apply follows it.
   private func reduceStep(_ call: BackwardCall) -> Int {
     call.keptIsInput
-      ? Step.reduceInput : (kernel.activation.isInvertible ? Step.reduce : Step.reduceStored)
+      ? Step.reduceInput : (isInvertible ? Step.reduce : Step.reduceStored)
   }
 
   /// Writes what the sums of a channel are taken with.
@@ -158,9 +157,9 @@ extension Engine {
     _ extent: (runs: Range<Int>, elements: Range<Int>), _ block: UnsafeMutableRawPointer,
     _ sums: UnsafeMutableRawPointer
   ) {
-    clearSums(sums, 16)
     let rows = rows(block, of: group)
     if group.copies == 16, let row = rescueRow(group.first) {
+      clearSums(sums, 16)
       rows.set(group, 0, 0, values(group.first))
       stretches(runs, unit, 0, extent) { reduceRescued(row, call.gradient, $0, block, sums) }
       return
@@ -172,7 +171,40 @@ extension Engine {
     prepare(block, group.parameterLanes)
     callRuns(
       reduceStep(call), code, runs, unit, extent, call.kept, call.gradient, call.destination, block,
-      sums)
+      sums, clears: true)
+    if rescue.count > 0 { reduceRescued(call, runs, unit, group, extent, sums) }
+  }
+
+  private func apply(
+    _ call: BackwardCall, _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
+    _ extent: (runs: Range<Int>, elements: Range<Int>), _ block: UnsafeMutableRawPointer,
+    _ sums: UnsafeMutableRawPointer, _ scratch: Scratch, isFresh: Bool,
+    later: Int = 0
+  ) {
+    let rows = rows(block, of: group)
+    if rescue.count > 0 {
+      for channel in 0..<group.channels {
+        applyRescued(call, runs, unit, group, extent, channel, scratch)
+      }
+      // No more of it is left to do.
+      if group.copies == 16, rescueRow(group.first) != nil { return }
+    }
+    for channel in 0..<group.channels {
+      let values = backwardValues(call, scratch, group.first + channel)
+      if isFresh { setReduce(call, rows, group, 0, channel, group.first + channel) }
+      rows.setGradient(group, 0, channel, values)
+    }
+    if isFresh { prepare(block, group.parameterLanes) }
+    callRuns(
+      reduceStep(call) + 1, code, runs, unit, extent, call.kept, call.gradient, call.destination,
+      block, sums, isReversed: true, later: later)
+  }
+
+  /// The sums of the rescued channels of a group over a part of a unit, in place of those that are there.
+  @inline(never) private func reduceRescued(
+    _ call: BackwardCall, _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
+    _ extent: (runs: Range<Int>, elements: Range<Int>), _ sums: UnsafeMutableRawPointer
+  ) {
     for channel in 0..<group.channels {
       forRescued(group.first + channel) { row, own, ownSums in
         stretches(runs, unit, channel, extent) {
@@ -183,41 +215,21 @@ extension Engine {
     }
   }
 
-  private func apply(
+  /// dx of a channel of a group over a part of a unit, from its kept x if it is rescued.
+  @inline(never) private func applyRescued(
     _ call: BackwardCall, _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
-    _ extent: (runs: Range<Int>, elements: Range<Int>), _ block: UnsafeMutableRawPointer,
-    _ sums: UnsafeMutableRawPointer, _ scratch: Scratch, isFresh: Bool,
-    later: Int = 0
+    _ extent: (runs: Range<Int>, elements: Range<Int>), _ local: Int, _ scratch: Scratch
   ) {
-    let rows = rows(block, of: group)
-    if group.copies == 16, let row = rescueRow(group.first) {
-      var values = backwardValues(call, scratch, group.first)
+    let channel = group.first + local
+    guard let row = rescueRow(channel) else { return }
+    StackBlock.with(isUniform: true) { own, _ in
+      var values = backwardValues(call, scratch, channel)
       values.keep = 0
-      rows.set(group, 0, 0, values)
-      stretches(runs, unit, 0, extent) {
-        applyRescued(row, call.gradient, call.destination, $0, block)
-      }
-      return
-    }
-    for channel in 0..<group.channels {
-      let values = backwardValues(call, scratch, group.first + channel)
-      if isFresh { setReduce(call, rows, group, 0, channel, group.first + channel) }
-      rows.setGradient(group, 0, channel, values)
-      guard let row = rescueRow(group.first + channel) else { continue }
-      var memory = StackBlock()
-      memory.withPointers { own, _ in
-        var alone = values
-        alone.keep = 0
-        setAlone(own, alone)
-        stretches(runs, unit, channel, extent) {
-          applyRescued(row, call.gradient, call.destination, $0, own)
-        }
+      setAlone(own, values)
+      stretches(runs, unit, local, extent) {
+        applyRescued(row, call.gradient, call.destination, $0, own)
       }
     }
-    if isFresh { prepare(block, group.parameterLanes) }
-    callRuns(
-      reduceStep(call) + 1, code, runs, unit, extent, call.kept, call.gradient, call.destination,
-      block, sums, isReversed: true, later: later)
   }
 
   /// Calls `body` with a rescued channel's row and parameter and sum blocks of its own.
@@ -226,8 +238,7 @@ extension Engine {
     _ body: (UnsafeMutableRawPointer, UnsafeMutableRawPointer, UnsafeMutableRawPointer) -> Void
   ) {
     guard let row = rescueRow(channel) else { return }
-    var memory = StackBlock()
-    memory.withPointers { block, sums in
+    StackBlock.with(isUniform: true) { block, sums in
       clearSums(sums, 16)
       setAlone(block, values(channel))
       body(row, block, sums)
@@ -252,8 +263,7 @@ extension Engine {
     guard rescue.count > 0 else { return }
     for channel in 0..<channels {
       guard let row = rescueRow(channel) else { continue }
-      var memory = StackBlock()
-      memory.withPointers { block, _ in
+      StackBlock.with(isUniform: true) { block, _ in
         var values = backwardValues(call, scratch, channel)
         values.keep = 0
         setAlone(block, values)

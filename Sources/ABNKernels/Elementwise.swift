@@ -57,8 +57,7 @@ extension Engine {
     let parts = (elements + Schedule.partElements - 1) / Schedule.partElements
     let isFar = kernel.caches.areFar(runs: Schedule.partElements * bytes, of: kernel.bufferBytes)
     parallel(parts) { part in
-      var memory = StackBlock()
-      memory.withPointers { block, sums in
+      StackBlock.with(isUniform: true) { block, sums in
         var values = ChannelValues()
         values.slope = kernel.slope(parameters, 0)
         setAlone(block, values)
@@ -66,7 +65,7 @@ extension Engine {
         let start = first * bytes
         run(
           Step.activate, kernel.element.rawValue, code, source + start, source + start,
-          destination + start, block, sums, sums, 1, false, false, isFar, 0, 1, 0,
+          destination + start, block, sums, sums, 1, false, false, false, isFar, 0, 1, 0,
           min(Schedule.partElements, elements - first))
       }
     }

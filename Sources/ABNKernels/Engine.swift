@@ -9,6 +9,7 @@ struct Engine {
   let rescue: ABNRescue
   let run: KernelEntry
   let code: Int
+  let isInvertible: Bool
   let bytes: Int
   let isDouble: Bool
   /// Whether the tensor is larger than the caches that make asking for it ahead a loss.
@@ -30,6 +31,7 @@ struct Engine {
     self.rescue = rescue
     run = kernel.instructionSet.run
     code = kernel.activation.code
+    isInvertible = kernel.activation.isInvertible
     bytes = kernel.element.bytes
     switch schedule.form {
     case .runs(let runs):
@@ -50,7 +52,7 @@ struct Engine {
   var count: Int { kernel.geometry.countPerChannel }
 
   /// The activation that the forward pass applies: none where y is stored.
-  var appliedCode: Int { kernel.activation.isInvertible ? code : ActivationCode.identity }
+  var appliedCode: Int { isInvertible ? code : ActivationCode.identity }
 
   /// The channels of a unit.
   func group(_ runs: Schedule.Runs, _ unit: Int) -> LaneGroup {
@@ -127,22 +129,28 @@ struct Engine {
     return values
   }
 
-  /// One call of a kernel on a range of runs of a unit. A second pass over a unit goes from its last
+  /// One call of a kernel on a range of runs of a unit; with `clears` the sums start from 0. A second pass over a unit goes from its last
   /// run to its first (`isReversed`), as what was read last is nearest.
   func callRuns(
     _ step: Int, _ code: Int, _ runs: Schedule.Runs, _ unit: Int,
     _ extent: (runs: Range<Int>, elements: Range<Int>), _ a: UnsafeRawPointer,
     _ b: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, _ block: UnsafeMutableRawPointer,
-    _ sums: UnsafeMutableRawPointer, isReversed: Bool = false, later: Int = 0
+    _ sums: UnsafeMutableRawPointer, clears: Bool = false, isReversed: Bool = false, later: Int = 0
   ) {
-    if extent.runs.isEmpty { return }
+    if extent.runs.isEmpty {
+      if clears { clearSums(sums, 16) }
+      return
+    }
     let first = isReversed ? extent.runs.upperBound - 1 : extent.runs.lowerBound
-    let start = (unit * runs.unitStride + first * runs.stride + extent.elements.lowerBound) * bytes
+    // Within the buffers, whose sizes have been checked.
+    let start =
+      (unit &* runs.unitStride &+ first &* runs.stride &+ extent.elements.lowerBound) &* bytes
     // A channel in all lanes is rescued as a whole, by other calls.
     let isUniform = runs.width == 1
     run(
       step, kernel.element.rawValue, code, a + start, b + start, out + start, block, sums, sums,
-      isUniform ? 1 : 16, false, !isUniform && rescue.count > 0, isFar, later, extent.runs.count,
+      isUniform ? 1 : 16, false, !isUniform && rescue.count > 0, clears, isFar, later,
+      extent.runs.count,
       isReversed ? -runs.stride : runs.stride, extent.elements.count)
   }
 
@@ -155,11 +163,11 @@ struct Engine {
     let start = range.lowerBound * channels * bytes
     run(
       step, kernel.element.rawValue, code, a + start, b + start, out + start, block, state, sums,
-      schedule.lanes, true, rescue.count > 0, isFar, 0, range.count, 0, channels)
+      schedule.lanes, true, rescue.count > 0, false, isFar, 0, range.count, 0, channels)
   }
 
   /// Elements from a unit to the one `step` units on, which its thread is to read next, if asking for that
-  /// beside the second pass over this one brings it nearer (the memory has nothing else to do then); else 0.
+  /// beside the passes over this one brings it nearer (in the second the memory has nothing else to do); else 0.
   /// `parts`: how many parts of `step` units are worked on at the same time, of `tensors` tensors.
   func later(_ runs: Schedule.Runs, tensors: Int, parts: Int, step: Int) -> Int {
     let unit = runs.count * runs.length * bytes
@@ -187,10 +195,10 @@ struct Engine {
   /// where the kernels do it themselves.
   func prepare(_ block: UnsafeMutableRawPointer, _ lanes: Int) {
     if lanes == 1 { return }
-    let step = kernel.activation.isInvertible ? Step.prepare : Step.prepareStored
+    let step = isInvertible ? Step.prepare : Step.prepareStored
     run(
       step, kernel.element.rawValue, code, block, block, block, block, block, block, lanes, false,
-      false, false, 0, 0, 0, 0)
+      false, false, false, 0, 0, 0, 0)
   }
 }
 

@@ -56,8 +56,7 @@ extension Engine {
     let step = schedule.unitsPerPart
     let later = later(runs, tensors: 1, parts: kernel.threads, step: step)
     parallel(schedule.unitParts(runs.units)) { part in
-      var memory = StackBlock()
-      memory.withPointers { block, sums in
+      StackBlock.with(isUniform: runs.width == 1) { block, sums in
         let units = schedule.units(part, runs.units)
         if case .given = target {
         } else {
@@ -65,7 +64,10 @@ extension Engine {
             let group = group(runs, unit)
             if group.copies != 16 { clear(block, 16) }
             keepPivots(group, source, runs.unitStride * unit, scratch)
-            sumUnit(runs, unit, group, whole, source, block, sums) {
+            sumUnit(
+              runs, unit, group, whole, source, block, sums,
+              later: unit + step < runs.units ? later : 0
+            ) {
               scratch.totals[3 * (group.first + $0) + 2]
             }
             keepTotals(group, sums, 16, scratch)
@@ -101,10 +103,11 @@ extension Engine {
   }
 
   func sumSlice(
-    _ runs: Schedule.Runs, _ part: Int, _ source: UnsafeRawPointer, _ scratch: Scratch
+    _ runs: Schedule.Runs, _ part: Int, _ source: UnsafeRawPointer, _ scratch: Scratch,
+    later: Int = 0
   ) {
     withSlice(runs, part) { unit, group, extent, block, _ in
-      sumUnit(runs, unit, group, extent, source, block, scratch.sums(part)) {
+      sumUnit(runs, unit, group, extent, source, block, scratch.sums(part), later: later) {
         pivot(source, unit * runs.unitStride + $0)
       }
     }
@@ -211,16 +214,16 @@ extension Engine {
   private func sumUnit(
     _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
     _ extent: (runs: Range<Int>, elements: Range<Int>), _ source: UnsafeRawPointer,
-    _ block: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer, _ pivot: (Int) -> Double
+    _ block: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer, later: Int,
+    _ pivot: (Int) -> Double
   ) {
-    clearSums(sums, 16)
     let rows = rows(block, of: group)
     for channel in 0..<group.channels {
       rows.put(group, 0, channel, Slot.mean, pivot(channel))
     }
     callRuns(
-      Step.statistics, code, runs, unit, extent, source, source,
-      UnsafeMutableRawPointer(mutating: source), block, sums)
+      Step.statistics, appliedCode, runs, unit, extent, source, source,
+      UnsafeMutableRawPointer(mutating: source), block, sums, clears: true, later: later)
   }
 
   /// z over a part of a unit; x of rescued channels is kept first.

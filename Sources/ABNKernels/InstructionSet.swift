@@ -119,12 +119,12 @@ public enum ABNInstructionSet: String, Hashable, Sendable, CaseIterable {
 }
 
 /// The signature of `run` in every kernel set: step, element, activation, a, b, out, parameters,
-/// state, sums, lanes, rows, keeps, isFar, later, runs, stride, length.
+/// state, sums, lanes, rows, keeps, clears, isFar, later, runs, stride, length.
 typealias KernelEntry =
   @Sendable (
     Int, Int, Int, UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer,
     UnsafeMutableRawPointer, UnsafeMutableRawPointer, UnsafeMutableRawPointer, Int, Bool, Bool,
-    Bool, Int, Int, Int, Int
+    Bool, Bool, Int, Int, Int, Int
   ) -> Void
 
 /// The signature of `combine` in every kernel set: step, wide, a, b, c, out, count, slope.

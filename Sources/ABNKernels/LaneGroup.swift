@@ -20,7 +20,7 @@ struct LaneGroup {
 
   /// The sum over the lanes of a channel in one row of sums, pairwise: a chain of 16 additions would be
   /// felt in small channels.
-  func total(_ sums: UnsafeRawPointer, _ channel: Int) -> Double {
+  @inline(__always) func total(_ sums: UnsafeRawPointer, _ channel: Int) -> Double {
     let lanes = sums.assumingMemoryBound(to: Double.self)
     switch copies {
     case 16:
@@ -127,23 +127,35 @@ struct ParameterRows {
   }
 }
 
-/// 2560 bytes on the stack: the parameter rows and the sums of one group of lanes.
-struct StackBlock {
-  private var parameters =
-    (SIMD64<Double>(), SIMD64<Double>(), SIMD64<Double>(), SIMD64<Double>())
-  private var sums = SIMD64<Double>()
-
-  /// Calls `body` with the parameter rows (`Slot.count` x 16 or x 1) and the sums (3 x 16 float64).
-  mutating func withPointers(
+/// The parameter rows and the sums of one group of lanes, on the stack.
+enum StackBlock {
+  /// Calls `body` with parameter rows (`Slot.count` x 16, or x 1 if all lanes are one channel) that are 0, and
+  /// with room for sums (3 x 16 float64). Both begin with a line of the caches, where a vector that was
+  /// stored is read again without a wait.
+  static func with(
+    isUniform: Bool,
     _ body: (_ parameters: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer) -> Void
   ) {
-    withUnsafeMutableBytes(of: &parameters) { first in
-      withUnsafeMutableBytes(of: &sums) { second in
-        guard let a = first.baseAddress, let b = second.baseAddress else { return }
-        body(a, b)
+    if isUniform {
+      // On its own, as small channels would feel 2 KiB of zeros. From the stack: at most 1 KiB, and no larger
+      // alignment than that of the largest number.
+      withUnsafeTemporaryAllocation(byteCount: 64 + 128 + sumsBytes, alignment: 16) { buffer in
+        guard let base = buffer.baseAddress?.alignedUp(toMultipleOf: 64) else { return }
+        base.initializeMemory(as: Double.self, repeating: 0, count: Slot.count)
+        body(base, base + 128)
       }
+      return
+    }
+    var memory = (
+      SIMD64<Double>(), SIMD64<Double>(), SIMD64<Double>(), SIMD64<Double>(), SIMD8<Double>()
+    )
+    withUnsafeMutableBytes(of: &memory) { buffer in
+      guard let base = buffer.baseAddress?.alignedUp(toMultipleOf: 64) else { return }
+      body(base, base + Slot.count * 128)
     }
   }
+
+  private static let sumsBytes = 3 * 16 * 8
 }
 
 /// A few elements of a strided channel, side by side, on the stack.

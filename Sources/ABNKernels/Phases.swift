@@ -1,8 +1,8 @@
 /// Two passes over the slices of units and what comes between. Parts are slices, numbered unit by unit.
 protocol UnitPasses {
-  func first(_ part: Int)
-  func between(_ unit: Int)
   /// `later`: see `Engine.later`.
+  func first(_ part: Int, later: Int)
+  func between(_ unit: Int)
   func second(_ part: Int, later: Int)
 }
 
@@ -25,9 +25,9 @@ extension Engine {
       let later = later(runs, tensors: tensors, parts: threads, step: 1)
       parallel(units) { unit in
         let parts = unit * slices..<(unit + 1) * slices
-        for part in parts { passes.first(part) }
-        passes.between(unit)
         let later = unit + 1 < units ? later : 0
+        for part in parts { passes.first(part, later: later) }
+        passes.between(unit)
         for part in parts.reversed() { passes.second(part, later: later) }
       }
       return
@@ -50,7 +50,8 @@ extension Engine {
           for part in own(start - window, thread).reversed() { passes.second(part, later: later) }
         }
         if start < units {
-          for part in own(start, thread) { passes.first(part) }
+          let later = start + 2 * window <= units ? later : 0
+          for part in own(start, thread) { passes.first(part, later: later) }
         }
       }
       for unit in start..<max(start, min(start + window, units)) { passes.between(unit) }
@@ -68,8 +69,7 @@ extension Engine {
     ) -> Void
   ) {
     let unit = part / schedule.slices
-    var memory = StackBlock()
-    memory.withPointers { block, sums in
+    StackBlock.with(isUniform: runs.width == 1) { block, sums in
       body(unit, group(runs, unit), schedule.extent(runs, part % schedule.slices), block, sums)
     }
   }
@@ -93,7 +93,9 @@ struct ForwardPasses: UnitPasses {
   var destination: UnsafeMutableRawPointer
   var scratch: Scratch
 
-  func first(_ part: Int) { engine.sumSlice(runs, part, source, scratch) }
+  func first(_ part: Int, later: Int) {
+    engine.sumSlice(runs, part, source, scratch, later: later)
+  }
   func between(_ unit: Int) { engine.finishUnit(target, runs, unit, source, scratch) }
   func second(_ part: Int, later: Int) {
     engine.normalizeSlice(runs, part, source, destination, later: later)
@@ -107,7 +109,8 @@ struct BackwardPasses: UnitPasses {
   var runs: Schedule.Runs
   var scratch: Scratch
 
-  func first(_ part: Int) { engine.reduceSlice(call, runs, part, scratch) }
+  /// Its own two tensors leave no room for asking.
+  func first(_ part: Int, later: Int) { engine.reduceSlice(call, runs, part, scratch) }
   func between(_ unit: Int) { engine.finishUnit(call, runs, unit, scratch) }
   func second(_ part: Int, later: Int) {
     engine.applySlice(call, runs, part, scratch, later: later)

@@ -84,8 +84,9 @@ extension Engine {
     _ block: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer, _ count: Int
   ) {
     run(
-      step, kernel.element.rawValue, code, a, b, out, block, sums, sums, 1, false, false, false, 0,
-      1, 0, count)
+      step, kernel.element.rawValue, code, a, b, out, block, sums, sums, 1, false, false, false,
+      false,
+      0, 1, 0, count)
   }
 
   /// Hands the elements of a stretch to `body` side by side: in place where they are already, else

@@ -23,8 +23,10 @@ struct BenchLayer: ParsableCommand {
   @Option(help: ArgumentHelp("The activation after the normalization.", valueName: "name"))
   var activation = "leaky_relu"
 
-  @Option(help: ArgumentHelp("alpha of leaky_relu and elu.", valueName: "number"))
-  var alpha = 0.01
+  @Option(
+    help: ArgumentHelp(
+      "alpha of leaky_relu and elu (default: 0.01 and 1).", valueName: "number"))
+  var alpha: Double?
 
   @OptionGroup var common: CommonOptions
 
@@ -92,7 +94,8 @@ struct BenchLayer: ParsableCommand {
         activation: choose(
           activation, "--activation",
           [
-            ("leaky_relu", ABNActivation.leakyReLU(alpha: alpha)), ("elu", .elu(alpha: alpha)),
+            ("leaky_relu", ABNActivation.leakyReLU(alpha: alpha ?? 0.01)),
+            ("elu", .elu(alpha: alpha ?? 1)),
             ("prelu", .prelu), ("identity", .identity), ("relu", .relu), ("relu6", .relu6),
             ("sigmoid", .sigmoid),
             ("tanh", .tanh), ("swish", .swish), ("gelu", .gelu), ("hard_swish", .hardSwish),

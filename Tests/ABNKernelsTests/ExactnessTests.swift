@@ -36,6 +36,13 @@ import Testing
     Row(
       testDescription: "elu past exp's range", activation: .elu(alpha: 1), scale: [80, -60, 100],
       bias: [0, 1, 5]),
+    // An alpha of 1 has kernels of its own.
+    Row(
+      testDescription: "elu saturated, alpha 0.5", activation: .elu(alpha: 0.5),
+      scale: [12, -12, 40], bias: [0, 1, -5]),
+    Row(
+      testDescription: "elu past exp's range, alpha 0.5", activation: .elu(alpha: 0.5),
+      scale: [80, -60, 100], bias: [0, 1, 5]),
     Row(testDescription: "leaky alpha 0", activation: .leakyReLU(alpha: 0)),
     Row(testDescription: "leaky alpha < 0", activation: .leakyReLU(alpha: -0.3)),
     Row(testDescription: "leaky alpha > 1", activation: .leakyReLU(alpha: 2)),
@@ -135,7 +142,9 @@ import Testing
   func oneBadNumberStaysInItsChannel(_ bad: Double) throws {
     for element in ABNElement.allCases {
       for geometry in try Self.geometries(19) {
-        for activation in [ABNActivation.leakyReLU(alpha: 0.2), .elu(alpha: 1), .mish] {
+        for activation in [
+          ABNActivation.leakyReLU(alpha: 0.2), .elu(alpha: 1), .elu(alpha: 0.3), .mish,
+        ] {
           let clean = LayerInput(geometry, element, activation)
           var dirty = clean
           dirty.x[7][30] = bad

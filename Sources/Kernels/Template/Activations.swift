@@ -71,6 +71,27 @@ enum Elu: InvertibleActivation {
   }
 }
 
+/// Elu with an alpha of 1, as nearly all have it: the same bits without the product with alpha or its inverse,
+/// an eighth of what undoing takes.
+enum UnitElu: InvertibleActivation {
+  static var hasSlopeGradient: Bool { @inline(__always) get { false } }
+  static var isIdentity: Bool { @inline(__always) get { false } }
+  @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {
+    V.choose(V.exceedsNot(y, V(0)), V.expMinusOneOfNegative(y), y)
+  }
+  @inline(__always) static func invert<E: Element>(
+    _ element: E.Type, _ z: E.V, _ slope: E.V, _ inverseSlope: E.V
+  ) -> (y: E.V, derivative: E.V) {
+    let bent = E.V.exceedsNot(z, E.V(0))
+    // No element of any type lies between -1 and the rounding of it.
+    let t = E.isExact ? z : z.atLeast(E.V(E.roundoff / 2 - 1))
+    return (
+      E.V.choose(bent, E.V.logOfOnePlusNegative(t), z),
+      E.V.choose(bent, z + E.V(1), E.V(1))
+    )
+  }
+}
+
 /// The activations by number; the same numbers for every instruction set.
 public enum ActivationCode {
   public static let identity = 0

@@ -147,6 +147,7 @@ struct ReduceOperation<S: Source>: LaneOperation {
     add(S.E.loadTail(call.a, index, count), S.E.loadTail(call.b, index, count))
   }
 
+  static var nothing: Void { @inline(__always) get { () } }
   @inline(__always) func hold(_ call: Call, _ index: Int) {}
 
   @inline(__always) mutating func release(
@@ -156,15 +157,17 @@ struct ReduceOperation<S: Source>: LaneOperation {
     add(S.E.load(call.a, index), S.E.V.choose(valid, S.E.load(call.b, index), S.E.V(0)))
   }
 
-  @inline(__always) mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int) {
+  @inline(__always) mutating func fold(
+    _ call: Call, _ lane: Int, _ vectors: Int, _ isFresh: Bool
+  ) {
     if Self.hasTwins {
       dySum = dySum + otherDySum
       productSum = productSum + otherProductSum
       otherDySum = S.E.V(0)
       otherProductSum = S.E.V(0)
     }
-    call.add(0, lane, dySum.wide)
-    call.add(1, lane, productSum.wide)
+    call.add(0, lane, dySum.wide, isFresh: isFresh)
+    call.add(1, lane, productSum.wide, isFresh: isFresh)
     if S.hasSlopeGradient { call.add(2, lane, slopeSum.wide) }
     dySum = S.E.V(0)
     productSum = S.E.V(0)

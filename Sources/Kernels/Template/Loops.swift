@@ -22,8 +22,18 @@ import CPrefetch
   let rest = length & 15
   let vectors = length &>> 4
   // A chunk ahead, there is the next run, or of short runs one of those after it.
-  let skipped = vectors >= chunkVectors ? 1 : chunkVectors / (vectors &+ 1)
+  let skipped = vectors >= chunkVectors || !call.isFar ? 1 : chunkVectors / (vectors &+ 1)
   let within = vectors > chunkVectors ? (vectors &- chunkVectors) &* 16 : 0
+  // The sums that are stored are the first; the third is not of every operation, and what has no vectors adds.
+  var isFresh = call.isFresh
+  if isFresh {
+    F64(0).store(call.sums, 32)
+    if vectors == 0 || runs == 0 {
+      F64(0).store(call.sums, 0)
+      F64(0).store(call.sums, 16)
+      isFresh = false
+    }
+  }
   // Vectors since the last fold, and ends of runs, which are summed in the registers beside them.
   var pending = 0
   var tails = 0
@@ -31,7 +41,10 @@ import CPrefetch
   while run < runs {
     let start = run &* stride
     let overlap = start &+ length &- 16
-    let held = rest > 0 && vectors > 0 ? worker.hold(call, overlap) : nil
+    // A flag beside it: of an optional vector the compiler makes eight integers.
+    let holds = rest > 0 && vectors > 0
+    var held = O.nothing
+    if holds { held = worker.hold(call, overlap) }
     // Where reading ahead leaves this run, and how far ahead it is from there.
     let turn = start &+ within
     let beyond = skipped &* stride &- within
@@ -39,6 +52,13 @@ import CPrefetch
     var done = 0
     while done < vectors {
       var index = start &+ done &* 16
+      // Here, not where the last vector is done: the end of its run still belongs to the chunk.
+      if pending == chunkVectors {
+        worker.fold(call, 0, pending, isFresh)
+        isFresh = false
+        pending = 0
+        tails = 0
+      }
       if pending == 0 { worker.begin(call, index, 16, vectors &- done, 16) }
       let room = chunkVectors &- pending
       let now = room < vectors &- done ? room : vectors &- done
@@ -51,10 +71,12 @@ import CPrefetch
           if call.later != 0 {
             // At most one line for each vector that is worked on, or this pass waits for the memory: of
             // elements of 4 bytes a alone.
-            askFor(operation, call, index &+ call.later, end &- index, both: O.E.bytes < 4)
+            let part = O.laterPart(call, of: end &- index)
+            askFor(
+              operation, call, index &+ call.later &+ part.lowerBound, part.count,
+              both: O.E.bytes < 4)
           }
-          if !call.isFar {
-          } else if index < turn {
+          if call.isFar && index < turn {
             askFor(operation, call, index &+ chunkVectors &* 16, end &- index)
           } else if hasLater {
             askFor(operation, call, index &+ beyond, end &- index)
@@ -85,16 +107,11 @@ import CPrefetch
       }
       done &+= now
       pending &+= now
-      if pending == chunkVectors {
-        worker.fold(call, 0, pending)
-        pending = 0
-        tails = 0
-      }
     }
     if rest > 0 && hasLater {
       askFor(operation, call, start &+ vectors &* 16 &+ beyond, rest)
     }
-    if let held {
+    if holds {
       worker.release(call, held, overlap, rest)
     } else if rest > 0 {
       worker.tail(call, start, rest)
@@ -102,14 +119,15 @@ import CPrefetch
     if rest > 0 {
       tails &+= 1
       if tails == chunkVectors {
-        worker.fold(call, 0, pending)
+        worker.fold(call, 0, pending, isFresh)
+        isFresh = false
         pending = 0
         tails = 0
       }
     }
     run &+= 1
   }
-  if pending > 0 || tails > 0 { worker.fold(call, 0, pending) }
+  if pending > 0 || tails > 0 { worker.fold(call, 0, pending, isFresh) }
 }
 
 /// Asks for `count` elements of what the operation reads, from `index` on. They need not exist.

@@ -74,15 +74,22 @@ struct Call {
   var isFar: Bool
   /// Elements from a run to one that a later pass reads, which is asked for beside it; 0 for none.
   var later: Int
+  /// Whether the sums begin with this call, and memory holds anything instead of them.
+  var isFresh: Bool
 
   @inline(__always) func parameter<V: Vector>(_ slot: Int, _ lane: Int) -> V {
     isUniform ? V.broadcast(parameters, slot) : V.load(parameters, slot &* lanes &+ lane)
   }
 
-  /// Adds to a row of sums.
-  @inline(__always) func add(_ row: Int, _ lane: Int, _ value: F64) {
+  /// Adds to a row of sums, or begins one.
+  @inline(__always) func add(_ row: Int, _ lane: Int, _ value: F64, isFresh: Bool = false) {
     let at = row &* lanes &+ lane
-    (F64.load(sums, at) + value).store(sums, at)
+    if isFresh {
+      // Nothing to wait for: in small channels adding to a 0 just written takes a tenth of the time.
+      value.store(sums, at)
+    } else {
+      (F64.load(sums, at) + value).store(sums, at)
+    }
   }
 }
 
@@ -91,6 +98,9 @@ protocol TileOperation {
   associatedtype E: Element
   /// Whether b is read beside a.
   static var readsBoth: Bool { get }
+  /// Which of `count` elements are asked for by `call.later`: all by the second of two passes, or a half by
+  /// each where that is faster.
+  static func laterPart(_ call: Call, of count: Int) -> Range<Int>
   /// Groups of 16 lanes that it works on, side by side.
   static var groups: Int { get }
   init(_ call: Call, _ lane: Int)
@@ -108,8 +118,9 @@ protocol TileOperation {
   /// carries no choice. Only where `canKeep`.
   static var canKeep: Bool { get }
   mutating func fullKeeping(_ call: Call, _ index: Int)
-  /// Ends a chunk of `vectors` vectors: its sums join those in memory.
-  mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int)
+  /// Ends a chunk of `vectors` vectors: its sums join those in memory, or stand there first (`isFresh`). The next
+  /// one begins before anything is added.
+  mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int, _ isFresh: Bool)
 }
 
 /// One arithmetic on 16 lanes, also where less than a vector is left.
@@ -131,11 +142,15 @@ protocol LaneOperation: TileOperation {
   /// called before the run is changed, with the first of the 16; `release` after, with how many of
   /// them are left to do.
   associatedtype Held
+  static var nothing: Held { get }
   func hold(_ call: Call, _ index: Int) -> Held
   mutating func release(_ call: Call, _ held: Held, _ index: Int, _ count: Int)
 }
 
 extension TileOperation {
+  @inline(__always) static func laterPart(_ call: Call, of count: Int) -> Range<Int> {
+    Range(uncheckedBounds: (0, count))
+  }
   static var groups: Int { @inline(__always) get { 1 } }
   static var hasPairs: Bool { @inline(__always) get { false } }
   @inline(__always) mutating func pair(_ call: Call, _ index: Int, _ step: Int) {
@@ -166,7 +181,9 @@ extension LaneOperation {
   @inline(__always) mutating func tail(_ call: Call, _ index: Int, _ count: Int) {
     partial(call, index, count)
   }
-  @inline(__always) mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int) {}
+  @inline(__always) mutating func fold(
+    _ call: Call, _ lane: Int, _ vectors: Int, _ isFresh: Bool
+  ) {}
 }
 
 /// An operation whose results depend on one place each: the overlapping lanes come out the same.
@@ -176,6 +193,7 @@ protocol PlacewiseOperation: LaneOperation where Held == E.V {
 }
 
 extension PlacewiseOperation {
+  static var nothing: E.V { @inline(__always) get { E.V(0) } }
   @inline(__always) func hold(_ call: Call, _ index: Int) -> E.V { result(call, index) }
   @inline(__always) mutating func release(
     _ call: Call, _ held: E.V, _ index: Int, _ count: Int
@@ -204,6 +222,8 @@ struct StatisticsOperation<E: Element>: LaneOperation {
   var second = E.V(0)
   var otherFirst = E.V(0)
   var otherSecond = E.V(0)
+  /// Elements beside the vectors, from the ends of runs.
+  var rest = E.V(0)
 
   @inline(__always) init(_ call: Call, _ lane: Int) {}
 
@@ -214,6 +234,7 @@ struct StatisticsOperation<E: Element>: LaneOperation {
     second = E.V(0)
     otherFirst = E.V(0)
     otherSecond = E.V(0)
+    rest = E.V(0)
     if count < 16 {
       centre = E.loadTail(call.a, index, count)
     } else if available >= 4 {
@@ -237,6 +258,10 @@ struct StatisticsOperation<E: Element>: LaneOperation {
     centre.store(call.state, lane)
     (first + otherFirst).store(call.state, call.lanes &+ lane)
     (second + otherSecond).store(call.state, 2 &* call.lanes &+ lane)
+  }
+
+  @inline(__always) static func laterPart(_ call: Call, of count: Int) -> Range<Int> {
+    Range(uncheckedBounds: (0, call.sharesLater(E.self) ? count &>> 1 : 0))
   }
 
   static var hasPairs: Bool { @inline(__always) get { true } }
@@ -273,39 +298,48 @@ struct StatisticsOperation<E: Element>: LaneOperation {
     add(E.loadTail(call.a, index, count))
   }
 
-  /// Straight to the pivot, in float64.
-  @inline(__always) func addDirectly(_ call: Call, _ x: E.V, _ valid: F64.Mask) {
+  /// Straight to the pivot, in float64: runs of less than a vector have no centre.
+  @inline(__always) mutating func tail(_ call: Call, _ index: Int, _ count: Int) {
+    let x = E.loadTail(call.a, index, count)
     let pivot: E.V = call.parameter(Slot.mean, 0)
-    let distance = F64.choose(valid, x.wide - pivot.wide, F64(0))
+    let distance = F64.choose(F64(Double(count)) > F64.lanes, x.wide - pivot.wide, F64(0))
     call.add(0, 0, distance)
     call.add(1, 0, distance * distance)
   }
 
-  @inline(__always) mutating func tail(_ call: Call, _ index: Int, _ count: Int) {
-    addDirectly(call, E.loadTail(call.a, index, count), F64(Double(count)) > F64.lanes)
-  }
-
+  static var nothing: Void { @inline(__always) get { () } }
   @inline(__always) func hold(_ call: Call, _ index: Int) {}
 
+  /// Around the centre of the chunk that the vectors before it are of, or were.
   @inline(__always) mutating func release(
     _ call: Call, _ held: Void, _ index: Int, _ count: Int
   ) {
-    addDirectly(call, E.load(call.a, index), F64.lanes > F64(Double(15 &- count)))
+    let valid = E.V.lanes > E.V(Double(15 &- count))
+    let d = E.V.choose(valid, E.load(call.a, index) - centre, E.V(0))
+    first = first + d
+    second = E.V.fma(second, d, d)
+    rest = rest + E.V.choose(valid, E.V(1), E.V(0))
   }
 
-  @inline(__always) mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int) {
+  @inline(__always) mutating func fold(
+    _ call: Call, _ lane: Int, _ vectors: Int, _ isFresh: Bool
+  ) {
     let pivot: E.V = call.parameter(Slot.mean, lane)
     let shift = centre.wide - pivot.wide
-    let count = F64(Double(vectors))
+    let count = F64(Double(vectors)) + rest.wide
     let sum = (first + otherFirst).wide
-    call.add(0, lane, F64.fma(sum, count, shift))
-    call.add(1, lane, (second + otherSecond).wide + shift * (F64(2) * sum + count * shift))
-    // A chunk that ends exactly where its run does is folded once more, with no vectors, before the
-    // run's tail: there must be nothing left to add.
-    first = E.V(0)
-    second = E.V(0)
-    otherFirst = E.V(0)
-    otherSecond = E.V(0)
+    call.add(0, lane, F64.fma(sum, count, shift), isFresh: isFresh)
+    call.add(
+      1, lane, (second + otherSecond).wide + shift * (F64(2) * sum + count * shift),
+      isFresh: isFresh)
+  }
+}
+
+extension Call {
+  /// Whether both passes of the way forward ask for the next channel, half of it each, so that the memory has
+  /// as much to do in both. What computes for longer than the memory takes loses by it: 16 bits, and elu.
+  @inline(__always) func sharesLater<E: Element>(_ element: E.Type) -> Bool {
+    E.bytes >= 4 && activation != ActivationCode.elu
   }
 }
 
@@ -325,6 +359,10 @@ struct ForwardOperation<E: Element, A: InvertibleActivation>: PlacewiseOperation
 
   @inline(__always) func map(_ x: E.V) -> E.V {
     A.activate(E.V.fma(bias, x - mean, gain), slope)
+  }
+
+  @inline(__always) static func laterPart(_ call: Call, of count: Int) -> Range<Int> {
+    Range(uncheckedBounds: (call.sharesLater(E.self) ? count &>> 1 : 0, count))
   }
 
   static var hasTwins: Bool { @inline(__always) get { E.hasTwins } }

@@ -70,7 +70,7 @@ private struct Tile {
 
   @inline(__always) func end<O: TileOperation>(_ worker: inout O, _ call: Call, _ lane: Int) {
     if row &+ rows == chunk {
-      worker.fold(call, lane, chunk)
+      worker.fold(call, lane, chunk, false)
     } else {
       worker.suspend(call, lane)
     }
@@ -175,9 +175,11 @@ private struct Neighbours<O: TileOperation>: TileOperation {
     right.fullKeeping(call, index &+ Self.width)
   }
 
-  @inline(__always) mutating func fold(_ call: Call, _ lane: Int, _ vectors: Int) {
-    left.fold(call, lane, vectors)
-    right.fold(call, lane &+ Self.width, vectors)
+  @inline(__always) mutating func fold(
+    _ call: Call, _ lane: Int, _ vectors: Int, _ isFresh: Bool
+  ) {
+    left.fold(call, lane, vectors, isFresh)
+    right.fold(call, lane &+ Self.width, vectors, isFresh)
   }
 }
 

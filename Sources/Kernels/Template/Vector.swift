@@ -27,6 +27,8 @@ protocol Vector {
   /// c + a * b, in one rounding where the instruction set has it.
   static func fma(_ c: Self, _ a: Self, _ b: Self) -> Self
   var wide: F64 { get }
+  /// Lane 0.
+  var first: Double { get }
   /// 0, 1 ... 15.
   static var lanes: Self { get }
 
@@ -95,6 +97,7 @@ struct F32: Vector {
     #endif
   }
   @inline(__always) var wide: F64 { F64(v: widened(v)) }
+  @inline(__always) var first: Double { Double(v[0]) }
   static var lanes: F32 {
     @inline(__always) get { F32(v: SIMD16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)) }
   }
@@ -171,6 +174,7 @@ struct F64: Vector {
     #endif
   }
   @inline(__always) var wide: F64 { self }
+  @inline(__always) var first: Double { v[0] }
   static var lanes: F64 {
     @inline(__always) get { F64(v: SIMD16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)) }
   }
