@@ -171,7 +171,7 @@ extension Engine {
     prepare(block, group.parameterLanes)
     callRuns(
       reduceStep(call), code, runs, unit, extent, call.kept, call.gradient, call.destination, block,
-      sums, clears: true)
+      sums, starts: true)
     if rescue.count > 0 { reduceRescued(call, runs, unit, group, extent, sums) }
   }
 

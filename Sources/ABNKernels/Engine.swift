@@ -129,16 +129,16 @@ struct Engine {
     return values
   }
 
-  /// One call of a kernel on a range of runs of a unit; with `clears` the sums start from 0. A second pass over a unit goes from its last
-  /// run to its first (`isReversed`), as what was read last is nearest.
+  /// One call of a kernel on a range of runs of a unit, whose sums begin with it (`starts`) or go on. A second
+  /// pass over a unit goes from its last run to its first (`isReversed`), as what was read last is nearest.
   func callRuns(
     _ step: Int, _ code: Int, _ runs: Schedule.Runs, _ unit: Int,
     _ extent: (runs: Range<Int>, elements: Range<Int>), _ a: UnsafeRawPointer,
     _ b: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, _ block: UnsafeMutableRawPointer,
-    _ sums: UnsafeMutableRawPointer, clears: Bool = false, isReversed: Bool = false, later: Int = 0
+    _ sums: UnsafeMutableRawPointer, starts: Bool = false, isReversed: Bool = false, later: Int = 0
   ) {
     if extent.runs.isEmpty {
-      if clears { clearSums(sums, 16) }
+      if starts { clearSums(sums, 16) }
       return
     }
     let first = isReversed ? extent.runs.upperBound - 1 : extent.runs.lowerBound
@@ -149,7 +149,7 @@ struct Engine {
     let isUniform = runs.width == 1
     run(
       step, kernel.element.rawValue, code, a + start, b + start, out + start, block, sums, sums,
-      isUniform ? 1 : 16, false, !isUniform && rescue.count > 0, clears, isFar, later,
+      isUniform ? 1 : 16, false, !isUniform && rescue.count > 0, starts, isFar, later,
       extent.runs.count,
       isReversed ? -runs.stride : runs.stride, extent.elements.count)
   }

@@ -223,7 +223,7 @@ extension Engine {
     }
     callRuns(
       Step.statistics, appliedCode, runs, unit, extent, source, source,
-      UnsafeMutableRawPointer(mutating: source), block, sums, clears: true, later: later)
+      UnsafeMutableRawPointer(mutating: source), block, sums, starts: true, later: later)
   }
 
   /// z over a part of a unit; x of rescued channels is kept first.

@@ -119,7 +119,7 @@ public enum ABNInstructionSet: String, Hashable, Sendable, CaseIterable {
 }
 
 /// The signature of `run` in every kernel set: step, element, activation, a, b, out, parameters,
-/// state, sums, lanes, rows, keeps, clears, isFar, later, runs, stride, length.
+/// state, sums, lanes, rows, keeps, starts, isFar, later, runs, stride, length.
 typealias KernelEntry =
   @Sendable (
     Int, Int, Int, UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer,

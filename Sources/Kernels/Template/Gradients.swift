@@ -158,7 +158,7 @@ struct ReduceOperation<S: Source>: LaneOperation {
   }
 
   @inline(__always) mutating func fold(
-    _ call: Call, _ lane: Int, _ vectors: Int, _ isFresh: Bool
+    _ call: Call, _ lane: Int, _ vectors: Int, _ starts: Bool
   ) {
     if Self.hasTwins {
       dySum = dySum + otherDySum
@@ -166,8 +166,8 @@ struct ReduceOperation<S: Source>: LaneOperation {
       otherDySum = S.E.V(0)
       otherProductSum = S.E.V(0)
     }
-    call.add(0, lane, dySum.wide, isFresh: isFresh)
-    call.add(1, lane, productSum.wide, isFresh: isFresh)
+    call.add(0, lane, dySum.wide, starts: starts)
+    call.add(1, lane, productSum.wide, starts: starts)
     if S.hasSlopeGradient { call.add(2, lane, slopeSum.wide) }
     dySum = S.E.V(0)
     productSum = S.E.V(0)

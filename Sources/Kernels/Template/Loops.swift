@@ -24,14 +24,14 @@ import CPrefetch
   // A chunk ahead, there is the next run, or of short runs one of those after it.
   let skipped = vectors >= chunkVectors || !call.isFar ? 1 : chunkVectors / (vectors &+ 1)
   let within = vectors > chunkVectors ? (vectors &- chunkVectors) &* 16 : 0
-  // The sums that are stored are the first; the third is not of every operation, and what has no vectors adds.
-  var isFresh = call.isFresh
-  if isFresh {
+  // The first fold stores its sums. The third is not of every operation, and what has no vectors only adds.
+  var starts = call.starts
+  if starts {
     F64(0).store(call.sums, 32)
     if vectors == 0 || runs == 0 {
       F64(0).store(call.sums, 0)
       F64(0).store(call.sums, 16)
-      isFresh = false
+      starts = false
     }
   }
   // Vectors since the last fold, and ends of runs, which are summed in the registers beside them.
@@ -54,8 +54,8 @@ import CPrefetch
       var index = start &+ done &* 16
       // Here, not where the last vector is done: the end of its run still belongs to the chunk.
       if pending == chunkVectors {
-        worker.fold(call, 0, pending, isFresh)
-        isFresh = false
+        worker.fold(call, 0, pending, starts)
+        starts = false
         pending = 0
         tails = 0
       }
@@ -119,15 +119,15 @@ import CPrefetch
     if rest > 0 {
       tails &+= 1
       if tails == chunkVectors {
-        worker.fold(call, 0, pending, isFresh)
-        isFresh = false
+        worker.fold(call, 0, pending, starts)
+        starts = false
         pending = 0
         tails = 0
       }
     }
     run &+= 1
   }
-  if pending > 0 || tails > 0 { worker.fold(call, 0, pending, isFresh) }
+  if pending > 0 || tails > 0 { worker.fold(call, 0, pending, starts) }
 }
 
 /// Asks for `count` elements of what the operation reads, from `index` on. They need not exist.

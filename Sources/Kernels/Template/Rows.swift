@@ -176,10 +176,10 @@ private struct Neighbours<O: TileOperation>: TileOperation {
   }
 
   @inline(__always) mutating func fold(
-    _ call: Call, _ lane: Int, _ vectors: Int, _ isFresh: Bool
+    _ call: Call, _ lane: Int, _ vectors: Int, _ starts: Bool
   ) {
-    left.fold(call, lane, vectors, isFresh)
-    right.fold(call, lane &+ Self.width, vectors, isFresh)
+    left.fold(call, lane, vectors, starts)
+    right.fold(call, lane &+ Self.width, vectors, starts)
   }
 }
 
