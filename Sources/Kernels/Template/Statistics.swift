@@ -98,7 +98,7 @@ struct StatisticsOperation<E: Element>: LaneOperation {
   static var nothing: Void { @inline(__always) get { () } }
   @inline(__always) func hold(_ call: Call, _ index: Int) {}
 
-  /// Around the centre of the chunk that the vectors before it are of, or were.
+  /// Around the centre of the chunk that the vectors before it are of.
   @inline(__always) mutating func release(
     _ call: Call, _ held: Void, _ index: Int, _ count: Int
   ) {
