@@ -37,6 +37,20 @@
     UInt16(truncatingIfNeeded: v[14]), UInt16(truncatingIfNeeded: v[15]))
 }
 
+@inline(__always) private func sign(_ v: UInt16) -> UInt16 {
+  UInt16(bitPattern: Int16(bitPattern: v) &>> 15)
+}
+
+/// All bits of a lane are its highest one. The compiler makes loops over the lanes of comparisons of 16-bit ones,
+/// but for equality.
+@inline(__always) func signs(_ v: SIMD16<UInt16>) -> SIMD16<UInt16> {
+  SIMD16<UInt16>(
+    sign(v[0]), sign(v[1]), sign(v[2]), sign(v[3]),
+    sign(v[4]), sign(v[5]), sign(v[6]), sign(v[7]),
+    sign(v[8]), sign(v[9]), sign(v[10]), sign(v[11]),
+    sign(v[12]), sign(v[13]), sign(v[14]), sign(v[15]))
+}
+
 #if ABN_F16C || arch(arm64)
 @inline(__always) func widened(_ v: SIMD16<Float16>) -> SIMD16<Float> {
   SIMD16<Float>(

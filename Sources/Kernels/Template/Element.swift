@@ -99,9 +99,9 @@ extension Element {
 ) {
   let old = base.loadUnaligned(fromByteOffset: index &* 2, as: SIMD16<UInt16>.self)
   let lanes = SIMD16<UInt16>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-  let isNew = lanes .< SIMD16(repeating: UInt16(truncatingIfNeeded: count))
+  let isNew = signs(lanes &- SIMD16(repeating: UInt16(truncatingIfNeeded: count)))
   base.storeBytes(
-    of: old.replacing(with: bits, where: isNew), toByteOffset: index &* 2, as: SIMD16<UInt16>.self)
+    of: (bits & isNew) | (old & ~isNew), toByteOffset: index &* 2, as: SIMD16<UInt16>.self)
 }
 
 enum Float32Element: Element {
