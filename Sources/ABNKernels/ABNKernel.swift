@@ -27,6 +27,9 @@ public struct ABNKernel: Hashable, Sendable {
   public var threads = 1
   /// The sizes of caches that the work is cut for.
   var caches = Caches.ofThisMachine
+  /// Elements that a channel must have for its gradients to be taken straight from z (`Engine.canBeDirect`):
+  /// in smaller ones the question costs as much as it saves.
+  var leastDirectCount = 512
 
   /// Checks the parts. `instructionSet` nil is the one of this process (`ABNInstructionSet.selected`).
   ///

@@ -45,11 +45,11 @@ extension Engine {
       StackBlock.with(isUniform: runs.width == 1) { block, sums in
         for unit in schedule.units(part, runs.units) {
           let group = group(runs, unit)
-          reduce(call, runs, unit, group, whole, block, sums)
+          let isDirect = reduce(call, runs, unit, group, whole, block, sums)
           finish(call, group, sums, 16, scratch)
           apply(
             call, runs, unit, group, whole, block, sums, scratch, isFresh: false,
-            later: unit + step < runs.units ? later : 0)
+            isDirect: isDirect, later: unit + step < runs.units ? later : 0)
         }
       }
     }
@@ -68,7 +68,7 @@ extension Engine {
     _ call: BackwardCall, _ runs: Schedule.Runs, _ part: Int, _ scratch: Scratch
   ) {
     withSlice(runs, part) { unit, group, extent, block, _ in
-      reduce(call, runs, unit, group, extent, block, scratch.sums(part))
+      _ = reduce(call, runs, unit, group, extent, block, scratch.sums(part))
     }
   }
 
@@ -82,7 +82,10 @@ extension Engine {
     _ call: BackwardCall, _ runs: Schedule.Runs, _ part: Int, _ scratch: Scratch, later: Int = 0
   ) {
     withSlice(runs, part) { unit, group, extent, block, sums in
-      apply(call, runs, unit, group, extent, block, sums, scratch, isFresh: true, later: later)
+      let isDirect = mayBeDirect(call) && isDirect(group)
+      apply(
+        call, runs, unit, group, extent, block, sums, scratch, isFresh: true, isDirect: isDirect,
+        later: later)
     }
   }
 
@@ -96,14 +99,16 @@ extension Engine {
     for channel in 0..<channels {
       setReduce(call, rows, group(row: 0), channel, 0, channel)
     }
+    let isDirect = mayBeDirect(call) && (0..<channels).allSatisfy(isDirect)
     prepare(scratch.block, lanes)
+    let step = isDirect ? Step.reduceDirect : reduceStep(call)
     parallel(schedule.slices) { slice in
       let sums = scratch.sums(slice)
       clearSums(sums, lanes)
       let range = schedule.rowRange(slice, count)
       callRows(
-        reduceStep(call), code, range, call.kept, call.gradient, call.destination,
-        scratch.block, scratch.state(slice), sums)
+        step, code, range, call.kept, call.gradient, call.destination, scratch.block,
+        scratch.state(slice), sums)
       forRescued { channel, row, block, own in
         reduceRescued(row, call.gradient, stretch(channel, range), block, own)
         setTotals(
@@ -123,14 +128,16 @@ extension Engine {
         }
       }
     }
+    let areDirect = isDirect && rows.areDirect(channels)
+    let applyStep = areDirect ? Step.applyDirect : reduceStep(call) + 1
     backwards(schedule.slices, parallel) { slice in
       let range = schedule.rowRange(slice, count)
       applyAllRescued(call, scratch) { channel, row, block in
         applyRescued(row, call.gradient, call.destination, stretch(channel, range), block)
       }
       callRows(
-        reduceStep(call) + 1, code, range, call.kept, call.gradient, call.destination,
-        scratch.block, scratch.state(slice), scratch.sums(slice))
+        applyStep, code, range, call.kept, call.gradient, call.destination, scratch.block,
+        scratch.state(slice), scratch.sums(slice))
     }
   }
 
@@ -152,34 +159,38 @@ extension Engine {
     }
   }
 
+  /// Whether the sums were taken straight from z.
   private func reduce(
     _ call: BackwardCall, _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
     _ extent: (runs: Range<Int>, elements: Range<Int>), _ block: UnsafeMutableRawPointer,
     _ sums: UnsafeMutableRawPointer
-  ) {
+  ) -> Bool {
     let rows = rows(block, of: group)
     if group.copies == 16, let row = rescueRow(group.first) {
       clearSums(sums, 16)
       rows.set(group, 0, 0, values(group.first))
       stretches(runs, unit, 0, extent) { reduceRescued(row, call.gradient, $0, block, sums) }
-      return
+      return false
     }
     if group.copies != 16 { clear(block, 16) }
     for channel in 0..<group.channels {
       setReduce(call, rows, group, 0, channel, group.first + channel)
     }
-    prepare(block, group.parameterLanes)
+    let isDirect = mayBeDirect(call) && isDirect(group)
+    if !isDirect { prepare(block, group.parameterLanes) }
     callRuns(
-      reduceStep(call), code, runs, unit, extent, call.kept, call.gradient, call.destination, block,
+      isDirect ? Step.reduceDirect : reduceStep(call), code, runs, unit, extent, call.kept,
+      call.gradient, call.destination, block,
       sums, starts: true)
     if rescue.count > 0 { reduceRescued(call, runs, unit, group, extent, sums) }
+    return isDirect
   }
 
   private func apply(
     _ call: BackwardCall, _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
     _ extent: (runs: Range<Int>, elements: Range<Int>), _ block: UnsafeMutableRawPointer,
     _ sums: UnsafeMutableRawPointer, _ scratch: Scratch, isFresh: Bool,
-    later: Int = 0
+    isDirect: Bool, later: Int = 0
   ) {
     let rows = rows(block, of: group)
     if rescue.count > 0 {
@@ -189,14 +200,18 @@ extension Engine {
       // No more of it is left to do.
       if group.copies == 16, rescueRow(group.first) != nil { return }
     }
+    var staysDirect = isDirect
     for channel in 0..<group.channels {
       let values = backwardValues(call, scratch, group.first + channel)
       if isFresh { setReduce(call, rows, group, 0, channel, group.first + channel) }
       rows.setGradient(group, 0, channel, values)
+      staysDirect = staysDirect && Self.isDirect(factor: values.distanceFactor)
     }
-    if isFresh { prepare(block, group.parameterLanes) }
+    // Direct sums have not prepared it.
+    if !staysDirect && (isFresh || isDirect) { prepare(block, group.parameterLanes) }
     callRuns(
-      reduceStep(call) + 1, code, runs, unit, extent, call.kept, call.gradient, call.destination,
+      staysDirect ? Step.applyDirect : reduceStep(call) + 1, code, runs, unit, extent, call.kept,
+      call.gradient, call.destination,
       block, sums, isReversed: true, later: later)
   }
 

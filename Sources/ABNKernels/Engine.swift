@@ -10,6 +10,7 @@ struct Engine {
   let run: KernelEntry
   let code: Int
   let isInvertible: Bool
+  let canBeDirect: Bool
   let bytes: Int
   let isDouble: Bool
   /// Whether the tensor is larger than the caches that make asking for it ahead a loss.
@@ -32,6 +33,7 @@ struct Engine {
     run = kernel.instructionSet.run
     code = kernel.activation.code
     isInvertible = kernel.activation.isInvertible
+    canBeDirect = Self.canBeDirect(kernel)
     bytes = kernel.element.bytes
     switch schedule.form {
     case .runs(let runs):
@@ -131,7 +133,7 @@ struct Engine {
 
   /// One call of a kernel on a range of runs of a unit, whose sums begin with it (`starts`) or go on. A second
   /// pass over a unit goes from its last run to its first (`isReversed`), as what was read last is nearest.
-  func callRuns(
+  @inline(__always) func callRuns(
     _ step: Int, _ code: Int, _ runs: Schedule.Runs, _ unit: Int,
     _ extent: (runs: Range<Int>, elements: Range<Int>), _ a: UnsafeRawPointer,
     _ b: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, _ block: UnsafeMutableRawPointer,

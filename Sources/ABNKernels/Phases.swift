@@ -13,7 +13,8 @@ extension Engine {
   /// With a known number of threads (`ABNKernel.threads`) all of them work on the same unit, a share each
   /// that stays in their own caches until its second pass; what a thread does between two meetings is the
   /// second pass over its share of one unit and the first over that of the next. Otherwise, and if
-  /// `tensors` tensors of a unit fit one core's cache, a unit is one part of the work. The results are
+  /// `tensors` tensors of a unit fit one core's cache, or those of a unit for each thread a shared one from which
+  /// a second pass reads nearly as fast, a unit is one part of the work. The results are
   /// the same bits, as the slices are.
   func inPhases<P: UnitPasses>(
     _ runs: Schedule.Runs, tensors: Int, _ passes: P, _ parallel: KernelParallel
@@ -21,8 +22,10 @@ extension Engine {
     let units = runs.units
     let slices = schedule.slices
     let threads = min(kernel.threads, units * slices)
-    if threads <= 1 || tensors * runs.count * runs.length * bytes <= kernel.caches.coreBytes {
-      let later = later(runs, tensors: tensors, parts: threads, step: 1)
+    let later = later(runs, tensors: tensors, parts: threads, step: 1)
+    if threads <= 1 || later != 0
+      || tensors * runs.count * runs.length * bytes <= kernel.caches.coreBytes
+    {
       parallel(units) { unit in
         let parts = unit * slices..<(unit + 1) * slices
         let later = unit + 1 < units ? later : 0
@@ -40,17 +43,17 @@ extension Engine {
       let share = share(thread, of: threads, in: min(window, units - start) * slices)
       return start * slices + share.lowerBound..<start * slices + share.upperBound
     }
-    let later = later(runs, tensors: tensors, parts: 1, step: window)
+    let next = self.later(runs, tensors: tensors, parts: 1, step: window)
     var start = 0
     while start - window < units {
       parallel(threads) { thread in
         if start > 0 {
           // Only of as many units is this thread's share the same part.
-          let later = start + window <= units ? later : 0
+          let later = start + window <= units ? next : 0
           for part in own(start - window, thread).reversed() { passes.second(part, later: later) }
         }
         if start < units {
-          let later = start + 2 * window <= units ? later : 0
+          let later = start + 2 * window <= units ? next : 0
           for part in own(start, thread) { passes.first(part, later: later) }
         }
       }

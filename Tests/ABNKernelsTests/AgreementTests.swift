@@ -20,6 +20,15 @@ import Testing
       ? activations : [.identity, .leakyReLU(alpha: 0.01), .elu(alpha: 1), .prelu, .relu, .tanh]
   }
 
+  /// Whether gradients may be taken straight from z, or by way of y.
+  static func hasTwoRoads(_ activation: ABNActivation) -> Bool {
+    switch activation {
+    case .identity, .prelu: true
+    case .leakyReLU(let alpha): alpha > 0
+    default: false
+    }
+  }
+
   /// Shapes with tails, padding, one element rows, few and many channels.
   static func geometries() throws -> [ABNGeometry] {
     try [
@@ -34,8 +43,9 @@ import Testing
       ABNGeometry(outer: 4, channels: 3, spatial: 2, layout: .channelSecond),
       // The last chunk of 64 vectors ends where the runs' whole vectors do, and a tail follows.
       ABNGeometry(outer: 64, channels: 2, spatial: 49, layout: .channelSecond),
-      // A chunk of 64 vectors ends where a run's whole vectors do, a tail follows, and another run.
+      // A chunk of 64 vectors ends where a run's whole vectors do, a tail follows, and another run; one of 128.
       ABNGeometry(outer: 65, channels: 8, spatial: 49, layout: .channelSecond),
+      ABNGeometry(outer: 129, channels: 3, spatial: 49, layout: .channelSecond),
       ABNGeometry(outer: 17, channels: 8, spatial: 196, layout: .channelSecond),
       ABNGeometry(outer: 33, channels: 8, spatial: 36, layout: .channelSecond),
       ABNGeometry(outer: 9, channels: 8, spatial: 49, layout: .blocked(8)),
@@ -65,6 +75,11 @@ import Testing
             let input = isGiven ? random.withGivenStatistics() : random
             for outOfPlace in [false, true] {
               try check(LayerRun(input: input, set: set, outOfPlace: outOfPlace))
+            }
+            if Self.hasTwoRoads(activation) && !isGiven {
+              for count in [1, Int.max] {
+                try check(LayerRun(input: input, set: set, leastDirectCount: count))
+              }
             }
           }
         }

@@ -43,6 +43,15 @@ import Testing
     Row(
       testDescription: "elu past exp's range, alpha 0.5", activation: .elu(alpha: 0.5),
       scale: [80, -60, 100], bias: [0, 1, 5]),
+    // The largest for which gradients come straight from z: 2 times, or 8 in 16 bits, as in the rule of rescue.
+    Row(testDescription: "bias 2 times scale", scale: [0.125, -0.5, 1], bias: [0.25, 1, -2]),
+    Row(testDescription: "bias 8 times scale", scale: [0.125, -0.5, 1], bias: [1, 4, -7.9]),
+    Row(
+      testDescription: "bias 2 times scale, identity", activation: .identity,
+      scale: [0.125, -0.5, 1], bias: [0.25, 1, -2]),
+    Row(
+      testDescription: "bias 8 times scale, prelu", activation: .prelu, scale: [0.125, -0.5, 1],
+      bias: [1, 4, -7.9]),
     Row(testDescription: "leaky alpha 0", activation: .leakyReLU(alpha: 0)),
     Row(testDescription: "leaky alpha < 0", activation: .leakyReLU(alpha: -0.3)),
     Row(testDescription: "leaky alpha > 1", activation: .leakyReLU(alpha: 2)),
@@ -75,7 +84,10 @@ import Testing
           input.bias = row.bias.map(element.statistics.rounded)
           let reference = input.reference
           for set in AgreementTests.sets {
-            try compare(row, input, reference, set)
+            try compare(row, input, reference, set, leastDirectCount: .max)
+            if AgreementTests.hasTwoRoads(row.activation) && !isGiven {
+              try compare(row, input, reference, set, leastDirectCount: 1)
+            }
           }
         }
       }
@@ -83,14 +95,16 @@ import Testing
   }
 
   func compare(
-    _ row: Row, _ input: LayerInput, _ reference: ReferenceLayer, _ set: ABNInstructionSet
+    _ row: Row, _ input: LayerInput, _ reference: ReferenceLayer, _ set: ABNInstructionSet,
+    leastDirectCount: Int
   ) throws {
-    let inside = try LayerRun(input: input, set: set)()
+    let inside = try LayerRun(input: input, set: set, leastDirectCount: leastDirectCount)()
     let outside = try LayerRun(input: input, set: set, outOfPlace: true)()
     // What one rounding of the stored element costs, whoever does it, and the eight-fold of it that
     // the rule of rescue lets pass.
     let floor = 16 * input.element.unitRoundoff
-    let what = "\(row.testDescription): \(set) \(input.element) \(input.geometry.layout)"
+    let what =
+      "\(row.testDescription): \(set) \(input.element) \(input.geometry.layout) \(leastDirectCount)"
     for channel in input.x.indices {
       let pairs: [(String, [Double], [Double], [Double])] = [
         ("dx", inside.dx[channel], outside.dx[channel], reference.dx[channel]),
@@ -128,7 +142,8 @@ import Testing
         }
         for set in AgreementTests.sets {
           for outOfPlace in [false, true] {
-            let result = try LayerRun(input: input, set: set, outOfPlace: outOfPlace)()
+            let result = try LayerRun(
+              input: input, set: set, outOfPlace: outOfPlace, leastDirectCount: 1)()
             #expect(
               result.dscale.allSatisfy { $0 == 0 },
               "\(result.dscale) \(set) \(element) \(activation) \(geometry.layout)")
@@ -149,8 +164,8 @@ import Testing
           var dirty = clean
           dirty.x[7][30] = bad
           for set in AgreementTests.sets {
-            let a = try LayerRun(input: clean, set: set)()
-            let b = try LayerRun(input: dirty, set: set)()
+            let a = try LayerRun(input: clean, set: set, leastDirectCount: 1)()
+            let b = try LayerRun(input: dirty, set: set, leastDirectCount: 1)()
             let what = "\(set) \(element) \(activation) \(geometry.layout)"
             for channel in 0..<19 where channel != 7 {
               #expect(a.z[channel] == b.z[channel] && a.dx[channel] == b.dx[channel], "\(what)")
@@ -248,6 +263,58 @@ import Testing
           "\(restored), not \(largest): \(set) \(element) \(geometry.layout)")
         #expect(result.dx[1][5] == 0)
       }
+    }
+  }
+
+  /// Which channels' gradients are taken straight from z, one condition after another.
+  @Test func whatIsDirect() throws {
+    struct Case {
+      var isDirect: Bool
+      var scale = 1.0
+      var bias = 0.5
+      var slope = 0.25
+      var inverse = 1.0
+      var slot: Int32 = -1
+    }
+    let cases = [
+      Case(isDirect: true), Case(isDirect: true, scale: -0.5, bias: -1),
+      Case(isDirect: false, scale: 0.5, bias: 1.1), Case(isDirect: false, scale: 0),
+      // A variance of epsilon, 2^-11, and of a little less.
+      Case(isDirect: true, inverse: 32), Case(isDirect: false, inverse: 32.1),
+      Case(isDirect: false, slope: 0x1p-21), Case(isDirect: true, slope: 0x1p-20),
+      Case(isDirect: false, slope: 0x1p21), Case(isDirect: false, scale: 0x1p-61, bias: 0),
+      Case(isDirect: false, scale: 0x1p61), Case(isDirect: false, slot: 0),
+      // All is NaN there whatever the road, and its neighbours do not change.
+      Case(isDirect: true, inverse: .nan),
+    ]
+    let geometry = try ABNGeometry(outer: 600, channels: 1, spatial: 1, layout: .channelSecond)
+    for each in cases {
+      let kernel = try ABNKernel(
+        geometry: geometry, element: .float64, activation: .prelu, epsilon: 0x1p-11)
+      var numbers = [each.scale, each.bias, each.slope, each.inverse]
+      var slot = each.slot
+      numbers.withUnsafeMutableBytes { numbers in
+        withUnsafePointer(to: &slot) { slot in
+          guard let base = numbers.baseAddress else { return }
+          let engine = Engine(
+            kernel,
+            ABNParameters(scale: base, bias: base + 8, slopes: base + 16, slopeCount: 1),
+            ABNSavedStatistics(mean: base, meanRemainder: base, inverseDeviation: base + 24),
+            ABNRescue(slots: slot, values: base, count: each.slot < 0 ? 0 : 1))
+          #expect(engine.canBeDirect && engine.isDirect(0) == each.isDirect, "\(each)")
+        }
+      }
+    }
+    for (activation, element, count, canBeDirect) in [
+      (ABNActivation.identity, ABNElement.float32, 512, true), (.prelu, .float16, 600, true),
+      (.leakyReLU(alpha: 0.1), .bfloat16, 600, true), (.identity, .float32, 511, false),
+      (.leakyReLU(alpha: -0.1), .float32, 600, false), (.elu(alpha: 1), .float32, 600, false),
+      (.gelu, .float32, 600, false),
+    ] {
+      let kernel = try ABNKernel(
+        geometry: ABNGeometry(outer: count, channels: 2, spatial: 1, layout: .channelSecond),
+        element: element, activation: activation)
+      #expect(Engine.canBeDirect(kernel) == canBeDirect, "\(activation) \(count)")
     }
   }
 

@@ -1,9 +1,11 @@
 import CPrefetch
 
-/// How many vectors are summed in the precision of parameters before float64 takes over. What is read is
-/// asked for this much ahead: 4 KiB of float32, which is what a core has under way at once (48 lines of 64
-/// bytes), and a little.
-@inline(__always) var chunkVectors: Int { 64 }
+/// How many vectors are summed in the precision of parameters before float64 takes over: twice as many of elements of
+/// 16 bits, which are far from that precision. What is read is asked for this much ahead: 4 KiB of them and of
+/// float32, which is what a core has under way at once (48 lines of 64 bytes), and a little.
+@inline(__always) func chunkVectors<E: Element>(of element: E.Type) -> Int {
+  E.bytes == 2 ? 128 : 64
+}
 
 /// Vectors between two requests: few enough that asking and arithmetic overlap.
 @inline(__always) var stepVectors: Int { 8 }
@@ -21,6 +23,7 @@ import CPrefetch
   let asks = call.isFar || call.later != 0
   let rest = length & 15
   let vectors = length &>> 4
+  let chunkVectors = chunkVectors(of: O.E.self)
   // A chunk ahead, there is the next run, or of short runs one of those after it.
   let skipped = vectors >= chunkVectors || !call.isFar ? 1 : chunkVectors / (vectors &+ 1)
   let within = vectors > chunkVectors ? (vectors &- chunkVectors) &* 16 : 0

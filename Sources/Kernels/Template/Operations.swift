@@ -50,6 +50,9 @@ public enum Step {
   /// for stored y.
   public static let prepare = 10
   public static let prepareStored = 11
+  /// `reduce` and `apply` for the activations that are lines left and right of zero, without y.
+  public static let reduceDirect = 12
+  public static let applyDirect = 13
 }
 
 /// The pointers of one call. `sums` is 3 rows of `lanes` float64; `state` 3 rows of `lanes` numbers

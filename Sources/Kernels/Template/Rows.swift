@@ -9,6 +9,7 @@ import CPrefetch
 @inline(never) func overRows<O: LaneOperation>(
   _ operation: O.Type, _ call: Call, _ rows: Int, _ channels: Int
 ) {
+  let chunkVectors = chunkVectors(of: O.E.self)
   let tileRows =
     !call.isFar || channels <= 64 ? chunkVectors : channels >= 1024 ? 4 : 4096 / channels
   let limit = rows &* channels &* O.E.bytes

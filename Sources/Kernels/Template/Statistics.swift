@@ -1,9 +1,9 @@
-/// Sums of x - pivot and its square. Within a chunk, at most 64 vectors and the ends of their runs, they are
+/// Sums of x - pivot and its square. Within a chunk, at most 64 vectors (`chunkVectors`) and the ends of their runs, they are
 /// taken around a centre, in the precision of parameters, and moved to the pivot in float64. The centre is the
 /// mean of the chunk's first four vectors, so that the chunk's variance is at least 1/21 of the squared distance
 /// from its mean (four of at most 81 elements a lane) and at most 5 bits cancel, whatever the data; or the first
 /// vector (one of 128, 7 bits) where no four stand side by side: in runs of fewer, and in the channels past a
-/// multiple of 16 of rows.
+/// multiple of 16 of rows. Chunks of elements of 16 bits are twice as long: one bit more.
 struct StatisticsOperation<E: Element>: LaneOperation {
   var centre = E.V(0)
   var first = E.V(0)

@@ -90,6 +90,8 @@ struct LayerRun {
   /// `ABNKernel.caches` and `threads`.
   var caches = Caches()
   var threads = 1
+  /// `ABNKernel.leastDirectCount`: 1 for all channels that may, a large one for none.
+  var leastDirectCount = 512
   /// What the moving statistics begin with.
   var moving: (mean: [Double], variance: [Double])?
   /// What the padded lanes of tensors hold before the calls.
@@ -103,6 +105,7 @@ struct LayerRun {
       epsilon: input.epsilon, instructionSet: set)
     kernel.caches = caches
     kernel.threads = threads
+    kernel.leastDirectCount = leastDirectCount
     let channels = input.geometry.channels
     let number = input.element.statistics
     func tensor(_ values: [[Double]]) -> Buffer {

@@ -1,0 +1,73 @@
+import ABNKernelsBaseline
+
+extension Engine {
+  /// Whether the backward pass may go straight from z, as far as the whole layer decides: an activation that is a
+  /// line left of zero and another right of it, and channels large enough.
+  static func canBeDirect(_ kernel: ABNKernel) -> Bool {
+    guard
+      kernel.activation.isInvertible, kernel.geometry.countPerChannel >= kernel.leastDirectCount
+    else { return false }
+    switch kernel.activation {
+    case .identity, .leakyReLU, .prelu: return true
+    default: return false
+    }
+  }
+
+  /// How large bias may be beside scale.
+  var directBias: Double { bytes == 2 ? 8 : 2 }
+
+  /// The same of a call: with given statistics there is no part of xhat in dx, and a channel that is constant
+  /// cannot be told.
+  @inline(__always) func mayBeDirect(_ call: BackwardCall) -> Bool {
+    canBeDirect && call.mode == .batch && !call.keptIsInput
+  }
+
+  /// Whether the gradients of a channel are sums of multiples of dz and z.
+  ///
+  /// The other road takes y - bias for every element, with 0 where z is what bias is stored as: dscale of a constant
+  /// channel is then exactly 0, and a small variance keeps its digits. This one takes z as it is, and bias from the
+  /// sums: a step rounds by u * abs(z) where the other road rounds by u * abs(y - bias), u being half an ulp of 1
+  /// in the type of parameters. So it is for channels where
+  /// * abs(bias) is at most 2 abs(scale); or 8, the rule of `rescuePlan`, for elements of 16 bits, as what z
+  ///   has lost by being stored is far more than u;
+  /// * variance is at least epsilon, so that xhat has a deviation of 0.7 or more, and z is not all bias;
+  /// * no factor comes near underflow or overflow.
+  ///
+  /// A channel whose statistics are NaN is NaN on both roads, and must not change that of its neighbours.
+  @inline(__always) func isDirect(_ channel: Int) -> Bool {
+    let inverse = number(saved?.inverseDeviation, channel, default: 0)
+    let scale = abs(number(parameters.scale, channel, default: 1))
+    let bias = number(parameters.bias, channel, default: 0)
+    let slope = hasSlopes ? kernel.slope(parameters, channel) : alpha
+    return rescue.slot(channel) < 0 && abs(bias) <= directBias * scale
+      && !(kernel.epsilon * inverse * inverse > 0.5) && slope >= 0x1p-20 && slope <= 0x1p20
+      && Self.isDirect(factor: scale * inverse)
+  }
+
+  /// The same for all channels of a group.
+  @inline(__always) func isDirect(_ group: LaneGroup) -> Bool {
+    for channel in group.first..<group.first + group.channels where !isDirect(channel) {
+      return false
+    }
+    return true
+  }
+
+  /// Whether a factor of dz or z, times a slope or its inverse, keeps its digits in float32. Without a part of
+  /// the distance dx is the other way's: 0 times an infinite z is NaN.
+  @inline(__always) static func isDirect(factor: Double) -> Bool {
+    !(abs(factor) < 0x1p-60 || abs(factor) > 0x1p60)
+  }
+}
+
+extension ParameterRows {
+  /// Whether the distance factors of rows of one channel in each lane all let dx be direct.
+  func areDirect(_ channels: Int) -> Bool {
+    (0..<channels).allSatisfy { channel in
+      let at = Slot.distanceFactor &* stride &+ channel
+      return Engine.isDirect(
+        factor: isDouble
+          ? base.load(fromByteOffset: at &* 8, as: Double.self)
+          : Double(base.load(fromByteOffset: at &* 4, as: Float.self)))
+    }
+  }
+}
