@@ -27,7 +27,7 @@ public struct ABNKernel: Hashable, Sendable {
   public var threads = 1
   /// The sizes of caches that the work is cut for.
   var caches = Caches.ofThisMachine
-  /// Elements that a channel must have for its gradients to be taken straight from z (`Engine.canBeDirect`):
+  /// Elements that a channel must have for its gradients to be taken without y - bias (`Engine.canBeDirect`):
   /// in smaller ones the question costs as much as it saves.
   var leastDirectCount = 512
 

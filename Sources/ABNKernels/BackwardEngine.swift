@@ -159,7 +159,7 @@ extension Engine {
     }
   }
 
-  /// Whether the sums were taken straight from z.
+  /// Whether the sums were taken without y - bias.
   private func reduce(
     _ call: BackwardCall, _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
     _ extent: (runs: Range<Int>, elements: Range<Int>), _ block: UnsafeMutableRawPointer,

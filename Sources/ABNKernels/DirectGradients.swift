@@ -1,16 +1,11 @@
 import ABNKernelsBaseline
 
 extension Engine {
-  /// Whether the backward pass may go straight from z, as far as the whole layer decides: an activation that is a
-  /// line left of zero and another right of it, and channels large enough.
+  /// Whether the backward pass may leave out y - bias, as far as the whole layer decides: from z, in channels
+  /// that are large enough.
   static func canBeDirect(_ kernel: ABNKernel) -> Bool {
-    guard
-      kernel.activation.isInvertible, kernel.geometry.countPerChannel >= kernel.leastDirectCount
-    else { return false }
-    switch kernel.activation {
-    case .identity, .leakyReLU, .prelu: return true
-    default: return false
-    }
+    kernel.activation.isInvertible
+      && kernel.geometry.countPerChannel >= kernel.leastDirectCount
   }
 
   /// How large bias may be beside scale.
@@ -22,10 +17,10 @@ extension Engine {
     canBeDirect && call.mode == .batch && !call.keptIsInput
   }
 
-  /// Whether the gradients of a channel are sums of multiples of dz and z.
+  /// Whether the gradients of a channel are sums of multiples, of dz and z or for elu of dy and y, and a constant.
   ///
   /// The other road takes y - bias for every element, with 0 where z is what bias is stored as: dscale of a constant
-  /// channel is then exactly 0, and a small variance keeps its digits. This one takes z as it is, and bias from the
+  /// channel is then exactly 0, and a small variance keeps its digits. This one takes z (y) as it is, and bias from the
   /// sums: a step rounds by u * abs(z) where the other road rounds by u * abs(y - bias), u being half an ulp of 1
   /// in the type of parameters. So it is for channels where
   /// * abs(bias) is at most 2 abs(scale); or 8, the rule of `rescuePlan`, for elements of 16 bits, as what z

@@ -20,11 +20,11 @@ import Testing
       ? activations : [.identity, .leakyReLU(alpha: 0.01), .elu(alpha: 1), .prelu, .relu, .tanh]
   }
 
-  /// Whether gradients may be taken straight from z, or by way of y.
+  /// Whether gradients may be taken without y - bias, or with it.
   static func hasTwoRoads(_ activation: ABNActivation) -> Bool {
     switch activation {
     case .identity, .prelu: true
-    case .leakyReLU(let alpha): alpha > 0
+    case .leakyReLU(let alpha), .elu(let alpha): alpha > 0
     default: false
     }
   }

@@ -43,12 +43,18 @@ import Testing
     Row(
       testDescription: "elu past exp's range, alpha 0.5", activation: .elu(alpha: 0.5),
       scale: [80, -60, 100], bias: [0, 1, 5]),
-    // The largest for which gradients come straight from z: 2 times, or 8 in 16 bits, as in the rule of rescue.
+    // The largest for which gradients are taken without y - bias: 2 times, or 8 in 16 bits, as in the rule of rescue.
     Row(testDescription: "bias 2 times scale", scale: [0.125, -0.5, 1], bias: [0.25, 1, -2]),
     Row(testDescription: "bias 8 times scale", scale: [0.125, -0.5, 1], bias: [1, 4, -7.9]),
     Row(
       testDescription: "bias 2 times scale, identity", activation: .identity,
       scale: [0.125, -0.5, 1], bias: [0.25, 1, -2]),
+    Row(
+      testDescription: "bias 2 times scale, elu", activation: .elu(alpha: 0.7),
+      scale: [0.125, -0.5, 1], bias: [0.25, 1, -2]),
+    Row(
+      testDescription: "bias 8 times scale, elu", activation: .elu(alpha: 1),
+      scale: [0.125, -0.5, 1], bias: [1, 4, 7.9]),
     Row(
       testDescription: "bias 8 times scale, prelu", activation: .prelu, scale: [0.125, -0.5, 1],
       bias: [1, 4, -7.9]),
@@ -266,7 +272,7 @@ import Testing
     }
   }
 
-  /// Which channels' gradients are taken straight from z, one condition after another.
+  /// Which channels' gradients are taken without y - bias, one condition after another.
   @Test func whatIsDirect() throws {
     struct Case {
       var isDirect: Bool
@@ -308,7 +314,7 @@ import Testing
     for (activation, element, count, canBeDirect) in [
       (ABNActivation.identity, ABNElement.float32, 512, true), (.prelu, .float16, 600, true),
       (.leakyReLU(alpha: 0.1), .bfloat16, 600, true), (.identity, .float32, 511, false),
-      (.leakyReLU(alpha: -0.1), .float32, 600, false), (.elu(alpha: 1), .float32, 600, false),
+      (.leakyReLU(alpha: -0.1), .float32, 600, false), (.elu(alpha: 1), .float32, 600, true),
       (.gelu, .float32, 600, false),
     ] {
       let kernel = try ABNKernel(

@@ -4,11 +4,17 @@ protocol InvertibleActivation {
   static var hasSlopeGradient: Bool { get }
   /// Whether z is y, so that y - bias is 0 exactly where z is what bias is stored as.
   static var isIdentity: Bool { get }
+  /// Whether z is a multiple of y on either side of zero.
+  static var isPiecewiseLinear: Bool { get }
   static func activate<V: Vector>(_ y: V, _ slope: V) -> V
   /// y and dz/dy from z, which was stored as an `E`.
   static func invert<E: Element>(
     _ element: E.Type, _ z: E.V, _ slope: E.V, _ inverseSlope: E.V
   ) -> (y: E.V, derivative: E.V)
+}
+
+extension InvertibleActivation {
+  static var isPiecewiseLinear: Bool { @inline(__always) get { true } }
 }
 
 enum Identity: InvertibleActivation {
@@ -48,6 +54,7 @@ enum LearnedLeaky: InvertibleActivation {
 enum Elu: InvertibleActivation {
   static var hasSlopeGradient: Bool { @inline(__always) get { false } }
   static var isIdentity: Bool { @inline(__always) get { false } }
+  static var isPiecewiseLinear: Bool { @inline(__always) get { false } }
   @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {
     // What comes out for y > 0 is not used.
     V.choose(V.exceedsNot(y, V(0)), V.expMinusOneOfNegative(y) * slope, y)
@@ -76,6 +83,7 @@ enum Elu: InvertibleActivation {
 enum UnitElu: InvertibleActivation {
   static var hasSlopeGradient: Bool { @inline(__always) get { false } }
   static var isIdentity: Bool { @inline(__always) get { false } }
+  static var isPiecewiseLinear: Bool { @inline(__always) get { false } }
   @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {
     V.choose(V.exceedsNot(y, V(0)), V.expMinusOneOfNegative(y), y)
   }

@@ -1,14 +1,17 @@
-// The backward pass straight from z, for the activations that are lines left and right of zero: y is never computed.
-// Where y = z / slope, dy is dz * slope, so that dy * y = dz * z on either side, and dx is a sum of a multiple of dz, one
-// of z and a constant. Half the steps of `ReduceOperation` and `ApplyOperation`, for channels whose z is not small
-// beside bias, and whose xhat is not 0: `Engine.isDirect` has the conditions.
+// The backward pass without y - bias, for channels whose y is not small beside bias, and whose xhat is not 0:
+// `Engine.isDirect` has the conditions. bias is taken from the sums, and dx is a sum of multiples and a constant.
+//
+// Where the activation is a line left of zero and another right of it, y is never computed: y = z / slope and
+// dy = dz * slope, so that dy * y = dz * z on either side, and dx is made of dz and z. Half the steps of
+// `ReduceOperation` and `ApplyOperation`.
 
 /// Sums of dy, dy * (y - bias) and, for a learned slope, dz * min(y, 0).
 struct DirectReduceOperation<E: Element, A: InvertibleActivation>: LaneOperation {
   static var readsBoth: Bool { @inline(__always) get { true } }
   let slope: E.V
+  let inverseSlope: E.V
   var dySum = E.V(0)
-  /// Of dz * z.
+  /// Of dz * z, or dy * y.
   var productSum = E.V(0)
   /// Of dz * z left of zero.
   var bentSum = E.V(0)
@@ -17,7 +20,10 @@ struct DirectReduceOperation<E: Element, A: InvertibleActivation>: LaneOperation
   var otherProductSum = E.V(0)
   var otherBentSum = E.V(0)
 
-  @inline(__always) init(_ call: Call, _ lane: Int) { slope = call.parameter(Slot.slope, lane) }
+  @inline(__always) init(_ call: Call, _ lane: Int) {
+    slope = call.parameter(Slot.slope, lane)
+    inverseSlope = call.parameter(Slot.inverseSlope, lane)
+  }
 
   @inline(__always) mutating func begin(
     _ call: Call, _ index: Int, _ step: Int, _ available: Int, _ count: Int
@@ -36,6 +42,13 @@ struct DirectReduceOperation<E: Element, A: InvertibleActivation>: LaneOperation
   }
 
   @inline(__always) mutating func add(_ z: E.V, _ dz: E.V) {
+    if !A.isPiecewiseLinear {
+      let (y, derivative) = A.invert(E.self, z, slope, inverseSlope)
+      let dy = dz * derivative
+      dySum = dySum + dy
+      productSum = E.V.fma(productSum, dy, y)
+      return
+    }
     productSum = E.V.fma(productSum, dz, z)
     if A.isIdentity {
       dySum = dySum + dz
@@ -105,8 +118,7 @@ struct DirectReduceOperation<E: Element, A: InvertibleActivation>: LaneOperation
     dySum = E.V(0)
     productSum = E.V(0)
     if A.hasSlopeGradient {
-      let inverse: E.V = call.parameter(Slot.inverseSlope, lane)
-      call.add(2, lane, bentSum.wide * inverse.wide)
+      call.add(2, lane, bentSum.wide * inverseSlope.wide)
       bentSum = E.V(0)
     }
   }
@@ -115,7 +127,9 @@ struct DirectReduceOperation<E: Element, A: InvertibleActivation>: LaneOperation
 /// dx from the finished sums.
 struct DirectApplyOperation<E: Element, A: InvertibleActivation>: PlacewiseOperation {
   static var readsBoth: Bool { @inline(__always) get { true } }
-  /// What dz and z are taken times, right of zero and left of it.
+  let slope: E.V
+  let inverseSlope: E.V
+  /// What dz and z are taken times, right of zero and left of it; or dy and y.
   let straight: (dz: E.V, z: E.V)
   let bent: (dz: E.V, z: E.V)
   let constant: E.V
@@ -123,8 +137,8 @@ struct DirectApplyOperation<E: Element, A: InvertibleActivation>: PlacewiseOpera
   @inline(__always) init(_ call: Call, _ lane: Int) {
     let dyFactor: E.V = call.parameter(Slot.dyFactor, lane)
     let distanceFactor: E.V = call.parameter(Slot.distanceFactor, lane)
-    let slope: E.V = call.parameter(Slot.slope, lane)
-    let inverseSlope: E.V = call.parameter(Slot.inverseSlope, lane)
+    slope = call.parameter(Slot.slope, lane)
+    inverseSlope = call.parameter(Slot.inverseSlope, lane)
     let bias: E.V = call.parameter(Slot.bias, lane)
     straight = (dyFactor, distanceFactor)
     bent = (dyFactor * slope, distanceFactor * inverseSlope)
@@ -132,6 +146,10 @@ struct DirectApplyOperation<E: Element, A: InvertibleActivation>: PlacewiseOpera
   }
 
   @inline(__always) func map(_ z: E.V, _ dz: E.V) -> E.V {
+    if !A.isPiecewiseLinear {
+      let (y, derivative) = A.invert(E.self, z, slope, inverseSlope)
+      return E.V.fma(E.V.fma(constant, y, straight.z), dz * derivative, straight.dz)
+    }
     if A.isIdentity {
       return E.V.fma(E.V.fma(constant, z, straight.z), dz, straight.dz)
     }

@@ -23,18 +23,9 @@ private func invertible<E: Element, A: InvertibleActivation>(
   case Step.forward: go(ForwardOperation<E, A>.self, call, extent)
   case Step.reduce: go(ReduceOperation<InvertedSource<E, A>>.self, call, extent)
   case Step.apply: go(ApplyOperation<InvertedSource<E, A>>.self, call, extent)
-  default: prepare(element, activation, call)
-  }
-}
-
-/// The steps of the activations that are lines left and right of zero.
-private func piecewiseLinear<E: Element, A: InvertibleActivation>(
-  _ element: E.Type, _ activation: A.Type, _ step: Int, _ call: Call, _ extent: Extent
-) {
-  switch step {
   case Step.reduceDirect: go(DirectReduceOperation<E, A>.self, call, extent)
   case Step.applyDirect: go(DirectApplyOperation<E, A>.self, call, extent)
-  default: invertible(element, activation, step, call, extent)
+  default: prepare(element, activation, call)
   }
 }
 
@@ -64,13 +55,13 @@ private func dispatch<E: Element>(
   case Step.prepareStored: prepare(element, Identity.self, call)
   default:
     switch call.activation {
-    case ActivationCode.leaky: piecewiseLinear(element, Leaky.self, step, call, extent)
+    case ActivationCode.leaky: invertible(element, Leaky.self, step, call, extent)
     case ActivationCode.learnedLeaky:
       // Only the sums know that the slope is learned.
       switch step {
       case Step.reduce: go(ReduceOperation<InvertedSource<E, LearnedLeaky>>.self, call, extent)
       case Step.reduceDirect: go(DirectReduceOperation<E, LearnedLeaky>.self, call, extent)
-      default: piecewiseLinear(element, Leaky.self, step, call, extent)
+      default: invertible(element, Leaky.self, step, call, extent)
       }
     case ActivationCode.elu:
       // All channels have one alpha, which stands in every lane.
@@ -80,7 +71,7 @@ private func dispatch<E: Element>(
       } else {
         invertible(element, Elu.self, step, call, extent)
       }
-    default: piecewiseLinear(element, Identity.self, step, call, extent)
+    default: invertible(element, Identity.self, step, call, extent)
     }
   }
 }

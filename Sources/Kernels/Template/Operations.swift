@@ -50,7 +50,7 @@ public enum Step {
   /// for stored y.
   public static let prepare = 10
   public static let prepareStored = 11
-  /// `reduce` and `apply` for the activations that are lines left and right of zero, without y.
+  /// `reduce` and `apply` without y - bias, and for the activations that are lines without y.
   public static let reduceDirect = 12
   public static let applyDirect = 13
 }
