@@ -9,8 +9,8 @@ extension ABNKernel {
   /// ```
   /// `output` holds z, or y for an activation that cannot be inverted; it is only read. `gradient`
   /// holds dz; `destination` is the same buffer (in place) or apart, and gets dx. `rescue` is the
-  /// one the forward pass filled. Chunks of at most 64 vectors (128 of 16 bits, and as many ends of runs) are summed in the
-  /// precision of parameters, what they give in float64, in a fixed order.
+  /// one the forward pass filled. Chunks of at most 64 vectors (128 of 16 bits, and as many
+  /// ends of runs) are summed in the precision of parameters, what they give in float64, in a fixed order.
   /// Throws `KernelError` for buffers that are misaligned or overlap, and for a channel of scale 0, or of a
   /// slope that is not above 0, without a row in the rescue buffer. An empty tensor has gradients 0.
   public func backward(

@@ -128,7 +128,7 @@ extension Engine {
         }
       }
     }
-    let areDirect = isDirect && rows.areDirect(channels)
+    let areDirect = isDirect && areDirect(rows)
     let applyStep = areDirect ? Step.applyDirect : reduceStep(call) + 1
     backwards(schedule.slices, parallel) { slice in
       let range = schedule.rowRange(slice, count)

@@ -8,9 +8,6 @@ extension Engine {
       && kernel.geometry.countPerChannel >= kernel.leastDirectCount
   }
 
-  /// How large bias may be beside scale.
-  var directBias: Double { bytes == 2 ? 8 : 2 }
-
   /// The same of a call: with given statistics there is no part of xhat in dx, and a channel that is constant
   /// cannot be told.
   @inline(__always) func mayBeDirect(_ call: BackwardCall) -> Bool {
@@ -47,22 +44,20 @@ extension Engine {
     return true
   }
 
+  /// How large bias may be beside scale.
+  var directBias: Double { bytes == 2 ? 8 : 2 }
+
   /// Whether a factor of dz or z, times a slope or its inverse, keeps its digits in float32. Without a part of
   /// the distance dx is the other way's: 0 times an infinite z is NaN.
   @inline(__always) static func isDirect(factor: Double) -> Bool {
     !(abs(factor) < 0x1p-60 || abs(factor) > 0x1p60)
   }
-}
 
-extension ParameterRows {
-  /// Whether the distance factors of rows of one channel in each lane all let dx be direct.
-  func areDirect(_ channels: Int) -> Bool {
+  /// Whether the distance factors in rows of one channel in each lane all let dx be direct.
+  func areDirect(_ rows: ParameterRows) -> Bool {
     (0..<channels).allSatisfy { channel in
-      let at = Slot.distanceFactor &* stride &+ channel
-      return Engine.isDirect(
-        factor: isDouble
-          ? base.load(fromByteOffset: at &* 8, as: Double.self)
-          : Double(base.load(fromByteOffset: at &* 4, as: Float.self)))
+      let at = Slot.distanceFactor &* rows.stride &+ channel
+      return Self.isDirect(factor: number(rows.base, at, default: 0))
     }
   }
 }
