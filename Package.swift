@@ -19,6 +19,12 @@ let numerics = Target.Dependency.product(name: "Numerics", package: "swift-numer
 let arguments = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
 
+// Passes of the Swift optimizer that LLVM repeats: without them a set takes two thirds of the time.
+let passesOff = [
+  "redundant-load-elimination", "licm", "bcopts", "high-level-cse", "dead-store-elimination",
+  "arc-sequence-opts", "compute-side-effects",
+].flatMap { ["-Xllvm", "-sil-disable-pass=\($0)"] }
+
 // One source, compiled once for each instruction set; ABNKernels picks one when a process starts.
 #if arch(x86_64)
 let wide = ["-D", "ABN_FMA", "-D", "ABN_F16C"]
@@ -109,11 +115,16 @@ func target(_ room: Room) -> Target {
       name: name, dependencies: needs, path: "Sources/\(path)", exclude: readmes(path),
       resources: resources)
   case .kernels(let name, let path, let flags):
-    // Optimized as one piece in every configuration: unoptimized, a vector is sixteen calls.
+    // Optimized as one piece in every configuration: unoptimized, a vector step is a call. Of `Builtin`
+    // and of the optimizer's passes, Sources/Kernels/README.md says what and why.
     return .target(
       name: name, dependencies: ["CPrefetch"], path: "Sources/Kernels/\(path)",
       swiftSettings: [
-        .unsafeFlags(["-O", "-whole-module-optimization", "-num-threads", "2"] + flags)
+        .enableExperimentalFeature("BuiltinModule"),
+        .unsafeFlags(
+          [
+            "-O", "-whole-module-optimization", "-num-threads", "2", "-Xfrontend", "-gnone",
+          ] + passesOff + flags),
       ])
   case .command(let name, let path, let needs):
     return .executableTarget(

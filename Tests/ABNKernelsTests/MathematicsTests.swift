@@ -133,4 +133,27 @@ import Testing
       #expect(result[7] == 1 && result[8] == 1 && result[9] == 1)
     }
   }
+
+  @Test func masksHaveOneBitForEachLane() {
+    for set in AgreementTests.sets {
+      for mask in [0, 1, 0x8000, 0xFFFF, 0x0180, 0x5A3C] + (0..<16).map({ 1 << $0 }) {
+        let expected = Double(mask == 0 ? 0 : mask | 0x1_0000)
+        let x = (0..<16).map { mask >> $0 & 1 == 1 ? 0.5 : $0 % 2 == 0 ? -1 : Double.nan }
+        var wide = [Double](repeating: -1, count: 16)
+        x.withUnsafeBytes { input in
+          wide.withUnsafeMutableBytes {
+            set.evaluate(7, true, input.baseAddress!, $0.baseAddress!, 16)
+          }
+        }
+        #expect(wide.allSatisfy { $0 == expected }, "\(set), float64, mask \(mask): \(wide[0])")
+        var single = [Float](repeating: -1, count: 16)
+        x.map { Float($0) }.withUnsafeBytes { input in
+          single.withUnsafeMutableBytes {
+            set.evaluate(7, false, input.baseAddress!, $0.baseAddress!, 16)
+          }
+        }
+        #expect(single.allSatisfy { Double($0) == expected }, "\(set), float32, mask \(mask)")
+      }
+    }
+  }
 }

@@ -1,3 +1,5 @@
+import Builtin
+
 /// One type of tensor element: how 16 of them become a vector and back. The base pointer and the
 /// index are of elements; nothing outside the 16, or outside the `count` of a tail, is touched.
 protocol Element {
@@ -36,7 +38,7 @@ extension Element {
   /// What a lane is after a trip through memory.
   @inline(__always) static func rounded(_ value: V) -> V {
     if isExact { return value }
-    var memory = SIMD16<UInt16>()
+    var memory = U16(0)
     return withUnsafeMutableBytes(of: &memory) { buffer in
       let base = buffer.baseAddress.unsafelyUnwrapped
       store(value, base, 0)
@@ -95,13 +97,10 @@ extension Element {
 
 /// Writes the first `count` of 16 elements of 16 bits, bit for bit, and the rest as it is.
 @inline(__always) private func mixHalves(
-  _ bits: SIMD16<UInt16>, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
+  _ bits: U16, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
 ) {
-  let old = base.loadUnaligned(fromByteOffset: index &* 2, as: SIMD16<UInt16>.self)
-  let lanes = SIMD16<UInt16>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-  let isNew = signs(lanes &- SIMD16(repeating: UInt16(truncatingIfNeeded: count)))
-  base.storeBytes(
-    of: (bits & isNew) | (old & ~isNew), toByteOffset: index &* 2, as: SIMD16<UInt16>.self)
+  let isNew = U16.lanes < U16(UInt16(truncatingIfNeeded: count))
+  U16.choose(isNew, bits, U16.load(base, index)).store(base, index)
 }
 
 enum Float32Element: Element {
@@ -118,11 +117,11 @@ enum Float32Element: Element {
   @inline(__always) static func loadTail(
     _ base: UnsafeRawPointer, _ index: Int, _ count: Int
   ) -> F32 {
-    F32(v: gather(UInt32.self, base, index, count, SIMD16<Float>()))
+    gather(UInt32.self, base, index, count, F32(0))
   }
   @inline(__always) static func storeTail(
     _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) { scatter(UInt32.self, value.v, base, index, count) }
+  ) { scatter(UInt32.self, value, base, index, count) }
   @inline(__always) static func storeLeading(
     _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
   ) {
@@ -144,11 +143,11 @@ enum Float64Element: Element {
   @inline(__always) static func loadTail(
     _ base: UnsafeRawPointer, _ index: Int, _ count: Int
   ) -> F64 {
-    F64(v: gather(UInt64.self, base, index, count, SIMD16<Double>()))
+    gather(UInt64.self, base, index, count, F64(0))
   }
   @inline(__always) static func storeTail(
     _ value: F64, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) { scatter(UInt64.self, value.v, base, index, count) }
+  ) { scatter(UInt64.self, value, base, index, count) }
   @inline(__always) static func storeLeading(
     _ value: F64, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
   ) {
@@ -160,60 +159,54 @@ enum BFloat16Element: Element {
   typealias V = F32
   static var isExact: Bool { @inline(__always) get { false } }
   @inline(__always) static func load(_ base: UnsafeRawPointer, _ index: Int) -> F32 {
-    F32(v: decode(base.loadUnaligned(fromByteOffset: index &* 2, as: SIMD16<UInt16>.self)))
+    decode(U16.load(base, index))
   }
   @inline(__always) static func store(
     _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int
-  ) {
-    base.storeBytes(of: encode(value.v), toByteOffset: index &* 2, as: SIMD16<UInt16>.self)
-  }
+  ) { encode(value).store(base, index) }
   @inline(__always) static func loadTail(
     _ base: UnsafeRawPointer, _ index: Int, _ count: Int
   ) -> F32 {
-    F32(v: decode(gather(UInt16.self, base, index, count, SIMD16<UInt16>())))
+    decode(gather(UInt16.self, base, index, count, U16(0)))
   }
   @inline(__always) static func storeTail(
     _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) { scatter(UInt16.self, encode(value.v), base, index, count) }
+  ) { scatter(UInt16.self, encode(value), base, index, count) }
   @inline(__always) static func storeLeading(
     _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) { mixHalves(encode(value.v), base, index, count) }
+  ) { mixHalves(encode(value), base, index, count) }
   static var bytes: Int { @inline(__always) get { 2 } }
   static var roundoff: Double { @inline(__always) get { 0x1p-8 } }
-  @inline(__always) static func decode(_ bits: SIMD16<UInt16>) -> SIMD16<Float> {
-    unsafeBitCast(widened(bits) &<< 16, to: SIMD16<Float>.self)
+  @inline(__always) static func decode(_ bits: U16) -> F32 {
+    (bits.wide &<< 16).number
   }
   /// Nearest, ties to even. NaN stays NaN, as no NaN that reaches this has a bit set in its lower
   /// half: the processor makes none, elements have no lower half, parameters are made so.
-  @inline(__always) static func encode(_ value: SIMD16<Float>) -> SIMD16<UInt16> {
-    let bits = unsafeBitCast(value, to: SIMD16<UInt32>.self)
-    return narrowed((bits &+ 0x7FFF &+ ((bits &>> 16) & 1)) &>> 16)
+  @inline(__always) static func encode(_ value: F32) -> U16 {
+    let bits = U32(bitsOf: value)
+    return (bits &+ U32(0x7FFF) &+ ((bits &>> 16) & U32(1))).upperHalf
   }
 
   static var hasTwins: Bool { @inline(__always) get { true } }
   /// Those at even places, and those at odd ones: a step each, where widening takes two.
   @inline(__always) static func loadTwin(_ base: UnsafeRawPointer, _ index: Int) -> (F32, F32) {
-    let both = base.loadUnaligned(fromByteOffset: index &* 2, as: SIMD16<UInt32>.self)
-    return (
-      F32(v: unsafeBitCast(both &<< 16, to: SIMD16<Float>.self)),
-      F32(v: unsafeBitCast(both & 0xFFFF_0000, to: SIMD16<Float>.self))
-    )
+    let both = base.loadUnaligned(fromByteOffset: index &* 2, as: U32.self)
+    return ((both &<< 16).number, (both & U32(0xFFFF_0000)).number)
   }
   /// Rounds as `encode` does, with one store, and a permutation for both vectors.
   @inline(__always) static func storeTwin(
     _ values: (F32, F32), _ base: UnsafeMutableRawPointer, _ index: Int
   ) {
-    let even = roundedUpper(values.0.v)
-    let odd = roundedUpper(values.1.v)
-    base.storeBytes(
-      of: (odd & 0xFFFF_0000) | (even &>> 16), toByteOffset: index &* 2, as: SIMD16<UInt32>.self)
+    let even = roundedUpper(values.0) &>> 16
+    let odd = roundedUpper(values.1) & U32(0xFFFF_0000)
+    base.storeBytes(of: odd | even, toByteOffset: index &* 2, as: U32.self)
   }
   /// The upper half rounded; the lower one is no longer wanted. A choice of what to add: as a mask it
   /// is a step less than the last bit as a number.
-  @inline(__always) private static func roundedUpper(_ value: SIMD16<Float>) -> SIMD16<UInt32> {
-    let bits = unsafeBitCast(value, to: SIMD16<UInt32>.self)
-    let isOdd = (bits & 0x1_0000) .!= SIMD16<UInt32>(repeating: 0)
-    return (bits &+ 0x7FFF).replacing(with: bits &+ 0x8000, where: isOdd)
+  @inline(__always) private static func roundedUpper(_ value: F32) -> U32 {
+    let bits = U32(bitsOf: value)
+    let isOdd = (bits & U32(0x1_0000)) != U32(0)
+    return U32.choose(isOdd, bits &+ U32(0x8000), bits &+ U32(0x7FFF))
   }
 }
 
@@ -221,57 +214,55 @@ enum Float16Element: Element {
   typealias V = F32
   static var isExact: Bool { @inline(__always) get { false } }
   @inline(__always) static func load(_ base: UnsafeRawPointer, _ index: Int) -> F32 {
-    F32(v: decode(base.loadUnaligned(fromByteOffset: index &* 2, as: SIMD16<UInt16>.self)))
+    decode(U16.load(base, index))
   }
   @inline(__always) static func store(
     _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int
-  ) {
-    base.storeBytes(of: encode(value.v), toByteOffset: index &* 2, as: SIMD16<UInt16>.self)
-  }
+  ) { encode(value).store(base, index) }
   @inline(__always) static func loadTail(
     _ base: UnsafeRawPointer, _ index: Int, _ count: Int
   ) -> F32 {
-    F32(v: decode(gather(UInt16.self, base, index, count, SIMD16<UInt16>())))
+    decode(gather(UInt16.self, base, index, count, U16(0)))
   }
   @inline(__always) static func storeTail(
     _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) { scatter(UInt16.self, encode(value.v), base, index, count) }
+  ) { scatter(UInt16.self, encode(value), base, index, count) }
   @inline(__always) static func storeLeading(
     _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) { mixHalves(encode(value.v), base, index, count) }
+  ) { mixHalves(encode(value), base, index, count) }
   static var bytes: Int { @inline(__always) get { 2 } }
   static var roundoff: Double { @inline(__always) get { 0x1p-11 } }
   #if ABN_F16C || arch(arm64)
-  @inline(__always) static func decode(_ bits: SIMD16<UInt16>) -> SIMD16<Float> {
-    widened(unsafeBitCast(bits, to: SIMD16<Float16>.self))
+  @inline(__always) static func decode(_ bits: U16) -> F32 {
+    let halves = Builtin.bitcast_Vec16xInt16_Vec16xFPIEEE16(bits.v)
+    return F32(v: Builtin.fpext_Vec16xFPIEEE16_Vec16xFPIEEE32(halves))
   }
-  @inline(__always) static func encode(_ value: SIMD16<Float>) -> SIMD16<UInt16> {
-    unsafeBitCast(narrowed(value), to: SIMD16<UInt16>.self)
+  @inline(__always) static func encode(_ value: F32) -> U16 {
+    let halves = Builtin.fptrunc_Vec16xFPIEEE32_Vec16xFPIEEE16(value.v)
+    return U16(v: Builtin.bitcast_Vec16xFPIEEE16_Vec16xInt16(halves))
   }
   #else
   /// In integers: the exponent is moved by a multiplication, which normalizes subnormals too.
-  @inline(__always) static func decode(_ bits: SIMD16<UInt16>) -> SIMD16<Float> {
-    let wide = widened(bits)
-    let sign = (wide & 0x8000) &<< 16
-    let magnitude = (wide & 0x7FFF) &<< 13
-    let scaled = unsafeBitCast(magnitude, to: SIMD16<Float>.self) * 0x1p112
-    let plain = unsafeBitCast(scaled, to: SIMD16<UInt32>.self)
-    let special = plain | 0x7F80_0000
-    let joined = plain.replacing(with: special, where: magnitude .>= 0x7C00 << 13)
-    return unsafeBitCast(joined | sign, to: SIMD16<Float>.self)
+  @inline(__always) static func decode(_ bits: U16) -> F32 {
+    let wide = bits.wide
+    let sign = (wide & U32(0x8000)) &<< 16
+    let magnitude = (wide & U32(0x7FFF)) &<< 13
+    let plain = U32(bitsOf: magnitude.number * F32(0x1p112))
+    let isFinite = magnitude < U32(0x7C00 << 13)
+    return (U32.choose(isFinite, plain, plain | U32(0x7F80_0000)) | sign).number
   }
   /// Normal results round in integers; subnormal ones by adding 1/2, whose last bit is 2^-24.
-  @inline(__always) static func encode(_ value: SIMD16<Float>) -> SIMD16<UInt16> {
-    let bits = unsafeBitCast(value, to: SIMD16<UInt32>.self)
-    let sign = (bits &>> 16) & 0x8000
-    let size = bits & 0x7FFF_FFFF
-    let normal = (size &- (112 << 23) &+ 0xFFF &+ ((size &>> 13) & 1)) &>> 13
-    let moved = unsafeBitCast(size, to: SIMD16<Float>.self) + 0.5
-    let small = unsafeBitCast(moved, to: SIMD16<UInt32>.self) &- 0x3F00_0000
-    var result = normal.replacing(with: small, where: size .< 113 << 23)
-    result.replace(with: 0x7C00, where: size .>= 0x477F_F000)
-    result.replace(with: 0x7E00, where: size .> 0x7F80_0000)
-    return narrowed(result | sign)
+  @inline(__always) static func encode(_ value: F32) -> U16 {
+    let bits = U32(bitsOf: value)
+    let sign = (bits &>> 16) & U32(0x8000)
+    let size = bits & U32(0x7FFF_FFFF)
+    let normal =
+      (size &- U32(112 << 23) &+ U32(0xFFF) &+ ((size &>> 13) & U32(1))) &>> 13
+    let small = U32(bitsOf: size.number + F32(0.5)) &- U32(0x3F00_0000)
+    var result = U32.choose(size < U32(113 << 23), small, normal)
+    result = U32.choose(size < U32(0x477F_F000), result, U32(0x7C00))
+    result = U32.choose(U32(0x7F80_0000) < size, U32(0x7E00), result)
+    return (result | sign).lowerHalf
   }
   #endif
 }

@@ -130,7 +130,8 @@ public func sweep(_ changes: Bool, _ base: UnsafeMutableRawPointer, _ first: Int
 
 /// Elementary functions on arrays, for the tests of their error bounds: 0 exp, 1 expm1 (x <= 0),
 /// 2 log1p (-1 < x <= 0), 3 tanh, 4 sigmoid, 5 normal distribution,
-/// 6 its density.
+/// 6 its density; 7, for that of masks: in all lanes the number whose bit n is whether x > 0 in lane n, with
+/// 65536 beside it where any is.
 /// `wide`: float64, else float32. `count` is a multiple of 16.
 public func evaluate(
   _ function: Int, _ wide: Bool, _ x: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, _ count: Int
@@ -157,7 +158,8 @@ private func evaluateAll<V: Vector>(
       case 3: V.tanh(value)
       case 4: V.sigmoid(value)
       case 5: V.normal(value).below
-      default: V.normal(value).density
+      case 6: V.normal(value).density
+      default: V(Double((value > V(0)).bits + (V.any(value > V(0)) ? 0x1_0000 : 0)))
       }
     result.store(out, index)
     index &+= 16

@@ -1,12 +1,12 @@
+import Builtin
+
 // This folder is compiled several times, each with its own instruction set, and so imports nothing that
 // is linked: a library function that two of the copies share could carry the wider instructions into the
-// narrower set. For the same reason every conversion is written lane by lane; the optimizer makes
-// one instruction of it, where the library's generic one is a function of its own.
+// narrower set. `Builtin` is the compiler itself: each of its functions is one instruction of LLVM on 16 lanes.
 
-/// Sixteen numbers that are worked on at once, in the precision of sums and parameters. A wrapper
-/// around one concrete SIMD type: code generic over SIMD itself falls back to scalar loops.
-protocol Vector {
-  associatedtype Mask
+/// Sixteen numbers that are worked on at once, in the precision of sums and parameters.
+protocol Vector: BitwiseCopyable {
+  typealias Mask = LaneMask
   init(_ value: Double)
   /// Lane `lane` and the 15 after it of an array.
   static func load(_ base: UnsafeRawPointer, _ lane: Int) -> Self
@@ -58,64 +58,88 @@ protocol Vector {
   static var tailEnd: Double { get }
 }
 
+extension Vector {
+  /// Whether any lane is set: one test of the whole mask.
+  @inline(__always) static func any(_ mask: Mask) -> Bool { mask.bits != 0 }
+}
+
 /// Sixteen float32.
 struct F32: Vector {
-  var v: SIMD16<Float>
-  typealias Mask = SIMDMask<SIMD16<Int32>>
+  var v: Builtin.Vec16xFPIEEE32
 
-  @inline(__always) init(v: SIMD16<Float>) { self.v = v }
-  @inline(__always) init(_ value: Double) { v = SIMD16(repeating: Float(value)) }
+  @inline(__always) init(v: Builtin.Vec16xFPIEEE32) { self.v = v }
+  @inline(__always) init(_ value: Double) { self.init(all: Float(value)) }
+  @inline(__always) init(all value: Float) {
+    let zero: Builtin.Vec16xFPIEEE32 = Builtin.zeroInitializer()
+    let one = Builtin.insertelement_Vec16xFPIEEE32_FPIEEE32_Int32(
+      zero, value._value, Builtin.zeroInitializer())
+    v = Builtin.shufflevector_Vec16xFPIEEE32_Vec16xInt32(one, zero, Builtin.zeroInitializer())
+  }
   @inline(__always) static func load(_ base: UnsafeRawPointer, _ lane: Int) -> F32 {
-    F32(v: base.loadUnaligned(fromByteOffset: lane &* 4, as: SIMD16<Float>.self))
+    base.loadUnaligned(fromByteOffset: lane &* 4, as: F32.self)
   }
   @inline(__always) func store(_ base: UnsafeMutableRawPointer, _ lane: Int) {
-    base.storeBytes(of: v, toByteOffset: lane &* 4, as: SIMD16<Float>.self)
+    base.storeBytes(of: self, toByteOffset: lane &* 4, as: F32.self)
   }
   @inline(__always) static func broadcast(_ base: UnsafeRawPointer, _ index: Int) -> F32 {
-    F32(v: SIMD16(repeating: base.load(fromByteOffset: index &* 4, as: Float.self)))
+    F32(all: base.load(fromByteOffset: index &* 4, as: Float.self))
   }
-  @inline(__always) static func + (a: F32, b: F32) -> F32 { F32(v: a.v + b.v) }
-  @inline(__always) static func - (a: F32, b: F32) -> F32 { F32(v: a.v - b.v) }
-  @inline(__always) static func * (a: F32, b: F32) -> F32 { F32(v: a.v * b.v) }
-  @inline(__always) static func / (a: F32, b: F32) -> F32 { F32(v: a.v / b.v) }
+  @inline(__always) static func + (a: F32, b: F32) -> F32 {
+    F32(v: Builtin.fadd_Vec16xFPIEEE32(a.v, b.v))
+  }
+  @inline(__always) static func - (a: F32, b: F32) -> F32 {
+    F32(v: Builtin.fsub_Vec16xFPIEEE32(a.v, b.v))
+  }
+  @inline(__always) static func * (a: F32, b: F32) -> F32 {
+    F32(v: Builtin.fmul_Vec16xFPIEEE32(a.v, b.v))
+  }
+  @inline(__always) static func / (a: F32, b: F32) -> F32 {
+    F32(v: Builtin.fdiv_Vec16xFPIEEE32(a.v, b.v))
+  }
   @inline(__always) static prefix func - (a: F32) -> F32 {
-    F32(
-      v: unsafeBitCast(
-        unsafeBitCast(a.v, to: SIMD16<UInt32>.self) ^ 0x8000_0000, to: SIMD16<Float>.self))
+    F32(v: Builtin.fneg_Vec16xFPIEEE32(a.v))
   }
-  @inline(__always) static func > (a: F32, b: F32) -> Mask { a.v .> b.v }
-  @inline(__always) static func == (a: F32, b: F32) -> Mask { a.v .== b.v }
-  @inline(__always) static func exceedsNot(_ a: F32, _ b: F32) -> Mask { .!(a.v .> b.v) }
+  @inline(__always) static func > (a: F32, b: F32) -> Mask {
+    Mask(v: Builtin.fcmp_ogt_Vec16xFPIEEE32(a.v, b.v))
+  }
+  @inline(__always) static func == (a: F32, b: F32) -> Mask {
+    Mask(v: Builtin.fcmp_oeq_Vec16xFPIEEE32(a.v, b.v))
+  }
+  @inline(__always) static func exceedsNot(_ a: F32, _ b: F32) -> Mask {
+    Mask(v: Builtin.fcmp_ule_Vec16xFPIEEE32(a.v, b.v))
+  }
   @inline(__always) static func choose(_ mask: Mask, _ yes: F32, _ no: F32) -> F32 {
-    F32(v: no.v.replacing(with: yes.v, where: mask))
+    F32(v: Builtin.select_Vec16xInt1_Vec16xFPIEEE32(mask.v, yes.v, no.v))
   }
   @inline(__always) static func fma(_ c: F32, _ a: F32, _ b: F32) -> F32 {
     #if ABN_FMA || arch(arm64)
-    F32(v: c.v.addingProduct(a.v, b.v))
+    F32(v: Builtin.int_fma_Vec16xFPIEEE32(a.v, b.v, c.v))
     #else
-    F32(v: c.v + a.v * b.v)
+    c + a * b
     #endif
   }
-  @inline(__always) var wide: F64 { F64(v: widened(v)) }
-  @inline(__always) var first: Double { Double(v[0]) }
+  @inline(__always) var wide: F64 { F64(v: Builtin.fpext_Vec16xFPIEEE32_Vec16xFPIEEE64(v)) }
+  @inline(__always) var first: Double {
+    Double(Float(Builtin.extractelement_Vec16xFPIEEE32_Int32(v, Builtin.zeroInitializer())))
+  }
   static var lanes: F32 {
-    @inline(__always) get { F32(v: SIMD16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)) }
+    @inline(__always) get {
+      F32(
+        v: SIMD16<Float>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)._storage._value)
+    }
   }
 
   @inline(__always) static func power(_ shifted: F32) -> F32 {
-    let bits = unsafeBitCast(shifted.v, to: SIMD16<UInt32>.self)
-    return F32(v: unsafeBitCast(bits &<< 23, to: SIMD16<Float>.self))
+    (U32(bitsOf: shifted) &<< 23).number
   }
   @inline(__always) static func scaling(_ w: F32) -> (scale: F32, k: F32) {
-    let bits = unsafeBitCast(w.v, to: SIMD16<UInt32>.self)
     // k in place of the exponent, below it nothing.
-    let exponent = unsafeBitCast((bits &- 0x3F35_04F3) & 0xFF80_0000, to: SIMD16<Int32>.self)
+    let exponent = (U32(bitsOf: w) &- U32(0x3F35_04F3)) & U32(0xFF80_0000)
     // Here, of what is used twice: the optimizer carries a choice between numbers that are used once on into
     // the steps that follow, and a mask costs what a product costs.
-    let least = SIMD16<Int32>(repeating: -25 << 23)
-    let k = exponent.replacing(with: least, where: least .> exponent)
-    let scale = unsafeBitCast(0x3F80_0000 &- k, to: SIMD16<Float>.self)
-    return (F32(v: scale), F32(v: converted(k)))
+    let least = U32(UInt32(bitPattern: -25 << 23))
+    let k = U32.choose(U32.isSignedLess(exponent, least), least, exponent)
+    return ((U32(0x3F80_0000) &- k).number, k.converted)
   }
   static var exponentUnit: Double { @inline(__always) get { 0x1p23 } }
   static var magic: Double { @inline(__always) get { 0x1.8p23 + 127 } }
@@ -136,59 +160,78 @@ struct F32: Vector {
 
 /// Sixteen float64.
 struct F64: Vector {
-  var v: SIMD16<Double>
-  typealias Mask = SIMDMask<SIMD16<Int64>>
+  var v: Builtin.Vec16xFPIEEE64
 
-  @inline(__always) init(v: SIMD16<Double>) { self.v = v }
-  @inline(__always) init(_ value: Double) { v = SIMD16(repeating: value) }
+  @inline(__always) init(v: Builtin.Vec16xFPIEEE64) { self.v = v }
+  @inline(__always) init(_ value: Double) { self.init(all: value) }
+  @inline(__always) init(all value: Double) {
+    let zero: Builtin.Vec16xFPIEEE64 = Builtin.zeroInitializer()
+    let one = Builtin.insertelement_Vec16xFPIEEE64_FPIEEE64_Int32(
+      zero, value._value, Builtin.zeroInitializer())
+    v = Builtin.shufflevector_Vec16xFPIEEE64_Vec16xInt32(one, zero, Builtin.zeroInitializer())
+  }
   @inline(__always) static func load(_ base: UnsafeRawPointer, _ lane: Int) -> F64 {
-    F64(v: base.loadUnaligned(fromByteOffset: lane &* 8, as: SIMD16<Double>.self))
+    base.loadUnaligned(fromByteOffset: lane &* 8, as: F64.self)
   }
   @inline(__always) func store(_ base: UnsafeMutableRawPointer, _ lane: Int) {
-    base.storeBytes(of: v, toByteOffset: lane &* 8, as: SIMD16<Double>.self)
+    base.storeBytes(of: self, toByteOffset: lane &* 8, as: F64.self)
   }
   @inline(__always) static func broadcast(_ base: UnsafeRawPointer, _ index: Int) -> F64 {
-    F64(v: SIMD16(repeating: base.load(fromByteOffset: index &* 8, as: Double.self)))
+    F64(all: base.load(fromByteOffset: index &* 8, as: Double.self))
   }
-  @inline(__always) static func + (a: F64, b: F64) -> F64 { F64(v: a.v + b.v) }
-  @inline(__always) static func - (a: F64, b: F64) -> F64 { F64(v: a.v - b.v) }
-  @inline(__always) static func * (a: F64, b: F64) -> F64 { F64(v: a.v * b.v) }
-  @inline(__always) static func / (a: F64, b: F64) -> F64 { F64(v: a.v / b.v) }
+  @inline(__always) static func + (a: F64, b: F64) -> F64 {
+    F64(v: Builtin.fadd_Vec16xFPIEEE64(a.v, b.v))
+  }
+  @inline(__always) static func - (a: F64, b: F64) -> F64 {
+    F64(v: Builtin.fsub_Vec16xFPIEEE64(a.v, b.v))
+  }
+  @inline(__always) static func * (a: F64, b: F64) -> F64 {
+    F64(v: Builtin.fmul_Vec16xFPIEEE64(a.v, b.v))
+  }
+  @inline(__always) static func / (a: F64, b: F64) -> F64 {
+    F64(v: Builtin.fdiv_Vec16xFPIEEE64(a.v, b.v))
+  }
   @inline(__always) static prefix func - (a: F64) -> F64 {
-    F64(
-      v: unsafeBitCast(
-        unsafeBitCast(a.v, to: SIMD16<UInt64>.self) ^ 0x8000_0000_0000_0000,
-        to: SIMD16<Double>.self))
+    F64(v: Builtin.fneg_Vec16xFPIEEE64(a.v))
   }
-  @inline(__always) static func > (a: F64, b: F64) -> Mask { a.v .> b.v }
-  @inline(__always) static func == (a: F64, b: F64) -> Mask { a.v .== b.v }
-  @inline(__always) static func exceedsNot(_ a: F64, _ b: F64) -> Mask { .!(a.v .> b.v) }
+  @inline(__always) static func > (a: F64, b: F64) -> Mask {
+    Mask(v: Builtin.fcmp_ogt_Vec16xFPIEEE64(a.v, b.v))
+  }
+  @inline(__always) static func == (a: F64, b: F64) -> Mask {
+    Mask(v: Builtin.fcmp_oeq_Vec16xFPIEEE64(a.v, b.v))
+  }
+  @inline(__always) static func exceedsNot(_ a: F64, _ b: F64) -> Mask {
+    Mask(v: Builtin.fcmp_ule_Vec16xFPIEEE64(a.v, b.v))
+  }
   @inline(__always) static func choose(_ mask: Mask, _ yes: F64, _ no: F64) -> F64 {
-    F64(v: no.v.replacing(with: yes.v, where: mask))
+    F64(v: Builtin.select_Vec16xInt1_Vec16xFPIEEE64(mask.v, yes.v, no.v))
   }
   @inline(__always) static func fma(_ c: F64, _ a: F64, _ b: F64) -> F64 {
     #if ABN_FMA || arch(arm64)
-    F64(v: c.v.addingProduct(a.v, b.v))
+    F64(v: Builtin.int_fma_Vec16xFPIEEE64(a.v, b.v, c.v))
     #else
-    F64(v: c.v + a.v * b.v)
+    c + a * b
     #endif
   }
   @inline(__always) var wide: F64 { self }
-  @inline(__always) var first: Double { v[0] }
+  @inline(__always) var first: Double {
+    Double(Builtin.extractelement_Vec16xFPIEEE64_Int32(v, Builtin.zeroInitializer()))
+  }
   static var lanes: F64 {
-    @inline(__always) get { F64(v: SIMD16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)) }
+    @inline(__always) get {
+      F64(
+        v: SIMD16<Double>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)._storage._value)
+    }
   }
 
   @inline(__always) static func power(_ shifted: F64) -> F64 {
-    let bits = unsafeBitCast(shifted.v, to: SIMD16<UInt64>.self)
-    return F64(v: unsafeBitCast(bits &<< 52, to: SIMD16<Double>.self))
+    (U64(bitsOf: shifted) &<< 52).number
   }
   @inline(__always) static func scaling(_ w: F64) -> (scale: F64, k: F64) {
-    let bits = unsafeBitCast(w.atLeast(F64(0x1p-54)).v, to: SIMD16<UInt64>.self)
-    let biased = (bits &+ (0x3FF0_0000_0000_0000 - 0x3FE6_A09E_667F_3BCD)) &>> 52
-    let scale = unsafeBitCast((2046 &- biased) &<< 52, to: SIMD16<Double>.self)
-    let shifted = unsafeBitCast(biased | 0x4338_0000_0000_0000, to: SIMD16<Double>.self)
-    return (F64(v: scale), F64(v: shifted) - F64(magic))
+    let bits = U64(bitsOf: w.atLeast(F64(0x1p-54)))
+    let biased = (bits &+ U64(0x3FF0_0000_0000_0000 - 0x3FE6_A09E_667F_3BCD)) &>> 52
+    let shifted = (biased | U64(0x4338_0000_0000_0000)).number
+    return (((U64(2046) &- biased) &<< 52).number, shifted - F64(magic))
   }
   static var exponentUnit: Double { @inline(__always) get { 1 } }
   static var magic: Double { @inline(__always) get { 0x1.8p52 + 1023 } }
@@ -197,4 +240,14 @@ struct F64: Vector {
   static var hasNearLn2: Bool { @inline(__always) get { false } }
   static var least: Double { @inline(__always) get { -746 } }
   static var tailEnd: Double { @inline(__always) get { 39 } }
+}
+
+/// Whether this set gets the code that only speed asks for. The baseline of x86-64 does without: it is for processors
+/// from before 2013.
+@inline(__always) var isTuned: Bool {
+  #if ABN_FMA || arch(arm64)
+  true
+  #else
+  false
+  #endif
 }
