@@ -115,7 +115,7 @@ protocol TileOperation {
   mutating func full(_ call: Call, _ index: Int)
   /// Whether `pair` is worth its code: two chains of sums, which do not wait for one another.
   static var hasPairs: Bool { get }
-  /// 16 elements, and 16 that follow `step` elements after.
+  /// 16 elements, and 16 that follow `step` elements after. Only where `hasPairs`.
   mutating func pair(_ call: Call, _ index: Int, _ step: Int)
   /// `full` where `call.keeps` leaves some lanes as they are; a loop of its own, so that the usual one
   /// carries no choice. Only where `canKeep`.
@@ -130,8 +130,8 @@ protocol TileOperation {
 protocol LaneOperation: TileOperation {
   /// Whether `twin` is worth its code.
   static var hasTwins: Bool { get }
-  /// 32 elements that follow one another, in the order of `Element.loadTwin`. Only where all lanes are
-  /// one channel.
+  /// 32 elements that follow one another, in the order of `Element.loadTwin`. Only where `hasTwins` and all
+  /// lanes are one channel.
   mutating func twin(_ call: Call, _ index: Int)
   /// Whether rows are crossed by `Neighbours`: worth the code where an operation is used for itself.
   static var hasNeighbours: Bool { get }
@@ -156,19 +156,13 @@ extension TileOperation {
   }
   static var groups: Int { @inline(__always) get { 1 } }
   static var hasPairs: Bool { @inline(__always) get { false } }
-  @inline(__always) mutating func pair(_ call: Call, _ index: Int, _ step: Int) {
-    full(call, index)
-    full(call, index &+ step)
-  }
+  @inline(__always) mutating func pair(_ call: Call, _ index: Int, _ step: Int) {}
 }
 
 extension LaneOperation {
   static var hasNeighbours: Bool { @inline(__always) get { false } }
   static var hasTwins: Bool { @inline(__always) get { false } }
-  @inline(__always) mutating func twin(_ call: Call, _ index: Int) {
-    full(call, index)
-    full(call, index &+ 16)
-  }
+  @inline(__always) mutating func twin(_ call: Call, _ index: Int) {}
   /// Sums of lanes that belong to no channel are not looked at.
   @inline(__always) mutating func leading(_ call: Call, _ index: Int, _ count: Int) {
     full(call, index)

@@ -3,6 +3,17 @@ import CPrefetch
 /// Vectors between two requests across rows, where eight were slower.
 @inline(__always) private var stepAcross: Int { 2 }
 
+/// Whether an operation crosses two groups of channels side by side. Where pairs of vectors have sums of their own,
+/// which groups side by side have not, in every set: the order of the sums, and so their bits, depends on it.
+@inline(__always) private func hasTwoGroups<O: LaneOperation>(_ operation: O.Type) -> Bool {
+  O.hasNeighbours && (isTuned || O.hasPairs)
+}
+
+/// The same of four groups, which float64 does not gain by.
+@inline(__always) private func hasFourGroups<O: LaneOperation>(_ operation: O.Type) -> Bool {
+  O.hasNeighbours && isTuned && O.E.bytes < 8
+}
+
 /// Rows of `channels` neighbouring channels, `lanes` rounded up to 16: the parameters go along the
 /// row. Small tiles keep the traffic of parameters and sums low while memory is read in order. A tensor
 /// that is not far goes by whole chunks, as what starts and ends a tile costs as much as a small one.
@@ -31,11 +42,11 @@ import CPrefetch
       ahead.limit = after < limit ? after : limit
       var lane = 0
       // Not asked for, tiles are as high as a chunk: four groups at once cross a row of 64 in order.
-      while O.hasNeighbours && !call.isFar && lane &+ 64 <= channels {
+      while hasFourGroups(operation) && !call.isFar && lane &+ 64 <= channels {
         tile.cross(Neighbours<Neighbours<O>>.self, call, lane, &ahead)
         lane &+= 64
       }
-      while O.hasNeighbours && lane &+ 32 <= channels {
+      while hasTwoGroups(operation) && lane &+ 32 <= channels {
         tile.cross(Neighbours<O>.self, call, lane, &ahead)
         lane &+= 32
       }
