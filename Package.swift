@@ -31,7 +31,9 @@ let wide = ["-D", "ABN_FMA", "-D", "ABN_F16C"]
 let kernelSets: [Room] = [
   .kernels("ABNKernelsBaseline", path: "Baseline", flags: []),
   .kernels("ABNKernelsAVX2", path: "AVX2", flags: ["-Xcc", "-march=x86-64-v3"] + wide),
-  .kernels("ABNKernelsAVX512", path: "AVX512", flags: ["-Xcc", "-march=x86-64-v4"] + wide),
+  .kernels(
+    "ABNKernelsAVX512", path: "AVX512",
+    flags: ["-Xcc", "-march=x86-64-v4", "-D", "ABN_AVX512"] + wide),
 ]
 let kernelNames: [Target.Dependency] = [
   "ABNKernelsBaseline", "ABNKernelsAVX2", "ABNKernelsAVX512", "CCPUFeatures",

@@ -95,9 +95,18 @@ struct U32: BitwiseCopyable {
   /// The integers, with a sign, as numbers.
   @inline(__always) var converted: F32 { F32(v: Builtin.sitofp_Vec16xInt32_Vec16xFPIEEE32(v)) }
   @inline(__always) var lowerHalf: U16 { U16(v: Builtin.trunc_Vec16xInt32_Vec16xInt16(v)) }
-  /// As a choice of every other half: one permutation, where a shift and `lowerHalf` are two steps.
+  /// On AVX-512 as a choice of every other half: one permutation, of which LLVM makes a shift and a
+  /// `lowerHalf`, which takes two, unless it is written lane by lane.
   @inline(__always) var upperHalf: U16 {
-    U16(v: unsafeBitCast(self, to: SIMD32<UInt16>.self).oddHalf._storage._value)
+    #if ABN_AVX512
+    let h = unsafeBitCast(self, to: SIMD32<UInt16>.self)
+    let odd = SIMD16<UInt16>(
+      h[1], h[3], h[5], h[7], h[9], h[11], h[13], h[15], h[17], h[19], h[21], h[23], h[25], h[27],
+      h[29], h[31])
+    return U16(v: odd._storage._value)
+    #else
+    return (self &>> 16).lowerHalf
+    #endif
   }
 }
 
