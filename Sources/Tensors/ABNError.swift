@@ -54,17 +54,18 @@ public struct ABNError: Error, Sendable, Hashable, CustomStringConvertible {
   /// What the caller can do about it; empty where `wanted` says it.
   public let fix: String
 
-  /// An error with these parts.
+  /// An error with these parts, each of them as `DisplayText.line` gives it: names and texts out of
+  /// files may hold anything, and be of any length.
   public init(
     _ category: Category, _ what: String, at location: (some CustomStringConvertible)?,
     got: String, wanted: String, fix: String = ""
   ) {
     self.category = category
-    self.what = what
-    self.location = location.map { $0.description }
-    self.got = got
-    self.wanted = wanted
-    self.fix = fix
+    self.what = DisplayText.line(what)
+    self.location = location.map { DisplayText.line($0.description) }
+    self.got = DisplayText.line(got)
+    self.wanted = DisplayText.line(wanted)
+    self.fix = DisplayText.line(fix)
   }
 
   /// An error without a place of its own.
@@ -92,8 +93,10 @@ public struct ABNError: Error, Sendable, Hashable, CustomStringConvertible {
 }
 
 /// The nearest of `candidates` to a mistyped word, if one is near (at most a third of its letters
-/// wrong, two for short words).
+/// wrong, two for short words). Nothing of more than 256 bytes is near to anything.
 public func nearestMatch(to word: String, in candidates: [String]) -> String? {
+  let mostBytes = 256
+  guard word.utf8.count <= mostBytes else { return nil }
   func distance(_ a: [Character], _ b: [Character]) -> Int {
     var row = Array(0...b.count)
     for i in 0..<a.count {
@@ -108,8 +111,10 @@ public func nearestMatch(to word: String, in candidates: [String]) -> String? {
     return row[b.count]
   }
   let letters = Array(word.lowercased())
-  let best = candidates.map { ($0, distance(letters, Array($0.lowercased()))) }
-    .min { $0.1 < $1.1 }
+  let best = candidates.filter { $0.utf8.count <= mostBytes }.map {
+    ($0, distance(letters, Array($0.lowercased())))
+  }
+  .min { $0.1 < $1.1 }
   guard let best, best.1 <= max(2, letters.count / 3) else { return nil }
   return best.0
 }
