@@ -98,7 +98,8 @@ public enum CIFAR10 {
     guard FileManager.default.fileExists(atPath: path) else { return classNames }
     let source = try ByteSource(path: path, kind: "CIFAR-10")
     let bytes = try source.bytes(at: 0, count: min(source.byteCount, 1 << 16))
-    let lines = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline)
+    let text = try String.checked(bytes) { source.fault(at: 0, got: $0, wanted: $1) }
+    let lines = text.split(whereSeparator: \.isNewline)
       .map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
     guard lines.count == 10, Set(lines).count == 10 else {
       throw source.fault(at: 0, got: "\(lines.count) names", wanted: "10 different class names")

@@ -1,7 +1,7 @@
 import ABNFormats
 import ABNTensors
 
-/// The file format of the MNIST digits: one array, gzipped or not.
+/// The file format of the MNIST digits: one array, gzipped (also in several pieces) or not.
 ///
 /// Two zero bytes, the element type, the number of dimensions, each dimension as a big-endian
 /// 32-bit number, then the elements, row-major and big endian. Whether the file is gzipped is seen
@@ -12,9 +12,10 @@ public enum IDX {
   /// Reads the array in a file: uint8, int8, int32, float32 or float64.
   ///
   /// - Throws: `ABNError(.file)` with the byte at which the file is damaged: another mark, an end
-  ///   before the last element, bytes behind it; `ABNError(.unsupported)` for 16-bit integers.
-  public static func read(_ path: String) throws -> Tensor {
-    try read(ByteSource(path: path, kind: "IDX"))
+  ///   before the last element, bytes behind it; or at which it asks for more than `limits` allow;
+  ///   `ABNError(.unsupported)` for 16-bit integers.
+  public static func read(_ path: String, limits: ReadLimits = ReadLimits()) throws -> Tensor {
+    try read(ByteSource(path: path, kind: "IDX", limits: limits))
   }
 
   static func read(_ source: ByteSource) throws -> Tensor {
@@ -51,6 +52,7 @@ public enum IDX {
         wanted: "a shape that fits into the at most \(stream.mostBytesLeft) bytes that follow",
         fix: "The file is cut off or damaged.")
     }
+    try stream.admit(dimensions: dimensions.count, bytes: bytes)
     var tensor = Tensor(uninitialized: Shape(dimensions), dtype: dtype)
     try tensor.withUnsafeMutableBytes {
       try stream.read(into: $0)

@@ -1,3 +1,4 @@
+import ABNFormats
 import ABNTensors
 import Foundation
 
@@ -13,20 +14,24 @@ public enum MNIST {
   /// With the two `t10k` files only, the first four fifths (8,000 of 10,000) are `train` and the
   /// rest is `test`.
   ///
+  /// - Parameter limits: what may be taken from each file, unpacked.
   /// - Throws: `ABNError(.file)` for missing or damaged files, `.shape` for pictures and labels
   ///   that do not fit, `.data` for a label above 9.
-  public static func load(directory: String) throws -> Dataset {
+  public static func load(
+    directory: String, limits: ReadLimits = ReadLimits()
+  ) throws -> Dataset {
     try checkDirectory(directory, what: "MNIST")
     // One of the two without the other is a mistake, and `split` names what is missing.
     let hasTrain =
       file(in: directory, "train-images", "idx3") != nil
       || file(in: directory, "train-labels", "idx1") != nil
-    let test = try split(in: directory, "t10k")
+    let test = try split(in: directory, "t10k", limits)
     let name = "mnist"
     let classNames = (0..<10).map(String.init)
     if hasTrain {
       return try Dataset(
-        name: name, classNames: classNames, train: split(in: directory, "train"), test: test)
+        name: name, classNames: classNames, train: split(in: directory, "train", limits), test: test
+      )
     }
     let border = test.count * 4 / 5
     return try Dataset(
@@ -34,16 +39,18 @@ public enum MNIST {
       test: test.slice(border..<test.count))
   }
 
-  private static func split(in directory: String, _ part: String) throws -> DataSplit {
+  private static func split(
+    in directory: String, _ part: String, _ limits: ReadLimits
+  ) throws -> DataSplit {
     let imagePath = try existing(directory, "\(part)-images", "idx3")
     let labelPath = try existing(directory, "\(part)-labels", "idx1")
-    let images = try IDX.read(imagePath)
+    let images = try IDX.read(imagePath, limits: limits)
     guard images.dtype == .uint8, images.shape.rank == 3 else {
       throw ABNError(
         .shape, "IDX file \"\(imagePath)\"", got: "\(images.dtype)\(images.shape)",
         wanted: "uint8[N, H, W]")
     }
-    let labels = try IDX.read(labelPath)
+    let labels = try IDX.read(labelPath, limits: limits)
     guard labels.dtype == .uint8, labels.shape.rank == 1 else {
       throw ABNError(
         .shape, "IDX file \"\(labelPath)\"", got: "\(labels.dtype)\(labels.shape)",

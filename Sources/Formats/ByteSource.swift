@@ -17,6 +17,9 @@ package struct ByteSource: Sendable {
   package let path: String
   /// The size in bytes.
   package let byteCount: Int
+  /// What may be taken from it.
+  package let limits: ReadLimits
+  let meter = ReadMeter()
 
   private enum Storage: Sendable {
     case memory([UInt8])
@@ -34,8 +37,9 @@ package struct ByteSource: Sendable {
   /// Opens a file for reading.
   ///
   /// - Throws: `ABNError(.file)` where it cannot be opened or is no regular file.
-  package init(path: String, kind: String) throws {
+  package init(path: String, kind: String, limits: ReadLimits = ReadLimits()) throws {
     self.path = path
+    self.limits = limits
     self.kind = kind
     let number = path.utf8.contains(0) ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     if number < 0 { throw fileError(path, "cannot be opened") }
@@ -53,8 +57,9 @@ package struct ByteSource: Sendable {
   }
 
   /// Bytes in memory under a name.
-  package init(_ bytes: [UInt8], path: String, kind: String) {
+  package init(_ bytes: [UInt8], path: String, kind: String, limits: ReadLimits = ReadLimits()) {
     self.path = path
+    self.limits = limits
     self.kind = kind
     byteCount = bytes.count
     storage = .memory(bytes)

@@ -11,7 +11,7 @@ package final class ByteStream {
     case deflate
     /// Deflate in a zlib frame (RFC 1950).
     case zlib
-    /// Deflate in a gzip frame (RFC 1952).
+    /// Deflate in gzip frames, one after the other (RFC 1952): their contents are one.
     case gzip
 
     var windowBits: Int32 {
@@ -191,7 +191,7 @@ package final class ByteStream {
       let at = nextInput - input.count + inputUsed
       switch code {
       case Z_OK: break
-      case Z_STREAM_END: hasEnded = true
+      case Z_STREAM_END: hasEnded = try !beginNextFrame(zlib, at: at)
       case Z_BUF_ERROR:
         throw source.fault(
           at: at, got: "the end of the compressed data", wanted: "its end mark",
@@ -206,6 +206,28 @@ package final class ByteStream {
       }
     }
     return count - Int(zlib.pointee.avail_out)
+  }
+}
+
+extension ByteStream {
+  /// Whether another gzip frame begins at byte `at`, behind one that has ended.
+  private func beginNextFrame(_ zlib: UnsafeMutablePointer<z_stream>, at: Int) throws -> Bool {
+    let mark: [UInt8] = [0x1f, 0x8b]
+    guard coding == .gzip, range.upperBound - at >= mark.count,
+      try source.bytes(at: at, count: mark.count) == mark
+    else { return false }
+    let code = inflateReset(zlib)
+    guard code == Z_OK else {
+      throw ABNError(.system, "zlib inflateReset", got: "code \(code)", wanted: "code 0")
+    }
+    return true
+  }
+
+  /// Counts a tensor that is about to be read; see `ByteSource.admit`.
+  package func admit(dimensions: Int, bytes: Int) throws {
+    try source.admit(dimensions: dimensions, bytes: bytes) { got, wanted, fix in
+      fault(got: got, wanted: wanted, fix: fix)
+    }
   }
 }
 

@@ -1,31 +1,7 @@
 import ABNTensors
 
-/// A JSON text (RFC 8259) as a value; members keep their order, numbers their spelling.
-indirect enum JSON: Hashable {
-  case null
-  case boolean(Bool)
-  case number(String)
-  case string(String)
-  case array([JSON])
-  case object([Member])
-
-  struct Member: Hashable {
-    var name: String
-    /// The byte in the text at which the name starts.
-    var offset: Int
-    var value: JSON
-  }
-
-  /// Parses a whole text; refuses names that appear twice in an object, and more than 64 levels.
-  ///
-  /// - Parameter fault: makes the error for the byte at an offset in the text: got, wanted.
-  init(parsing text: [UInt8], fault: @escaping (Int, String, String) -> ABNError) throws {
-    var parser = Parser(text: text, fault: fault)
-    self = try parser.value(depth: 0)
-    parser.skipSpace()
-    if parser.position < text.count { throw parser.unexpected("the end of the text") }
-  }
-
+/// What is written of JSON (RFC 8259); it is read by `JSONScanner`.
+enum JSON {
   /// The text of a string with its quotes.
   static func quoted(_ string: String) -> String {
     var text = "\""
@@ -44,63 +20,89 @@ indirect enum JSON: Hashable {
     }
     return text + "\""
   }
+}
 
-  private struct Parser {
-    let text: [UInt8]
-    let fault: (Int, String, String) -> ABNError
-    var position = 0
+/// Reads a JSON text (RFC 8259) from front to back. It keeps nothing but its place: what a value
+/// becomes, and whether it is kept, is the caller's business.
+///
+/// Refused: names that appear twice in an object, and more levels than the limit.
+struct JSONScanner {
+  /// What a value is, by its first character.
+  enum Kind {
+    case object, array, string, number, word
+  }
 
-    mutating func skipSpace() {
-      while position < text.count, [0x20, 0x09, 0x0a, 0x0d].contains(text[position]) {
-        position += 1
-      }
-    }
+  private let text: [UInt8]
+  private let mostDepth: Int
+  private let fault: (Int, String, String) -> ABNError
+  private var depth = 0
+  /// The next byte of the text.
+  private(set) var position = 0
 
-    func unexpected(_ wanted: String) -> ABNError {
-      let rest = text[position...].prefix(12)
-      let got =
-        rest.isEmpty
-        ? "the end of the text" : String(decoding: rest, as: UTF8.self).debugDescription
-      return fault(position, got, wanted)
-    }
+  /// A scanner at the start of a text.
+  ///
+  /// - Parameter fault: makes the error for the byte at an offset in the text: got, wanted.
+  init(
+    _ text: [UInt8], mostDepth: Int = ReadLimits().mostDepth,
+    fault: @escaping (Int, String, String) -> ABNError
+  ) {
+    self.text = text
+    self.mostDepth = min(max(mostDepth, 1), 512)
+    self.fault = fault
+  }
 
-    mutating func take(_ character: UInt8) -> Bool {
-      skipSpace()
-      guard position < text.count, text[position] == character else { return false }
+  private mutating func skipSpace() {
+    while position < text.count, [0x20, 0x09, 0x0a, 0x0d].contains(text[position]) {
       position += 1
-      return true
     }
+  }
 
-    mutating func expect(_ character: Character) throws {
-      if !take(character.asciiValue!) { throw unexpected("'\(character)'") }
+  private func unexpected(_ wanted: String) -> ABNError {
+    let rest = text[position...].prefix(12)
+    let got =
+      rest.isEmpty
+      ? "the end of the text" : String(decoding: rest, as: UTF8.self).debugDescription
+    return fault(position, got, wanted)
+  }
+
+  private mutating func take(_ character: Character) -> Bool {
+    skipSpace()
+    guard position < text.count, text[position] == character.asciiValue else { return false }
+    position += 1
+    return true
+  }
+
+  private mutating func expect(_ character: Character) throws {
+    if !take(character) { throw unexpected("'\(character)'") }
+  }
+
+  /// What comes next.
+  mutating func kind() throws -> Kind {
+    skipSpace()
+    guard position < text.count else { throw unexpected("a value") }
+    switch text[position] {
+    case UInt8(ascii: "{"): return .object
+    case UInt8(ascii: "["): return .array
+    case UInt8(ascii: "\""): return .string
+    case UInt8(ascii: "t"), UInt8(ascii: "f"), UInt8(ascii: "n"): return .word
+    default: return .number
     }
+  }
 
-    mutating func value(depth: Int) throws -> JSON {
-      guard depth < 64 else { throw fault(position, "more than 64 levels", "at most 64 levels") }
-      skipSpace()
-      guard position < text.count else { throw unexpected("a value") }
-      switch text[position] {
-      case UInt8(ascii: "{"): return try object(depth: depth)
-      case UInt8(ascii: "["): return try array(depth: depth)
-      case UInt8(ascii: "\""): return .string(try string())
-      case UInt8(ascii: "t"): return try word("true", .boolean(true))
-      case UInt8(ascii: "f"): return try word("false", .boolean(false))
-      case UInt8(ascii: "n"): return try word("null", .null)
-      default: return try number()
-      }
-    }
+  /// Checks that only white space follows.
+  mutating func finish() throws {
+    skipSpace()
+    if position < text.count { throw unexpected("the end of the text") }
+  }
 
-    mutating func word(_ word: String, _ value: JSON) throws -> JSON {
-      guard text[position...].starts(with: word.utf8) else { throw unexpected("a value") }
-      position += word.utf8.count
-      return value
-    }
-
-    mutating func object(depth: Int) throws -> JSON {
-      var members: [Member] = []
-      var names: Set<String> = []
-      try expect("{")
-      if take(UInt8(ascii: "}")) { return .object([]) }
+  /// Reads an object.
+  ///
+  /// - Parameter body: reads the value of a member, which is next; gets the member's name and the
+  ///   byte in the text at which it starts.
+  mutating func object(_ body: (inout JSONScanner, String, Int) throws -> Void) throws {
+    try enter("{")
+    var names: Set<String> = []
+    if !take("}") {
       repeat {
         skipSpace()
         let start = position
@@ -109,113 +111,147 @@ indirect enum JSON: Hashable {
           throw fault(start, "the name \(name.debugDescription) twice", "each name once")
         }
         try expect(":")
-        members.append(Member(name: name, offset: start, value: try value(depth: depth + 1)))
-      } while take(UInt8(ascii: ","))
+        try body(&self, name, start)
+      } while take(",")
       try expect("}")
-      return .object(members)
     }
+    depth -= 1
+  }
 
-    mutating func array(depth: Int) throws -> JSON {
-      var values: [JSON] = []
-      try expect("[")
-      if take(UInt8(ascii: "]")) { return .array([]) }
-      repeat { values.append(try value(depth: depth + 1)) } while take(UInt8(ascii: ","))
+  /// Reads an array.
+  ///
+  /// - Parameter body: reads an element, which is next.
+  mutating func array(_ body: (inout JSONScanner) throws -> Void) throws {
+    try enter("[")
+    if !take("]") {
+      repeat { try body(&self) } while take(",")
       try expect("]")
-      return .array(values)
     }
+    depth -= 1
+  }
 
-    mutating func number() throws -> JSON {
-      let start = position
-      var rest = text[position...]
-      func digits() -> Int {
-        let count = rest.prefix { (0x30...0x39).contains($0) }.count
-        rest = rest.dropFirst(count)
-        return count
-      }
-      func drop(_ allowed: String) -> Bool {
-        guard let first = rest.first, allowed.utf8.contains(first) else { return false }
-        rest = rest.dropFirst()
-        return true
-      }
-      _ = drop("-")
-      let startsWithZero = rest.first == 0x30
-      let whole = digits()
-      guard whole > 0, !(startsWithZero && whole > 1) else { throw unexpected("a value") }
-      if drop("."), digits() == 0 { throw unexpected("a number") }
-      if drop("eE") {
-        _ = drop("+-")
-        if digits() == 0 { throw unexpected("a number") }
-      }
-      position = rest.startIndex
-      return .number(String(decoding: text[start..<position], as: UTF8.self))
+  private mutating func enter(_ bracket: Character) throws {
+    guard depth < mostDepth else {
+      throw fault(position, "more than \(mostDepth) levels", "at most \(mostDepth) levels")
     }
+    try expect(bracket)
+    depth += 1
+  }
 
-    mutating func string() throws -> String {
-      skipSpace()
-      let start = position
-      guard position < text.count, text[position] == UInt8(ascii: "\"") else {
-        throw unexpected("a string")
+  /// Reads any value and forgets it.
+  mutating func skip() throws {
+    switch try kind() {
+    case .object: try object { scanner, _, _ in try scanner.skip() }
+    case .array: try array { scanner in try scanner.skip() }
+    case .string: _ = try string()
+    case .number: _ = try number()
+    case .word: _ = try word()
+    }
+  }
+
+  /// `true`, `false`, or nil for `null`.
+  mutating func word() throws -> Bool? {
+    skipSpace()
+    for (word, value) in [("true", true), ("false", false), ("null", nil)] as [(String, Bool?)] {
+      if text[position...].starts(with: word.utf8) {
+        position += word.utf8.count
+        return value
       }
+    }
+    throw unexpected("a value")
+  }
+
+  /// A number, as it is spelled.
+  mutating func number() throws -> String {
+    skipSpace()
+    let start = position
+    var rest = text[position...]
+    func digits() -> Int {
+      let count = rest.prefix { (0x30...0x39).contains($0) }.count
+      rest = rest.dropFirst(count)
+      return count
+    }
+    func drop(_ allowed: String) -> Bool {
+      guard let first = rest.first, allowed.utf8.contains(first) else { return false }
+      rest = rest.dropFirst()
+      return true
+    }
+    _ = drop("-")
+    let startsWithZero = rest.first == 0x30
+    let whole = digits()
+    guard whole > 0, !(startsWithZero && whole > 1) else { throw unexpected("a value") }
+    if drop("."), digits() == 0 { throw unexpected("a number") }
+    if drop("eE") {
+      _ = drop("+-")
+      if digits() == 0 { throw unexpected("a number") }
+    }
+    position = rest.startIndex
+    return String(decoding: text[start..<position], as: UTF8.self)
+  }
+
+  /// A string; see `String.checked` for what is refused.
+  mutating func string() throws -> String {
+    skipSpace()
+    let start = position
+    guard position < text.count, text[position] == UInt8(ascii: "\"") else {
+      throw unexpected("a string")
+    }
+    position += 1
+    var bytes: [UInt8] = []
+    while true {
+      guard position < text.count else { throw unexpected("the end of a string") }
+      let byte = text[position]
+      if byte < 0x20 { throw unexpected("no control character in a string") }
       position += 1
-      var bytes: [UInt8] = []
-      while true {
-        guard position < text.count else { throw unexpected("the end of a string") }
-        let byte = text[position]
-        if byte < 0x20 { throw unexpected("no control character in a string") }
-        position += 1
-        if byte == UInt8(ascii: "\"") { break }
-        if byte == UInt8(ascii: "\\") {
-          bytes += Array(String(Character(try escape())).utf8)
-        } else {
-          bytes.append(byte)
+      if byte == UInt8(ascii: "\"") { break }
+      if byte == UInt8(ascii: "\\") {
+        bytes += Array(String(Character(try escape())).utf8)
+      } else {
+        bytes.append(byte)
+      }
+    }
+    return try String.checked(bytes) { fault(start, $0, $1) }
+  }
+
+  /// The character for an escape whose backslash has been read.
+  private mutating func escape() throws -> Unicode.Scalar {
+    guard position < text.count else { throw unexpected("an escape") }
+    let letter = text[position]
+    position += 1
+    switch letter {
+    case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): return Unicode.Scalar(letter)
+    case UInt8(ascii: "b"): return "\u{8}"
+    case UInt8(ascii: "f"): return "\u{c}"
+    case UInt8(ascii: "n"): return "\n"
+    case UInt8(ascii: "r"): return "\r"
+    case UInt8(ascii: "t"): return "\t"
+    case UInt8(ascii: "u"):
+      let start = position
+      let first = try hexadecimal()
+      if let scalar = Unicode.Scalar(first) { return scalar }
+      // A surrogate: the upper half, then the lower one.
+      if first < 0xdc00, text[position...].starts(with: "\\u".utf8) {
+        position += 2
+        let second = try hexadecimal()
+        if (0xdc00...0xdfff).contains(second),
+          let scalar = Unicode.Scalar(0x10000 + (first - 0xd800) << 10 + (second - 0xdc00))
+        {
+          return scalar
         }
       }
-      guard let string = String(validating: bytes, as: UTF8.self) else {
-        throw fault(start, "a string that is not UTF-8", "UTF-8")
-      }
-      return string
+      throw fault(start, "half of a surrogate pair", "a pair")
+    default:
+      position -= 1
+      throw unexpected("an escape")
     }
+  }
 
-    /// The character for an escape whose backslash has been read.
-    mutating func escape() throws -> Unicode.Scalar {
-      guard position < text.count else { throw unexpected("an escape") }
-      let letter = text[position]
-      position += 1
-      switch letter {
-      case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): return Unicode.Scalar(letter)
-      case UInt8(ascii: "b"): return "\u{8}"
-      case UInt8(ascii: "f"): return "\u{c}"
-      case UInt8(ascii: "n"): return "\n"
-      case UInt8(ascii: "r"): return "\r"
-      case UInt8(ascii: "t"): return "\t"
-      case UInt8(ascii: "u"):
-        let start = position
-        let first = try hexadecimal()
-        if let scalar = Unicode.Scalar(first) { return scalar }
-        // A surrogate: the upper half, then the lower one.
-        if first < 0xdc00, text[position...].starts(with: "\\u".utf8) {
-          position += 2
-          let second = try hexadecimal()
-          if (0xdc00...0xdfff).contains(second),
-            let scalar = Unicode.Scalar(0x10000 + (first - 0xd800) << 10 + (second - 0xdc00))
-          {
-            return scalar
-          }
-        }
-        throw fault(start, "half of a surrogate pair", "a pair")
-      default:
-        position -= 1
-        throw unexpected("an escape")
-      }
-    }
-
-    mutating func hexadecimal() throws -> UInt32 {
-      let digits = text[position...].prefix(4)
-      guard digits.count == 4, digits.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),
-        let value = UInt32(String(decoding: digits, as: UTF8.self), radix: 16)
-      else { throw unexpected("four hexadecimal digits") }
-      position += 4
-      return value
-    }
+  private mutating func hexadecimal() throws -> UInt32 {
+    let digits = text[position...].prefix(4)
+    guard digits.count == 4, digits.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),
+      let value = UInt32(String(decoding: digits, as: UTF8.self), radix: 16)
+    else { throw unexpected("four hexadecimal digits") }
+    position += 4
+    return value
   }
 }

@@ -12,11 +12,11 @@ import ABNTensors
 public enum NPY {
   /// Reads the array in a file.
   ///
-  /// - Throws: `ABNError(.file)` with the byte at which the file is damaged,
-  ///   `ABNError(.unsupported)` for an element type that `DType` does not have,
+  /// - Throws: `ABNError(.file)` with the byte at which the file is damaged or asks for more than
+  ///   `limits` allow, `ABNError(.unsupported)` for an element type that `DType` does not have,
   ///   `ABNError(.data)` for a boolean that is neither 0 nor 1.
-  public static func read(_ path: String) throws -> Tensor {
-    try read(ByteSource(path: path, kind: "npy"))
+  public static func read(_ path: String, limits: ReadLimits = ReadLimits()) throws -> Tensor {
+    try read(ByteSource(path: path, kind: "npy", limits: limits))
   }
 
   /// Writes an array; the file appears whole or not at all (see `AtomicFile`).
@@ -75,6 +75,7 @@ public enum NPY {
         wanted: "a shape whose elements fit into the \(stream.mostBytesLeft) bytes that follow",
         fix: "The file is cut off or damaged.")
     }
+    try stream.admit(dimensions: header.dimensions.count, bytes: bytes)
     let stored = header.isFortran ? header.dimensions.reversed() : header.dimensions
     var tensor = Tensor(uninitialized: Shape(stored), dtype: header.dtype)
     try tensor.withUnsafeMutableBytes { try stream.read(into: $0) }
@@ -87,7 +88,7 @@ public enum NPY {
         wanted: "0 or 1")
     }
     try stream.finish()
-    return header.isFortran ? transposed(tensor) : tensor
+    return header.isFortran ? tensor.reversedDimensions : tensor
   }
 
   /// The bytes in front of the elements.
@@ -112,41 +113,6 @@ public enum NPY {
     var bytes = magic + [1, 0]
     bytes.appendLittleEndian(length)
     return bytes + Array(text.utf8)
-  }
-
-  /// The tensor with its dimensions in reverse order.
-  static func transposed(_ tensor: Tensor) -> Tensor {
-    let shape = Shape(tensor.shape.dimensions.reversed())
-    if shape.rank < 2 || tensor.elementCount == 0 { return tensor.reshaped(shape) }
-    var result = Tensor(uninitialized: shape, dtype: tensor.dtype)
-    func move<Word: FixedWidthInteger>(_ type: Word.Type) {
-      let strides = Array(tensor.shape.strides.reversed())
-      var index = [Int](repeating: 0, count: shape.rank)
-      tensor.withUnsafeBytes { from in
-        result.withUnsafeMutableBytes { to in
-          let from = from.bindMemory(to: Word.self)
-          let to = to.bindMemory(to: Word.self)
-          var place = 0
-          for element in to.indices {
-            to[element] = from[place]
-            for axis in stride(from: shape.rank - 1, through: 0, by: -1) {
-              index[axis] += 1
-              place += strides[axis]
-              if index[axis] < shape[axis] { break }
-              place -= shape[axis] * strides[axis]
-              index[axis] = 0
-            }
-          }
-        }
-      }
-    }
-    switch tensor.dtype.bytes {
-    case 1: move(UInt8.self)
-    case 2: move(UInt16.self)
-    case 4: move(UInt32.self)
-    default: move(UInt64.self)
-    }
-    return result
   }
 }
 

@@ -28,21 +28,25 @@ struct NPYHeader {
 
   init(_ text: [UInt8], fault: @escaping Fault) throws {
     var scanner = Scanner(text: text, fault: fault)
-    var seen: Set<String> = []
+    let keys = ["descr", "fortran_order", "shape"]
+    var seen = [false, false, false]
     try scanner.expect("{")
     while !scanner.take("}") {
       let start = scanner.position
-      let key = try scanner.string()
-      guard seen.insert(key).inserted else {
-        throw fault(start, .file, "the key '\(key)' twice", "each key once")
+      let name = try scanner.string()
+      let shown = String(decoding: name, as: UTF8.self)
+      guard let key = keys.firstIndex(where: { name.elementsEqual($0.utf8) }) else {
+        throw fault(start, .file, "the key '\(shown)'", keys.joined(separator: ", "))
       }
+      guard !seen[key] else {
+        throw fault(start, .file, "the key '\(shown)' twice", "each key once")
+      }
+      seen[key] = true
       try scanner.expect(":")
       switch key {
-      case "descr": (dtype, isBigEndian) = try scanner.elementType()
-      case "fortran_order": isFortran = try scanner.boolean()
-      case "shape": dimensions = try scanner.tuple()
-      default:
-        throw fault(start, .file, "the key '\(key)'", "descr, fortran_order, shape")
+      case 0: (dtype, isBigEndian) = try scanner.elementType()
+      case 1: isFortran = try scanner.boolean()
+      default: dimensions = try scanner.tuple()
       }
       if !scanner.take(",") {
         try scanner.expect("}")
@@ -53,8 +57,9 @@ struct NPYHeader {
     guard scanner.position == text.count else {
       throw fault(scanner.position, .file, "text after the dict", "the end of the header")
     }
-    for key in ["descr", "fortran_order", "shape"] where !seen.contains(key) {
-      throw fault(0, .file, "a header without '\(key)'", "descr, fortran_order and shape")
+    if let missing = seen.firstIndex(of: false) {
+      throw fault(
+        0, .file, "a header without '\(keys[missing])'", "descr, fortran_order and shape")
     }
   }
 
@@ -89,15 +94,14 @@ struct NPYHeader {
       return fault(position, .file, got.debugDescription, wanted)
     }
 
-    mutating func string() throws -> String {
+    mutating func string() throws -> ArraySlice<UInt8> {
       skipSpace()
       guard position < text.count, text[position] == 0x27 || text[position] == 0x22 else {
         throw unexpected(wanted: "a string")
       }
       let rest = text[(position + 1)...]
       guard let end = rest.firstIndex(of: text[position]),
-        let string = String(validating: text[(position + 1)..<end], as: UTF8.self),
-        !string.contains("\\")
+        case let string = text[(position + 1)..<end], !string.contains(0x5c)
       else { throw unexpected(wanted: "a string without escapes") }
       position = end + 1
       return string
@@ -142,22 +146,15 @@ struct NPYHeader {
         throw fault(start, .unsupported, "an array of records", wanted)
       }
       let name = try string()
-      let dtype: DType? =
-        switch name.drop(while: { "<>|=".contains($0) }) {
-        case "f2": .float16
-        case "f4": .float32
-        case "f8": .float64
-        case "i1": .int8
-        case "u1": .uint8
-        case "i4": .int32
-        case "i8": .int64
-        case "b1": .bool
-        default: nil
-        }
-      guard let dtype, name.utf8.count <= 3 else {
-        throw fault(start, .unsupported, "element type '\(name)'", wanted)
+      let code = name.drop { Array("<>|=".utf8).contains($0) }
+      let dtype = DType.allCases.first {
+        NPYHeader.descriptor(of: $0)?.utf8.dropFirst().elementsEqual(code) == true
       }
-      return (dtype, name.first == ">")
+      guard let dtype, name.count <= 3 else {
+        let shown = String(decoding: name, as: UTF8.self)
+        throw fault(start, .unsupported, "element type '\(shown)'", wanted)
+      }
+      return (dtype, name.first == UInt8(ascii: ">"))
     }
   }
 }

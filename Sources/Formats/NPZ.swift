@@ -10,13 +10,18 @@ import ABNTensors
 public enum NPZ {
   /// Reads the arrays of a file under their names without `.npy`.
   ///
-  /// - Parameter names: the arrays to read; nil for all. Others are not looked at, so that a file
-  ///   that also holds arrays of text can still be used.
-  /// - Throws: `ABNError(.file)` with the byte at which the file is damaged, `ABNError(.name)` for
+  /// - Parameters:
+  ///   - names: the arrays to read; nil for all. Others are not looked at, so that a file that also
+  ///     holds arrays of text can still be used.
+  ///   - limits: what may be taken from the file.
+  /// - Throws: `ABNError(.file)` with the byte at which the file is damaged or asks for more than
+  ///   `limits` allow, `ABNError(.name)` for
   ///   a name that the file does not have, `ABNError(.unsupported)` for an entry that is no array
   ///   or has an element type that `DType` does not have.
-  public static func read(_ path: String, only names: [String]? = nil) throws -> [String: Tensor] {
-    try read(ByteSource(path: path, kind: "npz"), only: names)
+  public static func read(
+    _ path: String, only names: [String]? = nil, limits: ReadLimits = ReadLimits()
+  ) throws -> [String: Tensor] {
+    try read(ByteSource(path: path, kind: "npz", limits: limits), only: names)
   }
 
   /// The names of the arrays in a file, sorted.

@@ -11,7 +11,7 @@ extension PaddleParameters {
     _ tensor: Tensor, levelsOfDetail: [[Int]] = [], to path: String
   ) throws {
     let header = try header(tensor, levelsOfDetail, "\(kind) file \"\(path)\"")
-    try PaddleFolder.makeParent(of: path)
+    try Folder.makeParent(of: path)
     try AtomicFile.write(to: path) { writer in
       try writer.write(header)
       try tensor.withUnsafeBytes { try writer.write($0) }
@@ -21,13 +21,17 @@ extension PaddleParameters {
   /// Writes each variable to a file of its name in a folder; missing folders are made, files of
   /// other names stay. Each file appears whole or not at all; the folder as a whole does not.
   ///
-  /// - Throws: as `writeVariable`; `ABNError(.name)` for a name that leads out of the folder or is a
-  ///   folder of another name. Names and types are checked before anything is written.
+  /// - Throws: as `writeVariable`; `ABNError(.name)` for a name that leads out of the folder, is a
+  ///   folder of another name, or could not be read back (see `readDirectory`; parts of more than 255
+  ///   bytes, more than 32 parts). Names and types are checked before anything is written.
   public static func writeDirectory(_ tensors: [String: Tensor], to path: String) throws {
     let what = "folder \"\(path)\""
-    let names = try checkedNames(inOrder(tensors.keys), what)
+    let names = try checkedNames(inOrder(tensors.keys), what, isWriting: true)
     for name in names { _ = try header(tensors[name]!, [], "\(what): \(name.debugDescription)") }
-    try PaddleFolder.make(path)
+    try Folder.make(path)
+    for folder in Set(names.map { Folder.parent(of: "\(path)/\($0)") }) {
+      TemporaryFiles.removeAbandoned(in: folder)
+    }
     for name in names { try writeVariable(tensors[name]!, to: "\(path)/\(name)") }
   }
 
@@ -40,7 +44,7 @@ extension PaddleParameters {
       let tensor = tensors[name]!
       return (try header(tensor, [], "\(kind) file \"\(path)\": \(name.debugDescription)"), tensor)
     }
-    try PaddleFolder.makeParent(of: path)
+    try Folder.makeParent(of: path)
     try AtomicFile.write(to: path) { writer in
       for (header, tensor) in records {
         try writer.write(header)

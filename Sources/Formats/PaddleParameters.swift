@@ -34,15 +34,19 @@ public enum PaddleParameters {
   /// - Throws: `ABNError(.file)` with the byte at which the file is damaged, also where bytes
   ///   follow the variable; `ABNError(.unsupported)` for an element type that `DType` does not
   ///   have; `ABNError(.data)` for a boolean that is neither 0 nor 1.
-  public static func readVariable(_ path: String) throws -> Tensor {
-    try readVariable(ByteSource(path: path, kind: kind)).tensor
+  public static func readVariable(
+    _ path: String, limits: ReadLimits = ReadLimits()
+  ) throws -> Tensor {
+    try readVariable(ByteSource(path: path, kind: kind, limits: limits)).tensor
   }
 
   /// Reads a file that holds one variable, with its level of detail.
   ///
   /// - Throws: as `readVariable`.
-  public static func readVariableWithLevels(_ path: String) throws -> Variable {
-    try readVariable(ByteSource(path: path, kind: kind))
+  public static func readVariableWithLevels(
+    _ path: String, limits: ReadLimits = ReadLimits()
+  ) throws -> Variable {
+    try readVariable(ByteSource(path: path, kind: kind, limits: limits))
   }
 
   static func readVariable(_ source: ByteSource) throws -> Variable {
@@ -59,17 +63,22 @@ public enum PaddleParameters {
   /// Reads a folder of files, one variable each, by name.
   ///
   /// A file in a subfolder gives a name with `/`. Left out: `__model__`, in which the original
-  /// keeps a program, and temporaries of a killed process (`.abn-*.tmp`).
+  /// keeps a program, and temporaries of a killed process (`TemporaryFiles`). `writeDirectory` takes
+  /// no variable of such a name: what it has written is read, whole.
   ///
-  /// - Parameter names: the variables to read; nil: every file in the folder.
+  /// - Parameters:
+  ///   - names: the variables to read; nil: every file in the folder.
+  ///   - limits: what may be taken from all files together.
   /// - Throws: as `readVariable`; `ABNError(.file)` for a folder that cannot be read, a name that is
   ///   not UTF-8 and a link to a folder; `ABNError(.name)` for a name that leads out of the folder
   ///   or stands twice in `names`.
   public static func readDirectory(
-    _ path: String, names: [String]? = nil
+    _ path: String, names: [String]? = nil, limits: ReadLimits = ReadLimits()
   ) throws -> [String: Tensor] {
     let wanted = try names.map { try checkedNames($0, "folder \"\(path)\"") }
     var tensors: [String: Tensor] = [:]
+    // Those for the folder as a whole.
+    var left = limits
     for name in try wanted ?? PaddleFolder.names(in: path) {
       // Two spellings of one text in Unicode are one String.
       guard tensors[name] == nil else {
@@ -77,7 +86,9 @@ public enum PaddleParameters {
           .file, "folder \"\(path)\"", got: "the variable \(name.debugDescription) twice",
           wanted: "each name once")
       }
-      tensors[name] = try readVariable("\(path)/\(name)")
+      let tensor = try readVariable("\(path)/\(name)", limits: left)
+      left.mostBytes -= tensor.bytes
+      tensors[name] = tensor
     }
     return tensors
   }
@@ -87,8 +98,10 @@ public enum PaddleParameters {
   ///
   /// - Throws: as `readVariable`; `ABNError(.file)` where the file holds another number of variables
   ///   than there are names; `ABNError(.name)` for a name that stands twice in `names`.
-  public static func readCombined(_ path: String, names: [String]) throws -> [String: Tensor] {
-    try readCombined(ByteSource(path: path, kind: kind), names: names)
+  public static func readCombined(
+    _ path: String, names: [String], limits: ReadLimits = ReadLimits()
+  ) throws -> [String: Tensor] {
+    try readCombined(ByteSource(path: path, kind: kind, limits: limits), names: names)
   }
 
   static func readCombined(_ source: ByteSource, names: [String]) throws -> [String: Tensor] {
@@ -132,16 +145,32 @@ public enum PaddleParameters {
   }
 
   /// The names, if each is a path inside of a folder and none is a folder of another.
-  static func checkedNames(_ names: [String], _ what: String) throws -> [String] {
+  ///
+  /// - Parameter isWriting: whether they are to be written: then none may be one that a folder's
+  ///   reader leaves out or the file system cannot have.
+  static func checkedNames(
+    _ names: [String], _ what: String, isWriting: Bool = false
+  ) throws -> [String] {
     let all = Set(try withoutDuplicates(names, what))
     for name in names {
-      let parts = name.split(separator: "/", omittingEmptySubsequences: false)
-      let isPath = parts.allSatisfy { !["", ".", ".."].contains($0) }
-      guard isPath, !name.utf8.contains(0) else {
+      let parts = Folder.parts(of: name)
+      func check(_ holds: Bool, _ wanted: String) throws {
+        if holds { return }
         throw ABNError(
-          .name, what, got: "the variable \(name.debugDescription)",
-          wanted: "a name that is a path inside of the folder",
+          .name, what, got: "the variable \(name.debugDescription)", wanted: wanted,
           fix: "Rename the variable, or use one file for all.")
+      }
+      try check(
+        parts.allSatisfy { !["", ".", ".."].contains($0) } && !name.utf8.contains(0),
+        "a name that is a path inside of the folder")
+      try check(
+        parts.count <= PaddleFolder.mostDepth, "at most \(PaddleFolder.mostDepth) parts in a path")
+      if isWriting {
+        try check(
+          !parts.contains(where: PaddleFolder.isLeftOut),
+          "no part called __model__ or .abn-*.tmp: a folder's reader leaves these out")
+        // NAME_MAX of Linux.
+        try check(parts.allSatisfy { $0.utf8.count <= 255 }, "parts of at most 255 bytes")
       }
       for count in 1..<max(parts.count, 1) {
         let folder = parts.prefix(count).joined(separator: "/")

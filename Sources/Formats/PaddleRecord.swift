@@ -41,6 +41,9 @@ struct PaddleRecord {
       throw source.fault(
         at: levelsOffset, got: mistake.got, wanted: mistake.wanted, fix: "The file is damaged.")
     }
+    try source.admit(dimensions: shape.rank, bytes: bytes) {
+      source.fault(at: cursor.offset, got: $0, wanted: $1, fix: $2)
+    }
     var tensor = Tensor(uninitialized: shape, dtype: description.dtype)
     try tensor.withUnsafeMutableBytes { try source.read(at: dataOffset, into: $0) }
     if let place = tensor.firstInvalidBoolean {

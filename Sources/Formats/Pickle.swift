@@ -1,106 +1,42 @@
 import ABNTensors
 
-/// The values of a pickle of arrays. None of them is code, and none is ever called.
-enum PickleValue {
-  case none
-  case bool(Bool)
-  case integer(Int)
-  /// UTF-8 at these bytes of the file.
-  case text(Range<Int>)
-  /// Raw bytes: a string of Python 2, or an empty bytes object.
-  case raw(Range<Int>)
-  /// The text at these bytes, one byte for each code point up to U+00FF.
-  case latin1(Range<Int>)
-  case tuple(PickleTuple)
-  case dictionary(PickleDictionary)
-  case global(PickleGlobal)
-  case dtype(PickleDType)
-  case array(PickleArray)
-
-  /// In an error.
-  var name: String {
-    switch self {
-    case .none: "None"
-    case .bool(let value): value ? "True" : "False"
-    case .integer(let value): "\(value)"
-    case .text, .raw: "a string"
-    case .latin1: "bytes"
-    case .tuple(let tuple): "a tuple of \(tuple.items.count)"
-    case .dictionary: "a dictionary"
-    case .global(let global): "\(global)"
-    case .dtype: "an element type"
-    case .array: "an array"
-    }
-  }
-}
-
-/// The only names that a pickle may import, each standing for what this reader makes itself.
-enum PickleGlobal: String {
-  case reconstruct = "numpy.core.multiarray _reconstruct"
-  /// The same function since numpy 2.
-  case reconstructOfNumpy2 = "numpy._core.multiarray _reconstruct"
-  case array = "numpy ndarray"
-  case dtype = "numpy dtype"
-  case encode = "_codecs encode"
-  case bytes = "__builtin__ bytes"
-}
-
-/// Items and how deep tuples lie in them: releasing a chain of a million tuples would exhaust the
-/// stack.
-final class PickleTuple {
-  static let mostDepth = 8
-  let items: [PickleValue]
-  let depth: Int
-
-  init(_ items: [PickleValue]) {
-    self.items = items
-    depth = 1 + (items.map { if case .tuple(let inner) = $0 { inner.depth } else { 0 } }.max() ?? 0)
-  }
-}
-
-/// A dictionary under construction: what a memo refers to may still grow.
-final class PickleDictionary {
-  var arrays: [String: PickleArray] = [:]
-  /// The names of all entries, those of strings and of the table of names too.
-  var names: Set<String> = []
-}
-
-/// An element type; complete once its state has been set.
-final class PickleDType {
-  let dtype: DType
-  var isBigEndian: Bool?
-  init(_ dtype: DType) { self.dtype = dtype }
-}
-
-/// An array; complete once its state has been set.
-final class PickleArray {
-  var tensor: Tensor?
-}
-
-/// Reads a dictionary of numpy arrays from a pickle of protocol 2.
+/// Reads a dictionary of numpy arrays from a pickle of protocols 2 to 5.
 ///
 /// A pickle is a program for a small stack machine, and in Python it may call whatever it imports.
-/// This reader knows the opcodes that a dictionary of arrays needs and the six names of
-/// `PickleGlobal`; everything else is an error, nothing is ever executed.
+/// This reader knows the opcodes that a dictionary of arrays needs and the names of `PickleGlobal`;
+/// everything else is an error, nothing is ever executed.
 ///
-/// Source: CPython, `Lib/pickletools.py`; numpy, `array_reduce` and `array_setstate`.
+/// Its memory is bounded by the file's size: an opcode of one byte may put a value of many on the
+/// stack. Python needs 29 bytes and more for an array; of these come at most 5 to be remembered, and
+/// 3 are tuples.
+///
+/// Source: CPython, `Lib/pickletools.py`; numpy, `array_reduce`, `array_reduce_ex_picklebuffer` and
+/// `array_setstate`.
 struct PickleReader {
   let source: ByteSource
   let bytes: [UInt8]
   /// The next byte.
   var place = 0
   /// The byte of the current opcode, for errors.
-  private(set) var at = 0
+  var at = 0
   /// Bytes of elements made so far: never more than the file has, however often it refers to one
   /// string.
   var elementBytes = 0
-  private var stack: [PickleValue] = []
+  var stack: [PickleValue] = []
+  var marks: [Int] = []
+  private var memo = PickleMemo()
+  private var protocolVersion: UInt8 = 2
   private var dictionaryCount = 0
-  private var marks: [Int] = []
-  private var memo: [Int: PickleValue] = [:]
+  private var tupleCount = 0
+  private let emptyTuple = PickleTuple([])
 
-  /// Python sets 1000 items at a time: a stack of this size is no dictionary of arrays.
-  static let mostStack = 1 << 16
+  /// The most values and marks on the stack: Python sets 1000 items at a time, and takes more than a
+  /// byte for each.
+  let mostStack: Int
+  /// The most values that are remembered.
+  let mostMemo: Int
+  /// The most tuples with items.
+  let mostTuples: Int
 
   /// A model has one or two. Each may hold copies of one long name, so that many would let a small
   /// file ask for much memory.
@@ -113,15 +49,19 @@ struct PickleReader {
   init(_ source: ByteSource) throws {
     self.source = source
     bytes = try source.bytes(at: 0, count: source.byteCount)
+    mostStack = min(1 << 16, 64 + bytes.count / 2)
+    mostMemo = 256 + bytes.count / 5
+    mostTuples = 256 + bytes.count / 6
   }
 
   /// The arrays of the dictionary.
   mutating func read() throws -> [String: Tensor] {
     guard bytes.count >= 2, bytes[0] == 0x80 else {
-      throw fault("no pickle of protocol 2", "the bytes 80 02")
+      throw fault("no pickle of protocol 2 to 5", "the bytes 80 02")
     }
-    guard bytes[1] == 2 else {
-      throw unsupported("protocol \(bytes[1])", "protocol 2, as Paddle 1.8 writes")
+    protocolVersion = bytes[1]
+    guard (2...5).contains(protocolVersion) else {
+      throw unsupported("protocol \(protocolVersion)", "protocol 2 to 5")
     }
     place = 2
     while true {
@@ -129,8 +69,9 @@ struct PickleReader {
       let opcode = try byte()
       if opcode == UInt8(ascii: ".") { break }
       try step(opcode)
-      guard stack.count <= Self.mostStack else {
-        throw fault("\(stack.count) values on the stack", "at most \(Self.mostStack)")
+      guard max(stack.count, marks.count) <= mostStack else {
+        throw fault(
+          "\(max(stack.count, marks.count)) values on the stack", "at most \(mostStack)")
       }
     }
     guard marks.isEmpty, stack.count == 1, case .dictionary(let dictionary) = stack[0] else {
@@ -166,9 +107,6 @@ struct PickleReader {
     case UInt8(ascii: "M"): stack.append(.integer(Int(try integer(UInt16.self))))
     case UInt8(ascii: "J"): stack.append(.integer(Int(try integer(Int32.self))))
     case 0x8a: stack.append(.integer(try longInteger()))
-    case UInt8(ascii: "X"): stack.append(.text(try range(Int(integer(UInt32.self)))))
-    case UInt8(ascii: "U"): stack.append(.raw(try range(Int(byte()))))
-    case UInt8(ascii: "T"): stack.append(.raw(try range(Int(integer(Int32.self)))))
     case UInt8(ascii: "("): marks.append(stack.count)
     case UInt8(ascii: "}"):
       dictionaryCount += 1
@@ -176,14 +114,17 @@ struct PickleReader {
         throw unsupported("\(dictionaryCount) dictionaries", "at most \(Self.mostDictionaries)")
       }
       stack.append(.dictionary(PickleDictionary()))
-    case UInt8(ascii: ")"): try push(tuple: [])
+    case UInt8(ascii: ")"): stack.append(.tuple(emptyTuple))
     case 0x85...0x87: try push(tuple: pop(Int(opcode) - 0x84))
     case UInt8(ascii: "t"): try push(tuple: popMark())
     case UInt8(ascii: "q"): try remember(Int(byte()))
     case UInt8(ascii: "r"): try remember(Int(integer(UInt32.self)))
+    case 0x94 where protocolVersion >= 4: try remember(memo.count)
     case UInt8(ascii: "h"): try recall(Int(byte()))
     case UInt8(ascii: "j"): try recall(Int(integer(UInt32.self)))
-    case UInt8(ascii: "c"): stack.append(.global(try global()))
+    case UInt8(ascii: "c"): stack.append(.global(try global(line(), line())))
+    case 0x93 where protocolVersion >= 4: try pushGlobal()
+    case 0x95 where protocolVersion >= 4: try checkFrame()
     case UInt8(ascii: "R"):
       let operands = try pop(2)
       stack.append(try reduce(operands[0], operands[1]))
@@ -199,14 +140,62 @@ struct PickleReader {
     case UInt8(ascii: "u"):
       let items = try popMark()
       try setItems(items)
+    case 0x97, 0x98:
+      guard protocolVersion >= 5 else { fallthrough }
+      throw unsupported("elements that were kept outside of the file", "elements in the file")
     default:
-      throw unsupported(
-        "opcode \(String(opcode, radix: 16))", "an opcode of a dictionary of arrays")
+      guard let size = Self.stringSizes[opcode], size.since <= protocolVersion else {
+        throw unsupported(
+          "opcode \(String(opcode, radix: 16))", "an opcode of a dictionary of arrays")
+      }
+      let content = try range(ofStringAt: at)
+      place = content.upperBound
+      stack.append(size.isText ? .text(at) : .raw(at))
     }
   }
 
+  /// The opcodes of strings: bytes of the length behind it, the first protocol that has it, whether
+  /// the string is UTF-8 and not bytes.
+  private static let stringSizes: [UInt8: (length: Int, since: UInt8, isText: Bool)] = [
+    UInt8(ascii: "X"): (4, 1, true), 0x8c: (1, 4, true), 0x8d: (8, 4, true),
+    UInt8(ascii: "U"): (1, 1, false), UInt8(ascii: "T"): (4, 1, false),
+    UInt8(ascii: "C"): (1, 3, false), UInt8(ascii: "B"): (4, 3, false), 0x8e: (8, 4, false),
+    0x96: (8, 5, false),
+  ]
+
+  /// The content of the string whose opcode stands at byte `start`.
+  func range(ofStringAt start: Int) throws -> Range<Int> {
+    let length = Self.stringSizes[bytes[start]]!.length
+    let first = start + 1 + length
+    guard first <= bytes.count else { throw cutOff(length, from: start + 1) }
+    var size = bytes[(start + 1)..<first].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+    // Of Python 2; the sign is for the stack machine only.
+    if bytes[start] == UInt8(ascii: "T"), size > Int32.max { size = .max }
+    guard size <= bytes.count - first else { throw cutOff(Int(clamping: size), from: first) }
+    return first..<(first + Int(size))
+  }
+
+  /// A frame says how much may be read at once; it must lie in the file.
+  private mutating func checkFrame() throws {
+    let size = try integer(UInt64.self)
+    guard size <= bytes.count - place else { throw cutOff(Int(clamping: size), from: place) }
+  }
+
+  private mutating func pushGlobal() throws {
+    let names = try pop(2)
+    guard case .text(let module) = names[0], case .text(let name) = names[1] else {
+      throw fault("an import of \(names[0].name) and \(names[1].name)", "two strings")
+    }
+    let (first, second) = (try range(ofStringAt: module), try range(ofStringAt: name))
+    stack.append(.global(try global(bytes[first], bytes[second])))
+  }
+
   private mutating func push(tuple items: [PickleValue]) throws {
-    let tuple = PickleTuple(items)
+    let tuple = items.isEmpty ? emptyTuple : PickleTuple(items)
+    tupleCount += items.isEmpty ? 0 : 1
+    guard tupleCount <= mostTuples else {
+      throw fault("\(tupleCount) tuples by byte \(at)", "at most \(mostTuples)")
+    }
     guard tuple.depth <= PickleTuple.mostDepth else {
       throw fault("tuples \(tuple.depth) deep", "at most \(PickleTuple.mostDepth)")
     }
@@ -231,7 +220,10 @@ struct PickleReader {
     guard let top = stack.last, stack.count > (marks.last ?? 0) else {
       throw fault("an empty stack", "a value to remember")
     }
-    memo[key] = top
+    memo.remember(top, as: key)
+    guard memo.count <= mostMemo else {
+      throw fault("\(memo.count) values to remember by byte \(at)", "at most \(mostMemo)")
+    }
   }
 
   private mutating func recall(_ key: Int) throws {
@@ -261,9 +253,9 @@ struct PickleReader {
     }
   }
 
-  private mutating func global() throws -> PickleGlobal {
-    let module = try line()
-    let name = try line()
+  private func global(
+    _ module: ArraySlice<UInt8>, _ name: ArraySlice<UInt8>
+  ) throws -> PickleGlobal {
     let mostBytes = 64
     guard module.count + name.count <= mostBytes,
       let global = PickleGlobal(
@@ -294,11 +286,15 @@ struct PickleReader {
     return digits.reversed().reduce(isNegative ? -1 : 0) { $0 << 8 | Int($1) }
   }
 
+  private func cutOff(_ count: Int, from place: Int) -> ABNError {
+    source.fault(
+      at: at, got: "the end of the file at byte \(bytes.count)",
+      wanted: "\(count) bytes from byte \(place)", fix: "The file is cut off or damaged.")
+  }
+
   private mutating func range(_ count: Int) throws -> Range<Int> {
     guard count >= 0, count <= bytes.count - place else {
-      throw source.fault(
-        at: at, got: "the end of the file at byte \(bytes.count)",
-        wanted: "\(count) bytes from byte \(place)", fix: "The file is cut off or damaged.")
+      throw cutOff(count, from: place)
     }
     defer { place += count }
     return place..<(place + count)

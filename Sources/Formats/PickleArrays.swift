@@ -4,20 +4,18 @@ extension PickleReader {
   /// A name: UTF-8, also where Python 2 wrote it.
   func string(_ value: PickleValue) throws -> String {
     switch value {
-    case .text(let range), .raw(let range):
+    case .text(let opcode), .raw(let opcode):
+      let range = try range(ofStringAt: opcode)
       guard range.count <= Self.mostNameBytes else {
         throw fault("a name of \(range.count) bytes", "at most \(Self.mostNameBytes)")
       }
-      guard let text = String(validating: bytes[range], as: UTF8.self) else {
-        throw fault("a string that is not UTF-8", "a string in UTF-8")
-      }
-      return text
+      return try String.checked(bytes[range]) { fault($0, $1) }
     default: throw fault(value.name, "a string")
     }
   }
 
   /// What a call of one of the known functions would give.
-  func reduce(_ function: PickleValue, _ arguments: PickleValue) throws -> PickleValue {
+  mutating func reduce(_ function: PickleValue, _ arguments: PickleValue) throws -> PickleValue {
     guard case .global(let global) = function, case .tuple(let tuple) = arguments else {
       throw fault("a call of \(function.name) with \(arguments.name)", "a function and a tuple")
     }
@@ -30,25 +28,33 @@ extension PickleReader {
     switch global {
     case .bytes:
       guard items.isEmpty else { throw wrong() }
-      return .raw(0..<0)
+      return .noBytes
     case .encode:
-      guard items.count == 2, case .text(let range) = items[0],
-        case .text(let coding) = items[1], bytes[coding].elementsEqual("latin1".utf8)
+      guard items.count == 2, case .text(let text) = items[0], case .text(let coding) = items[1],
+        bytes[try range(ofStringAt: coding)].elementsEqual("latin1".utf8)
       else { throw wrong() }
-      return .latin1(range)
+      return .latin1(text)
     case .reconstruct, .reconstructOfNumpy2:
       // An empty array of bytes, to be filled by its state.
       guard items.count == 3, case .global(.array) = items[0], case .tuple(let shape) = items[1],
         shape.items.count == 1, case .integer(0) = shape.items[0],
-        let code = plainBytes(items[2]), bytes[code].elementsEqual("b".utf8)
+        try isLetterB(items[2])
       else { throw wrong() }
       return .array(PickleArray())
+    case .fromBuffer, .fromBufferOfNumpy2:
+      // Elements, element type, shape, order, and with order K the order of the dimensions.
+      guard (4...5).contains(items.count), case .dtype(let type) = items[1],
+        case .tuple(let shape) = items[2], let order = try letter(items[3])
+      else { throw wrong() }
+      return .array(PickleArray(try tensor(items[0], type, shape, order, items.dropFirst(4).first)))
+    case .scalar, .scalarOfNumpy2:
+      guard items.count == 2, case .dtype(let type) = items[0] else { throw wrong() }
+      return .array(PickleArray(try tensor(items[1], type, PickleTuple([]), UInt8(ascii: "C"))))
     case .dtype:
       // The name, whether to align, whether to copy.
-      guard items.count == 3, case .text(let range)? = textOrRaw(items[0]),
-        isFlag(items[1]), isFlag(items[2])
+      guard items.count == 3, let text = textOrRaw(items[0]), isFlag(items[1]), isFlag(items[2])
       else { throw wrong() }
-      let name = bytes[range]
+      let name = bytes[try range(ofStringAt: text)]
       let known = DType.allCases.first {
         NPYHeader.descriptor(of: $0)?.dropFirst().utf8.elementsEqual(name) == true
       }
@@ -76,45 +82,47 @@ extension PickleReader {
 
   /// (3, byte order, None, None, None, -1, -1, 0): no records, no metadata.
   private func byteOrder(_ items: [PickleValue]) throws -> Bool {
-    guard items.count == 8, case .integer(3) = items[0],
-      case .text(let range)? = textOrRaw(items[1]),
+    guard items.count == 8, case .integer(3) = items[0], let text = textOrRaw(items[1]),
       case .none = items[2], case .none = items[3], case .none = items[4]
     else { throw unsupported("an element type of another kind", "a plain one") }
-    switch bytes[range].first {
-    case UInt8(ascii: "<") where range.count == 1, UInt8(ascii: "|") where range.count == 1:
+    let order = bytes[try range(ofStringAt: text)]
+    switch order.first {
+    case UInt8(ascii: "<") where order.count == 1, UInt8(ascii: "|") where order.count == 1:
       return false
-    case UInt8(ascii: ">") where range.count == 1: return true
+    case UInt8(ascii: ">") where order.count == 1: return true
     default:
       throw fault(
-        "byte order \(String(decoding: bytes[range].prefix(8), as: UTF8.self).debugDescription)",
+        "byte order \(String(decoding: order.prefix(8), as: UTF8.self).debugDescription)",
         "<, > or |")
     }
   }
 
   /// (1, shape, element type, whether column-major, elements).
   private mutating func tensor(_ items: [PickleValue]) throws -> Tensor {
-    guard items.count == 5, case .integer(1) = items[0], case .tuple(let shapeItems) = items[1],
-      case .dtype(let type) = items[2], let isBigEndian = type.isBigEndian, isFlag(items[3])
+    guard items.count == 5, case .integer(1) = items[0], case .tuple(let shape) = items[1],
+      case .dtype(let type) = items[2], isFlag(items[3])
     else { throw unsupported("an array of another kind", "a plain one") }
-    let dimensions = try shapeItems.items.map { item in
-      guard case .integer(let dimension) = item, dimension >= 0 else {
-        throw fault("dimension \(item.name)", "0...2^63 - 1")
-      }
-      return dimension
-    }
     let isFortran =
       switch items[3] {
       case .bool(true), .integer(1): true
       default: false
       }
-    let stored = Shape(isFortran ? dimensions.reversed() : dimensions)
-    let range: Range<Int>
-    let isLatin1: Bool
-    switch items[4] {
-    case .latin1(let text): (range, isLatin1) = (text, true)
-    case .raw(let raw): (range, isLatin1) = (raw, false)
-    case let other: throw fault("\(other.name) as elements", "bytes")
+    return try tensor(items[4], type, shape, isFortran ? UInt8(ascii: "F") : UInt8(ascii: "C"))
+  }
+
+  /// An array of these elements; its order is C (row-major), F (column-major), or K: row-major, and
+  /// then its dimensions are put in the order of `axes`.
+  private mutating func tensor(
+    _ elements: PickleValue, _ type: PickleDType, _ shape: PickleTuple, _ order: UInt8,
+    _ axes: PickleValue? = nil
+  ) throws -> Tensor {
+    guard let isBigEndian = type.isBigEndian, Array("CFK".utf8).contains(order) else {
+      throw unsupported("an array of another kind", "a plain one")
     }
+    try source.admit(dimensions: shape.items.count) { got, wanted, _ in fault(got, wanted) }
+    let dimensions = try numbers(shape)
+    let isFortran = order == UInt8(ascii: "F")
+    let (range, isLatin1) = try content(elements)
     guard let size = checkedBytes(of: dimensions, type.dtype), size <= range.count else {
       throw fault(
         "shape \(Shape(dimensions)) of \(type.dtype)",
@@ -126,7 +134,11 @@ extension PickleReader {
         "\(elementBytes + size) bytes of elements", "no more than the file's \(bytes.count)")
     }
     elementBytes += size
-    var tensor = Tensor(uninitialized: stored, dtype: type.dtype)
+    try source.admit(dimensions: dimensions.count, bytes: size) { got, wanted, fix in
+      source.fault(at: at, got: got, wanted: wanted, fix: fix)
+    }
+    var tensor = Tensor(
+      uninitialized: Shape(isFortran ? dimensions.reversed() : dimensions), dtype: type.dtype)
     let count = tensor.withUnsafeMutableBytes {
       isLatin1 ? copyLatin1(range, into: $0) : copyRaw(range, into: $0)
     }
@@ -140,7 +152,32 @@ extension PickleReader {
       throw source.fault(
         .data, at: at, got: "a boolean that is neither 0 nor 1", wanted: "0 or 1")
     }
-    return isFortran ? NPY.transposed(tensor) : tensor
+    if isFortran { return tensor.reversedDimensions }
+    guard order == UInt8(ascii: "K"), let axes, case .tuple(let tuple) = axes else { return tensor }
+    let permutation = try numbers(tuple)
+    guard permutation.sorted().elementsEqual(dimensions.indices) else {
+      throw fault("an order of dimensions \(permutation)", "each of 0..<\(dimensions.count) once")
+    }
+    return tensor.permuted(permutation).tensor
+  }
+
+  private func numbers(_ tuple: PickleTuple) throws -> [Int] {
+    try tuple.items.map { item in
+      guard case .integer(let number) = item, number >= 0 else {
+        throw fault("dimension \(item.name)", "0...2^63 - 1")
+      }
+      return number
+    }
+  }
+
+  /// Where elements stand, and whether as a text.
+  private func content(_ value: PickleValue) throws -> (Range<Int>, isLatin1: Bool) {
+    switch value {
+    case .latin1(let text): (try range(ofStringAt: text), true)
+    case .raw(let raw): (try range(ofStringAt: raw), false)
+    case .noBytes: (0..<0, false)
+    default: throw fault("\(value.name) as elements", "bytes")
+    }
   }
 
   /// Copies raw bytes; gives their number, or nil where they do not fill the buffer.
@@ -175,18 +212,25 @@ extension PickleReader {
     }
   }
 
-  /// One byte, or those of Python 2: the same in the file and in the value.
-  private func plainBytes(_ value: PickleValue) -> Range<Int>? {
+  /// Whether a value is the byte that numpy writes for an array that is to be filled.
+  private func isLetterB(_ value: PickleValue) throws -> Bool {
     switch value {
-    case .raw(let range): range
-    case .latin1(let range) where range.count == 1 && bytes[range.lowerBound] < 0x80: range
-    default: nil
+    case .raw(let opcode), .latin1(let opcode):
+      bytes[try range(ofStringAt: opcode)].elementsEqual("b".utf8)
+    default: false
     }
   }
 
-  private func textOrRaw(_ value: PickleValue) -> PickleValue? {
+  /// The only letter of a text.
+  private func letter(_ value: PickleValue) throws -> UInt8? {
+    guard let opcode = textOrRaw(value) else { return nil }
+    let text = bytes[try range(ofStringAt: opcode)]
+    return text.count == 1 ? text.first : nil
+  }
+
+  private func textOrRaw(_ value: PickleValue) -> Int? {
     switch value {
-    case .text(let range), .raw(let range): .text(range)
+    case .text(let opcode), .raw(let opcode): opcode
     default: nil
     }
   }
@@ -201,18 +245,20 @@ extension PickleReader {
 }
 
 extension PaddleParameters {
-  /// Reads the arrays of a `.pdparams` or `.pdopt` file: a pickle of protocol 2 that holds a
-  /// dictionary of numpy arrays by name, written by Python 2 or 3.
+  /// Reads the arrays of a `.pdparams` or `.pdopt` file: a pickle of protocols 2 to 5 that holds a
+  /// dictionary of numpy arrays by name, written by Python 2 or 3 with numpy 1 or 2.
   ///
-  /// Nothing in the file is executed: only the opcodes of such a dictionary and the six names that
-  /// numpy's arrays need are known. Strings in the dictionary and the table of names that a dygraph
+  /// Nothing in the file is executed: only the opcodes of such a dictionary and the names that numpy's
+  /// arrays need are known. Strings in the dictionary and the table of names that a dygraph
   /// model carries (`StructuredToParameterName@@`) are left out.
   ///
   /// - Throws: `ABNError(.file)` with the byte at which the file is damaged;
   ///   `ABNError(.unsupported)` with the byte of another opcode, import, protocol, kind of object or
   ///   element type; `ABNError(.data)` for a boolean that is neither 0 nor 1.
-  public static func readPickle(_ path: String) throws -> [String: Tensor] {
-    try readPickle(ByteSource(path: path, kind: "pickle"))
+  public static func readPickle(
+    _ path: String, limits: ReadLimits = ReadLimits()
+  ) throws -> [String: Tensor] {
+    try readPickle(ByteSource(path: path, kind: "pickle", limits: limits))
   }
 
   static func readPickle(_ source: ByteSource) throws -> [String: Tensor] {

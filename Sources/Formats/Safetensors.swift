@@ -5,7 +5,10 @@ import ABNTensors
 /// A 64-bit little-endian length, a JSON header of that length
 /// (`{"__metadata__": {...}, "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}`),
 /// and the row-major little-endian elements without holes. The nine element types of `DType` are
-/// F16, BF16, F32, F64, I8, U8, I32, I64 and BOOL.
+/// F16, BF16, F32, F64, I8, U8, I32, I64 and BOOL. Read besides, into the smallest type that holds
+/// all their values: I16 and U16 as int32, U32 and U64 as int64, and F8_E4M3, F8_E5M2, F8_E8M0,
+/// F8_E4M3FNUZ and F8_E5M2FNUZ as float32, all of them exactly. A tensor of any other type stands in
+/// nobody's way who reads others by name.
 ///
 /// Source: huggingface/safetensors, README "Format".
 public enum Safetensors {
@@ -14,20 +17,35 @@ public enum Safetensors {
 
   /// Reads the tensors and the metadata of a file.
   ///
+  /// - Parameters:
+  ///   - names: the tensors to read; nil: all. Of the others only the place is looked at.
+  ///   - limits: what may be taken from the file.
   /// - Throws: `ABNError(.file)` with the byte at which the file is damaged: a header that is too
-  ///   long or no JSON, offsets that overlap, leave holes or do not fit shape or file;
-  ///   `ABNError(.unsupported)` for another element type; `ABNError(.data)` for a boolean that is
-  ///   neither 0 nor 1.
+  ///   long or no JSON, offsets that overlap, leave holes or do not fit shape or file; where it asks
+  ///   for more than `limits` allow; and for contents with another checksum than the metadata state
+  ///   (looked at where all tensors are read). `ABNError(.name)` for a name that the file does not
+  ///   have; `ABNError(.unsupported)` for an element type that is not read; `ABNError(.data)` for a
+  ///   boolean that is neither 0 nor 1, and for a U64 beyond 2^63 - 1.
   public static func read(
-    path: String
+    path: String, only names: [String]? = nil, limits: ReadLimits = ReadLimits()
   ) throws -> (tensors: [String: Tensor], metadata: [String: String]) {
-    try read(ByteSource(path: path, kind: "safetensors"))
+    try read(ByteSource(path: path, kind: kind, limits: limits), only: names)
+  }
+
+  /// The names of the tensors in a file, sorted, and its metadata.
+  ///
+  /// - Throws: as `read`, where the header is damaged.
+  public static func names(
+    path: String, limits: ReadLimits = ReadLimits()
+  ) throws -> (names: [String], metadata: [String: String]) {
+    let header = try SafetensorsHeader(ByteSource(path: path, kind: kind, limits: limits))
+    return (header.records.map(\.name).sorted(), header.metadata)
   }
 
   /// Writes tensors and metadata; the file appears whole or not at all (see `AtomicFile`).
   ///
   /// Equal contents give equal files: wide element types first, so that all are aligned, then by
-  /// name.
+  /// name. Metadata with `checksumKey` get the checksum of the contents there.
   ///
   /// - Throws: `ABNError(.name)` for a tensor called `__metadata__`, `ABNError(.unsupported)` where
   ///   the header would exceed `mostHeaderBytes`, `ABNError(.file)` where the file cannot be
@@ -35,6 +53,15 @@ public enum Safetensors {
   public static func write(
     _ tensors: [String: Tensor], metadata: [String: String] = [:], to path: String
   ) throws {
+    try AtomicFile.write(to: path, contents(tensors, metadata: metadata, for: path))
+  }
+
+  /// What `write` writes to `path`, for whoever writes it together with other files.
+  ///
+  /// - Throws: as `write` where tensors or metadata cannot be written.
+  package static func contents(
+    _ tensors: [String: Tensor], metadata: [String: String], for path: String
+  ) throws -> (FileWriter) throws -> Void {
     if tensors[metadataName] != nil {
       throw ABNError(
         .name, "safetensors file \"\(path)\"", got: "a tensor called \(metadataName)",
@@ -43,13 +70,13 @@ public enum Safetensors {
     let sorted = tensors.sorted {
       ($1.value.dtype.bytes, $0.key) < ($0.value.dtype.bytes, $1.key)
     }
-    let header = header(sorted, metadata)
+    let header = header(sorted, withChecksum(metadata, tensors))
     guard header.count <= mostHeaderBytes else {
       throw ABNError(
         .unsupported, "safetensors file \"\(path)\"", got: "a header of \(header.count) bytes",
         wanted: "at most \(mostHeaderBytes)", fix: "Use fewer tensors or less metadata.")
     }
-    try AtomicFile.write(to: path) { writer in
+    return { writer in
       var length: [UInt8] = []
       length.appendLittleEndian(UInt64(header.count))
       try writer.write(length + header)
@@ -57,7 +84,8 @@ public enum Safetensors {
     }
   }
 
-  private static let metadataName = "__metadata__"
+  static let metadataName = "__metadata__"
+  static let kind = "safetensors"
 
   /// The name of an element type in the header.
   static func name(of dtype: DType) -> String {
@@ -99,154 +127,25 @@ public enum Safetensors {
   }
 
   static func read(
-    _ source: ByteSource
+    _ source: ByteSource, only names: [String]? = nil
   ) throws -> (tensors: [String: Tensor], metadata: [String: String]) {
-    let lengthBytes = 8
-    let length = try source.bytes(at: 0, count: lengthBytes).littleEndian(UInt64.self, at: 0)
-    guard length <= mostHeaderBytes, Int(length) <= source.byteCount - lengthBytes else {
-      throw source.fault(
-        at: 0, got: "a header of \(length) bytes",
-        wanted: "at most \(min(mostHeaderBytes, source.byteCount - lengthBytes)) bytes",
-        fix: "The file is cut off or no safetensors file.")
-    }
-    let text = try source.bytes(at: lengthBytes, count: Int(length))
-    guard text.first == UInt8(ascii: "{") else {
-      throw source.fault(at: lengthBytes, got: "a header without '{'", wanted: "a JSON object")
-    }
-    let json = try JSON(parsing: text) { offset, got, wanted in
-      source.fault(at: lengthBytes + offset, got: got, wanted: wanted)
-    }
-    guard case .object(let members) = json else {
-      throw source.fault(at: lengthBytes, got: "another value", wanted: "a JSON object")
-    }
-    var metadata: [String: String] = [:]
-    var records: [Record] = []
-    for member in members {
-      let at = lengthBytes + member.offset
-      if member.name == metadataName {
-        metadata = try readMetadata(member.value, source, at)
-      } else {
-        records.append(try Record(member, source, at))
-      }
-    }
-    let dataOffset = lengthBytes + text.count
-    try checkPlaces(records, source, dataBytes: source.byteCount - dataOffset)
+    let header = try SafetensorsHeader(source)
+    let wanted = names.map(Set.init)
     var tensors: [String: Tensor] = [:]
-    for record in records {
-      var tensor = Tensor(uninitialized: record.shape, dtype: record.dtype)
-      let start = dataOffset + record.range.lowerBound
-      try tensor.withUnsafeMutableBytes { try source.read(at: start, into: $0) }
-      if let place = tensor.firstInvalidBoolean {
-        throw source.fault(
-          .data, at: start + place, got: "a boolean that is neither 0 nor 1", wanted: "0 or 1")
-      }
-      tensors[record.name] = tensor
+    for record in header.records where wanted?.contains(record.name) ?? true {
+      tensors[record.name] = try record.read(source, dataOffset: header.dataOffset)
     }
-    return (tensors, metadata)
-  }
-
-  private static func readMetadata(
-    _ value: JSON, _ source: ByteSource, _ at: Int
-  ) throws -> [String: String] {
-    guard case .object(let members) = value else {
-      throw source.fault(at: at, got: "\(metadataName) of another kind", wanted: "a JSON object")
+    if let names {
+      if let missing = names.first(where: { tensors[$0] == nil }) {
+        let known = header.records.map(\.name).sorted()
+        throw ABNError(
+          .name, "safetensors file \"\(source.path)\"", got: "the name \(missing.debugDescription)",
+          wanted: "one of \(known.joined(separator: ", "))",
+          fix: nearestMatch(to: missing, in: known).map { "Did you mean \"\($0)\"?" } ?? "")
+      }
+    } else {
+      try verifyChecksum(tensors, header.metadata, source.path)
     }
-    return try Dictionary(
-      uniqueKeysWithValues: members.map { member in
-        guard case .string(let text) = member.value else {
-          throw source.fault(
-            at: at, got: "\(metadataName) \(member.name.debugDescription) that is no string",
-            wanted: "strings only")
-        }
-        return (member.name, text)
-      })
-  }
-
-  /// Checks that the tensors fill the data one after the other, without overlap or hole.
-  private static func checkPlaces(
-    _ records: [Record], _ source: ByteSource, dataBytes: Int
-  ) throws {
-    var end = 0
-    var last = "the header"
-    let sorted = records.sorted {
-      ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound)
-    }
-    for record in sorted {
-      guard record.range.lowerBound == end else {
-        let what = record.range.lowerBound < end ? "an overlap with" : "a hole after"
-        throw source.fault(
-          at: record.at, got: "\"\(record.name)\" with \(what) \(last)",
-          wanted: "data_offsets that start at \(end)", fix: "The file is damaged.")
-      }
-      end = record.range.upperBound
-      last = "\"\(record.name)\""
-    }
-    guard end == dataBytes else {
-      throw source.fault(
-        at: source.byteCount - dataBytes, got: "\(dataBytes) bytes of data",
-        wanted: "\(end) as the header says", fix: "The file is cut off or damaged.")
-    }
-  }
-
-  /// What the header says of one tensor.
-  private struct Record {
-    let name: String
-    let dtype: DType
-    let shape: Shape
-    let range: Range<Int>
-    let at: Int
-
-    init(_ member: JSON.Member, _ source: ByteSource, _ at: Int) throws {
-      let name = member.name
-      func fault(
-        _ got: String, _ wanted: String, _ category: ABNError.Category = .file
-      ) -> ABNError {
-        source.fault(
-          category, at: at, got: "tensor \(name.debugDescription): \(got)", wanted: wanted)
-      }
-      guard case .object(let fields) = member.value else {
-        throw fault("no JSON object", "dtype, shape and data_offsets")
-      }
-      func field(_ key: String) throws -> JSON {
-        guard let field = fields.first(where: { $0.name == key }) else {
-          throw fault("no \(key)", "dtype, shape and data_offsets")
-        }
-        return field.value
-      }
-      func integers(_ key: String) throws -> [Int] {
-        guard case .array(let values) = try field(key) else {
-          throw fault("\(key) that is no array", "an array of numbers")
-        }
-        return try values.map { value in
-          guard case .number(let text) = value, let number = Int(text), number >= 0 else {
-            throw fault("\(key) with something else", "whole numbers from 0 to 2^63 - 1")
-          }
-          return number
-        }
-      }
-      guard case .string(let typeName) = try field("dtype") else {
-        throw fault("a dtype that is no string", "a string")
-      }
-      guard let dtype = DType.allCases.first(where: { Safetensors.name(of: $0) == typeName })
-      else {
-        let known = DType.allCases.map { Safetensors.name(of: $0) }
-        throw fault("dtype \(typeName)", "one of \(known.joined(separator: ", "))", .unsupported)
-      }
-      let dimensions = try integers("shape")
-      let offsets = try integers("data_offsets")
-      guard offsets.count == 2, offsets[0] <= offsets[1] else {
-        throw fault("data_offsets \(offsets)", "[start, end]")
-      }
-      guard let bytes = checkedBytes(of: dimensions, dtype), bytes == offsets[1] - offsets[0]
-      else {
-        throw fault(
-          "data_offsets \(offsets)", "the bytes of shape \(Shape(dimensions)) of \(dtype)")
-      }
-      self.name = name
-      self.dtype = dtype
-      self.shape = Shape(dimensions)
-      self.at = at
-      range = offsets[0]..<offsets[1]
-    }
+    return (tensors, header.metadata)
   }
 }

@@ -38,6 +38,12 @@ struct ZipReader {
     }
     var place = 0
     var names: Set<String> = []
+    if end.count > source.limits.mostEntries {
+      throw source.fault(
+        at: end.tableOffset, got: "\(end.count) entries",
+        wanted: "at most \(source.limits.mostEntries) (ReadLimits.mostEntries)",
+        fix: ByteSource.limitFix)
+    }
     for _ in 0..<end.count {
       let (entry, next) = try readEntry(table, at: place, tableOffset: end.tableOffset)
       guard names.insert(entry.name).inserted else {
@@ -167,9 +173,7 @@ struct ZipReader {
     let extraEnd = nameEnd + short(30)
     let next = extraEnd + short(32)
     guard next <= table.count else { throw fault("an entry that is cut off", "a whole entry") }
-    guard let name = String(validating: table[(place + 46)..<nameEnd], as: UTF8.self) else {
-      throw fault("a name that is not UTF-8", "a name in UTF-8")
-    }
+    let name = try String.checked(table[(place + 46)..<nameEnd]) { fault($0, $1) }
     guard short(8) & 1 == 0 else {
       throw fault("\"\(name)\" encrypted", "no encryption", .unsupported)
     }

@@ -27,7 +27,8 @@ public struct ModelFile {
 
   /// The file's name in its folder.
   public static let name = "model.safetensors"
-  static let format = "swift-inplace-abn model 1"
+  /// From version 2 on a model bears a checksum.
+  static let format = FileFormat(kind: "model", major: 2)
 
   /// A model with these parameters.
   init(
@@ -42,32 +43,18 @@ public struct ModelFile {
     self.data = data
   }
 
-  /// Writes the file into a folder, which is made where there is none.
-  ///
-  /// - Throws: `ABNError(.file)` where that is not possible.
-  public func write(toFolder folder: String) throws {
-    do {
-      try FileManager.default.createDirectory(
-        atPath: folder, withIntermediateDirectories: true)
-    } catch {
-      throw ABNError(
-        .file, "folder \"\(folder)\"", got: "\(error.localizedDescription)",
-        wanted: "a folder that can be made", fix: "Choose another with --output.")
-    }
-    try write(to: folder + "/" + Self.name)
-  }
-
-  func write(to path: String) throws {
+  /// What the file says beside the parameters.
+  var metadata: [String: String] {
     var metadata = [
-      "format": Self.format, "model": model.name, "norm": options.norm.rawValue,
-      "activation": options.activation.name, "alpha": "\(options.alpha)",
-      "classes": "\(options.classes)",
+      FileFormat.key: Self.format.description, Safetensors.checksumKey: "", "model": model.name,
+      "norm": options.norm.rawValue, "activation": options.activation.name,
+      "alpha": "\(options.alpha)", "classes": "\(options.classes)",
       "image": image.dimensions.map(String.init).joined(separator: "x"),
       "mean": normalization.mean.map { "\($0)" }.joined(separator: " "),
       "deviation": normalization.standardDeviation.map { "\($0)" }.joined(separator: " "),
     ]
     metadata["data"] = data
-    try Safetensors.write(parameters, metadata: metadata, to: path)
+    return metadata
   }
 
   /// Reads the model in a folder.
@@ -99,7 +86,9 @@ public struct ModelFile {
       let values = text.split(separator: " ").map { Double($0) }
       return values.contains { $0 == nil } ? nil : values.map { $0! }
     }
-    _ = try field("format") { $0 == format ? $0 : nil }
+    let format = try FileFormat.read(
+      metadata, kind: Self.format.kind, newest: Self.format.major, path: path)
+    if format.major >= 2 { _ = try field(Safetensors.checksumKey) { $0 } }
     let options = ModelOptions(
       classes: try field("classes") { Int($0).flatMap { (1...1 << 20).contains($0) ? $0 : nil } },
       norm: try field("norm") { NormStyle(rawValue: $0) },

@@ -14,7 +14,6 @@ import Foundation
 public final class Trainer {
   /// What a run computes.
   public let settings: TrainingSettings
-  private static let summaryName = "summary.json"
   private let isInterrupted: () -> Bool
   private let report: (TrainingProgress) -> Void
 
@@ -29,7 +28,7 @@ public final class Trainer {
     self.report = report
   }
 
-  /// Trains, evaluates, saves `model.safetensors` and `summary.json`.
+  /// Trains, evaluates, saves `model.safetensors` and `summary.json`, both at once.
   ///
   /// The same settings and number of threads give the same weights, bit by bit. Stops early, and
   /// saves, when `Interruption.isRequested`; before the first step that is an error, and files stay as they
@@ -46,7 +45,7 @@ public final class Trainer {
       options: .init(
         batchSize: settings.batchSize, seed: settings.seed,
         augmentation: settings.augmentation))
-    try prepareOutput()
+    try ModelFile.prepare(folder: settings.output)
     let steps = settings.epochs * loader.batchesPerEpoch
     let options = ModelOptions(
       classes: dataset.classCount, norm: settings.norm, activation: settings.activation,
@@ -64,23 +63,22 @@ public final class Trainer {
     let trained = try train(programs, dataset, loader, scope)
     let (final, progress) = (trained.evaluation, trained.progress)
     try requireFinite(final.loss, "held-out loss", progress)
-    let modelPath = settings.output + "/" + ModelFile.name
     let parameters = programs.training.parameters.reduce(into: [String: Tensor]()) {
       $0[$1.name] = scope[$1.name]
     }
-    try ModelFile(
+    let file = ModelFile(
       parameters: parameters, model: settings.model, options: options,
       image: dataset.imageShape, normalization: dataset.normalization,
-      data: settings.data.description
-    ).write(to: modelPath)
+      data: settings.data.description)
     let summary = TrainingSummary(
       accuracy: final.accuracy, loss: final.loss, seconds: progress.seconds,
       imagesPerSecond: progress.imagesPerSecond,
       plannedPeakBytes: trained.memory.peakBytes, plannedStepBytes: trained.memory.stepBytes,
       measuredPeakBytes: ProcessMemory.peakBytes ?? 0, baseBytes: trained.baseBytes,
       seed: settings.seed, interrupted: progress.epochsDone < settings.epochs,
-      epochsDone: progress.epochsDone, modelPath: modelPath, settings: settings.described)
-    try summary.write(to: settings.output + "/" + Self.summaryName)
+      epochsDone: progress.epochsDone, modelPath: settings.output + "/" + ModelFile.name,
+      modelChecksum: file.checksum, settings: settings.described)
+    try file.write(toFolder: settings.output, summary: summary)
     return summary
   }
 
@@ -150,40 +148,6 @@ public final class Trainer {
         executor: executor, scope: scope)
     return Trained(
       evaluation: final, progress: progress, memory: planned, baseBytes: baseBytes)
-  }
-
-  /// Makes the output folder and tries to write there, before hours are spent.
-  private func prepareOutput() throws {
-    func failure(_ got: String) -> ABNError {
-      ABNError(
-        .file, "output \"\(settings.output)\"", got: got, wanted: "a folder that can be written",
-        fix: "Choose another folder with --output.")
-    }
-    func reason() -> String { String(cString: strerror(errno)) }
-    // Folder by folder: the system's own reason says more than Foundation's.
-    var path = settings.output.hasPrefix("/") ? "/" : ""
-    for part in settings.output.split(separator: "/") {
-      path += part
-      var isFolder: ObjCBool = false
-      if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) {
-        if !isFolder.boolValue { throw failure("a file called \"\(path)\"") }
-      } else if mkdir(path, 0o777) != 0, errno != EEXIST {
-        throw failure("\(reason()) for \"\(path)\"")
-      }
-      path += "/"
-    }
-    if access(settings.output, W_OK | X_OK) != 0 { throw failure(reason()) }
-    for name in [ModelFile.name, Self.summaryName] {
-      var isFolder: ObjCBool = false
-      let target = settings.output + "/" + name
-      if FileManager.default.fileExists(atPath: target, isDirectory: &isFolder), isFolder.boolValue
-      {
-        throw failure("a folder called \"\(target)\"")
-      }
-    }
-    // Some file systems let anybody write, says access, and then do not.
-    try AtomicFile.write("", to: settings.output + "/.writable")
-    unlink(settings.output + "/.writable")
   }
 
   private func requireFinite(_ loss: Double, _ what: String, _ progress: TrainingProgress) throws {

@@ -1,4 +1,5 @@
 import ABNFormats
+import ABNTensors
 import Foundation
 
 /// What a training run gives, as `summary.json`.
@@ -28,6 +29,9 @@ public struct TrainingSummary: Codable, Sendable {
   public var epochsDone: Int
   /// The saved model.
   public var modelPath: String
+  /// The checksum in the saved model's metadata, by which the two are seen to belong together; nil in
+  /// files of older versions.
+  public var modelChecksum: String?
   /// The settings, by their names on the command line.
   public var settings: [String: String]
 
@@ -38,6 +42,35 @@ public struct TrainingSummary: Codable, Sendable {
     return String(decoding: try encoder.encode(self), as: UTF8.self) + "\n"
   }
 
+  /// The file's name in its folder.
+  public static let name = "summary.json"
+
   /// Writes the JSON text; the file appears whole or not at all.
   public func write(to path: String) throws { try AtomicFile.write(try json(), to: path) }
+
+  /// Reads the summary of the model in a folder.
+  ///
+  /// - Throws: `ABNError(.file)` for a folder without one, for a file that is none, and for one that
+  ///   belongs to another model than the folder's.
+  public static func read(folder: String) throws -> TrainingSummary {
+    let path = "\(folder)/\(name)"
+    let what = "summary \"\(path)\""
+    guard let data = FileManager.default.contents(atPath: path) else {
+      throw ABNError(.file, what, got: "no such file", wanted: "the folder of a training run")
+    }
+    guard let summary = try? JSONDecoder().decode(TrainingSummary.self, from: data) else {
+      throw ABNError(
+        .file, what, got: "another text", wanted: "what abn train writes", fix: "Train again.")
+    }
+    guard let checksum = summary.modelChecksum else { return summary }
+    let model = "\(folder)/\(ModelFile.name)"
+    let found = try Safetensors.read(path: model).metadata[Safetensors.checksumKey] ?? "none"
+    guard found == checksum else {
+      throw ABNError(
+        .file, what, got: "the summary of a model with checksum \(checksum)",
+        wanted: "that of \"\(model)\", which has \(found)",
+        fix: "One of the two was put there later.")
+    }
+    return summary
+  }
 }

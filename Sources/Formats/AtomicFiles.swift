@@ -1,0 +1,112 @@
+import ABNTensors
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
+/// Replaces several files of a folder as one: a model and what is said about it, say.
+///
+/// All files are written and flushed first. Then each name becomes a symbolic link to the old file,
+/// all of them through one common link; that link is turned from the old files to the new ones by a
+/// single `rename`; and then each name becomes the new file itself. Whoever looks at the names, at
+/// whatever moment the process is killed, sees all old files or all new ones. What a killed process
+/// leaves in the folder is brought to an end by `TemporaryFiles.removeAbandoned`, which every write
+/// of several files begins with.
+///
+/// Where that cannot be done (no hard or symbolic links on the file system, a name that is a link to
+/// a file elsewhere), all files but the first are taken away, the first is replaced, and the others
+/// are put in place: a moment without them, and never files that do not belong together.
+public enum AtomicFiles {
+  /// A file that is to be written.
+  public struct File {
+    /// The name in the folder.
+    public var name: String
+    /// Gives the contents; nil: no file is to have this name.
+    public var contents: ((FileWriter) throws -> Void)?
+
+    /// A file of this name with these contents; nil contents: no file is to have this name.
+    public init(_ name: String, contents: ((FileWriter) throws -> Void)?) {
+      self.name = name
+      self.contents = contents
+    }
+  }
+
+  /// Writes files into a folder that exists, as one; files of other names stay.
+  ///
+  /// - Parameter files: the most important one first; their names are different.
+  /// - Throws: `ABNError(.file)` that names a path and the system's reason, or what gives the contents
+  ///   throws; then all files are as they were, unless it says that one is complete.
+  public static func write(_ files: [File], in folder: String) throws {
+    try write(files, in: folder, calls: .system)
+  }
+
+  static func write(_ files: [File], in folder: String, calls: FileCalls) throws {
+    TemporaryFiles.removeAbandoned(in: folder)
+    var members: [StagedChange.Member] = []
+    for file in files {
+      let path = "\(folder)/\(file.name)"
+      guard let contents = file.contents else {
+        members.append(.init(name: file.name, path: path, pending: nil))
+        continue
+      }
+      let pending = try PendingFile(path, calls: calls)
+      try pending.write(contents)
+      members.append(.init(name: file.name, path: path, pending: pending))
+    }
+    members.removeAll { $0.pending == nil && !$0.isThere }
+    guard members.count > 1 else {
+      if let only = members.first { try publish(only, folder, calls) }
+      return
+    }
+    if members.allSatisfy({ !$0.isLink }),
+      try StagedChange(in: folder, for: members[0].path).perform(members, calls)
+    {
+      return
+    }
+    try publishInOrder(members, folder, calls)
+  }
+
+  private static func publish(
+    _ member: StagedChange.Member, _ folder: String, _ calls: FileCalls
+  ) throws {
+    if let pending = member.pending {
+      try pending.publish()
+      try Folder.flush(pending.folder, for: member.path, calls: calls)
+    } else {
+      if unlink(member.path) != 0 { throw fileError(member.path, "cannot be removed") }
+      try Folder.flush(folder, for: member.path, calls: calls)
+    }
+  }
+
+  /// Takes all but the first away, then puts each in its place.
+  private static func publishInOrder(
+    _ members: [StagedChange.Member], _ folder: String, _ calls: FileCalls
+  ) throws {
+    var aside: [(from: String, to: String)] = []
+    do {
+      for member in members.dropFirst() where member.isThere {
+        let name = TemporaryFiles.newPath(in: folder)
+        if calls.rename(member.path, name) != 0 {
+          throw fileError(member.path, "cannot be replaced")
+        }
+        aside.append((member.path, name))
+      }
+      try publish(members[0], folder, calls)
+    } catch {
+      for (from, to) in aside { _ = calls.rename(to, from) }
+      throw error
+    }
+    for (from, to) in aside {
+      var status = stat()
+      let isLink = lstat(to, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
+      let stays = isLink && members.contains { $0.path == from && $0.pending != nil }
+      if !stays || calls.rename(to, from) != 0 { unlink(to) }
+    }
+    for member in members.dropFirst() where member.pending != nil {
+      try publish(member, folder, calls)
+    }
+    try Folder.flush(folder, for: members[0].path, calls: calls)
+  }
+}
