@@ -61,7 +61,7 @@ public enum AtomicFiles {
       return
     }
     if members.allSatisfy({ !$0.isLink }),
-      try StagedChange(in: folder, for: members[0].path).perform(members, calls)
+      try StagedChange(in: folder, for: members[0].path, calls: calls).perform(members)
     {
       return
     }
@@ -71,12 +71,15 @@ public enum AtomicFiles {
   private static func publish(
     _ member: StagedChange.Member, _ folder: String, _ calls: FileCalls
   ) throws {
+    try place(member)
+    try Folder.flush(member.pending?.folder ?? folder, for: member.path, calls: calls)
+  }
+
+  private static func place(_ member: StagedChange.Member) throws {
     if let pending = member.pending {
       try pending.publish()
-      try Folder.flush(pending.folder, for: member.path, calls: calls)
-    } else {
-      if unlink(member.path) != 0 { throw fileError(member.path, "cannot be removed") }
-      try Folder.flush(folder, for: member.path, calls: calls)
+    } else if unlink(member.path) != 0 {
+      throw fileError(member.path, "cannot be removed")
     }
   }
 
@@ -84,29 +87,29 @@ public enum AtomicFiles {
   private static func publishInOrder(
     _ members: [StagedChange.Member], _ folder: String, _ calls: FileCalls
   ) throws {
-    var aside: [(from: String, to: String)] = []
+    var aside: [(member: StagedChange.Member, place: String)] = []
     do {
       for member in members.dropFirst() where member.isThere {
         let name = TemporaryFiles.newPath(in: folder)
         if calls.rename(member.path, name) != 0 {
           throw fileError(member.path, "cannot be replaced")
         }
-        aside.append((member.path, name))
+        aside.append((member, name))
       }
-      try publish(members[0], folder, calls)
+      try place(members[0])
     } catch {
-      for (from, to) in aside { _ = calls.rename(to, from) }
+      for (member, name) in aside { _ = calls.rename(name, member.path) }
       throw error
     }
-    for (from, to) in aside {
-      var status = stat()
-      let isLink = lstat(to, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
-      let stays = isLink && members.contains { $0.path == from && $0.pending != nil }
-      if !stays || calls.rename(to, from) != 0 { unlink(to) }
+    for (member, name) in aside {
+      // A link stays, and what it leads to is replaced.
+      let isLink = StagedChange.Member(name: "", path: name, pending: nil).isLink
+      let stays = isLink && member.pending != nil
+      if !stays || calls.rename(name, member.path) != 0 { unlink(name) }
     }
-    for member in members.dropFirst() where member.pending != nil {
-      try publish(member, folder, calls)
+    for member in members.dropFirst() where member.pending != nil { try place(member) }
+    for place in Set(members.map { $0.pending?.folder ?? folder }) {
+      try Folder.flush(place, for: members[0].path, calls: calls)
     }
-    try Folder.flush(folder, for: members[0].path, calls: calls)
   }
 }

@@ -28,7 +28,9 @@ package enum Folder {
   /// folder that it stands in.
   ///
   /// - Throws: `ABNError(.file)` with the first folder that cannot be made and the system's reason.
-  package static func make(_ path: String) throws {
+  package static func make(_ path: String) throws { try make(path, calls: .system) }
+
+  static func make(_ path: String, calls: FileCalls) throws {
     guard !path.isEmpty, !path.utf8.contains(0) else {
       throw ABNError(
         .file, "folder \(path.debugDescription)", got: "no path", wanted: "the path of a folder")
@@ -38,7 +40,7 @@ package enum Folder {
       let parent = part.isEmpty ? "." : part
       part += name
       if mkdir(part, 0o777) == 0 {
-        try flush(parent, for: part)
+        try flush(parent, for: part, calls: calls)
       } else {
         // Some systems say "read-only" or "not permitted" of a folder that exists.
         let code = errno

@@ -35,6 +35,9 @@ final class ReadMeter: Sendable {
   private let bytes = Atomic<Int>(0)
   private let entries = Atomic<Int>(0)
 
+  /// The bytes of elements that have been made room for.
+  var elementBytes: Int { bytes.load(ordering: .relaxed) }
+
   /// The sum with `count` more bytes; the largest number where it overflows.
   func add(bytes count: Int) -> Int {
     let sum = bytes.load(ordering: .relaxed).addingReportingOverflow(count)

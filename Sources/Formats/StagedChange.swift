@@ -36,12 +36,14 @@ final class StagedChange {
   /// The name of the temporary folder.
   private let name: String
   private let descriptor: Int32?
+  private let calls: FileCalls
 
   private var path: String { "\(folder)/\(name)" }
 
   /// A change that begins.
-  init(in folder: String, for path: String) throws {
+  init(in folder: String, for path: String, calls: FileCalls) throws {
     self.folder = folder
+    self.calls = calls
     (name, descriptor) = try TemporaryFiles.makeFolder(in: folder, for: path)
   }
 
@@ -49,6 +51,7 @@ final class StagedChange {
   init(abandoned name: String, in folder: String) {
     self.folder = folder
     self.name = name
+    calls = .system
     descriptor = nil
   }
 
@@ -59,32 +62,31 @@ final class StagedChange {
   /// Performs the change; false, and everything is as it was, where the file system cannot.
   ///
   /// - Throws: `ABNError(.file)`; then everything is as it was too.
-  func perform(_ members: [Member], _ calls: FileCalls) throws -> Bool {
+  func perform(_ members: [Member]) throws -> Bool {
     do {
-      guard try prepare(members, calls) else {
+      guard try prepare(members) else {
         recover()
         return false
       }
       for member in members {
-        try rename("\(path)/to-\(member.name)", to: member.path, calls)
+        try rename("\(path)/to-\(member.name)", to: member.path)
       }
       // Not before all names lead to the old files may these become new ones on the disk.
       try Folder.flush(folder, for: members[0].path, calls: calls)
-      try rename("\(path)/next", to: "\(path)/\(Self.at)", calls)
+      try rename("\(path)/next", to: "\(path)/\(Self.at)")
+      members.forEach { $0.pending?.settle() }
       try Folder.flush(path, for: members[0].path, calls: calls)
     } catch {
-      members.forEach { $0.pending?.settle() }
       recover()
       throw error
     }
-    members.forEach { $0.pending?.settle() }
     recover()
     try Folder.flush(folder, for: members[0].path, calls: calls)
     return true
   }
 
   /// Lays out the temporary folder; false where there are no such links.
-  private func prepare(_ members: [Member], _ calls: FileCalls) throws -> Bool {
+  private func prepare(_ members: [Member]) throws -> Bool {
     for part in ["old", "new"] where mkdir("\(path)/\(part)", 0o777) != 0 {
       throw fileError("\(path)/\(part)", "cannot be made as a folder")
     }
@@ -106,7 +108,7 @@ final class StagedChange {
     return true
   }
 
-  private func rename(_ from: String, to: String, _ calls: FileCalls) throws {
+  private func rename(_ from: String, to: String) throws {
     if calls.rename(from, to) != 0 { throw fileError(to, "cannot be replaced") }
   }
 
@@ -124,7 +126,7 @@ final class StagedChange {
       let source = "\(path)/\(side)/\(entry)"
       var status = stat()
       if lstat(source, &status) == 0 {
-        isDone = FileCalls.system.rename(source, "\(folder)/\(entry)") == 0 && isDone
+        isDone = calls.rename(source, "\(folder)/\(entry)") == 0 && isDone
       } else {
         isDone = unlink("\(folder)/\(entry)") == 0 && isDone
       }

@@ -22,11 +22,19 @@ private enum WeightFile: String, CaseIterable {
     self = found
   }
 
-  func read(_ path: String) throws -> [String: Tensor] {
+  /// The tensors of a file but those that nobody asks for.
+  func read(_ path: String, without isIgnored: (String) -> Bool) throws -> [String: Tensor] {
     switch self {
-    case .safetensors: try Safetensors.read(path: path).tensors
-    case .npz: try NPZ.read(path)
+    case .safetensors:
+      let names = try Safetensors.names(path: path).names
+      return try Safetensors.read(path: path, only: Self.wanted(names, isIgnored)).tensors
+    case .npz: return try NPZ.read(path, only: Self.wanted(NPZ.names(path), isIgnored))
     }
+  }
+
+  /// Nil: all of them, so that a checksum of the whole is looked at.
+  private static func wanted(_ names: [String], _ isIgnored: (String) -> Bool) -> [String]? {
+    names.contains(where: isIgnored) ? names.filter { !isIgnored($0) } : nil
   }
 
   func write(_ tensors: [String: Tensor], to path: String) throws {
@@ -63,11 +71,12 @@ extension ModelFile {
       normalization: try normalization ?? .identity(channels: image[0]), data: data)
   }
 
-  /// A model with the weights of a file, bit by bit.
+  /// A model with the weights of a file, bit by bit; those in float16, bfloat16 or 8 bits become the
+  /// same numbers in float32.
   ///
   /// - Parameters:
   ///   - path: `.safetensors` or `.npz`, with a tensor for each parameter and nothing else (PyTorch's
-  ///     counters of steps are left alone).
+  ///     counters of steps are left alone, of whatever type).
   ///   - image: [C, H, W].
   ///   - normalization: of the stored bytes of pixels; nil: none, mean 0 and deviation 1.
   ///   - data: what the model is evaluated on where nothing else is asked for.
@@ -80,7 +89,7 @@ extension ModelFile {
     let file = try WeightFile(path)
     let program = try ClassifierPrograms(model, options: options, image: image, seed: 0).evaluation
     let weights = try NamedWeight.all(of: model, program, names)
-    let tensors = try file.read(path).filter { !names.ignores($0.key) }
+    let tensors = try file.read(path) { names.ignores($0) }
     try Self.checkNames(weights.map(\.name), found: Array(tensors.keys), path, names, model)
     var parameters: [String: Tensor] = [:]
     for weight in weights {
@@ -94,12 +103,13 @@ extension ModelFile {
           fix: isLast && tensor.shape.rank == weight.shape.rank
             ? "With another number of classes, say so (--classes)." : "")
       }
-      guard tensor.dtype == weight.variable.dtype else {
+      guard let value = tensor.widened(to: weight.variable.dtype) else {
         throw ABNError(
-          .dtype, what, got: "\(tensor.dtype)", wanted: "\(weight.variable.dtype)",
+          .dtype, what, got: "\(tensor.dtype)",
+          wanted: "\(weight.variable.dtype), or a type whose values it holds",
           fix: "Convert it before it is saved.")
       }
-      parameters[weight.variable.name] = weight.isTransposed ? tensor.transposed : tensor
+      parameters[weight.variable.name] = weight.isTransposed ? value.transposed : value
     }
     self.init(
       parameters: parameters, model: model, options: options, image: image,

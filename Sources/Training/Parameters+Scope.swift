@@ -35,7 +35,7 @@ public func savePersistables(
 }
 
 /// Loads the parameters of a program by name from the files of Paddle 1.8; files of other names are
-/// left alone. The scope stays as it was where an error is thrown.
+/// left alone. Values in float16 become the same numbers in the variable's type. The scope stays as it was where an error is thrown.
 ///
 /// - Parameters:
 ///   - program: says which variables, and of which type.
@@ -44,8 +44,8 @@ public func savePersistables(
 ///   - filename: the one file for all, inside the folder; it holds exactly these variables. nil: a
 ///     file a variable.
 /// - Throws: `ABNError(.name)` for a program without parameters, `ABNError(.shape)` or
-///   `ABNError(.dtype)` for a variable whose file holds another shape or element type, with its
-///   name; `ABNError(.file)` for files that are missing or damaged or hold another number of
+///   `ABNError(.dtype)` for a variable whose file holds another shape, or an element type whose
+///   values its own does not hold, with its name; `ABNError(.file)` for files that are missing or damaged or hold another number of
 ///   variables.
 ///
 /// Source: `paddle.fluid.io.load_params`.
@@ -72,8 +72,8 @@ public func loadPersistables(
 }
 
 /// Puts values into a scope under the names that the program's persistables have, those of a
-/// `.pdparams` file (`PaddleParameters.readPickle`), say. Persistables without a value in `state`
-/// keep theirs. The scope stays as it was where an error is thrown.
+/// `.pdparams` file (`PaddleParameters.readPickle`), say. Values in float16 or bfloat16 become the
+/// same numbers in float32. Persistables without a value in `state` keep theirs. The scope stays as it was where an error is thrown.
 ///
 /// - Returns: the names in `state` that the program does not have, sorted.
 /// - Throws: `ABNError(.shape)` or `ABNError(.dtype)` for a value of another type than the
@@ -85,10 +85,10 @@ public func setProgramState(
   _ program: Program, _ scope: Scope, to state: [String: Tensor]
 ) throws -> [String] {
   let wanted = program.persistables.filter { state[$0.name] != nil }
-  for variable in wanted {
-    try check(state[variable.name]!, fits: variable, what: "setProgramState")
+  let values = try wanted.map {
+    try fitted(state[$0.name]!, to: $0, what: "setProgramState")
   }
-  for variable in wanted { scope[variable.name] = state[variable.name] }
+  for (variable, value) in zip(wanted, values) { scope[variable.name] = value }
   return Set(state.keys).subtracting(wanted.map(\.name)).sorted()
 }
 
@@ -124,13 +124,22 @@ private func load(
     } else {
       try PaddleParameters.readDirectory(directory, names: names)
     }
-  for variable in variables {
-    try check(
-      values[variable.name]!, fits: variable, what: "\(what) from \"\(directory)\"",
+  let fitting = try variables.map {
+    try fitted(
+      values[$0.name]!, to: $0, what: "\(what) from \"\(directory)\"",
       fix: filename == nil
         ? "" : "A file for all has no names: it must hold exactly the program's variables.")
   }
-  for variable in variables { scope[variable.name] = values[variable.name] }
+  for (variable, value) in zip(variables, fitting) { scope[variable.name] = value }
+}
+
+/// The value in the variable's element type, where that holds it exactly.
+private func fitted(
+  _ value: Tensor, to variable: Variable, what: String, fix: String = ""
+) throws -> Tensor {
+  let widened = value.widened(to: variable.dtype) ?? value
+  try check(widened, fits: variable, what: what, fix: fix)
+  return widened
 }
 
 private func requireSome(_ variables: [Variable], _ what: String) throws {

@@ -70,7 +70,9 @@ struct ABN: ParsableCommand {
   }
 
   private static func fail(_ text: String, status: Int32) -> Never {
-    let line = text.split(separator: "\n").joined(separator: " ")
+    // Errors of the parser repeat words of the command line as they are.
+    let line = DisplayText.line(
+      text.split(separator: "\n").joined(separator: " "), mostBytes: 5 * DisplayText.mostBytes)
     writeError("abn: \(line)\n")
     Foundation.exit(status)
   }

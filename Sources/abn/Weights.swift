@@ -6,7 +6,8 @@ struct Weights: ParsableCommand {
     abstract: "Makes, exports and imports the weights of a network.",
     discussion: """
       A model is a folder with model.safetensors, as abn train makes it; abn eval and abn predict \
-      read it. Files of weights are .safetensors or .npz, in float32, bit by bit.
+      read it. Files of weights are .safetensors or .npz, in float32, bit by bit; import takes \
+      those in 8 and 16 bits too.
 
       With --names torch the tensors are called and laid out as in torchvision: conv1.weight, \
       layer1.0.bn1.running_mean, fc.weight. The ResNets and ResNeXts have such names.

@@ -6,8 +6,8 @@ import Testing
 
 @Suite("IDX files")
 struct IDXTests {
-  func read(_ bytes: [UInt8]) throws -> Tensor {
-    try IDX.read(ByteSource(bytes, path: "x", kind: "IDX"))
+  func read(_ bytes: some Sequence<UInt8>) throws -> Tensor {
+    try IDX.read(ByteSource(Array(bytes), path: "x", kind: "IDX"))
   }
 
   @Test(arguments: [false, true])
@@ -39,6 +39,35 @@ struct IDXTests {
     expectError(.file) { _ = try read(gzipped(idx([0xffff_ffff, 2], [1]))) }
     expectError(.file) { _ = try read([0, 0, 8, 255, 0, 0, 0, 1]) }
     expectError(.file) { _ = try IDX.read("no-such-file") }
+  }
+
+  /// Files that `cat` has put together, or that a writer has flushed: several members, some empty.
+  @Test func readsGzipInSeveralPieces() throws {
+    let content = randomBytes(100_000, seed: 7)
+    let good = idx([100_000], content)
+    for cuts in [[0], [1], [3, 3, 4], [70_000], [100_000], [5, 99_999, 100_008]] {
+      let places = [0] + cuts + [good.count]
+      let bytes = zip(places, places.dropFirst()).flatMap { gzipped(Array(good[$0..<$1])) }
+      #expect(try read(bytes).elements(UInt8.self) == content, "\(cuts)")
+      // One that is cut off in its last member, and something else behind it.
+      expectError(.file) { _ = try read(bytes.dropLast(3)) }
+      expectError(.file) { _ = try read(bytes + [0]) }
+      expectError(.file) { _ = try read(bytes + [0x1f, 0x8b]) }
+      expectError(.file) { _ = try read(bytes + gzipped([1])) }
+    }
+  }
+
+  @Test func deflateIsBounded() throws {
+    let bytes = gzipped(idx([1 << 24], [UInt8](repeating: 0, count: 1 << 24)))
+    var limits = ReadLimits()
+    limits.mostBytes = 1 << 23
+    let error = expectError(.file) {
+      _ = try IDX.read(ByteSource(bytes, path: "x", kind: "IDX", limits: limits))
+    }
+    #expect(error?.wanted.contains("mostBytes") == true)
+    limits.mostBytes = 1 << 24
+    let source = ByteSource(bytes, path: "x", kind: "IDX", limits: limits)
+    #expect(try IDX.read(source).elementCount == 1 << 24)
   }
 
   /// Every shorter file is refused; a packed one bears a checksum, so every change is found but
