@@ -52,7 +52,9 @@ struct JSONScanner {
   }
 
   private mutating func skipSpace() {
-    while position < text.count, [0x20, 0x09, 0x0a, 0x0d].contains(text[position]) {
+    while position < text.count, text[position] <= 0x20 {
+      let byte = text[position]
+      guard byte == 0x20 || byte == 0x09 || byte == 0x0a || byte == 0x0d else { return }
       position += 1
     }
   }
@@ -65,15 +67,15 @@ struct JSONScanner {
     return fault(position, got, wanted)
   }
 
-  private mutating func take(_ character: Character) -> Bool {
+  private mutating func take(_ character: UInt8) -> Bool {
     skipSpace()
-    guard position < text.count, text[position] == character.asciiValue else { return false }
+    guard position < text.count, text[position] == character else { return false }
     position += 1
     return true
   }
 
-  private mutating func expect(_ character: Character) throws {
-    if !take(character) { throw unexpected("'\(character)'") }
+  private mutating func expect(_ character: UInt8) throws {
+    if !take(character) { throw unexpected("'\(Unicode.Scalar(character))'") }
   }
 
   /// What comes next.
@@ -100,9 +102,9 @@ struct JSONScanner {
   /// - Parameter body: reads the value of a member, which is next; gets the member's name and the
   ///   byte in the text at which it starts.
   mutating func object(_ body: (inout JSONScanner, String, Int) throws -> Void) throws {
-    try enter("{")
+    try enter(UInt8(ascii: "{"))
     var names: Set<String> = []
-    if !take("}") {
+    if !take(UInt8(ascii: "}")) {
       repeat {
         skipSpace()
         let start = position
@@ -110,10 +112,10 @@ struct JSONScanner {
         guard names.insert(name).inserted else {
           throw fault(start, "the name \(name.debugDescription) twice", "each name once")
         }
-        try expect(":")
+        try expect(UInt8(ascii: ":"))
         try body(&self, name, start)
-      } while take(",")
-      try expect("}")
+      } while take(UInt8(ascii: ","))
+      try expect(UInt8(ascii: "}"))
     }
     depth -= 1
   }
@@ -122,15 +124,15 @@ struct JSONScanner {
   ///
   /// - Parameter body: reads an element, which is next.
   mutating func array(_ body: (inout JSONScanner) throws -> Void) throws {
-    try enter("[")
-    if !take("]") {
-      repeat { try body(&self) } while take(",")
-      try expect("]")
+    try enter(UInt8(ascii: "["))
+    if !take(UInt8(ascii: "]")) {
+      repeat { try body(&self) } while take(UInt8(ascii: ","))
+      try expect(UInt8(ascii: "]"))
     }
     depth -= 1
   }
 
-  private mutating func enter(_ bracket: Character) throws {
+  private mutating func enter(_ bracket: UInt8) throws {
     guard depth < mostDepth else {
       throw fault(position, "more than \(mostDepth) levels", "at most \(mostDepth) levels")
     }
@@ -205,7 +207,7 @@ struct JSONScanner {
       position += 1
       if byte == UInt8(ascii: "\"") { break }
       if byte == UInt8(ascii: "\\") {
-        bytes += Array(String(Character(try escape())).utf8)
+        bytes += String(try escape()).utf8
       } else {
         bytes.append(byte)
       }

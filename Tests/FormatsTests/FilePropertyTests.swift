@@ -97,7 +97,7 @@ import Testing
     let whole = ByteSource(format.bytes, path: "x", kind: "test")
     #expect(throws: Never.self) { _ = try format.read(whole) }
     var refused = 0
-    let cases = 250 * soakFactor
+    let cases = 700 * soakFactor
     for number in 0..<cases {
       let seed = soakSeed &+ UInt64(number)
       var random = SequentialRandom(
