@@ -55,6 +55,10 @@ public enum AtomicFiles {
       try pending.write(contents)
       members.append(.init(name: file.name, path: path, pending: pending))
     }
+    // One change at a time: another's links are no files to link to.
+    let lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    defer { if lock >= 0 { close(lock) } }
+    if lock >= 0 { while flock(lock, LOCK_EX) != 0, errno == EINTR {} }
     members.removeAll { $0.pending == nil && !$0.isThere }
     guard members.count > 1 else {
       if let only = members.first { try publish(only, folder, calls) }

@@ -19,7 +19,7 @@ package enum Folder {
   }
 
   /// The folder of a file: `.` where its path names none.
-  static func parent(of path: String) -> String {
+  package static func parent(of path: String) -> String {
     guard let last = path.utf8.lastIndex(of: slash) else { return "." }
     return last == path.startIndex ? "/" : String(path[..<last])
   }

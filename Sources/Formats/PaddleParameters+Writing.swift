@@ -45,6 +45,7 @@ extension PaddleParameters {
       return (try header(tensor, [], "\(kind) file \"\(path)\": \(name.debugDescription)"), tensor)
     }
     try Folder.makeParent(of: path)
+    TemporaryFiles.removeAbandoned(in: Folder.parent(of: path))
     try AtomicFile.write(to: path) { writer in
       for (header, tensor) in records {
         try writer.write(header)

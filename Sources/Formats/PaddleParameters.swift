@@ -79,7 +79,13 @@ public enum PaddleParameters {
     var tensors: [String: Tensor] = [:]
     // Those for the folder as a whole.
     var left = limits
-    for name in try wanted ?? PaddleFolder.names(in: path) {
+    let all = try wanted ?? PaddleFolder.names(in: path)
+    guard all.count <= limits.mostEntries else {
+      throw ABNError(
+        .file, "folder \"\(path)\"", got: "\(all.count) variables",
+        wanted: "at most \(limits.mostEntries) (ReadLimits.mostEntries)", fix: ByteSource.limitFix)
+    }
+    for name in all {
       // Two spellings of one text in Unicode are one String.
       guard tensors[name] == nil else {
         throw ABNError(

@@ -160,6 +160,7 @@ extension ModelFile {
       let tensor = scope[weight.variable.name]!
       tensors[weight.name] = weight.isTransposed ? tensor.transposed : tensor
     }
+    TemporaryFiles.removeAbandoned(in: Folder.parent(of: path))
     try file.write(tensors, to: path)
   }
 

@@ -55,10 +55,12 @@ public struct TrainingSummary: Codable, Sendable {
   public static func read(folder: String) throws -> TrainingSummary {
     let path = "\(folder)/\(name)"
     let what = "summary \"\(path)\""
-    guard let data = FileManager.default.contents(atPath: path) else {
-      throw ABNError(.file, what, got: "no such file", wanted: "the folder of a training run")
-    }
-    guard let summary = try? JSONDecoder().decode(TrainingSummary.self, from: data) else {
+    let source = try ByteSource(path: path, kind: "summary")
+    let mostBytes = 1 << 20
+    guard source.byteCount <= mostBytes,
+      let summary = try? JSONDecoder().decode(
+        TrainingSummary.self, from: Data(try source.bytes(at: 0, count: source.byteCount)))
+    else {
       throw ABNError(
         .file, what, got: "another text", wanted: "what abn train writes", fix: "Train again.")
     }

@@ -204,4 +204,32 @@ private struct Saved {
       }
     }
   }
+
+  /// Into a program of float32, from values and from files; what would lose digits is refused.
+  @Test func sixteenBitValuesFitAProgram() async throws {
+    try await withFolder { folder in
+      let builder = ProgramBuilder(seed: 1)
+      _ = try builder.build { try fc(data("x", shape: [2, 3]), size: 4) }
+      let names = builder.main.parameters.map(\.name)
+      let half = Dictionary(
+        uniqueKeysWithValues: builder.main.parameters.map {
+          ($0.name, Tensor((0..<$0.shape.elementCount).map { Float16($0) / 8 }, shape: $0.shape))
+        })
+      for dtype in [DType.float16, .bfloat16] {
+        let scope = Scope()
+        let values = half.mapValues { $0.cast(to: dtype) }
+        #expect(try setProgramState(builder.main, scope, to: values).isEmpty)
+        for name in names {
+          #expect(scope[name] == values[name]!.cast(to: .float32), "\(name)")
+        }
+      }
+      try PaddleParameters.writeDirectory(half, to: folder)
+      let scope = Scope()
+      try loadParams(builder.main, scope, from: folder)
+      for name in names { #expect(scope[name] == half[name]!.cast(to: .float32), "\(name)") }
+      #expect(throws: ABNError.self) {
+        try setProgramState(builder.main, scope, to: half.mapValues { $0.cast(to: .float64) })
+      }
+    }
+  }
 }
