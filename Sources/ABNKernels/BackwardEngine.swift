@@ -336,11 +336,12 @@ extension Engine {
     guard usesInput(call, channel), let saved else {
       return product / number(parameters.scale, channel, default: 1)
     }
-    return product * number(saved.inverseDeviation, channel, default: 1)
+    let inverse = number(saved.inverseDeviation, channel, default: 1)
+    return product * relative(inverse, unit(inverse, number(saved.mean, channel, default: 0)))
   }
 
   /// dx = gain * dy - gain * dbias / m - gain * xhat * dscale / m, with xhat * gain being
-  /// (y - bias) * inverse, or (x - mean) * inverse * gain.
+  /// (y - bias) * inverse, or (x - mean) * inverse * gain, where x - mean is taken times the channel's unit.
   @inline(__always) private func backwardValues(
     _ call: BackwardCall, _ scratch: Scratch, _ channel: Int
   ) -> ChannelValues {
@@ -352,7 +353,8 @@ extension Engine {
     let dscale = scratch.totals[3 * channel + 1]
     values.offset = -values.gain * (scratch.totals[3 * channel] / m)
     values.distanceFactor =
-      -(usesInput(call, channel) ? values.gain * inverse : inverse) * (dscale / m)
+      -(usesInput(call, channel) ? values.gain * relative(inverse, values.unit) : inverse)
+      * (dscale / m)
     return values
   }
 }

@@ -111,9 +111,11 @@ struct Engine {
     values.bias = number(parameters.bias, channel, default: 0)
     values.shiftedBias = values.bias
     if let saved {
+      let inverse = number(saved.inverseDeviation, channel, default: 1)
       values.mean = number(saved.mean, channel, default: 0)
       values.meanRemainder = number(saved.meanRemainder, channel, default: 0)
-      values.gain = number(saved.inverseDeviation, channel, default: 1) * scale
+      values.gain = inverse * scale
+      values.unit = unit(inverse, values.mean)
     }
     if values.meanRemainder != 0 {
       values.shiftedBias = values.bias - values.meanRemainder * values.gain
@@ -128,6 +130,7 @@ struct Engine {
   func restoring(_ channel: Int) -> ChannelValues {
     var values = values(channel)
     values.spread = 1 / values.gain
+    values.unit = 1
     return values
   }
 

@@ -70,7 +70,9 @@ extension Engine {
             ) {
               scratch.totals[3 * (group.first + $0) + 2]
             }
-            keepTotals(group, sums, 16, scratch)
+            keepTotals(group, sums, 16, scratch) {
+              sumCarefully(runs, unit, source, $0, $1)
+            }
           }
           for unit in units {
             finish(target, group(runs, unit), scratch)
@@ -120,7 +122,9 @@ extension Engine {
   ) {
     let group = group(runs, unit)
     keepPivots(group, source, runs.unitStride * unit, scratch)
-    keepTotals(group, sumOfSlices(unit, scratch), 16, scratch)
+    keepTotals(group, sumOfSlices(unit, scratch), 16, scratch) {
+      sumCarefully(runs, unit, source, $0, $1)
+    }
     finish(target, group, scratch)
   }
 
@@ -166,12 +170,14 @@ extension Engine {
           for slice in 1..<max(1, schedule.slices) {
             addSums(scratch.sums(slice), lane, scratch.sums(0), lane, lanes)
           }
-          keepTotals(group, scratch.sums(0) + lane * 8, lanes, scratch)
+          keepTotals(group, scratch.sums(0) + lane * 8, lanes, scratch) {
+            sumCarefully(group, rows: count, source, $0, $1)
+          }
           finish(target, group, scratch)
         }
         if destination != nil {
           for channel in 0..<group.channels {
-            block.setForward(group, lane, channel, values(lane + channel))
+            block.setForward(group, lane, channel, forwardValues(lane + channel))
           }
         }
       }
@@ -198,7 +204,9 @@ extension Engine {
     let a = kernel.load(source, first)
     let b = kernel.load(source, first + middle)
     let c = kernel.load(source, first + last)
-    return max(min(a, b), min(max(a, b), c))
+    let pivot = max(min(a, b), min(max(a, b), c))
+    // The mean of elements of which one is infinite does not depend on which.
+    return pivot.isFinite ? pivot : 0
   }
 
   /// The pivots of a group whose first element is at `first`, beside what its totals will be.
@@ -226,6 +234,28 @@ extension Engine {
       UnsafeMutableRawPointer(mutating: source), block, sums, starts: true, later: later)
   }
 
+  /// The sums over a whole unit in float64, around the pivots in `block`.
+  private func sumCarefully(
+    _ runs: Schedule.Runs, _ unit: Int, _ source: UnsafeRawPointer,
+    _ block: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer
+  ) {
+    callRuns(
+      Step.carefulStatistics, appliedCode, runs, unit, (0..<runs.count, 0..<runs.length), source,
+      source, UnsafeMutableRawPointer(mutating: source), block, sums, starts: true)
+  }
+
+  /// The same over a group of channels of all rows: runs of as many elements, a row apart.
+  private func sumCarefully(
+    _ group: LaneGroup, rows: Int, _ source: UnsafeRawPointer, _ block: UnsafeMutableRawPointer,
+    _ sums: UnsafeMutableRawPointer
+  ) {
+    let start = source + group.first * bytes
+    run(
+      Step.carefulStatistics, kernel.element.rawValue, code, start, start,
+      UnsafeMutableRawPointer(mutating: start), block, sums, sums, 16, false, false, true, false, 0,
+      rows, channels, group.channels)
+  }
+
   /// z over a part of a unit; x of rescued channels is kept first.
   private func normalize(
     _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
@@ -235,7 +265,7 @@ extension Engine {
   ) {
     let rows = rows(block, of: group)
     for channel in 0..<group.channels {
-      rows.setForward(group, 0, channel, values(group.first + channel))
+      rows.setForward(group, 0, channel, forwardValues(group.first + channel))
       if let row = rescueRow(group.first + channel) {
         stretches(runs, unit, channel, extent) { keep(source, row, $0) }
       }
@@ -243,16 +273,6 @@ extension Engine {
     callRuns(
       Step.forward, appliedCode, runs, unit, extent, source, source, destination, block, sums,
       isReversed: true, later: later)
-  }
-
-  /// The sums around the pivot of a group's channels, of the distance and of its square.
-  private func keepTotals(
-    _ group: LaneGroup, _ sums: UnsafeRawPointer, _ stride: Int, _ scratch: Scratch
-  ) {
-    for local in 0..<group.channels {
-      scratch.totals[3 * (group.first + local)] = group.total(sums, local)
-      scratch.totals[3 * (group.first + local) + 1] = group.total(sums + stride * 8, local)
-    }
   }
 
   /// Mean and variance from the sums around the pivot, and all that follows from them.
@@ -267,7 +287,9 @@ extension Engine {
       let square = scratch.totals[3 * channel + 1]
       let shift = sum / m
       let raw = (square - sum * shift) / m
-      let variance = raw < 0 ? 0 : raw
+      // float64's own end: elements whose squares are infinite, though their sum is not.
+      let isBeyond = square == .infinity && sum.isFinite
+      let variance = isBeyond ? .infinity : (raw < 0 ? 0 : raw)
       let (mean, remainder) = splitSum(pivot, shift)
       switch target {
       case .only(let meanTarget, let varianceTarget, let remainderTarget):

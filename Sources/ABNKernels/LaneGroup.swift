@@ -62,6 +62,8 @@ struct ChannelValues {
   var distanceFactor = 0.0
   var spread = 0.0
   var keep = 0.0
+  /// `Slot.unit`. Mean, its remainder and gain stand here as they are, and distanceFactor as it is used.
+  var unit = 1.0
 }
 
 /// Where the parameters of a call stand: `Slot.count` rows of `stride` numbers. Where all lanes are one
@@ -73,11 +75,13 @@ struct ParameterRows {
 
   /// Writes one channel's numbers to its lanes; `lane` is the group's first lane in the rows.
   func set(_ group: LaneGroup, _ lane: Int, _ channel: Int, _ values: ChannelValues) {
-    put(group, lane, channel, Slot.mean, values.mean)
-    put(group, lane, channel, Slot.meanRemainder, values.meanRemainder)
-    put(group, lane, channel, Slot.gain, values.gain)
+    let unit = values.unit
+    put(group, lane, channel, Slot.mean, values.mean * unit)
+    put(group, lane, channel, Slot.meanRemainder, values.meanRemainder * unit)
+    put(group, lane, channel, Slot.gain, unit == 1 ? values.gain : values.gain / unit)
     put(group, lane, channel, Slot.shiftedBias, values.shiftedBias)
     put(group, lane, channel, Slot.spread, values.spread)
+    put(group, lane, channel, Slot.unit, unit)
     setInverse(group, lane, channel, values)
     setGradient(group, lane, channel, values)
   }
@@ -147,7 +151,7 @@ enum StackBlock {
       return
     }
     var memory = (
-      SIMD64<Double>(), SIMD64<Double>(), SIMD64<Double>(), SIMD64<Double>(), SIMD8<Double>()
+      SIMD64<Double>(), SIMD64<Double>(), SIMD64<Double>(), SIMD64<Double>(), SIMD32<Double>()
     )
     withUnsafeMutableBytes(of: &memory) { buffer in
       guard let base = buffer.baseAddress?.alignedUp(toMultipleOf: 64) else { return }

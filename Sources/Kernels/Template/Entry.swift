@@ -46,6 +46,9 @@ private func dispatch<E: Element>(
 ) {
   switch step {
   case Step.statistics: go(StatisticsOperation<E>.self, call, extent)
+  case Step.carefulStatistics:
+    overRuns(
+      CarefulStatisticsOperation<E>.self, call, extent.runs, extent.stride, extent.length)
   case Step.reduceStored, Step.reduceInput:
     go(ReduceOperation<KeptSource<E>>.self, call, extent)
   case Step.applyStored, Step.applyInput:

@@ -43,20 +43,23 @@ struct InvertedSource<E: Element, A: InvertibleActivation>: Source {
 /// From the stored y, or from the kept x, for any activation. Which of the two it is costs a branch
 /// that is the same for a whole tensor.
 struct KeptSource<E: Element>: Source {
-  let mean: E.V
+  let minusMean: E.V
   let remainder: E.V
   let gain: E.V
   let bias: E.V
   let shiftedBias: E.V
   let slope: E.V
   let plain: E.V
+  let unit: E.V
   let activation: Int
   let isInput: Bool
 
   static var hasSlopeGradient: Bool { @inline(__always) get { true } }
 
   @inline(__always) init(_ call: Call, _ lane: Int) {
-    mean = call.parameter(Slot.mean, lane)
+    let mean: E.V = call.parameter(Slot.mean, lane)
+    minusMean = -mean
+    unit = call.parameter(Slot.unit, lane)
     remainder = call.parameter(Slot.meanRemainder, lane)
     gain = call.parameter(Slot.gain, lane)
     bias = call.parameter(Slot.bias, lane)
@@ -71,7 +74,8 @@ struct KeptSource<E: Element>: Source {
     var y = value
     var distance: E.V
     if isInput {
-      let centred = value - mean
+      // With a unit of 1 the difference itself.
+      let centred = E.V.fma(minusMean, value, unit)
       distance = centred - remainder
       y = E.V.fma(shiftedBias, centred, gain)
     } else {

@@ -26,6 +26,8 @@ import CPrefetch
   let chunkVectors = chunkVectors(of: O.E.self)
   // A chunk ahead, there is the next run, or of short runs one of those after it.
   let skipped = vectors >= chunkVectors || !call.isFar ? 1 : chunkVectors / (vectors &+ 1)
+  // Of short runs the next ones tell more of a chunk than the rest of its first, and have been asked for.
+  let isShort = vectors < 8 && runs >= 8
   let within = vectors > chunkVectors ? (vectors &- chunkVectors) &* 16 : 0
   // The first fold stores its sums. The third is not of every operation, and what has no vectors only adds.
   var starts = call.starts
@@ -62,7 +64,10 @@ import CPrefetch
         pending = 0
         tails = 0
       }
-      if pending == 0 { worker.begin(call, index, 16, vectors &- done, 16) }
+      if pending == 0 {
+        worker.begin(
+          call, index, isShort ? stride : 16, isShort ? runs &- run : vectors &- done, 16)
+      }
       let room = chunkVectors &- pending
       let now = room < vectors &- done ? room : vectors &- done
       let last = index &+ now &* 16

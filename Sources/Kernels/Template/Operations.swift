@@ -23,12 +23,16 @@ public enum Slot {
   public static let keep = 11
   /// bias less what rounding took from the mean, times gain: y = (x - mean) * gain + shiftedBias.
   public static let shiftedBias = 12
-  public static let count = 13
+  /// A power of two that x, as the mean, its remainder and 1 / gain, is taken times by the steps that take x and dz:
+  /// 1, but for channels whose gain / deviation is no number of float32 by far.
+  public static let unit = 13
+  public static let count = 14
 }
 
 /// What to do with a range of elements; the same numbers for every instruction set.
 public enum Step {
-  /// sums 0, 1: of x - pivot and its square.
+  /// sums 0, 1, 2: of x - pivot; what must be added to 2 to make it the sum of its squares; squares around
+  /// other centres.
   public static let statistics = 0
   /// out = act(y), y from x, for the invertible activations.
   public static let forward = 1
@@ -53,6 +57,8 @@ public enum Step {
   /// `reduce` and `apply` without y - bias, and for the activations that are lines without y.
   public static let reduceDirect = 12
   public static let applyDirect = 13
+  /// sums 0, 1: of x - pivot and its square, in float64. Of runs only.
+  public static let carefulStatistics = 14
 }
 
 /// The pointers of one call. `sums` is 3 rows of `lanes` float64; `state` 3 rows of `lanes` numbers

@@ -125,8 +125,10 @@ private struct Tile {
   ) {
     let count = channels &- lane
     var worker = O(call, lane)
-    start(&worker, call, lane, count)
     var index = first &+ lane
+    // What starts a chunk may take whole vectors of its first rows, as `leading` does.
+    let isInside = index &+ 7 &* channels &+ 16 <= elements
+    start(&worker, call, lane, isInside ? 16 : count)
     let last = index &+ rows &* channels
     while index < last {
       let end = ahead.stretch(operation, call, from: index, to: last, channels)

@@ -1,9 +1,13 @@
-/// Sums of x - pivot and its square. Within a chunk, at most 64 vectors (`chunkVectors`) and the ends of their runs, they are
-/// taken around a centre, in the precision of parameters, and moved to the pivot in float64. The centre is the
-/// mean of the chunk's first four vectors, so that the chunk's variance is at least 1/21 of the squared distance
-/// from its mean (four of at most 81 elements a lane) and at most 5 bits cancel, whatever the data; or the first
-/// vector (one of 128, 7 bits) where no four stand side by side: in runs of fewer, and in the channels past a
-/// multiple of 16 of rows. Chunks of elements of 16 bits are twice as long: one bit more.
+/// Sums of x - pivot and its square. Within a chunk, at most 64 vectors (`chunkVectors`) and the ends of their runs,
+/// they are taken around a centre, in the precision of parameters, and moved to the pivot in float64. The centre is
+/// the mean of eight of the chunk's vectors, its first or those at the same place of eight runs, or of as many
+/// as there are.
+///
+/// Three sums: of x - pivot; what moving adds to the squares; the squares as they were summed. The squares
+/// around the pivot are the last two together. The last one tells what has been lost: each of its terms was rounded
+/// to that precision, so that where it is a few times the squares around the mean, some bits are gone, and
+/// where a square was no number of that precision, all. `Engine` compares the two for each channel, and goes over
+/// those channels once more with `CarefulStatisticsOperation`.
 struct StatisticsOperation<E: Element>: LaneOperation {
   var centre = E.V(0)
   var first = E.V(0)
@@ -23,17 +27,43 @@ struct StatisticsOperation<E: Element>: LaneOperation {
     otherFirst = E.V(0)
     otherSecond = E.V(0)
     rest = E.V(0)
-    if count < 16 {
-      centre = E.loadTail(call.a, index, count)
-    } else if available >= 4 {
-      let quarter = E.V(0.25)
-      let x0 = E.load(call.a, index) * quarter + E.load(call.a, index &+ step) * quarter
-      let x2 =
-        E.load(call.a, index &+ 2 &* step) * quarter + E.load(call.a, index &+ 3 &* step) * quarter
-      centre = x0 + x2
+    if count == 16 && available >= 8 {
+      // Pairwise: of equal numbers each sum is exact, and a constant's distances are 0.
+      let next = index &+ 4 &* step
+      centre =
+        (Self.eighths(call, index, step) + Self.eighths(call, index &+ 2 &* step, step))
+        + (Self.eighths(call, next, step) + Self.eighths(call, next &+ 2 &* step, step))
     } else {
-      centre = E.load(call.a, index)
+      centre = Self.centreOfFew(call, index, step, available, count)
     }
+  }
+
+  /// An eighth of two vectors' sum.
+  @inline(__always) private static func eighths(_ call: Call, _ index: Int, _ step: Int) -> E.V {
+    let eighth = E.V(0.125)
+    return E.V.fma(E.load(call.a, index) * eighth, E.load(call.a, index &+ step), eighth)
+  }
+
+  /// The same of less than eight vectors, or of less than 16 elements each. Of equal numbers it is that number too.
+  @inline(never) private static func centreOfFew(
+    _ call: Call, _ index: Int, _ step: Int, _ vectors: Int, _ count: Int
+  ) -> E.V {
+    if count == 16 {
+      if vectors < 2 { return E.load(call.a, index) }
+      let first = eighths(call, index, step)
+      if vectors < 4 { return first * E.V(4) }
+      return (first + eighths(call, index &+ 2 &* step, step)) * E.V(2)
+    }
+    // Their first one and the mean distance from it.
+    let first = E.loadTail(call.a, index, count)
+    let last = vectors < 8 ? vectors : 8
+    var sum = E.V(0)
+    var done = 1
+    while done < last {
+      sum = sum + (E.loadTail(call.a, index &+ done &* step, count) - first)
+      done &+= 1
+    }
+    return E.V.fma(first, sum, E.V(1 / Double(last)))
   }
 
   @inline(__always) mutating func resume(_ call: Call, _ lane: Int) {
@@ -114,11 +144,58 @@ struct StatisticsOperation<E: Element>: LaneOperation {
   ) {
     let pivot: E.V = call.parameter(Slot.mean, lane)
     let shift = centre.wide - pivot.wide
-    let count = F64(Double(vectors)) + rest.wide
+    let count = (E.V(Double(vectors)) + rest).wide
     let sum = (first + otherFirst).wide
-    call.add(0, lane, F64.fma(sum, count, shift), starts: starts)
-    call.add(
-      1, lane, (second + otherSecond).wide + shift * (F64(2) * sum + count * shift),
-      starts: starts)
+    let moved = F64.fma(sum, count, shift)
+    call.add(0, lane, moved, starts: starts)
+    call.add(1, lane, shift * (sum + moved), starts: starts)
+    call.add(2, lane, (second + otherSecond).wide, starts: starts)
+  }
+}
+
+/// The same two sums in float64 from the first step on, around a pivot that is the mean as near as it is known; the
+/// third row is 0. For float32 no element is too large or too small to be squared in it. Only for runs: channels of
+/// rows come as runs of 16 elements.
+struct CarefulStatisticsOperation<E: Element>: LaneOperation {
+  let pivot: F64
+  var first = F64(0)
+  var second = F64(0)
+
+  @inline(__always) init(_ call: Call, _ lane: Int) {
+    let pivot: E.V = call.parameter(Slot.mean, lane)
+    self.pivot = pivot.wide
+  }
+
+  @inline(__always) private mutating func add(_ distance: F64) {
+    first = first + distance
+    second = F64.fma(second, distance, distance)
+  }
+
+  @inline(__always) mutating func full(_ call: Call, _ index: Int) {
+    add(E.load(call.a, index).wide - pivot)
+  }
+
+  @inline(__always) mutating func partial(_ call: Call, _ index: Int, _ count: Int) {
+    let distance = E.loadTail(call.a, index, count).wide - pivot
+    add(F64.choose(F64(Double(count)) > F64.lanes, distance, F64(0)))
+  }
+
+  static var nothing: Void { @inline(__always) get { () } }
+  @inline(__always) func hold(_ call: Call, _ index: Int) {}
+
+  @inline(__always) mutating func release(
+    _ call: Call, _ held: Void, _ index: Int, _ count: Int
+  ) {
+    let distance = E.load(call.a, index).wide - pivot
+    add(F64.choose(F64.lanes > F64(Double(15 &- count)), distance, F64(0)))
+  }
+
+  @inline(__always) mutating func fold(
+    _ call: Call, _ lane: Int, _ vectors: Int, _ starts: Bool
+  ) {
+    call.add(0, lane, first, starts: starts)
+    call.add(1, lane, second, starts: starts)
+    first = F64(0)
+    second = F64(0)
   }
 }

@@ -74,7 +74,7 @@ extension Scalar {
 private func hyperbolicTangent(_ y: Double) -> Double { tanh(y) }
 
 /// Two numbers whose sum is a number to twice the digits of float64, for long sums.
-private struct LongSum {
+struct LongSum {
   var high = 0.0
   var low = 0.0
   mutating func add(_ value: Double) {
@@ -84,6 +84,8 @@ private struct LongSum {
     high = sum
   }
   var value: Double { high + low }
+  /// What is left of it beside a product, which is taken in full.
+  func minus(_ a: Double, _ b: Double) -> Double { high.addingProduct(-a, b) + low }
 }
 
 /// The layer in float64, channel by channel: `x[channel][index]`.
