@@ -4,7 +4,7 @@ import ABNTensors
 import Numerics
 
 extension Activate: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {
@@ -43,7 +43,7 @@ extension Activate: CPULowerable {
 }
 
 extension ActivateGradient: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {

@@ -4,7 +4,7 @@ import ABNRuntime
 import ABNTensors
 
 extension ActivateGradientOfSum: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
 
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 1)

@@ -11,12 +11,20 @@ public struct CPUBackend: Backend {
 
   public let passes: [any ProgramPass]
 
+  /// Whether images may stand in blocks of channels between convolutions, where oneDNN likes them so. Without,
+  /// every image is row-major: slower, with the same results up to rounding. For comparisons.
+  public let usesBlocks: Bool
+
   /// Those of the team, as the calling thread has them.
   public var threads: Int { Parallel.threads }
 
   /// The backend; `passes` are what programs go through first.
-  public init(passes: [any ProgramPass] = memoryPasses + trainingPasses + inferencePasses) {
+  public init(
+    passes: [any ProgramPass] = memoryPasses + trainingPasses + inferencePasses,
+    usesBlocks: Bool = true
+  ) {
     self.passes = passes
+    self.usesBlocks = usesBlocks
   }
 
   public func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {
@@ -29,7 +37,7 @@ public struct CPUBackend: Backend {
         .program, "program", got: "no operations to compute the fetches",
         wanted: "at least one operation")
     }
-    var context = try LoweringContext(program: program)
+    var context = try LoweringContext(program: program, usesBlocks: usesBlocks)
     for operation in program.operations {
       guard let lowerable = operation.kind as? any CPULowerable else {
         throw ABNError(

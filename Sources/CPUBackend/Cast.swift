@@ -3,7 +3,7 @@ import ABNRuntime
 import ABNTensors
 
 extension Cast: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {
@@ -87,7 +87,7 @@ private func storer(_ dtype: DType) -> Storer {
 }
 
 extension Assign: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {

@@ -32,7 +32,7 @@ extension LoweringContext {
 }
 
 extension Concat: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {
@@ -55,7 +55,7 @@ extension Concat: CPULowerable {
 }
 
 extension ConcatGradient: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {

@@ -39,21 +39,25 @@ struct ConvolutionShape: Sendable, Hashable {
     2 * batch * filters * outHeight * outWidth * (channels / groups) * kernelHeight * kernelWidth
   }
 
-  /// The format in which an image variable may stand: NCHW variables leave it to oneDNN.
-  private var freeFormats: [DNNLFormat] {
-    layout == .nhwc ? [.channelsLast] : [.any, .plain]
+  /// The formats in which an image variable may stand, the freest first: NCHW variables leave it to
+  /// oneDNN where they may stand in blocks.
+  private func freeFormats(usesBlocks: Bool) -> [DNNLFormat] {
+    layout == .nhwc ? [.channelsLast] : usesBlocks ? [.any, .plain] : [.plain]
   }
 
   /// Makes a primitive with the freest formats whose images can be walked by everything else.
   ///
-  /// - Parameter make: gets descriptors of x (or its gradient), weights, y (or its gradient).
+  /// - Parameters:
+  ///   - usesBlocks: whether images may stand in blocks of channels.
+  ///   - make: gets descriptors of x (or its gradient), weights, y (or its gradient).
   /// - Returns: the primitive, and the layouts of x and y.
   func primitive(
-    _ dtype: DType,
+    _ dtype: DType, usesBlocks: Bool,
     _ make: (DNNLDescriptor, DNNLDescriptor, DNNLDescriptor) throws -> DNNLPrimitive,
     x xRole: DNNLPrimitive.Argument, y yRole: DNNLPrimitive.Argument
   ) throws -> (primitive: DNNLPrimitive, x: PhysicalLayout, y: PhysicalLayout) {
-    for (xFormat, yFormat) in freeFormats.flatMap({ x in freeFormats.map { (x, $0) } }) {
+    let formats = freeFormats(usesBlocks: usesBlocks)
+    for (xFormat, yFormat) in formats.flatMap({ x in formats.map { (x, $0) } }) {
       let made = try make(
         DNNLDescriptor(source, dtype, xFormat), DNNLDescriptor(weights, dtype, .any),
         DNNLDescriptor(destination, dtype, yFormat))
@@ -101,6 +105,8 @@ extension LoweringContext {
 }
 
 extension Conv2D: CPULowerable {
+  var walk: ImageWalk { .primitive }
+
   func lower(_ c: inout LoweringContext) throws {
     let dtype = c.inputType(0).dtype
     let shape = try ConvolutionShape(self, x: c.inputType(0).shape, w: c.inputType(1).shape)
@@ -129,6 +135,8 @@ extension Conv2D: CPULowerable {
 }
 
 extension Conv2DDataGradient: CPULowerable {
+  var walk: ImageWalk { .primitive }
+
   func lower(_ c: inout LoweringContext) throws {
     let dtype = c.outputType(0).dtype
     let shape = try ConvolutionShape(
@@ -155,6 +163,8 @@ extension Conv2DDataGradient: CPULowerable {
 
 extension Conv2DWeightGradient: CPULowerable {
   func lower(_ c: inout LoweringContext) throws {
+  var walk: ImageWalk { .primitive }
+
     let dtype = c.outputType(0).dtype
     let shape = try ConvolutionShape(
       forward, x: c.inputType(0).shape, w: c.outputType(0).shape)

@@ -4,6 +4,8 @@ import ABNRuntime
 import ABNTensors
 
 extension Conv2DFusion: CPULowerable {
+  var walk: ImageWalk { .primitive }
+
   /// The sum and the activation in oneDNN's words.
   var epilogue: DNNLEpilogue {
     DNNLEpilogue(

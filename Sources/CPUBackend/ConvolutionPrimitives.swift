@@ -38,15 +38,16 @@ struct ConvolutionProduct: Hashable, Sendable {
     guard type(inputs[0]).dtype == .float32 else { return nil }
   }
 
-  /// Makes the primitive in the freest formats whose images everything else can walk.
-  func made() throws -> ConvolutionPrimitives.Made {
+  /// Makes the primitive in the freest formats whose images everything else can walk, or in row-major
+  /// images alone.
+  func made(usesBlocks: Bool) throws -> ConvolutionPrimitives.Made {
     let bias = hasBias ? try DNNLDescriptor([shape.filters], .float32, .plain) : nil
     let window = shape.window
     let (primitive, x, y) =
       switch direction {
       case .forward:
         try shape.primitive(
-          .float32,
+          .float32, usesBlocks: usesBlocks,
           {
             try .convolutionForward(
               window, source: $0, weights: $1, bias: bias, destination: $2,
@@ -54,13 +55,13 @@ struct ConvolutionProduct: Hashable, Sendable {
           }, x: .source, y: .destination)
       case .dataGradient:
         try shape.primitive(
-          .float32,
+          .float32, usesBlocks: usesBlocks,
           {
             try .convolutionBackwardData(window, diffSource: $0, weights: $1, diffDestination: $2)
           }, x: .diffSource, y: .diffDestination)
       case .weightGradient:
         try shape.primitive(
-          .float32,
+          .float32, usesBlocks: usesBlocks,
           {
             try .convolutionBackwardWeights(
               window, source: $0, diffWeights: $1, diffBias: bias, diffDestination: $2)
@@ -86,7 +87,7 @@ struct ConvolutionPrimitives {
   subscript(product: ConvolutionProduct) -> Made {
     mutating get throws {
       if let found = known[product] { return found }
-      let made = try product.made()
+      let made = try product.made(usesBlocks: usesBlocks)
       known[product] = made
       return made
     }
@@ -97,8 +98,12 @@ struct ConvolutionPrimitives {
     of operation: Operation, in program: Program
   ) throws -> [(VariableID, PhysicalLayout)]? {
     guard let product = try ConvolutionProduct(operation, in: program) else { return nil }
+  /// Whether images may stand in blocks of channels.
+  let usesBlocks: Bool
     let made = try self[product]
     let (inputs, outputs) = (operation.inputs, operation.outputs)
+  init(usesBlocks: Bool) { self.usesBlocks = usesBlocks }
+
     return switch product.direction {
     case .forward:
       // A residual stands as y does.

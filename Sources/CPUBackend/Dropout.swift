@@ -5,7 +5,7 @@ import ABNTensors
 
 extension Dropout: CPULowerable {
   // A mask belongs to elements by their row-major number.
-  var followsLayout: Bool { isTest }
+  var walk: ImageWalk { isTest ? .anyOrder : .rowMajor }
 
   func lower(_ c: inout LoweringContext) throws {
     let type = c.inputType(0)

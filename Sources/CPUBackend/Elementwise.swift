@@ -38,7 +38,7 @@ extension PhysicalLayout {
 }
 
 extension Elementwise: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {

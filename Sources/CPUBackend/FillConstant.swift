@@ -30,7 +30,7 @@ extension FillConstant: CPULowerable {
 }
 
 extension SumOf: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {

@@ -9,9 +9,8 @@ protocol CPULowerable: OperationKind {
   /// what it reads is converted before its steps, what it writes after them.
   static var takes16Bits: Bool { get }
 
-  /// Whether the steps walk all image variables of an operation in the layout that
-  /// `LoweringContext.layout(ofInput:)` says, whichever that is.
-  var followsLayout: Bool { get }
+  /// How the steps walk the operation's images: the layouts that `LoweringContext.layout(ofInput:)` may say.
+  var walk: ImageWalk { get }
 
   /// Appends the steps of one operation.
   func lower(_ c: inout LoweringContext) throws
@@ -19,7 +18,7 @@ protocol CPULowerable: OperationKind {
 
 extension CPULowerable {
   static var takes16Bits: Bool { false }
-  var followsLayout: Bool { false }
+  var walk: ImageWalk { .rowMajor }
 }
 
 /// What a lowering sees: one operation, and the steps and buffers of the whole program.
@@ -37,6 +36,8 @@ struct LoweringContext {
   private var homes: [VariableID: PhysicalLayout] = [:]
   private var inputBuffers: [Int: BufferID] = [:]
   private var outputBuffers: [Int: BufferID] = [:]
+  /// How the operation walks its images.
+  private var walk = ImageWalk.rowMajor
   /// Whether 16-bit variables are float32 to this operation, and the values that are so far.
   private var widens = false
   private var widened: [VariableID: [PhysicalLayout: BufferID]] = [:]
@@ -48,11 +49,13 @@ struct LoweringContext {
   /// The layouts that cost the fewest conversions.
   private let assignment: LayoutAssignment
   /// The convolutions of the program, each made once.
-  var convolutions = ConvolutionPrimitives()
+  var convolutions: ConvolutionPrimitives
 
-  init(program: Program) throws {
+  /// - Parameter usesBlocks: whether images may stand in blocks of channels.
+  init(program: Program, usesBlocks: Bool = true) throws {
     self.program = program
     operation = program.operations.first!
+    convolutions = ConvolutionPrimitives(usesBlocks: usesBlocks)
     assignment = try LayoutAssignment(program, &convolutions)
   }
 
@@ -64,6 +67,7 @@ struct LoweringContext {
     outputBuffers = [:]
     widened = [:]
     widens = !type(of: kind).takes16Bits
+    walk = kind.walk
     try kind.lower(&self)
     widens = false
     for (output, layout, wide) in unfinished {
@@ -93,15 +97,33 @@ struct LoweringContext {
   var inputCount: Int { operation.inputs.count }
   /// The number of outputs.
   var outputCount: Int { operation.outputs.count }
-  /// The layout in which the operation is to walk its images, by input `index`.
+  /// The layout in which the operation is to walk its images, by input `index`: the variable's, where the
+  /// operation's walk takes it, else row-major.
   func layout(ofInput index: Int) -> PhysicalLayout {
     let id = operation.inputs[index]
-    return assignment.layouts[id] ?? homes[id] ?? .plain
+    return taken(assignment.layouts[id] ?? homes[id] ?? .plain, by: id)
   }
 
   /// The layout in which output `index` is to stand; plain where nobody else walks it in another.
   func layout(ofOutput index: Int) -> PhysicalLayout {
-    assignment.layouts[operation.outputs[index]] ?? .plain
+    let id = operation.outputs[index]
+    return taken(assignment.layouts[id] ?? .plain, by: id)
+  }
+
+  /// A layout of a variable, or row-major where the operation cannot walk the variable's blocks.
+  private func taken(_ layout: PhysicalLayout, by id: VariableID) -> PhysicalLayout {
+    walk.takesBlocks(rank: program[id].shape.rank) ? layout : .plain
+  }
+
+  /// The layout to read or write a variable in. Blocks that the operation's walk does not take are a mistake
+  /// of its lowering: the steps would take one axis for another.
+  private func place(_ id: VariableID, in wanted: PhysicalLayout) -> PhysicalLayout {
+    let variable = program[id]
+    let layout = wanted.isPlain(variable.shape) ? .plain : wanted
+    precondition(
+      layout == .plain || walk.takesBlocks(rank: variable.shape.rank),
+      "\(operation.kindName) asks for \(variable.name) as \(layout), but walks \(walk)")
+    return layout
   }
 
   // MARK: Arguments
@@ -109,7 +131,7 @@ struct LoweringContext {
   /// Input `index` in a layout, converted by a step of its own where it stands in another.
   mutating func read(_ index: Int, in wanted: PhysicalLayout = .plain) throws -> StepArgument {
     let id = operation.inputs[index]
-    let layout = wanted.isPlain(program[id].shape) ? .plain : wanted
+    let layout = place(id, in: wanted)
     let buffer = isWidened(id) ? try widen(id, in: layout) : try buffer(of: id, in: layout)
     inputBuffers[index] = buffer
     return .read(buffer)
@@ -119,7 +141,7 @@ struct LoweringContext {
   mutating func write(_ index: Int, in wanted: PhysicalLayout = .plain) -> StepArgument {
     let id = operation.outputs[index]
     let variable = program[id]
-    let layout = wanted.isPlain(variable.shape) ? .plain : wanted
+    let layout = place(id, in: wanted)
     if isWidened(id) {
       // A variable that is updated has been read, or has no value that counts.
       let wide = widened[id]?[layout] ?? intermediate("in float32", bytes: outputType(index).bytes)

@@ -7,7 +7,7 @@ import ABNTensors
 // y stands in memory: the mask carries y's layout along.
 
 extension MaskedActivate: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {
@@ -107,7 +107,7 @@ private func unpack(_ bits: UInt8, into flags: UnsafeMutablePointer<UInt8>) {
 }
 
 extension MaskedActivateGradient: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {

@@ -165,7 +165,7 @@ private struct NormalizationForward {
 }
 
 extension BatchNorm: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .channels(norm.layout) }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {
@@ -176,7 +176,7 @@ extension BatchNorm: CPULowerable {
 }
 
 extension BatchNormGradient: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .channels(forward.norm.layout) }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {
@@ -202,7 +202,7 @@ extension BatchNormGradient: CPULowerable {
 }
 
 extension InPlaceActivatedBatchNorm: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .channels(norm.layout) }
   static var takes16Bits: Bool { true }
 
   /// The activation in the kernels' words.
@@ -223,7 +223,7 @@ extension InPlaceActivatedBatchNorm: CPULowerable {
 }
 
 extension InPlaceABNGradient: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .channels(forward.norm.layout) }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {

@@ -4,14 +4,41 @@ import ABNTensors
 enum PhysicalLayout: Hashable, Sendable, CustomStringConvertible {
   /// Row-major in the order of the variable's dimensions.
   case plain
-  /// [N, C, ...] with the channels in blocks: [N, C / block, ..., block]. C is a multiple of block:
-  /// nothing is padded, so that an elementwise operation may treat the bytes as a flat array.
+  /// [N, C, ...] with axis 1 in blocks: [N, C / block, ..., block]. C is a multiple of block: nothing is
+  /// padded, so that an elementwise operation may treat the bytes as a flat array.
   case blocked(Int)
 
   var description: String {
     switch self {
     case .plain: "plain"
     case .blocked(let block): "nC...\(block)c"
+    }
+  }
+}
+
+/// How the steps of an operation walk its images, and with that in which layouts it can have them.
+///
+/// Blocks are always cut along axis 1, and an image stands in blocks because a convolution takes that axis for
+/// its channels. The next operation may see channels elsewhere: `conv2d` in NCHW, then `inplaceABN` in NHWC.
+/// Every lowering says here what it does, and `LoweringContext` and `LayoutAssignment` see to the rest: an
+/// operation that cannot walk blocks of axis 1 gets, and gives, row-major images.
+enum ImageWalk: Sendable, Hashable {
+  /// By axes, as the dimensions number them: row-major images alone.
+  case rowMajor
+  /// Through blocks as well: element by element, wherever an element belongs, or by axes of
+  /// `PhysicalLayout.physicalShape`. What axis 1 means to the operation does not matter.
+  case anyOrder
+  /// Channel by channel, the channels being where this layout has them: through blocks where that is axis 1.
+  case channels(DataLayout)
+  /// As the operation's oneDNN primitive asks for: `ConvolutionPrimitives` names the layouts.
+  case primitive
+
+  /// Whether images of this rank may stand in blocks.
+  func takesBlocks(rank: Int) -> Bool {
+    switch self {
+    case .rowMajor: false
+    case .anyOrder, .primitive: true
+    case .channels(let layout): layout.channelAxis(rank: rank) == 1
     }
   }
 }

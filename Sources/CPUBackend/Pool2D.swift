@@ -45,7 +45,7 @@ extension Pool2D {
 }
 
 extension Pool2D: CPULowerable {
-  var followsLayout: Bool { layout == .nchw }
+  var walk: ImageWalk { .channels(layout) }
 
   func lower(_ c: inout LoweringContext) throws {
     let (x, y) = (c.inputType(0), c.outputType(0))
@@ -80,7 +80,7 @@ extension Pool2D: CPULowerable {
 }
 
 extension Pool2DGradient: CPULowerable {
-  var followsLayout: Bool { forward.layout == .nchw }
+  var walk: ImageWalk { .channels(forward.layout) }
 
   func lower(_ c: inout LoweringContext) throws {
     let (dy, dx) = (c.inputType(0), c.outputType(0))

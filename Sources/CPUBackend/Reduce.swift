@@ -153,7 +153,7 @@ extension ReduceGradient: CPULowerable {
 }
 
 extension SumToShape: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
 
   func lower(_ c: inout LoweringContext) throws {
     let (shape, target) = (c.inputType(0).shape, c.inputType(1).shape)

@@ -59,12 +59,12 @@ extension LoweringContext {
     to target: (buffer: BufferID, layout: PhysicalLayout)
   ) throws {
     let run: @Sendable (StepPointers) -> Void
-    if type.dtype.bytes == 2 {
-      // oneDNN 2.6 has no reorder of float16 for the processor.
+    if type.dtype != .float32 {
+      // oneDNN 2.6 has no reorder of float16, float64, int64 and bool for the processor.
       let nest = BlockedNest(type.shape)
       let copy = StridedCopy(
         nest.shape, from: nest.strides(source.layout), to: nest.strides(target.layout),
-        elementBytes: 2)
+        elementBytes: type.dtype.bytes)
       run = { p in copy.run(from: p[0], to: p[1]) }
     } else {
       let dims = type.shape.dimensions

@@ -82,7 +82,7 @@ private final class KeptPlanes: SideBuffer, @unchecked Sendable {
 }
 
 extension ResidualSum: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .channels(layer.norm.layout) }
   func lower(_ c: inout LoweringContext) throws {
     let type = c.inputType(0)
     let layout = c.layout(ofInput: 0)
@@ -142,7 +142,7 @@ extension ResidualSum: CPULowerable {
 }
 
 extension ResidualTerm: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .channels(sum.layer.norm.layout) }
   func lower(_ c: inout LoweringContext) throws {
     let type = c.inputType(0)
     let layout = c.layout(ofInput: 0)

@@ -156,7 +156,7 @@ private struct PlaneMap: Sendable {
 }
 
 extension Resize: CPULowerable {
-  var followsLayout: Bool { layout == .nchw }
+  var walk: ImageWalk { .channels(layout) }
 
   func lower(_ c: inout LoweringContext) throws {
     let (x, out) = (c.inputType(0).shape, c.outputType(0).shape)
@@ -170,7 +170,7 @@ extension Resize: CPULowerable {
 }
 
 extension ResizeGradient: CPULowerable {
-  var followsLayout: Bool { forward.layout == .nchw }
+  var walk: ImageWalk { .channels(forward.layout) }
 
   func lower(_ c: inout LoweringContext) throws {
     let (dout, dx) = (c.inputType(0).shape, c.outputType(0).shape)

@@ -3,7 +3,7 @@ import ABNOperations
 import ABNRuntime
 
 extension RestoreInput: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .channels(forward.norm.layout) }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {

@@ -2,7 +2,7 @@ import ABNOperations
 import ABNRuntime
 
 extension Scale: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {

@@ -2,7 +2,7 @@ import ABNOperations
 import ABNRuntime
 
 extension SquaredError: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 0)
     let count = c.outputType(0).shape.elementCount
@@ -22,7 +22,7 @@ extension SquaredError: CPULowerable {
 }
 
 extension SquaredErrorGradient: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 0)
     let count = c.outputType(0).shape.elementCount

@@ -3,7 +3,7 @@ import ABNRuntime
 import Numerics
 
 extension Unary: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {
@@ -24,7 +24,7 @@ extension Unary: CPULowerable {
 }
 
 extension UnaryGradient: CPULowerable {
-  var followsLayout: Bool { true }
+  var walk: ImageWalk { .anyOrder }
   static var takes16Bits: Bool { true }
 
   func lower(_ c: inout LoweringContext) throws {

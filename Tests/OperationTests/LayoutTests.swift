@@ -71,6 +71,31 @@ import Testing
     Way(name: "padding", isFree: false) { x in
       try pad2d(convolved(x, 16), [1, 0, 0, 2])
     },
+    // Layers that have their channels on the last axis, where the convolution's columns are.
+    Way(name: "an in-place layer in NHWC", isFree: false) { x in
+      try inplaceABN(convolved(x, 16), act: .leakyReLU, epsilon: 0.05, dataLayout: .nhwc)
+    },
+    Way(name: "batch normalization in NHWC", isFree: false) { x in
+      try batchNorm(convolved(x, 16), epsilon: 0.05, dataLayout: .nhwc)
+    },
+    Way(name: "the end of a residual block in NHWC", isFree: false) { x in
+      let y = try convolved(x, 16)
+      let branch = try inplaceABN(y, act: .identity, epsilon: 0.05, dataLayout: .nhwc)
+      return try leakyReLU(elementwiseAdd(branch, x), alpha: 0.1)
+    },
+    Way(name: "average pooling in NHWC", isFree: false) { x in
+      try pool2d(
+        convolved(x, 16), poolSize: 3, poolType: .average, poolPadding: 1, dataLayout: .nhwc)
+    },
+    Way(name: "maximum pooling in NHWC", isFree: false) { x in
+      try pool2d(convolved(x, 16), poolSize: 3, poolPadding: 1, dataLayout: .nhwc)
+    },
+    Way(name: "bilinear in NHWC", isFree: false) { x in
+      try resizeBilinear(convolved(x, 16), outShape: [16, 5], dataFormat: .nhwc)
+    },
+    Way(name: "prelu in NHWC", isFree: false) { x in
+      try prelu(convolved(x, 16), mode: .channel, dataFormat: .nhwc)
+    },
   ]
 
   @Test(arguments: ways.indices) func valuesAndGradientsAreThoseOfRows(_ index: Int) throws {
