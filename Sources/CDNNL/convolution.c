@@ -66,21 +66,22 @@ static dnnl_status_t make_attributes(
 static dnnl_status_t describe_forward(
     dnnl_primitive_desc_t *pd, dnnl_prop_kind_t kind, dnnl_alg_kind_t algorithm, abn_md source,
     abn_md weights, abn_md bias, abn_md destination, const window *w,
-    const_dnnl_primitive_attr_t attributes) {
+    const_dnnl_primitive_attr_t attributes, abn_dnnl_choice *choice) {
   const abn_dnnl_context *shared = abn_dnnl_shared();
   if (shared->status != dnnl_success) return shared->status;
   if (!attributes) attributes = shared->attributes;
 #if ABN_DNNL_3
-  return dnnl_convolution_forward_primitive_desc_create(
+  dnnl_status_t status = dnnl_convolution_forward_primitive_desc_create(
       pd, shared->engine, kind, algorithm, source, weights, bias, destination, w->strides,
       w->dilations, w->low, w->high, attributes);
+  return status == dnnl_success ? abn_dnnl_choose(*pd, choice) : status;
 #else
   dnnl_convolution_desc_t operation;
   dnnl_status_t status = dnnl_dilated_convolution_forward_desc_init(
       &operation, kind, algorithm, source, weights, bias, destination, w->strides,
       w->dilations, w->low, w->high);
   if (status != dnnl_success) return status;
-  return dnnl_primitive_desc_create(pd, &operation, attributes, shared->engine, NULL);
+  return abn_dnnl_choose(pd, &operation, attributes, NULL, choice);
 #endif
 }
 
@@ -91,6 +92,7 @@ static dnnl_primitive_desc_t hint(
     const abn_dnnl_descriptor *weights, const abn_dnnl_descriptor *destination,
     const window *w) {
   dnnl_primitive_desc_t pd = NULL;
+  abn_dnnl_choice choice = {NULL, {0}};
   abn_dnnl_descriptor *any[3] = {NULL, NULL, NULL};
   const abn_dnnl_descriptor *given[3] = {source, weights, destination};
   int made = 1;
@@ -101,10 +103,18 @@ static dnnl_primitive_desc_t hint(
   }
   if (made && describe_forward(
                   &pd, dnnl_forward_training, algorithm, abn_md_of(any[0]), abn_md_of(any[1]),
-                  NULL, abn_md_of(any[2]), w, NULL) != dnnl_success)
+                  NULL, abn_md_of(any[2]), w, NULL, &choice) != dnnl_success)
     pd = NULL;
   for (int i = 0; i < 3; ++i) abn_dnnl_descriptor_destroy(any[i]);
   return pd;
+}
+
+static abn_dnnl_status finish(
+    dnnl_primitive_desc_t pd, const int32_t *roles, int32_t slots, const abn_dnnl_choice *choice,
+    abn_dnnl_primitive **result) {
+  abn_dnnl_status status = abn_dnnl_finish(pd, roles, slots, result);
+  if (status == ABN_DNNL_SUCCESS) abn_dnnl_note_choice(*result, choice);
+  return status;
 }
 
 abn_dnnl_status abn_dnnl_convolution_forward(
@@ -112,7 +122,7 @@ abn_dnnl_status abn_dnnl_convolution_forward(
     const abn_dnnl_descriptor *weights, const abn_dnnl_descriptor *bias,
     const abn_dnnl_descriptor *destination, const int64_t *strides, const int64_t *dilations,
     const int64_t *padding_low, const int64_t *padding_high, const abn_dnnl_epilogue *epilogue,
-    abn_dnnl_primitive **result) {
+    const char *refused, abn_dnnl_primitive **result) {
   static const int32_t roles[] = {
       ABN_DNNL_SOURCE, ABN_DNNL_WEIGHTS, ABN_DNNL_BIAS, ABN_DNNL_DESTINATION,
       ABN_DNNL_SCRATCHPAD};
@@ -123,20 +133,21 @@ abn_dnnl_status abn_dnnl_convolution_forward(
   dnnl_primitive_attr_t attributes = NULL;
   if (epilogue) ABN_TRY(make_attributes(epilogue, &attributes));
   dnnl_primitive_desc_t pd = NULL;
+  abn_dnnl_choice choice = {refused, {0}};
   dnnl_status_t described = describe_forward(
       &pd, training ? dnnl_forward_training : dnnl_forward_inference, algorithm_of(algorithm),
       abn_md_of(source), abn_md_of(weights), abn_md_of(bias), abn_md_of(destination), &w,
-      attributes);
+      attributes, &choice);
   if (attributes) dnnl_primitive_attr_destroy(attributes);
   ABN_TRY(described);
-  return abn_dnnl_finish(pd, roles, 5, result);
+  return finish(pd, roles, 5, &choice, result);
 }
 
 abn_dnnl_status abn_dnnl_convolution_backward_data(
     int32_t algorithm, const abn_dnnl_descriptor *diff_source,
     const abn_dnnl_descriptor *weights, const abn_dnnl_descriptor *diff_destination,
     const int64_t *strides, const int64_t *dilations, const int64_t *padding_low,
-    const int64_t *padding_high, abn_dnnl_primitive **result) {
+    const int64_t *padding_high, const char *refused, abn_dnnl_primitive **result) {
   static const int32_t roles[] = {
       ABN_DNNL_DIFF_DESTINATION, ABN_DNNL_WEIGHTS, ABN_DNNL_DIFF_SOURCE, ABN_DNNL_SCRATCHPAD};
   const abn_dnnl_context *shared = abn_dnnl_shared();
@@ -148,24 +159,25 @@ abn_dnnl_status abn_dnnl_convolution_backward_data(
   dnnl_alg_kind_t kind = algorithm_of(algorithm);
   dnnl_primitive_desc_t forward = hint(kind, diff_source, weights, diff_destination, &w);
   dnnl_primitive_desc_t pd = NULL;
+  abn_dnnl_choice choice = {refused, {0}};
   dnnl_status_t status;
 #if ABN_DNNL_3
   status = dnnl_convolution_backward_data_primitive_desc_create(
       &pd, shared->engine, kind, abn_md_of(diff_source), abn_md_of(weights),
       abn_md_of(diff_destination), w.strides, w.dilations, w.low, w.high, forward,
       shared->attributes);
+  if (status == dnnl_success) status = abn_dnnl_choose(pd, &choice);
 #else
   dnnl_convolution_desc_t operation;
   status = dnnl_dilated_convolution_backward_data_desc_init(
       &operation, kind, abn_md_of(diff_source), abn_md_of(weights),
       abn_md_of(diff_destination), w.strides, w.dilations, w.low, w.high);
   if (status == dnnl_success)
-    status = dnnl_primitive_desc_create(
-        &pd, &operation, shared->attributes, shared->engine, forward);
+    status = abn_dnnl_choose(&pd, &operation, shared->attributes, forward, &choice);
 #endif
   if (forward) dnnl_primitive_desc_destroy(forward);
   ABN_TRY(status);
-  return abn_dnnl_finish(pd, roles, 4, result);
+  return finish(pd, roles, 4, &choice, result);
 }
 
 abn_dnnl_status abn_dnnl_convolution_backward_weights(
@@ -173,7 +185,7 @@ abn_dnnl_status abn_dnnl_convolution_backward_weights(
     const abn_dnnl_descriptor *diff_weights, const abn_dnnl_descriptor *diff_bias,
     const abn_dnnl_descriptor *diff_destination, const int64_t *strides,
     const int64_t *dilations, const int64_t *padding_low, const int64_t *padding_high,
-    abn_dnnl_primitive **result) {
+    const char *refused, abn_dnnl_primitive **result) {
   static const int32_t roles[] = {
       ABN_DNNL_SOURCE, ABN_DNNL_DIFF_DESTINATION, ABN_DNNL_DIFF_WEIGHTS, ABN_DNNL_DIFF_BIAS,
       ABN_DNNL_SCRATCHPAD};
@@ -186,22 +198,23 @@ abn_dnnl_status abn_dnnl_convolution_backward_weights(
   dnnl_alg_kind_t kind = algorithm_of(algorithm);
   dnnl_primitive_desc_t forward = hint(kind, source, diff_weights, diff_destination, &w);
   dnnl_primitive_desc_t pd = NULL;
+  abn_dnnl_choice choice = {refused, {0}};
   dnnl_status_t status;
 #if ABN_DNNL_3
   status = dnnl_convolution_backward_weights_primitive_desc_create(
       &pd, shared->engine, kind, abn_md_of(source), abn_md_of(diff_weights),
       abn_md_of(diff_bias), abn_md_of(diff_destination), w.strides, w.dilations, w.low, w.high,
       forward, shared->attributes);
+  if (status == dnnl_success) status = abn_dnnl_choose(pd, &choice);
 #else
   dnnl_convolution_desc_t operation;
   status = dnnl_dilated_convolution_backward_weights_desc_init(
       &operation, kind, abn_md_of(source), abn_md_of(diff_weights), abn_md_of(diff_bias),
       abn_md_of(diff_destination), w.strides, w.dilations, w.low, w.high);
   if (status == dnnl_success)
-    status = dnnl_primitive_desc_create(
-        &pd, &operation, shared->attributes, shared->engine, forward);
+    status = abn_dnnl_choose(&pd, &operation, shared->attributes, forward, &choice);
 #endif
   if (forward) dnnl_primitive_desc_destroy(forward);
   ABN_TRY(status);
-  return abn_dnnl_finish(pd, roles, 5, result);
+  return finish(pd, roles, 5, &choice, result);
 }

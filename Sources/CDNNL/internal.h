@@ -55,6 +55,28 @@ abn_dnnl_status abn_dnnl_descriptor_copy(abn_md md, abn_dnnl_descriptor **result
 abn_dnnl_status abn_dnnl_descriptor_any(
     const abn_dnnl_descriptor *like, int32_t type, abn_dnnl_descriptor **result);
 
+/// The implementation that was passed over because of its name.
+typedef struct {
+  /// NULL or the beginning of the names that are refused.
+  const char *refused;
+  /// The first name that was; empty where there was none.
+  char found[64];
+} abn_dnnl_choice;
+
+/// Describes a primitive by its first implementation whose name does not begin with `choice->refused`.
+#if ABN_DNNL_3
+/// `pd` has its first implementation and is destroyed where the call fails.
+dnnl_status_t abn_dnnl_choose(dnnl_primitive_desc_t pd, abn_dnnl_choice *choice);
+#else
+dnnl_status_t abn_dnnl_choose(
+    dnnl_primitive_desc_t *pd, const_dnnl_op_desc_t operation,
+    const_dnnl_primitive_attr_t attributes, const_dnnl_primitive_desc_t hint,
+    abn_dnnl_choice *choice);
+#endif
+
+/// Tells a primitive which implementation its choice passed over.
+void abn_dnnl_note_choice(abn_dnnl_primitive *primitive, const abn_dnnl_choice *choice);
+
 /// Makes the primitive of `pd`, which it takes over in every case; `roles` are its slots.
 abn_dnnl_status abn_dnnl_finish(
     dnnl_primitive_desc_t pd, const int32_t *roles, int32_t slots, abn_dnnl_primitive **result);

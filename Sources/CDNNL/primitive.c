@@ -14,12 +14,72 @@ struct abn_dnnl_primitive {
   int32_t role[SLOTS];
   abn_dnnl_descriptor *descriptor[SLOTS];
   size_t scratchpad_bytes;
+  char passed_over[64];
   // The used slots, in the form that the library takes; `from` says which pointer each reads.
   int32_t used;
   int32_t from[SLOTS];
   void *handle[SLOTS];
   dnnl_exec_arg_t arguments[SLOTS];
 };
+
+static const char *name_of(const_dnnl_primitive_desc_t description) {
+  const char *name = NULL;
+  dnnl_status_t status =
+      dnnl_primitive_desc_query(description, dnnl_query_impl_info_str, 0, &name);
+  return status == dnnl_success && name ? name : "";
+}
+
+/// Whether a description's implementation is refused; notes the first that is.
+static int is_refused(const_dnnl_primitive_desc_t description, abn_dnnl_choice *choice) {
+  const char *name = name_of(description);
+  if (!choice->refused || strncmp(name, choice->refused, strlen(choice->refused)) != 0) return 0;
+  if (!choice->found[0]) strncpy(choice->found, name, sizeof choice->found - 1);
+  return 1;
+}
+
+#if ABN_DNNL_3
+
+dnnl_status_t abn_dnnl_choose(dnnl_primitive_desc_t pd, abn_dnnl_choice *choice) {
+  dnnl_status_t status = dnnl_success;
+  while (status == dnnl_success && is_refused(pd, choice))
+    status = dnnl_primitive_desc_next_impl(pd);
+  if (status == dnnl_success) return status;
+  dnnl_primitive_desc_destroy(pd);
+  return status == dnnl_last_impl_reached ? dnnl_unimplemented : status;
+}
+
+#else
+
+dnnl_status_t abn_dnnl_choose(
+    dnnl_primitive_desc_t *pd, const_dnnl_op_desc_t operation,
+    const_dnnl_primitive_attr_t attributes, const_dnnl_primitive_desc_t hint,
+    abn_dnnl_choice *choice) {
+  dnnl_primitive_desc_iterator_t all;
+  dnnl_status_t status = dnnl_primitive_desc_iterator_create(
+      &all, operation, attributes, abn_dnnl_shared()->engine, hint);
+  if (status != dnnl_success) return status;
+  while (status == dnnl_success) {
+    dnnl_primitive_desc_t found = dnnl_primitive_desc_iterator_fetch(all);
+    if (!found) {
+      status = dnnl_out_of_memory;
+    } else if (is_refused(found, choice)) {
+      dnnl_primitive_desc_destroy(found);
+      status = dnnl_primitive_desc_iterator_next(all);
+      if (status == dnnl_iterator_ends) status = dnnl_unimplemented;
+    } else {
+      *pd = found;
+      break;
+    }
+  }
+  dnnl_primitive_desc_iterator_destroy(all);
+  return status;
+}
+
+#endif
+
+void abn_dnnl_note_choice(abn_dnnl_primitive *primitive, const abn_dnnl_choice *choice) {
+  memcpy(primitive->passed_over, choice->found, sizeof choice->found);
+}
 
 static int argument_of(int32_t role) {
   switch (role) {
@@ -135,10 +195,11 @@ size_t abn_dnnl_primitive_scratchpad_bytes(const abn_dnnl_primitive *self) {
 }
 
 const char *abn_dnnl_primitive_implementation(const abn_dnnl_primitive *self) {
-  const char *name = NULL;
-  dnnl_status_t status =
-      dnnl_primitive_desc_query(self->description, dnnl_query_impl_info_str, 0, &name);
-  return status == dnnl_success && name ? name : "";
+  return name_of(self->description);
+}
+
+const char *abn_dnnl_primitive_passed_over(const abn_dnnl_primitive *self) {
+  return self->passed_over;
 }
 
 static abn_dnnl_status run(abn_dnnl_primitive *self, void *const *pointers) {

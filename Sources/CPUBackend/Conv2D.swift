@@ -129,7 +129,7 @@ extension Conv2D: CPULowerable {
     if hasBias { arguments.append(try c.read(2)) }
     let scratch = c.addScratchpad(of: primitive, to: &arguments)
     c.step(
-      arguments, flops: shape.flops,
+      arguments, flops: shape.flops, note: made.note,
       run: dnnlRun(primitive, slots: [0, 1, hasBias ? 3 : nil, 2, scratch]))
   }
 }
@@ -157,14 +157,15 @@ extension Conv2DDataGradient: CPULowerable {
     var arguments = [try c.read(1, in: y), weight, c.write(0, in: x)]
     let scratch = c.addScratchpad(of: primitive, to: &arguments)
     c.step(
-      arguments, flops: shape.flops, run: dnnlRun(primitive, slots: [0, 1, 2, scratch]))
+      arguments, flops: shape.flops, note: made.note,
+      run: dnnlRun(primitive, slots: [0, 1, 2, scratch]))
   }
 }
 
 extension Conv2DWeightGradient: CPULowerable {
-  func lower(_ c: inout LoweringContext) throws {
   var walk: ImageWalk { .primitive }
 
+  func lower(_ c: inout LoweringContext) throws {
     let dtype = c.outputType(0).dtype
     let shape = try ConvolutionShape(
       forward, x: c.inputType(0).shape, w: c.outputType(0).shape)
@@ -190,7 +191,7 @@ extension Conv2DWeightGradient: CPULowerable {
     if hasBias { arguments.append(c.write(1)) }
     let scratch = c.addScratchpad(of: primitive, to: &arguments)
     c.step(
-      arguments, flops: shape.flops,
+      arguments, flops: shape.flops, note: made.note,
       run: dnnlRun(primitive, slots: [0, 1, 2, hasBias ? 3 : nil, scratch]))
     if !isPlain {
       c.step(

@@ -29,7 +29,7 @@ extension Conv2DFusion: CPULowerable {
     let hasResidual = hasResidual
     // A residual that is convolved too is read at other positions than it is written at.
     let isApart = !hasResidual || c.operation.inputs[0] != c.operation.inputs[3]
-    c.step(arguments, flops: shape.flops, mayShare: isApart) { p in
+    c.step(arguments, flops: shape.flops, mayShare: isApart, note: made.note) { p in
       // oneDNN adds to what stands in the destination.
       if hasResidual, p[2] != p[4] {
         let (from, to) = (p[4], p[2])

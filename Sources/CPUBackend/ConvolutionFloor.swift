@@ -64,16 +64,19 @@ extension ConvolutionProduct {
     let x = try DNNLDescriptor(shape.source, .float32, .any)
     let w = try DNNLDescriptor(shape.weights, .float32, .any)
     let y = try DNNLDescriptor(shape.destination, .float32, .any)
+    let refused = fault?.prefix
     return switch direction {
     case .forward:
       try .convolutionForward(
         shape.window, source: x, weights: w,
         bias: hasBias ? DNNLDescriptor([shape.filters], .float32, .plain) : nil, destination: y,
-        training: epilogue == nil, epilogue: epilogue)
+        training: epilogue == nil, epilogue: epilogue, refused: refused)
     case .dataGradient:
-      try .convolutionBackwardData(shape.window, diffSource: x, weights: w, diffDestination: y)
+      try .convolutionBackwardData(
+        shape.window, diffSource: x, weights: w, diffDestination: y, refused: refused)
     case .weightGradient:
-      try .convolutionBackwardWeights(shape.window, source: x, diffWeights: w, diffDestination: y)
+      try .convolutionBackwardWeights(
+        shape.window, source: x, diffWeights: w, diffDestination: y, refused: refused)
     }
   }
 

@@ -11,7 +11,9 @@ struct ConvolutionProduct: Hashable, Sendable {
   let hasBias: Bool
   /// What is done to y before it is stored.
   var epilogue: DNNLEpilogue?
+}
 
+extension ConvolutionProduct {
   /// The product that an operation computes by oneDNN; nil for others, and for other types than
   /// float32. 16-bit variables are float32 to oneDNN.
   init?(_ operation: Operation, in program: Program) throws {
@@ -43,6 +45,7 @@ struct ConvolutionProduct: Hashable, Sendable {
   func made(usesBlocks: Bool) throws -> ConvolutionPrimitives.Made {
     let bias = hasBias ? try DNNLDescriptor([shape.filters], .float32, .plain) : nil
     let window = shape.window
+    let refused = fault?.prefix
     let (primitive, x, y) =
       switch direction {
       case .forward:
@@ -51,23 +54,34 @@ struct ConvolutionProduct: Hashable, Sendable {
           {
             try .convolutionForward(
               window, source: $0, weights: $1, bias: bias, destination: $2,
-              epilogue: epilogue)
+              epilogue: epilogue, refused: refused)
           }, x: .source, y: .destination)
       case .dataGradient:
         try shape.primitive(
           .float32, usesBlocks: usesBlocks,
           {
-            try .convolutionBackwardData(window, diffSource: $0, weights: $1, diffDestination: $2)
+            try .convolutionBackwardData(
+              window, diffSource: $0, weights: $1, diffDestination: $2, refused: refused)
           }, x: .diffSource, y: .diffDestination)
       case .weightGradient:
         try shape.primitive(
           .float32, usesBlocks: usesBlocks,
           {
             try .convolutionBackwardWeights(
-              window, source: $0, diffWeights: $1, diffBias: bias, diffDestination: $2)
+              window, source: $0, diffWeights: $1, diffBias: bias, diffDestination: $2,
+              refused: refused)
           }, x: .source, y: .diffDestination)
       }
-    return .init(primitive: primitive, x: x, y: y)
+    return .init(primitive: primitive, x: x, y: y, note: note(on: primitive))
+  }
+}
+
+extension ConvolutionProduct {
+  /// What the plan says of a primitive that is not the one oneDNN would have chosen.
+  private func note(on primitive: DNNLPrimitive) -> String? {
+    guard let fault, let passedOver = primitive.passedOver else { return nil }
+    return
+      "\(primitive.implementation), as \(passedOver) of oneDNN \(DNNL.versionString) \(fault.reason)"
   }
 }
 
@@ -80,9 +94,15 @@ struct ConvolutionPrimitives {
     let x: PhysicalLayout
     /// Of y, or of its gradient.
     let y: PhysicalLayout
+    /// For reports: why it is not the implementation that oneDNN chose; nil where it is.
+    let note: String?
   }
 
+  /// Whether images may stand in blocks of channels.
+  let usesBlocks: Bool
   private var known: [ConvolutionProduct: Made] = [:]
+
+  init(usesBlocks: Bool) { self.usesBlocks = usesBlocks }
 
   subscript(product: ConvolutionProduct) -> Made {
     mutating get throws {
@@ -98,12 +118,8 @@ struct ConvolutionPrimitives {
     of operation: Operation, in program: Program
   ) throws -> [(VariableID, PhysicalLayout)]? {
     guard let product = try ConvolutionProduct(operation, in: program) else { return nil }
-  /// Whether images may stand in blocks of channels.
-  let usesBlocks: Bool
     let made = try self[product]
     let (inputs, outputs) = (operation.inputs, operation.outputs)
-  init(usesBlocks: Bool) { self.usesBlocks = usesBlocks }
-
     return switch product.direction {
     case .forward:
       // A residual stands as y does.

@@ -54,12 +54,13 @@ extension DNNLPrimitive {
   ///
   /// source [N, C, spatial], weights [O, C, kernel] or, for groups, [G, O/G, C/G, kernel], bias
   /// [O], destination [N, O, out]. With `training` false the library may choose what only
-  /// inference can use. `epilogue` is done to every element of destination before it is stored. Any
-  /// descriptor but bias may be `.any`; ask the result which was chosen.
+  /// inference can use. `epilogue` is done to every element of destination before it is stored.
+  /// Implementations whose names begin with `refused` are passed over. Any descriptor but bias may be
+  /// `.any`; ask the result which was chosen.
   static func convolutionForward(
     _ window: DNNLConvolution, source: DNNLDescriptor, weights: DNNLDescriptor,
     bias: DNNLDescriptor? = nil, destination: DNNLDescriptor, training: Bool = true,
-    epilogue: DNNLEpilogue? = nil
+    epilogue: DNNLEpilogue? = nil, refused: String? = nil
   ) throws(ABNError) -> DNNLPrimitive {
     let w = try Numbers(window, rank: source.dims.count)
     var steps = abn_dnnl_epilogue()
@@ -70,7 +71,7 @@ extension DNNLPrimitive {
         abn_dnnl_convolution_forward(
           training ? 1 : 0, w.algorithm, source.handle, weights.handle, bias?.handle,
           destination.handle, w.strides, w.dilations, w.before, w.after,
-          epilogue == nil ? nil : steps, result)
+          epilogue == nil ? nil : steps, refused, result)
       }
     }
   }
@@ -80,13 +81,13 @@ extension DNNLPrimitive {
   /// Shapes are the forward ones; the result is written, not added to.
   static func convolutionBackwardData(
     _ window: DNNLConvolution, diffSource: DNNLDescriptor, weights: DNNLDescriptor,
-    diffDestination: DNNLDescriptor
+    diffDestination: DNNLDescriptor, refused: String? = nil
   ) throws(ABNError) -> DNNLPrimitive {
     let w = try Numbers(window, rank: diffSource.dims.count)
     return try made("convolution backward data", [diffSource, weights, diffDestination]) {
       abn_dnnl_convolution_backward_data(
         w.algorithm, diffSource.handle, weights.handle, diffDestination.handle, w.strides,
-        w.dilations, w.before, w.after, $0)
+        w.dilations, w.before, w.after, refused, $0)
     }
   }
 
@@ -95,14 +96,14 @@ extension DNNLPrimitive {
   /// Shapes are the forward ones; both results are written, not added to.
   static func convolutionBackwardWeights(
     _ window: DNNLConvolution, source: DNNLDescriptor, diffWeights: DNNLDescriptor,
-    diffBias: DNNLDescriptor? = nil, diffDestination: DNNLDescriptor
+    diffBias: DNNLDescriptor? = nil, diffDestination: DNNLDescriptor, refused: String? = nil
   ) throws(ABNError) -> DNNLPrimitive {
     let w = try Numbers(window, rank: source.dims.count)
     let given = [source, diffWeights, diffBias, diffDestination]
     return try made("convolution backward weights", given) {
       abn_dnnl_convolution_backward_weights(
         w.algorithm, source.handle, diffWeights.handle, diffBias?.handle,
-        diffDestination.handle, w.strides, w.dilations, w.before, w.after, $0)
+        diffDestination.handle, w.strides, w.dilations, w.before, w.after, refused, $0)
     }
   }
 

@@ -34,6 +34,8 @@ final class DNNLPrimitive: @unchecked Sendable {
   let scratchpadBytes: Int
   /// oneDNN's name of the chosen implementation, as in `jit:avx512_core`.
   let implementation: String
+  /// The name of the implementation that oneDNN would have chosen, had it not been refused; nil where none was.
+  let passedOver: String?
 
   private let descriptors: [DNNLDescriptor?]
 
@@ -64,6 +66,8 @@ final class DNNLPrimitive: @unchecked Sendable {
     descriptors = found
     scratchpadBytes = Int(abn_dnnl_primitive_scratchpad_bytes(handle))
     implementation = String(cString: abn_dnnl_primitive_implementation(handle))
+    let name = String(cString: abn_dnnl_primitive_passed_over(handle))
+    passedOver = name.isEmpty ? nil : name
   }
 
   deinit { abn_dnnl_primitive_destroy(handle) }

@@ -240,9 +240,10 @@ struct LoweringContext {
   /// - Parameters:
   ///   - flops: floating-point operations, where they and not the bytes take the time.
   ///   - mayShare: false where the wishes of the kind must not be granted.
+  ///   - note: for reports, what is not the usual course and why.
   mutating func step(
     _ arguments: [StepArgument], detail: String = "", purpose: StepPurpose = .work, flops: Int = 0,
-    mayShare: Bool = true,
+    mayShare: Bool = true, note: String? = nil,
     run: @escaping @Sendable (StepPointers) -> Void
   ) {
     let reads = Set(arguments.filter { $0.access == .read }.map(\.buffer))
@@ -260,7 +261,7 @@ struct LoweringContext {
       Step(
         name: detail.isEmpty ? operation.kindName : "\(operation.kindName) \(detail)",
         layer: operation.layer, source: operation.source, arguments: arguments, sharing: wishes,
-        purpose: purpose, operation: position, flops: flops, run: run))
+        purpose: purpose, operation: position, flops: flops, note: note, run: run))
   }
 
   // MARK: Buffers

@@ -13,7 +13,7 @@ import Musl
 /// | `ABN_VERBOSE` | 0 | nothing (the default) |
 /// | | 1 | per compiled program: backend, steps, arena, lower bound, planned peak |
 /// | | 2 | per run: time by kind of step |
-/// | | 3 | per compiled program: every wish to share bytes, granted or refused, with the reason |
+/// | | 3 | per compiled program: every wish to share bytes, granted or refused, with the reason; every detour |
 /// | | 4 | per compiled program: the program as it is, and after each pass |
 ///
 /// | `ABN_CHECK` | 1 | every run: freed bytes become NaN, bytes between buffers are watched |
@@ -80,6 +80,9 @@ extension Executable {
       Debug.tell(
         "abn: \(decision.action.rawValue) \(decision.variable), \(decision.bytes) bytes: "
           + decision.reason)
+    }
+    for step in lowered.steps {
+      if let note = step.note { Debug.tell("abn: \(step.name) \(step.layer): \(note)") }
     }
     for decision in plan.decisions {
       let output = lowered.buffers[decision.sharing.output.index].name

@@ -75,6 +75,8 @@ public struct Step: Sendable {
   public let operation: Int?
   /// Floating-point operations, two for a multiply-add; 0 where bytes are what counts.
   public let flops: Int
+  /// For reports: what is not the usual course and why; nil in the usual one.
+  public let note: String?
   /// Does the work. No allocation, no checks.
   public let run: @Sendable (StepPointers) -> Void
 
@@ -82,11 +84,12 @@ public struct Step: Sendable {
   public init(
     name: String, layer: String, source: SourceLocation?, arguments: [StepArgument],
     sharing: [BufferSharing], purpose: StepPurpose = .work, operation: Int? = nil, flops: Int = 0,
-    run: @escaping @Sendable (StepPointers) -> Void
+    note: String? = nil, run: @escaping @Sendable (StepPointers) -> Void
   ) {
     self.purpose = purpose
     self.operation = operation
     self.flops = flops
+    self.note = note
     self.name = name
     self.layer = layer
     self.source = source

@@ -17,7 +17,7 @@ public struct MemoryReport: Sendable, Codable {
 
   /// Something other than the plain course, and why.
   public struct Decision: Sendable, Codable {
-    /// restore, mask, recompute, move, subtract or copy.
+    /// restore, mask, recompute, move, subtract, fuse, copy, apart, convert or avoid.
     public let action: String
     public let variable: String
     public let layer: String
@@ -73,6 +73,8 @@ public struct MemoryReport: Sendable, Codable {
   /// Every tensor, weights too, that is copied into another layout for one operation; bytes are those
   /// of the copy.
   public let conversions: [Decision]
+  /// Steps that take another course than the library's first choice, as that would be wrong; bytes are 0.
+  public let detours: [Decision]
   /// What the data may add.
   public let rescues: [Rescue]
 
@@ -142,8 +144,20 @@ public struct MemoryReport: Sendable, Codable {
         bytes: lowered.buffers[decision.sharing.output.index].bytes)
     }
     conversions = Self.conversions(lowered)
+    detours = Self.detours(lowered)
     rescues = lowered.sideBuffers.map {
       Rescue(layer: $0.layer, reason: $0.buffer.purpose, mostBytes: $0.buffer.mostBytes)
+    }
+  }
+
+  private static func detours(_ lowered: LoweredProgram) -> [Decision] {
+    lowered.steps.compactMap { step in
+      guard let note = step.note else { return nil }
+      let output = step.arguments.first { $0.access != .read }
+      return Decision(
+        action: "avoid", variable: output.map { lowered.buffers[$0.buffer.index].name } ?? "",
+        layer: step.layer, source: step.source.map { "\($0)" } ?? "",
+        reason: "\(step.name) by \(note)", bytes: 0)
     }
   }
 

@@ -151,6 +151,12 @@ struct Plan: ParsableCommand {
       }
     }
     showConversions(report.conversions)
+    if !report.detours.isEmpty {
+      print("\nDetours (around what the library does wrong):")
+      for detour in report.detours {
+        print("  \(detour.reason), \(detour.layer) (\(detour.source))")
+      }
+    }
     let most = report.rescues.reduce(0) { $0 + $1.mostBytes }
     if most > 0 {
       print(

@@ -110,24 +110,25 @@ typedef struct {
 } abn_dnnl_epilogue;
 
 /// Convolutions. Arrays have one number per spatial dimension; dilation 1 is a dense kernel.
+/// Implementations whose names begin with `refused` are passed over; NULL: none is.
 /// `bias`, `diff_bias` and `epilogue` may be NULL. Groups show as weights of one rank more than the source.
 abn_dnnl_status abn_dnnl_convolution_forward(
     int32_t training, int32_t algorithm, const abn_dnnl_descriptor *source,
     const abn_dnnl_descriptor *weights, const abn_dnnl_descriptor *bias,
     const abn_dnnl_descriptor *destination, const int64_t *strides, const int64_t *dilations,
     const int64_t *padding_low, const int64_t *padding_high, const abn_dnnl_epilogue *epilogue,
-    abn_dnnl_primitive **result);
+    const char *refused, abn_dnnl_primitive **result);
 abn_dnnl_status abn_dnnl_convolution_backward_data(
     int32_t algorithm, const abn_dnnl_descriptor *diff_source,
     const abn_dnnl_descriptor *weights, const abn_dnnl_descriptor *diff_destination,
     const int64_t *strides, const int64_t *dilations, const int64_t *padding_low,
-    const int64_t *padding_high, abn_dnnl_primitive **result);
+    const int64_t *padding_high, const char *refused, abn_dnnl_primitive **result);
 abn_dnnl_status abn_dnnl_convolution_backward_weights(
     int32_t algorithm, const abn_dnnl_descriptor *source,
     const abn_dnnl_descriptor *diff_weights, const abn_dnnl_descriptor *diff_bias,
     const abn_dnnl_descriptor *diff_destination, const int64_t *strides,
     const int64_t *dilations, const int64_t *padding_low, const int64_t *padding_high,
-    abn_dnnl_primitive **result);
+    const char *refused, abn_dnnl_primitive **result);
 
 /// destination = source x weights + bias; `bias` may be NULL, and broadcasts over axes of size 1.
 abn_dnnl_status abn_dnnl_matmul(
@@ -167,6 +168,8 @@ abn_dnnl_status abn_dnnl_primitive_descriptor(
 size_t abn_dnnl_primitive_scratchpad_bytes(const abn_dnnl_primitive *primitive);
 /// oneDNN's name of the implementation; lives as long as the primitive.
 const char *abn_dnnl_primitive_implementation(const abn_dnnl_primitive *primitive);
+/// The name of the first implementation that was passed over as refused; empty where none was.
+const char *abn_dnnl_primitive_passed_over(const abn_dnnl_primitive *primitive);
 
 /// Runs the primitive and waits for it. One pointer per slot, in the order that the makers above
 /// document in Swift; pointers of unused slots are not read. Executions of one primitive by
