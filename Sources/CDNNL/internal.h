@@ -63,7 +63,8 @@ typedef struct {
   char found[64];
 } abn_dnnl_choice;
 
-/// Describes a primitive by its first implementation whose name does not begin with `choice->refused`.
+/// Describes a primitive by its first implementation whose name does not begin with
+/// `choice->refused`.
 #if ABN_DNNL_3
 /// `pd` has its first implementation and is destroyed where the call fails.
 dnnl_status_t abn_dnnl_choose(dnnl_primitive_desc_t pd, abn_dnnl_choice *choice);

@@ -11,8 +11,9 @@ public struct CPUBackend: Backend {
 
   public let passes: [any ProgramPass]
 
-  /// Whether images may stand in blocks of channels between convolutions, where oneDNN likes them so. Without,
-  /// every image is row-major: slower, with the same results up to rounding. For comparisons.
+  /// Whether images may stand in blocks of channels between convolutions, where oneDNN likes them
+  /// so. Without, every image is row-major: slower, with the same results up to rounding. For
+  /// comparisons.
   public let usesBlocks: Bool
 
   /// Those of the team, as the calling thread has them.

@@ -40,8 +40,8 @@ extension ConvolutionProduct {
     guard type(inputs[0]).dtype == .float32 else { return nil }
   }
 
-  /// Makes the primitive in the freest formats whose images everything else can walk, or in row-major
-  /// images alone.
+  /// Makes the primitive in the freest formats whose images everything else can walk, or in
+  /// row-major images alone.
   func made(usesBlocks: Bool) throws -> ConvolutionPrimitives.Made {
     let bias = hasBias ? try DNNLDescriptor([shape.filters], .float32, .plain) : nil
     let window = shape.window
@@ -80,8 +80,8 @@ extension ConvolutionProduct {
   /// What the plan says of a primitive that is not the one oneDNN would have chosen.
   private func note(on primitive: DNNLPrimitive) -> String? {
     guard let fault, let passedOver = primitive.passedOver else { return nil }
-    return
-      "\(primitive.implementation), as \(passedOver) of oneDNN \(DNNL.versionString) \(fault.reason)"
+    return "\(primitive.implementation), as \(passedOver) of oneDNN \(DNNL.versionString) "
+      + fault.reason
   }
 }
 

@@ -53,10 +53,10 @@ extension DNNLPrimitive {
   /// destination = source * weights + bias.
   ///
   /// source [N, C, spatial], weights [O, C, kernel] or, for groups, [G, O/G, C/G, kernel], bias
-  /// [O], destination [N, O, out]. With `training` false the library may choose what only
-  /// inference can use. `epilogue` is done to every element of destination before it is stored.
-  /// Implementations whose names begin with `refused` are passed over. Any descriptor but bias may be
-  /// `.any`; ask the result which was chosen.
+  /// [O], destination [N, O, out]. With `training` false the library may choose what only inference
+  /// can use. `epilogue` is done to every element of destination before it is stored.
+  /// Implementations whose names begin with `refused` are passed over. Any descriptor but bias may
+  /// be `.any`; ask the result which was chosen.
   static func convolutionForward(
     _ window: DNNLConvolution, source: DNNLDescriptor, weights: DNNLDescriptor,
     bias: DNNLDescriptor? = nil, destination: DNNLDescriptor, training: Bool = true,

@@ -1,8 +1,8 @@
 /// What an implementation of oneDNN does wrong, and for what it is therefore passed over.
 ///
-/// Found by `InstructionSetPropertyTests`, which runs oneDNN as it is on processors of other instruction sets. A
-/// rule is a matter of shapes alone, so that every processor and version of the library takes it: where the
-/// implementation would not have been chosen, it changes nothing.
+/// Found by `InstructionSetPropertyTests`, which runs oneDNN as it is on processors of other
+/// instruction sets. A rule is a matter of shapes alone, so that every processor and version of the
+/// library takes it: where the implementation would not have been chosen, it changes nothing.
 struct DNNLFault: Sendable, Hashable {
   /// How the names of the implementations begin.
   let prefix: String
@@ -11,23 +11,25 @@ struct DNNLFault: Sendable, Hashable {
 }
 
 extension DNNLFault {
-  /// oneDNN 2.6 copies the pixels that a strided 1x1 window meets into scratch memory, whole vectors of channels
-  /// at a time, into room for the channels that there are. With fewer channels than a vector has (8 in AVX2, 16
-  /// in AVX-512), it writes behind the scratch memory, and under AVX2 into its other parts.
+  /// oneDNN 2.6 copies the pixels that a strided 1x1 window meets into scratch memory, whole
+  /// vectors of channels at a time, into room for the channels that there are. With fewer channels
+  /// than a vector has (8 in AVX2, 16 in AVX-512), it writes behind the scratch memory, and under
+  /// AVX2 into its other parts.
   static let stridedPoint = DNNLFault(
     prefix: "jit_1x1",
     reason:
       "writes behind its scratch memory in strided 1x1 weight gradients of fewer than 16 channels")
 
-  /// oneDNN 2.6, on processors without AVX2, reads the sum of a depthwise convolution in NHWC through a wild
-  /// address where the last vector of channels is not whole.
+  /// oneDNN 2.6, on processors without AVX2, reads the sum of a depthwise convolution in NHWC
+  /// through a wild address where the last vector of channels is not whole.
   static let depthwiseSum = DNNLFault(
     prefix: "jit_dw:sse41",
     reason:
-      "ends the process where a depthwise convolution adds a sum to channels that are no multiple of 4"
+      "ends the process in depthwise convolutions that add a sum to channels not a multiple of 4"
   )
 
-  /// oneDNN 2.6 leaves a sum out, or ends the process, in rows of the result that see nothing but padding.
+  /// oneDNN 2.6 leaves a sum out, or ends the process, in rows of the result that see nothing but
+  /// padding.
   static let sumInPadding = DNNLFault(
     prefix: "brgconv",
     reason: "does not add a sum to results that see nothing but padding")

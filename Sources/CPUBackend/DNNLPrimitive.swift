@@ -34,7 +34,8 @@ final class DNNLPrimitive: @unchecked Sendable {
   let scratchpadBytes: Int
   /// oneDNN's name of the chosen implementation, as in `jit:avx512_core`.
   let implementation: String
-  /// The name of the implementation that oneDNN would have chosen, had it not been refused; nil where none was.
+  /// The name of the implementation that oneDNN would have chosen, had it not been refused; nil
+  /// where none was.
   let passedOver: String?
 
   private let descriptors: [DNNLDescriptor?]

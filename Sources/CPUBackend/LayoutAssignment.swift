@@ -5,12 +5,12 @@ import ABNTensors
 /// Which layout each image variable of a program is to stand in: the one that costs the fewest bytes
 /// of conversion.
 ///
-/// Variables that an operation walks in one layout, blocks or not (`ImageWalk`), form a group: between two
-/// convolutions everything is one group, its gradients too. Each convolution votes, with the bytes of the
-/// variable, for the layout that oneDNN likes best for it; whoever feeds a variable, walks it row by row, or
-/// has its channels on another axis than the blocks', votes for the plain one. The group takes the layout
-/// with the most bytes behind it that all its members can have. A conversion remains where a voter was in
-/// the minority.
+/// Variables that an operation walks in one layout, blocks or not (`ImageWalk`), form a group:
+/// between two convolutions everything is one group, its gradients too. Each convolution votes,
+/// with the bytes of the variable, for the layout that oneDNN likes best for it; whoever feeds a
+/// variable, walks it row by row, or has its channels on another axis than the blocks', votes for
+/// the plain one. The group takes the layout with the most bytes behind it that all its members can
+/// have. A conversion remains where a voter was in the minority.
 struct LayoutAssignment {
   /// The layouts of the members of groups.
   private(set) var layouts: [VariableID: PhysicalLayout] = [:]

@@ -9,7 +9,8 @@ protocol CPULowerable: OperationKind {
   /// what it reads is converted before its steps, what it writes after them.
   static var takes16Bits: Bool { get }
 
-  /// How the steps walk the operation's images: the layouts that `LoweringContext.layout(ofInput:)` may say.
+  /// How the steps walk the operation's images: the layouts that `LoweringContext.layout(ofInput:)`
+  /// may say.
   var walk: ImageWalk { get }
 
   /// Appends the steps of one operation.
@@ -97,8 +98,8 @@ struct LoweringContext {
   var inputCount: Int { operation.inputs.count }
   /// The number of outputs.
   var outputCount: Int { operation.outputs.count }
-  /// The layout in which the operation is to walk its images, by input `index`: the variable's, where the
-  /// operation's walk takes it, else row-major.
+  /// The layout in which the operation is to walk its images, by input `index`: the variable's,
+  /// where the operation's walk takes it, else row-major.
   func layout(ofInput index: Int) -> PhysicalLayout {
     let id = operation.inputs[index]
     return taken(assignment.layouts[id] ?? homes[id] ?? .plain, by: id)
@@ -115,8 +116,8 @@ struct LoweringContext {
     walk.takesBlocks(rank: program[id].shape.rank) ? layout : .plain
   }
 
-  /// The layout to read or write a variable in. Blocks that the operation's walk does not take are a mistake
-  /// of its lowering: the steps would take one axis for another.
+  /// The layout to read or write a variable in. Blocks that the operation's walk does not take are
+  /// a mistake of its lowering: the steps would take one axis for another.
   private func place(_ id: VariableID, in wanted: PhysicalLayout) -> PhysicalLayout {
     let variable = program[id]
     let layout = wanted.isPlain(variable.shape) ? .plain : wanted

@@ -73,7 +73,8 @@ public struct MemoryReport: Sendable, Codable {
   /// Every tensor, weights too, that is copied into another layout for one operation; bytes are those
   /// of the copy.
   public let conversions: [Decision]
-  /// Steps that take another course than the library's first choice, as that would be wrong; bytes are 0.
+  /// Steps that take another course than the library's first choice, as that would be wrong; bytes
+  /// are 0.
   public let detours: [Decision]
   /// What the data may add.
   public let rescues: [Rescue]

@@ -61,8 +61,8 @@ struct SplitMix: RandomNumberGenerator {
   }
 }
 
-/// Memory of a descriptor's size, filled with NaN bits so that what is not written shows, between guards of
-/// the same bits so that what is written beside it shows.
+/// Memory of a descriptor's size, filled with NaN bits so that what is not written shows, between
+/// guards of the same bits so that what is written beside it shows.
 final class Buffer {
   /// The first of `bytes` bytes; a multiple of 64, and of 16 alone for scratch memory.
   let pointer: UnsafeMutableRawPointer

@@ -8,12 +8,12 @@ import ABNTestSupport
 import Foundation
 import Testing
 
-/// oneDNN as it is on processors of other instruction sets: convolutions, pooling and matrix products drawn at
-/// random, each against its definition in float64, every buffer between guards.
+/// oneDNN as it is on processors of other instruction sets: convolutions, pooling and matrix
+/// products drawn at random, each against its definition in float64, every buffer between guards.
 ///
-/// oneDNN reads `DNNL_MAX_CPU_ISA` once in a process, so that each instruction set has a child: this program once
-/// more, with `child` as its only test. What it is about to do stands in a file before it is done, so that a crash
-/// or a case without end has a name.
+/// oneDNN reads `DNNL_MAX_CPU_ISA` once in a process, so that each instruction set has a child:
+/// this program once more, with `child` as its only test. What it is about to do stands in a file
+/// before it is done, so that a crash or a case without end has a name.
 @Suite(.serialized) struct InstructionSetPropertyTests {
   #if arch(x86_64)
   static let instructionSets = ["SSE41", "AVX", "AVX2", "AVX512_CORE"]
@@ -82,7 +82,8 @@ struct Sweep {
     try tell("done")
   }
 
-  /// What is wrong in the cases of these seeds, at most five: results, writes beside buffers, crashes, hangs.
+  /// What is wrong in the cases of these seeds, at most five: results, writes beside buffers,
+  /// crashes, hangs.
   func faults(of seeds: Range<UInt64>) throws -> [String] {
     let folder = FileManager.default.temporaryDirectory.appending(path: "abn-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)

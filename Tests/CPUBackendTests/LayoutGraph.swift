@@ -3,8 +3,8 @@ import ABNTensors
 import ABNTestSupport
 import InPlaceABN
 
-/// A small network in which layers take their channels from axis 1 or from the last one, as it comes: what the
-/// layout test makes, shrinks and prints.
+/// A small network in which layers take their channels from axis 1 or from the last one, as it
+/// comes: what the layout test makes, shrinks and prints.
 ///
 /// Every node takes and gives images of one shape, so that any node may read any earlier one.
 struct LayoutGraph: CustomStringConvertible {

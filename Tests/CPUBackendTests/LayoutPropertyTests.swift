@@ -4,8 +4,9 @@ import ABNTestSupport
 import InPlaceABN
 import Testing
 
-/// The layout in which an image stands in memory is nobody's business: random graphs whose layers disagree on
-/// where the channels are give what they give with every image row-major, and in float64 by the plain loops.
+/// The layout in which an image stands in memory is nobody's business: random graphs whose layers
+/// disagree on where the channels are give what they give with every image row-major, and in
+/// float64 by the plain loops.
 @Suite struct LayoutPropertyTests {
   /// What a run gives, by name.
   typealias Results = [String: [Double]]
@@ -69,8 +70,8 @@ import Testing
 
   /// The first difference between two runs; nil if there is none.
   ///
-  /// The bound, a thousandth of the largest number of a result, leaves room for what ten layers make of
-  /// float32's rounding; an axis taken for another is off by all of it.
+  /// The bound, a thousandth of the largest number of a result, leaves room for what ten layers
+  /// make of float32's rounding; an axis taken for another is off by all of it.
   static func difference(_ got: Results, _ wanted: Results, _ what: String) -> String? {
     let gradients = wanted.filter { $0.key.hasPrefix("gradient") }.values.joined()
     let largest = gradients.reduce(0) { max($0, abs($1)) }
@@ -87,8 +88,9 @@ import Testing
     return nil
   }
 
-  /// What is wrong with a graph; nil if nothing is. A difference counts where it is there for other numbers too:
-  /// an element beside a kink, or two that are nearly the largest, may fall to either side.
+  /// What is wrong with a graph; nil if nothing is. A difference counts where it is there for other
+  /// numbers too: an element beside a kink, or two that are nearly the largest, may fall to either
+  /// side.
   static func fault(_ graph: LayoutGraph) throws -> String? {
     var first: String?
     for data in [UInt64(9), 10, 11] {

@@ -3,8 +3,8 @@ import ABNOperations
 @testable import ABNRuntime
 import ABNTensors
 
-/// A convolution drawn at random: one of its three products, in one layout, against the plain implementation in
-/// float64.
+/// A convolution drawn at random: one of its three products, in one layout, against the plain
+/// implementation in float64.
 struct SweptConvolution: CustomStringConvertible {
   let product: ConvolutionProduct
   /// The same sizes in NCHW, for the plain implementation.
@@ -157,8 +157,8 @@ func runPlainly(_ step: (StepPointers) -> Void, _ arrays: [Reference]) -> [Refer
   return zip(arrays, buffers).map { Reference($0.dims, Array($1.prefix($0.values.count))) }
 }
 
-/// Runs a primitive and says which results differ from what is wanted, and which guards were written to; nil
-/// where all is right.
+/// Runs a primitive and says which results differ from what is wanted, and which guards were
+/// written to; nil where all is right.
 ///
 /// The bound is 1e-5 of the largest number: a few thousand terms of 16 bits, summed in float32.
 func differences(

@@ -6,8 +6,8 @@ import ABNRuntime
 import ABNTensors
 import Testing
 
-/// An image that a convolution left in blocks of channels, cast to each type and then used: the numbers are
-/// those of the same program with every image row-major.
+/// An image that a convolution left in blocks of channels, cast to each type and then used: the
+/// numbers are those of the same program with every image row-major.
 @Suite struct CastLayoutTests {
   /// What follows the cast, in the type that was cast to where that has such an operation.
   static let uses: [(name: String, build: @Sendable (Variable) throws -> Variable)] = [
