@@ -2,9 +2,10 @@ import ABNGraph
 import ABNOperations
 import ABNTensors
 
-/// Any activation without parameters of its own.
+/// Any activation without parameters of its own; `alpha`, for leaky_relu and elu, is by default
+/// `act.defaultAlpha`.
 public func activation(
-  _ x: Variable, _ act: Activation, alpha: Double = 1, name: String? = nil,
+  _ x: Variable, _ act: Activation, alpha: Double? = nil, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable {
   try layer(act.name, name: name, file: file, line: line) { c in
@@ -22,17 +23,19 @@ public func relu6(
   _ x: Variable, name: String? = nil, file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable { try activation(x, .relu6, name: name, file: file, line: line) }
 
-/// x where x > 0, else alpha * x.
+/// x where x > 0, else alpha * x; alpha is 0.02 by default.
 public func leakyReLU(
-  _ x: Variable, alpha: Double = 0.02, name: String? = nil, file: StaticString = #fileID,
+  _ x: Variable, alpha: Double = Activation.leakyReLU.defaultAlpha, name: String? = nil,
+  file: StaticString = #fileID,
   line: UInt = #line
 ) throws -> Variable {
   try activation(x, .leakyReLU, alpha: alpha, name: name, file: file, line: line)
 }
 
-/// x where x > 0, else alpha * (exp(x) - 1).
+/// x where x > 0, else alpha * (exp(x) - 1); alpha is 1 by default.
 public func elu(
-  _ x: Variable, alpha: Double = 1, name: String? = nil, file: StaticString = #fileID,
+  _ x: Variable, alpha: Double = Activation.elu.defaultAlpha, name: String? = nil,
+  file: StaticString = #fileID,
   line: UInt = #line
 ) throws -> Variable {
   try activation(x, .elu, alpha: alpha, name: name, file: file, line: line)

@@ -2,7 +2,7 @@ import ABNGraph
 import ABNOperations
 import ABNTensors
 
-/// x + y with broadcasting. See `Elementwise` for `axis`.
+/// act(x + y) with broadcasting, alpha being `act.defaultAlpha`. See `Elementwise` for `axis`.
 public func elementwiseAdd(
   _ x: Variable, _ y: Variable, axis: Int = -1, act: Activation? = nil, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line
@@ -10,7 +10,7 @@ public func elementwiseAdd(
   try elementwise(.add, x, y, axis, act, name, file, line)
 }
 
-/// x - y with broadcasting. See `Elementwise` for `axis`.
+/// act(x - y) with broadcasting, alpha being `act.defaultAlpha`. See `Elementwise` for `axis`.
 public func elementwiseSub(
   _ x: Variable, _ y: Variable, axis: Int = -1, act: Activation? = nil, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line
@@ -18,7 +18,7 @@ public func elementwiseSub(
   try elementwise(.subtract, x, y, axis, act, name, file, line)
 }
 
-/// x * y with broadcasting. See `Elementwise` for `axis`.
+/// act(x * y) with broadcasting, alpha being `act.defaultAlpha`. See `Elementwise` for `axis`.
 public func elementwiseMul(
   _ x: Variable, _ y: Variable, axis: Int = -1, act: Activation? = nil, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line
@@ -26,7 +26,7 @@ public func elementwiseMul(
   try elementwise(.multiply, x, y, axis, act, name, file, line)
 }
 
-/// x / y with broadcasting. See `Elementwise` for `axis`.
+/// act(x / y) with broadcasting, alpha being `act.defaultAlpha`. See `Elementwise` for `axis`.
 public func elementwiseDiv(
   _ x: Variable, _ y: Variable, axis: Int = -1, act: Activation? = nil, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line
@@ -43,8 +43,9 @@ private func elementwise(
   }
 }
 
-/// act(y) for layers that take an activation without parameters as an attribute.
-func activated(_ y: Variable, _ act: Activation?, alpha: Double = 0.02, in c: LayerContext) throws
+/// act(y) for layers that take an activation without parameters as an attribute; alpha is the
+/// activation's own default where the layer is not told.
+func activated(_ y: Variable, _ act: Activation?, alpha: Double? = nil, in c: LayerContext) throws
   -> Variable
 {
   guard let act, try act.validated() != .identity else { return y }

@@ -14,7 +14,7 @@ import ABNTensors
 ///   - numFlattenDims: how many dimensions are rows; 1 or more.
 ///   - paramAttr: the weights; with several inputs each gets a name of its own where it has none.
 ///   - biasAttr: the bias; `.none` for none.
-///   - act: applied last; `alpha` is its own default.
+///   - act: applied last, with its `defaultAlpha`.
 /// - Returns: shape [rows ..., size].
 public func fc(
   _ inputs: [Variable], size: Int, numFlattenDims: Int = 1, paramAttr: ParamAttr? = nil,

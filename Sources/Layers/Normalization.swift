@@ -105,13 +105,14 @@ private struct NormalizationLayer {
 }
 
 /// Batch normalization, then an activation, out of place: the input stays in memory for the
-/// gradient. The layer to compare `inplaceABN` with; its parameters are those of `inplaceABN`.
+/// gradient. The layer to compare `inplaceABN` with; its parameters are those of `inplaceABN`, but for
+/// `actAlpha`: alpha of leaky_relu and elu, by default `act.defaultAlpha`.
 public func batchNorm(
   _ input: Variable, act: Activation? = nil, isTest: Bool = false, momentum: Momentum = 0.9,
   epsilon: Double = 1e-5, paramAttr: ParamAttr? = nil, biasAttr: ParamAttr? = nil,
   dataLayout: DataLayout = .nchw, name: String? = nil, movingMeanName: String? = nil,
   movingVarianceName: String? = nil, doModelAverageForMeanAndVar: Bool = true,
-  useGlobalStats: Bool = false, actAlpha: Double = 0.02,
+  useGlobalStats: Bool = false, actAlpha: Double? = nil,
   file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable {
   try layer("batch_norm", name: name, file: file, line: line) { c in
@@ -148,7 +149,8 @@ public func batchNorm(
 ///   - movingVarianceName: the moving variance's name.
 ///   - doModelAverageForMeanAndVar: whether ModelAverage also averages the moving statistics.
 ///   - useGlobalStats: use the moving statistics in training too.
-///   - actAlpha: alpha of leaky_relu and elu.
+///   - actAlpha: alpha of leaky_relu and elu; 1 by default as in the original, where the activation's own
+///     `defaultAlpha` does not count: leaky_relu with alpha 1 is the identity.
 /// - Returns: z, of the input's shape and layout.
 /// - Throws: `ABNError` with this line for every input outside these ranges.
 ///

@@ -8,7 +8,8 @@ import ABNTensors
 ///
 /// - Parameters:
 ///   - outShape: [height, width]; takes precedence over `scale`.
-///   - scale: multiplies height and width.
+///   - scale: multiplies height and width: floor(size * scale), computed in float32 as in Paddle
+///     (`Resize.scaled(_:by:)`): 100 by 0.29 is 29.
 ///   - alignMode: 0 or 1; matters where corners are not aligned.
 /// - Throws: `ABNError(.attribute)` where neither size is given or one is below 1.
 public func resizeBilinear(

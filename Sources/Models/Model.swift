@@ -22,15 +22,17 @@ public struct ModelOptions: Sendable {
   /// Its alpha, for leaky_relu and elu.
   public var alpha: Double
 
-  /// In-place layers with leaky_relu of slope 0.01, unless told otherwise.
+  /// In-place layers with leaky_relu, unless told otherwise. alpha is by default 0.01 for leaky_relu, with
+  /// which these models were published, and `Activation.defaultAlpha` for everything else.
   public init(
     classes: Int, norm: NormStyle = .inplace, activation: Activation = .leakyReLU,
-    alpha: Double = 0.01
+    alpha: Double? = nil
   ) {
+    let isLeaky = (try? activation.validated()) == .leakyReLU
     self.classes = classes
     self.norm = norm
     self.activation = activation
-    self.alpha = alpha
+    self.alpha = alpha ?? (isLeaky ? 0.01 : activation.defaultAlpha)
   }
 
   /// Normalization and activation in the chosen style; `act` nil: the activation of the options.

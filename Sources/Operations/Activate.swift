@@ -27,11 +27,12 @@ public struct Activate: OperationKind {
 
   private let gradientReads: GradientReads
 
-  /// The function `function`; `alpha` matters to leaky_relu and elu only.
+  /// The function `function`; `alpha` matters to leaky_relu and elu only, nil: its `defaultAlpha`.
   public init(
-    _ function: Activation, alpha: Double = 1, gradientReads: GradientReads = .outputIfPossible
+    _ function: Activation, alpha: Double? = nil, gradientReads: GradientReads = .outputIfPossible
   ) throws {
     let known = try function.validated()
+    let alpha = alpha ?? known.defaultAlpha
     guard alpha.isFinite else {
       throw ABNError(.attribute, "alpha of \(known)", got: "\(alpha)", wanted: "a finite number")
     }

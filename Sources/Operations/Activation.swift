@@ -3,7 +3,8 @@ import ABNTensors
 /// A function applied to each element, as an attribute of layers: `.leakyReLU`, or its name as a
 /// string literal, with `-` or `_` (`"leaky_relu"`).
 ///
-/// `alpha` in a formula is the layer's own attribute (`actAlpha`, `alpha`).
+/// `alpha` in a formula is the layer's own attribute (`actAlpha`, `alpha`); a layer that is not told
+/// one takes `defaultAlpha`.
 public struct Activation: Sendable, Hashable, ExpressibleByStringLiteral, CustomStringConvertible {
   /// The name in Paddle's spelling, as given.
   public let name: String
@@ -43,6 +44,13 @@ public struct Activation: Sendable, Hashable, ExpressibleByStringLiteral, Custom
   public static let hardSwish = Activation("hard_swish")
   /// y * tanh(log(1 + exp(y))).
   public static let mish = Activation("mish")
+
+  /// alpha where a layer is not told: 0.02 for leaky_relu and 1 for elu, as in Paddle. Nothing else has
+  /// an alpha (swish is y * sigmoid(y), hard_swish and relu6 have their bounds at 3 and 6).
+  ///
+  /// Every layer reads it here; `inplaceABN` alone has an `actAlpha` of its own, 1 for both, which is the
+  /// original's signature.
+  public var defaultAlpha: Double { (try? validated()) == .leakyReLU ? 0.02 : 1 }
 
   /// All of them.
   public static let all: [Activation] = [

@@ -21,11 +21,13 @@ public struct Conv2DFusion: OperationKind {
   /// The slope of leaky_relu below zero.
   public let alpha: Double
 
-  /// A fused convolution; nil for an activation that it does not take.
+  /// A fused convolution; nil for an activation that it does not take. Without an alpha it is the
+  /// activation's `defaultAlpha`.
   public init?(
     _ convolution: Conv2D, hasResidual: Bool = false, activation: Activation = .identity,
-    alpha: Double = 1
+    alpha: Double? = nil
   ) {
+    let alpha = alpha ?? activation.defaultAlpha
     guard activation == .identity || activation == .leakyReLU && Float(alpha) != 0 else {
       return nil
     }

@@ -27,7 +27,7 @@ public struct Resize: OperationKind {
   public enum Size: Sendable, Hashable {
     /// Height and width.
     case shape(height: Int, width: Int)
-    /// Each multiplied by this and rounded down.
+    /// Each multiplied by this, in float32, and rounded down: see `scaled(_:by:)`.
     case scale(Double)
   }
 
@@ -90,6 +90,15 @@ public struct Resize: OperationKind {
   /// The axes of height and width.
   public var spatialAxes: (height: Int, width: Int) { layout == .nchw ? (2, 3) : (1, 2) }
 
+  /// floor(size * scale), size and scale rounded to float32 and multiplied in float32: the rule of Paddle's
+  /// `resize_bilinear`. 100 by 0.29 is 29 (in float64 the product is below 29), 10 by 0.7 is 7.
+  ///
+  /// - Returns: nil where that is below 1, or 1e9 or more.
+  public static func scaled(_ size: Int, by scale: Double) -> Int? {
+    let product = Float(size) * Float(scale)
+    return product >= 1 && product < 1e9 ? Int(product) : nil
+  }
+
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     try requireRank(inputs[0], 4...4, "input")
@@ -105,13 +114,12 @@ public struct Resize: OperationKind {
       shape[width] = newWidth
     case .scale(let factor):
       for axis in [height, width] where shape[axis] >= 0 {
-        let scaled = Double(shape[axis]) * factor
-        guard scaled >= 1, scaled < 1e9 else {
+        guard let size = Self.scaled(shape[axis], by: factor) else {
           throw ABNError(
             .attribute, "scale", got: "\(factor) for an input \(inputs[0].shape)",
             wanted: "a scale that leaves at least one row and column")
         }
-        shape[axis] = Int(scaled)
+        shape[axis] = size
       }
     }
     return [TensorType(shape, inputs[0].dtype)]

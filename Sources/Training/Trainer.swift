@@ -47,9 +47,7 @@ public final class Trainer {
         augmentation: settings.augmentation))
     try ModelFile.prepare(folder: settings.output)
     let steps = settings.epochs * loader.batchesPerEpoch
-    let options = ModelOptions(
-      classes: dataset.classCount, norm: settings.norm, activation: settings.activation,
-      alpha: settings.alpha)
+    let options = settings.options(classes: dataset.classCount)
     let programs = try ClassifierPrograms(
       settings.model, options: options, image: dataset.imageShape, seed: settings.seed
     ) { loss in
@@ -170,11 +168,16 @@ extension TrainingSettings {
     }
   }
 
+  /// What they say about the model.
+  func options(classes: Int) -> ModelOptions {
+    ModelOptions(classes: classes, norm: norm, activation: activation, alpha: alpha)
+  }
+
   /// The settings by their names on the command line.
   var described: [String: String] {
     [
       "data": data.description, "model": model.name, "norm": norm.rawValue,
-      "activation": activation.name, "alpha": "\(alpha)", "epochs": "\(epochs)",
+      "activation": activation.name, "alpha": "\(options(classes: 1).alpha)", "epochs": "\(epochs)",
       "batch-size": "\(batchSize)", "lr": "\(learningRate)", "momentum": "\(momentum)",
       "weight-decay": "\(weightDecay)", "seed": "\(seed)", "output": output,
       "threads": "\(Parallel.threads)",

@@ -13,8 +13,8 @@ public struct TrainingSettings: Sendable {
   public var norm: NormStyle = .inplace
   /// The activation after a normalization.
   public var activation: Activation = .leakyReLU
-  /// Its alpha, for leaky_relu and elu.
-  public var alpha: Double = 0.01
+  /// Its alpha, for leaky_relu and elu; nil: as `ModelOptions` has it.
+  public var alpha: Double?
   /// Passes over the training data.
   public var epochs: Int
   /// Images a step.
@@ -58,7 +58,7 @@ public struct TrainingSettings: Sendable {
     try require((0..<1).contains(momentum), "momentum", "\(momentum)", "a number in 0..<1")
     try require(
       weightDecay.isFinite && weightDecay >= 0, "weight decay", "\(weightDecay)", "0 or more")
-    try require(alpha.isFinite, "alpha", "\(alpha)", "a finite number")
+    if let alpha { try require(alpha.isFinite, "alpha", "\(alpha)", "a finite number") }
     try require(!output.isEmpty, "output", "an empty path", "a folder")
   }
 }

@@ -1,5 +1,6 @@
 import ABNGraph
 import ABNLayers
+import ABNOperations
 import ABNTensors
 import ABNTestSupport
 import Testing
@@ -116,6 +117,34 @@ private func plainBilinear(_ x: Tensor, to size: (Int, Int), corners: Bool, mode
     }
     expectClose(got[0].doubles, got[1].doubles, tolerance: 1e-14)
     #expect(got[2] == got[3])
+  }
+
+  /// The product is that of the original, int(size * float32(scale)) with a float32 product: rounded here
+  /// from float64, where two float32 numbers have an exact one.
+  @Test func scaledSizesAreTheOriginals() throws {
+    var cut = 0
+    for size in Array(1...300) + [512, 640, 1000, 1023, 1024, 4096] {
+      for step in Array(1...400) + [1000, 1600, 3200] {
+        let scale = Double(step) / 100
+        let product = Double(Float(Double(Float(scale)) * Double(size)))
+        #expect(
+          Resize.scaled(size, by: scale) == (product < 1 ? nil : Int(product)),
+          "\(size) by \(scale)")
+        let whole = size * step
+        guard whole % 100 == 0 else { continue }
+        // Whole numbers come out, but where float32 itself is below.
+        #expect(Resize.scaled(size, by: scale) == Int(product) && Int(product) >= whole / 100 - 1)
+        if Int(product) != whole / 100 { cut += 1 }
+        if Int(Double(size) * scale) != whole / 100, Int(product) == whole / 100 { cut += 1000 }
+      }
+    }
+    // The sizes that float64 cuts and float32 does not, among them 100 by 0.29.
+    #expect(cut >= 1000)
+    for (size, scale, wanted) in [(100, 0.29, 29), (10, 0.7, 7), (100, 0.57, 57), (3, 2.5, 7)] {
+      let shape = try Resize(.nearest, to: .scale(scale)).outputTypes(
+        for: [TensorType([1, 1, size, size], .float32)])[0].shape
+      #expect(shape == [1, 1, wanted, wanted])
+    }
   }
 
   @Test func shapesAndErrors() throws {
