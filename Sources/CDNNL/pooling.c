@@ -1,5 +1,8 @@
 #include "internal.h"
 
+#include <float.h>
+#include <string.h>
+
 static dnnl_alg_kind_t algorithm_of(int32_t algorithm) {
   switch (algorithm) {
     case ABN_DNNL_MAX: return dnnl_pooling_max;
@@ -103,4 +106,43 @@ abn_dnnl_status abn_dnnl_pooling_backward(
   dnnl_primitive_desc_destroy(forward);
   ABN_TRY(status);
   return abn_dnnl_finish(pd, roles, 4, result);
+}
+
+// Vectors by hand, so that an unoptimized build is fast enough too.
+typedef float lanes __attribute__((vector_size(64)));
+typedef int32_t flags __attribute__((vector_size(64)));
+
+static inline lanes loaded(const float *x) {
+  lanes v;
+  memcpy(&v, x, sizeof v);
+  return v;
+}
+
+/// Whether no lane is set.
+static int32_t none(flags bad) {
+  int32_t any = 0;
+  for (int i = 0; i < 16; ++i) any |= bad[i];
+  return any == 0;
+}
+
+int32_t abn_dnnl_all_above_lowest(const float *x, int64_t count) {
+  const lanes lowest = (lanes){0} - FLT_MAX;
+  flags bad = {0};
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) bad |= ~(loaded(x + i) > lowest);
+  for (; i < count; ++i) bad[0] |= x[i] > -FLT_MAX ? 0 : -1;
+  return none(bad);
+}
+
+int32_t abn_dnnl_all_finite(const float *x, int64_t count) {
+  const lanes zero = {0};
+  flags bad = {0};
+  int64_t i = 0;
+  // Infinity less itself, and NaN, are not 0.
+  for (; i + 16 <= count; i += 16) {
+    const lanes v = loaded(x + i);
+    bad |= ~((v - v) == zero);
+  }
+  for (; i < count; ++i) bad[0] |= x[i] - x[i] == 0 ? 0 : -1;
+  return none(bad);
 }

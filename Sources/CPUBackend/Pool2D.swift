@@ -1,6 +1,8 @@
+import ABNGraph
 import ABNOperations
 import ABNRuntime
 import ABNTensors
+import CDNNL
 
 extension Pool2D {
   /// The window in oneDNN's words; nil for windows of differing sizes, which it does not have.
@@ -60,8 +62,12 @@ extension Pool2D: CPULowerable {
         arguments.append(c.write(1, in: physical))
       }
       let scratch = c.addScratchpad(of: primitive, to: &arguments)
+      let run = dnnlRun(primitive, slots: [0, 1, function == .max ? 2 : nil, scratch])
       c.step(
-        arguments, run: dnnlRun(primitive, slots: [0, 1, function == .max ? 2 : nil, scratch]))
+        arguments,
+        run: guarded(
+          run, by: try PlainPooling(self, x.shape, physical), x, y,
+          wide: function == .max && c.outputType(1).dtype == .int32))
       return
     }
     let plain = try PlainPooling(self, x.shape)
@@ -76,6 +82,49 @@ extension Pool2D: CPULowerable {
       }
     }
     c.step(arguments, run: try c.float(x.dtype, run(Float.self), run(Double.self)))
+  }
+}
+
+extension Pool2D {
+  /// oneDNN's step, and the plain one for numbers that oneDNN does not pool as float64 would.
+  ///
+  /// oneDNN's max passes over NaN and has no winner where nothing is above the lowest finite number, so
+  /// that the image is looked through first; its average adds in float32, where a sum of finite numbers
+  /// can overflow, so that the result is looked through. Winners are counted alike by both, and the
+  /// gradient does not ask who counted.
+  fileprivate func guarded(
+    _ fast: @escaping @Sendable (StepPointers) -> Void, by plain: PlainPooling, _ x: TensorType,
+    _ y: TensorType, wide: Bool
+  ) -> @Sendable (StepPointers) -> Void {
+    let (xCount, yCount) = (x.shape.elementCount, y.shape.elementCount)
+    if function == .average {
+      let slow = plain.average(Float.self)
+      return { p in
+        fast(p)
+        if !holds(p(1, as: Float.self), yCount, abn_dnnl_all_finite) { slow(p) }
+      }
+    }
+    let slow = wide ? plain.max(Float.self, Int32.self) : plain.max(Float.self, UInt8.self)
+    return { p in
+      if holds(p(0, as: Float.self), xCount, abn_dnnl_all_above_lowest) { fast(p) } else { slow(p) }
+    }
+  }
+}
+
+/// Whether a question is answered yes, not 0, for all numbers of an array.
+private func holds(
+  _ x: UnsafePointer<Float>, _ count: Int,
+  _ isYes: @convention(c) (UnsafePointer<Float>?, Int64) -> Int32
+) -> Bool {
+  let most = 256
+  let grain = max(16384, (count + most - 1) / most)
+  return withUnsafeTemporaryAllocation(of: Bool.self, capacity: most) { answers in
+    answers.initialize(repeating: true)
+    let own = answers.baseAddress!
+    Parallel.ranges(count, grain: grain) { range in
+      own[range.lowerBound / grain] = isYes(x + range.lowerBound, Int64(range.count)) != 0
+    }
+    return !answers.contains(false)
   }
 }
 
@@ -113,21 +162,23 @@ extension Pool2DGradient: CPULowerable {
   }
 }
 
-/// Pooling as written, for float64 and for adaptive windows of differing sizes. One thread makes
-/// all of one image channel, so that gradients of overlapping windows are added in a fixed order.
+/// Pooling as written, for float64, for adaptive windows of differing sizes, and for numbers that
+/// oneDNN does not pool right. One thread makes all of one image channel, so that gradients of
+/// overlapping windows are added in a fixed order.
 private struct PlainPooling: Sendable {
   let rows, columns: [(first: Int, end: Int)]
   let height, width, channels, batch: Int
-  let channelsLast: Bool
+  /// Neighbouring elements that belong to different channels: pixels are that far apart.
+  let block: Int
   let exclusive: Bool
 
-  init(_ kind: Pool2D, _ x: Shape) throws {
+  init(_ kind: Pool2D, _ x: Shape, _ physical: PhysicalLayout = .plain) throws {
     let axes = kind.spatialAxes
     (height, width) = (x[axes[0]], x[axes[1]])
     rows = try kind.windows(0, input: height)
     columns = try kind.windows(1, input: width)
     (batch, channels) = (x[0], x[kind.layout.channelAxis(rank: 4)])
-    channelsLast = kind.layout == .nhwc
+    block = kind.layout == .nhwc ? channels : physical.block
     exclusive = kind.exclusive
   }
 
@@ -142,9 +193,9 @@ private struct PlainPooling: Sendable {
   ) {
     Parallel.run(batch * channels) { part in
       let (n, c) = part.quotientAndRemainder(dividingBy: channels)
-      let step = channelsLast ? channels : 1
+      let step = block
       func base(_ pixels: Int) -> Int {
-        channelsLast ? n * pixels * channels + c : part * pixels
+        (n * channels + c / block * block) * pixels + c % block
       }
       let first = base(height * width)
       let pixel = { (i: Int, j: Int) in first + (i * width + j) * step }
@@ -173,9 +224,11 @@ private struct PlainPooling: Sendable {
     { p in
       let (x, y) = (p(0, as: T.self), p(1, as: T.self))
       forEach { output, row, column, pixel in
-        var sum = T(0)
-        for i in inside(row, height) { for j in inside(column, width) { sum += x[pixel(i, j)] } }
-        y[output] = sum / T(max(1, count(row, column)))
+        var sum = 0.0
+        for i in inside(row, height) {
+          for j in inside(column, width) { sum += Double(x[pixel(i, j)]) }
+        }
+        y[output] = T(sum / Double(max(1, count(row, column))))
       }
     }
   }

@@ -149,6 +149,12 @@ abn_dnnl_status abn_dnnl_pooling_backward(
     const int64_t *kernel, const int64_t *padding_low, const int64_t *padding_high,
     abn_dnnl_primitive **result);
 
+/// 1 where every number is above the lowest finite one, with which oneDNN's max pooling begins: it passes
+/// over NaN, and a window of nothing above that number has no winner.
+int32_t abn_dnnl_all_above_lowest(const float *x, int64_t count);
+/// 1 where no number is infinite or NaN.
+int32_t abn_dnnl_all_finite(const float *x, int64_t count);
+
 /// Copies from one layout or element type into another.
 abn_dnnl_status abn_dnnl_reorder(
     const abn_dnnl_descriptor *source, const abn_dnnl_descriptor *destination,
