@@ -146,6 +146,14 @@ func lineSum<T: CPUFloat>(_ count: Int, _ eight: (Int) -> SIMD8<T>, _ one: (Int)
   return T(total)
 }
 
+/// The sum of a line's elements but one.
+@inline(__always)
+func lineSum<T: CPUFloat>(_ x: UnsafePointer<T>, _ count: Int, without place: Int) -> T {
+  let after = x + place + 1
+  return lineSum(place, { vector8(x + $0) }, { x[$0] })
+    + lineSum(count - place - 1, { vector8(after + $0) }, { after[$0] })
+}
+
 /// Calls `body` with room for three numbers of each line of a group.
 @inline(__always)
 func withLineBuffers<T: CPUFloat>(
@@ -193,20 +201,43 @@ extension SoftmaxGradient: CPULowerable {
         let (length, inner) = (lines.length, lines.inner)
         lines.forEachGroup(of: T.self) { start, _, width in
           let (y, dy, dx) = (y0 + start, dy0 + start, dx0 + start)
+          // Since y adds up to 1, dy may be taken from where it stands at the largest y: what is left of
+          // a saturated y, 1 less itself, is then a sum of the others and not a difference. In halves,
+          // as a difference of two numbers may overflow.
+          let half = T(0.5)
           if inner == 1 {
+            guard length > 0 else { return }
+            var top = 0
+            for i in 0..<length where y[i] > y[top] { top = i }
+            let shift = dy[top].isFinite ? half * dy[top] : 0
             let dot = lineSum(
-              length, { vector8(y + $0) * vector8(dy + $0) }, { y[$0] * dy[$0] })
-            for i in 0..<length { dx[i] = y[i] * (dy[i] - dot) }
+              length, { vector8(y + $0) * (half * vector8(dy + $0) - shift) },
+              { y[$0] * (half * dy[$0] - shift) })
+            for i in 0..<length { dx[i] = y[i] * (half * dy[i] - shift - dot) * 2 }
             return
           }
-          withLineBuffers(T.self) { dot, _, _ in
+          withLineBuffers(T.self) { dot, top, shift in
             dot.update(repeating: 0, count: width)
+            top.update(repeating: -1, count: width)
+            shift.update(repeating: 0, count: width)
             for c in 0..<length {
-              for j in 0..<width { dot[j] += y[c * inner + j] * dy[c * inner + j] }
+              let at = c * inner
+              for j in 0..<width {
+                let isTop = y[at + j] > top[j]
+                top[j] = isTop ? y[at + j] : top[j]
+                shift[j] = isTop ? half * dy[at + j] : shift[j]
+              }
+            }
+            for j in 0..<width where !shift[j].isFinite { shift[j] = 0 }
+            for c in 0..<length {
+              let at = c * inner
+              for j in 0..<width { dot[j] += y[at + j] * (half * dy[at + j] - shift[j]) }
             }
             for c in 0..<length {
               let at = c * inner
-              for j in 0..<width { dx[at + j] = y[at + j] * (dy[at + j] - dot[j]) }
+              for j in 0..<width {
+                dx[at + j] = y[at + j] * (half * dy[at + j] - shift[j] - dot[j]) * 2
+              }
             }
           }
         }

@@ -28,7 +28,8 @@ extension SoftmaxCrossEntropy: CPULowerable {
             // An ignored line is 0 whatever its logits are.
             for j in 0..<width {
               let isIgnored = mass[j] == 0 && out[j] == 0
-              out[j] = isIgnored ? 0 : T.log(sum[j]) * mass[j] - out[j]
+              out[j] =
+                isIgnored ? 0 : group.logarithm(ofSum: sum[j], y + start + j) * mass[j] - out[j]
             }
             group.normalize(y + start, sum: sum)
           }
@@ -40,6 +41,18 @@ extension SoftmaxCrossEntropy: CPULowerable {
 }
 
 extension SoftmaxGroup {
+  /// The logarithm of a line's sum: where one term, which is 1, is nearly all of it, by way of the others.
+  @inline(__always)
+  fileprivate func logarithm(ofSum sum: T, _ line: UnsafePointer<T>) -> T {
+    guard sum < 1.25 else { return T.log(sum) }
+    var rest = 0.0
+    for c in 0..<lines.length {
+      let term = line[c * lines.inner]
+      if term != 1 { rest += Double(term) }
+    }
+    return T.log(onePlus: T(rest))
+  }
+
   /// terms[j] = x - top at the label of line j, mass[j] = 1; 0 and 0 where the label is `ignored`,
   /// NaN where it is no class.
   @inline(__always)
@@ -60,17 +73,25 @@ extension SoftmaxGroup {
     }
   }
 
-  /// terms[j] = the sum of label * (x - top) over line j, mass[j] = the sum of the label.
+  /// terms[j] = the sum of label * (x - top) over line j, mass[j] = the sum of the label. A label of 0 counts
+  /// for nothing where its logit is minus infinity. Logits in halves: their difference may overflow.
   @inline(__always)
   fileprivate func softTerms(
     _ x: UnsafePointer<T>, _ label: UnsafePointer<T>, _ top: UnsafePointer<T>,
     into terms: UnsafeMutablePointer<T>, _ mass: UnsafeMutablePointer<T>
   ) {
     if lines.inner == 1 {
-      let shift = top[0]
-      terms[0] = lineSum(
-        lines.length, { vector8(label + $0) * (vector8(x + $0) - shift) },
-        { label[$0] * (x[$0] - shift) })
+      let (half, zero) = (T(0.5), SIMD8<T>(repeating: 0))
+      let shift = half * top[0]
+      terms[0] =
+        2
+        * lineSum(
+          lines.length,
+          {
+            let own = vector8(label + $0)
+            return (own * (half * vector8(x + $0) - shift)).replacing(
+              with: zero, where: own .== zero)
+          }, { label[$0] == 0 ? 0 : label[$0] * (half * x[$0] - shift) })
       mass[0] = lineSum(lines.length, { vector8(label + $0) }, { label[$0] })
     } else {
       terms.update(repeating: 0, count: width)
@@ -78,10 +99,12 @@ extension SoftmaxGroup {
       for c in 0..<lines.length {
         let at = c * lines.inner
         for j in 0..<width {
-          terms[j] += label[at + j] * (x[at + j] - top[j])
-          mass[j] += label[at + j]
+          let own = label[at + j]
+          terms[j] += own == 0 ? 0 : own * (T(0.5) * x[at + j] - T(0.5) * top[j])
+          mass[j] += own
         }
       }
+      for j in 0..<width { terms[j] *= 2 }
     }
   }
 }
@@ -107,13 +130,20 @@ extension SoftmaxCrossEntropyGradient: CPULowerable {
       let (softmax, label) = (p(0, as: T.self), p(1, as: Int64.self))
       let (dloss, out) = (p(2, as: T.self), p(3, as: T.self))
       lines.forEachGroup(of: T.self) { start, line, width in
-        withLineBuffers(T.self) { factor, _, _ in
+        withLineBuffers(T.self) { factor, others, _ in
           for j in 0..<width {
             let given = label[line + j]
             let isClass = given >= 0 && given < Int64(length)
             factor[j] = given == ignored ? 0 : isClass ? dloss[line + j] : .nan
           }
           let (y, dx) = (softmax + start, out + start)
+          // 1 - y at the label, before y is overwritten; -1 where the difference is as good.
+          for j in 0..<width {
+            let given = label[line + j]
+            guard given >= 0, given < Int64(length) else { continue }
+            let place = Int(given)
+            others[j] = y[place * inner + j] > 0.5 ? rest(y + j, length, inner, place) : -1
+          }
           if inner == 1 {
             let scale = factor[0]
             // An ignored line is 0 whatever its softmax is.
@@ -126,7 +156,9 @@ extension SoftmaxCrossEntropyGradient: CPULowerable {
           }
           for j in 0..<width where label[line + j] != ignored {
             let given = Int(truncatingIfNeeded: label[line + j])
-            if given >= 0 && given < length { dx[given * inner + j] -= factor[j] }
+            guard given >= 0, given < length, factor[j] != 0 else { continue }
+            let place = given * inner + j
+            dx[place] = others[j] < 0 ? dx[place] - factor[j] : -(others[j] * factor[j])
           }
         }
       }
@@ -142,23 +174,52 @@ extension SoftmaxCrossEntropyGradient: CPULowerable {
       let (dloss, out) = (p(2, as: T.self), p(3, as: T.self))
       lines.forEachGroup(of: T.self) { start, line, width in
         let (y, label, dx, d) = (softmax + start, labels + start, out + start, dloss + line)
-        if inner == 1 {
-          let mass = lineSum(length, { vector8(label + $0) }, { label[$0] })
-          let scale = d[0]
-          for i in 0..<length { dx[i] = (y[i] * mass - label[i]) * scale }
-          return
-        }
-        withLineBuffers(T.self) { mass, _, _ in
-          mass.update(repeating: 0, count: width)
-          for c in 0..<length {
-            for j in 0..<width { mass[j] += label[c * inner + j] }
+        withLineBuffers(T.self) { mass, place, value in
+          // Before y is overwritten.
+          for j in 0..<width { (place[j], value[j]) = certain(y + j, label + j, length, inner) }
+          if inner == 1 {
+            let own = lineSum(length, { vector8(label + $0) }, { label[$0] })
+            let scale = d[0]
+            for i in 0..<length { dx[i] = (y[i] * own - label[i]) * scale }
+          } else {
+            mass.update(repeating: 0, count: width)
+            for c in 0..<length {
+              for j in 0..<width { mass[j] += label[c * inner + j] }
+            }
+            for c in 0..<length {
+              let at = c * inner
+              for j in 0..<width { dx[at + j] = (y[at + j] * mass[j] - label[at + j]) * d[j] }
+            }
           }
-          for c in 0..<length {
-            let at = c * inner
-            for j in 0..<width { dx[at + j] = (y[at + j] * mass[j] - label[at + j]) * d[j] }
-          }
+          for j in 0..<width where place[j] >= 0 { dx[Int(place[j]) * inner + j] = value[j] * d[j] }
         }
       }
     }
   }
+}
+
+/// The sum of a line's elements but one; elements are `inner` apart.
+@inline(__always)
+private func rest<T: CPUFloat>(
+  _ x: UnsafePointer<T>, _ length: Int, _ inner: Int, _ place: Int
+) -> T {
+  if inner == 1 { return lineSum(x, length, without: place) }
+  var sum = 0.0
+  for c in 0..<length where c != place { sum += Double(x[c * inner]) }
+  return T(sum)
+}
+
+/// The class of a line whose softmax is above a half, and y * sum(label) - label there, written as
+/// y * (the other labels) - label * (the other y); (-1, 0) where no class is.
+@inline(__always)
+private func certain<T: CPUFloat>(
+  _ y: UnsafePointer<T>, _ label: UnsafePointer<T>, _ length: Int, _ inner: Int
+) -> (place: T, value: T) {
+  for c in 0..<length where y[c * inner] > 0.5 {
+    let at = c * inner
+    return (
+      T(c), y[at] * rest(label, length, inner, c) - label[at] * rest(y, length, inner, c)
+    )
+  }
+  return (-1, 0)
 }

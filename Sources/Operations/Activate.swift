@@ -6,8 +6,10 @@ import ABNTensors
 /// y = f(x), elementwise, for every activation without parameters of its own.
 ///
 /// Formulas: see `Activation`. Derivatives at a kink: relu and relu6 0 at 0 (and 0 at 6),
-/// leaky_relu and elu alpha at 0. The gradient reads y where y says enough (so that x may be
-/// overwritten), else x.
+/// leaky_relu and elu alpha at 0; NaN is not above anything there. The gradient reads y where the sign of
+/// y says all (so that x may be overwritten), else x: where sigmoid, tanh or elu is saturated, y is
+/// rounded to its limit, and 1 - y, 1 - y^2 or y + alpha keep few digits of the derivative, or none.
+/// What that costs: `RecomputeActivations`.
 public struct Activate: OperationKind {
   public static let kindName = "activate"
   public static let formula = "y = f(x)"
@@ -19,7 +21,7 @@ public struct Activate: OperationKind {
 
   /// What the gradient looks at.
   public enum GradientReads: Sendable, Hashable {
-    /// y where it tells the derivative as well as x does, so that x may be overwritten.
+    /// y where it tells the derivative bit by bit as x does, so that x may be overwritten.
     case outputIfPossible
     /// x: for an x that is kept anyway, so that y need not be.
     case input
@@ -52,15 +54,21 @@ public struct Activate: OperationKind {
     function == .leakyReLU || function == .elu ? [("alpha", "\(alpha)")] : []
   }
 
-  /// Whether x is there in the backward pass in any case, so that y can be computed again from it.
+  /// Whether x is there in the backward pass in any case.
   public var readsKeptInput: Bool { gradientReads == .input }
 
-  /// Whether the derivative can be told from y, bit by bit as well as from x.
+  /// Whether a gradient that needs y gets it computed again from x, which the own gradient keeps: where x
+  /// is kept in any case, and for sigmoid, tanh and elu, whose y is then no second tensor.
+  public var isComputedAgain: Bool {
+    gradientReads == .input || [.sigmoid, .tanh, .elu].contains(function)
+  }
+
+  /// Whether the derivative is told from y, bit by bit as well as from x: by a comparison.
   public var gradientReadsOutput: Bool {
     if gradientReads == .input { return false }
     return switch function {
-    case .identity, .relu, .relu6, .sigmoid, .tanh: true
-    case .leakyReLU, .elu: alpha > 0
+    case .identity, .relu, .relu6: true
+    case .leakyReLU: alpha > 0
     default: false
     }
   }
@@ -100,11 +108,11 @@ public struct ActivateGradient: OperationKind {
     [SharingRule(output: 0, input: 1, .may), SharingRule(output: 0, input: 0, .may)]
   }
 
-  /// x of the activations without a kink. A y near its limit tells too little after rounding.
+  /// x of the activations without a kink.
   public var toleratesRestored: Set<Int> {
-    if forward.gradientReadsOutput { return [] }
-    return switch forward.function {
+    switch forward.function {
     case .sigmoid, .tanh, .swish, .gelu, .mish: [0]
+    case .elu where forward.alpha == 1: [0]
     default: []
     }
   }

@@ -31,7 +31,8 @@ public struct Softmax: OperationKind {
   }
 }
 
-/// dx = y * (dy - sum of y * dy along the axis), from y's exact bits.
+/// dx = y * (dy - sum of y * dy along the axis), from y's exact bits, in which a y near 1 keeps its digits:
+/// 1 - y is the sum of the others.
 public struct SoftmaxGradient: OperationKind {
   public static let kindName = "softmax_grad"
   public static let formula = "dx = y * (dy - sum(y * dy))"

@@ -80,7 +80,7 @@ public struct SoftmaxCrossEntropy: OperationKind {
 }
 
 /// dlogits = (softmax * sum(label) - label) * dloss, from the exact bits of softmax, which it may
-/// overwrite.
+/// overwrite. At the label of a row that is nearly certain 1 - softmax is the sum of the others.
 public struct SoftmaxCrossEntropyGradient: OperationKind {
   public static let kindName = "softmax_with_cross_entropy_grad"
   public static let formula = "dlogits = (softmax * sum(label) - label) * dloss"

@@ -2,9 +2,11 @@ import ABNGraph
 import ABNOperations
 
 /// Computes z = act(y) once more in the backward pass where a gradient reads z and y is kept anyway:
-/// of an in-place layer whose activation cannot be inverted only y is stored.
+/// of an in-place layer whose activation cannot be inverted only y is stored, and of sigmoid, tanh and elu,
+/// whose gradients read y, as many bytes as if they read z; the price is a second evaluation.
 ///
-/// The second z has the bits of the first: it comes from the same y.
+/// The second z has the bits of the first: it comes from the same y. Where an in-place layer overwrites y,
+/// z is kept instead and y restored for the activation's gradient.
 public struct RecomputeActivations: ProgramPass {
   public let name = "recompute activations"
 
@@ -15,10 +17,14 @@ public struct RecomputeActivations: ProgramPass {
     var list = OperationList(program, fetches: fetches)
     var decisions: [PassDecision] = []
     for made in program.operations {
-      guard made.role == .forward, let kind = made.kind as? Activate, kind.readsKeptInput else {
+      guard made.role == .forward, let kind = made.kind as? Activate, kind.isComputedAgain else {
         continue
       }
       let (y, z) = (made.inputs[0], made.outputs[0])
+      let isOverwritten = list.readers(of: y).contains {
+        list.operations[$0].kind is InPlaceActivatedBatchNorm
+      }
+      if isOverwritten && !kind.readsKeptInput { continue }
       // A view of z would go on reading the first z.
       guard list.aliases(of: z) == [z], !fetches.contains(z) else { continue }
       let later = list.readers(of: z).filter { list.operations[$0].role != .forward }

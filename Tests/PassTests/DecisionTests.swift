@@ -93,10 +93,33 @@ import Testing
   }
 
   @Test func exactReaderIsACopy() throws {
-    let with = try compiled { try conv(inplaceABN(sigmoid(conv($0)), act: .elu)) }
+    let with = try compiled { try conv(inplaceABN(softmax(conv($0), axis: 1), act: .elu)) }
     #expect(actions(with) == [.copied])
-    #expect(with.decisions[0].reason.contains("sigmoid_grad"))
+    #expect(with.decisions[0].reason.contains("softmax_grad"))
     #expect(with.decisions[0].reason.contains("exact bits"))
+  }
+
+  /// The gradients of sigmoid, tanh and elu read what the activation read, and their result is free.
+  @Test(arguments: [Activation.sigmoid, .tanh, .elu])
+  func saturatingActivationBeforeTheLayer(_ act: Activation) throws {
+    let with = try compiled { try conv(inplaceABN(activation(conv($0), act), act: .leakyReLU)) }
+    #expect(actions(with).isEmpty, "\(with.decisions)")
+  }
+
+  /// Its result is computed again from what it read, for the convolution behind it.
+  @Test(arguments: [Activation.sigmoid, .tanh, .elu])
+  func saturatingActivationIsComputedAgain(_ act: Activation) throws {
+    func build(_ x: Variable) throws -> Variable { try conv(activation(conv(x), act)) }
+    let with = try compiled(build)
+    #expect(actions(with) == [.recomputed])
+    #expect(try compiled(passes: [], build).plan.arenaBytes >= with.plan.arenaBytes)
+    // What an in-place layer overwrites is restored, and the result kept.
+    let overwritten = try compiled { x in
+      let h = try conv(x)
+      let beside = try conv(activation(h, act))
+      return try elementwiseAdd(beside, conv(inplaceABN(h, act: .leakyReLU, actAlpha: 0.1)))
+    }
+    #expect(actions(overwritten) == [.restored], "\(overwritten.decisions)")
   }
 
   @Test func fetchedInputIsACopy() throws {
