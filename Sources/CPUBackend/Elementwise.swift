@@ -94,3 +94,30 @@ extension Elementwise: CPULowerable {
     }
   }
 }
+
+extension DivisorGradient: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let (x, y, out) = (c.inputType(1).shape, c.inputType(2).shape, c.outputType(0).shape)
+    let aligned = try Elementwise(.divide, axis: axis).alignedShape(y, to: x)
+    let loop = StridedLoop(
+      out,
+      [out.strides] + [x, aligned].map { StridedLoop.broadcastStrides(of: $0, to: out) })
+    let arguments = [try c.read(0), try c.read(1), try c.read(2), c.write(0)]
+    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+      let (inner, xStride, yStride) = (loop.inner, loop.innerStride(1), loop.innerStride(2))
+      return { p in
+        let (dout, terms) = (p(0, as: T.self), p(3, as: T.self))
+        loop.forEachStretch { row, range in
+          let x = p(1, as: T.self) + loop.offset(1, row: row)
+          let y = p(2, as: T.self) + loop.offset(2, row: row)
+          for i in range {
+            let (dividend, divisor) = (Double(x[i * xStride]), Double(y[i * yStride]))
+            let place = row * inner + i
+            terms[place] = T(-(Double(dout[place]) / divisor) * (dividend / divisor))
+          }
+        }
+      }
+    }
+    c.step(arguments, run: try c.float(c.outputType(0).dtype, run(Float.self), run(Double.self)))
+  }
+}

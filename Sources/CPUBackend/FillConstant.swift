@@ -50,6 +50,15 @@ extension SumOf: CPULowerable {
               dtype.widen(p[index] + first, part.count, into: term)
               for i in 0..<part.count { sum[i] += term[i] }
             }
+            // Finite terms whose partial sums overflow.
+            for i in 0..<part.count where terms > 2 && !sum[i].isFinite {
+              var total = 0.0
+              for index in 0..<terms {
+                dtype.widen(p[index] + first + 2 * i, 1, into: term)
+                total += Double(term[0])
+              }
+              sum[i] = Float(total)
+            }
             dtype.narrow(sum, part.count, into: p[terms] + first)
           }
         }
@@ -60,18 +69,19 @@ extension SumOf: CPULowerable {
       { p in
         let out = p(terms, as: T.self)
         // The term that shares its bytes with the result is read before the element is written. Two
-        // and three terms, the usual numbers, have loops that become vectors.
+        // and three terms, the usual numbers, have loops that become vectors. More than two are added
+        // in float64, where partial sums do not overflow.
         let (a, b) = (p(0, as: T.self), p(min(1, terms - 1), as: T.self))
         let c = p(min(2, terms - 1), as: T.self)
         Parallel.ranges(count) { range in
           switch terms {
           case 2: for i in range { out[i] = a[i] + b[i] }
-          case 3: for i in range { out[i] = a[i] + b[i] + c[i] }
+          case 3: for i in range { out[i] = T(Double(a[i]) + Double(b[i]) + Double(c[i])) }
           default:
             for i in range {
-              var sum = a[i]
-              for term in 1..<terms { sum += p(term, as: T.self)[i] }
-              out[i] = sum
+              var sum = Double(a[i])
+              for term in 1..<terms { sum += Double(p(term, as: T.self)[i]) }
+              out[i] = T(sum)
             }
           }
         }

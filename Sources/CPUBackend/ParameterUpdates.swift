@@ -27,7 +27,7 @@ extension ParameterUpdate {
     return { p in
       Preparation(
         minimum: T(treatment.minimum), maximum: T(treatment.maximum),
-        scale: treatment.isScaled ? T(p(scaleIndex, as: Double.self)[0]) : 1,
+        factor: treatment.isScaled ? p(scaleIndex, as: Double.self)[0] : 1,
         l1: T(treatment.l1), l2: T(treatment.l2))
     }
   }
@@ -38,16 +38,24 @@ extension ParameterUpdate {
 struct Preparation<T: CPUFloat> {
   let minimum: T
   let maximum: T
+  /// The gradient's factor in two parts: a norm of 1e40 leaves one below the least normal number.
   let scale: T
+  let rest: T
   let l1: T
   let l2: T
+
+  init(minimum: T, maximum: T, factor: Double, l1: T, l2: T) {
+    (self.minimum, self.maximum, self.l1, self.l2) = (minimum, maximum, l1, l2)
+    let first = factor < 0x1p-60 ? 0x1p-60 : 1
+    (scale, rest) = (T(first), T(factor / first))
+  }
 
   @inline(__always)
   func callAsFunction(_ g: T, _ p: T) -> T {
     let raised = g < minimum ? minimum : g
     let clipped = raised > maximum ? maximum : raised
     let sign: T = (p > 0 ? 1 : 0) - (p < 0 ? 1 : 0)
-    return clipped * scale + l2 * p + l1 * sign
+    return clipped * scale * rest + l2 * p + l1 * sign
   }
 }
 
@@ -84,7 +92,8 @@ extension MomentumUpdate: CPULowerable {
       return { pointers in
         let (p, g) = (pointers(0, as: T.self), pointers(1, as: T.self))
         let v = pointers(3, as: T.self)
-        let rate = T(readRate(pointers))
+        let given = readRate(pointers)
+        let (rate, rateAhead) = (T(given), T(given * Double(mu)))
         let prepared = prepare(pointers)
         Parallel.ranges(count) { range in
           if ahead {
@@ -92,7 +101,7 @@ extension MomentumUpdate: CPULowerable {
               let gradient = prepared(g[i], p[i])
               let velocity = mu * v[i] + gradient
               v[i] = velocity
-              p[i] -= rate * (gradient + mu * velocity)
+              p[i] -= rate * gradient + rateAhead * velocity
             }
           } else {
             for i in range {
@@ -128,6 +137,7 @@ extension AdamUpdate: CPULowerable {
       let prepare = preparation(T.self)
       let (b1, b2, epsilon) = (T(kind.beta1), T(kind.beta2), T(kind.epsilon))
       let (rest1, rest2) = (T(1 - kind.beta1), T(1 - kind.beta2))
+      let most = T.greatestFiniteMagnitude.squareRoot() / 2
       return { pointers in
         let (p, g) = (pointers(0, as: T.self), pointers(1, as: T.self))
         let (m, v) = (pointers(3, as: T.self), pointers(4, as: T.self))
@@ -141,10 +151,15 @@ extension AdamUpdate: CPULowerable {
           for i in range {
             // All reads before all writes: otherwise the loop is not vectorized.
             let (old, mean, square) = (p[i], m[i], v[i])
-            let gradient = prepared(g[i], old)
+            // The square of a finite gradient must be finite: an infinite second moment would never come
+            // down, and the parameter stand still. An infinite gradient stays and makes NaN.
+            let given = prepared(g[i], old)
+            let isHuge = given.magnitude > most && given.magnitude <= .greatestFiniteMagnitude
+            let gradient = isHuge ? (given > 0 ? most : -most) : given
             let first = b1 * mean + rest1 * gradient
             let second = b2 * square + rest2 * gradient * gradient
-            let step = stride * first / (root(second) * spread + epsilon)
+            // Divided first: the quotient is near 1, whatever the gradients are.
+            let step = stride * (first / (root(second) * spread + epsilon))
             m[i] = first
             v[i] = second
             p[i] = kept * old - step

@@ -5,7 +5,8 @@ import ABNTensors
 /// Sums over some axes of a row-major tensor.
 ///
 /// Every output element is the sum, in a fixed order, of chunk sums of at most 256 terms, so that
-/// rounding errors do not grow with the count and results do not depend on the number of threads.
+/// rounding errors do not grow with the count and results do not depend on the number of threads. A
+/// chunk that overflows in float32 is added up again in float64: what fits the type is not infinite.
 struct Summation: Sendable {
   private let kept: StridedLoop
   private let reduced: StridedLoop
@@ -22,7 +23,7 @@ struct Summation: Sendable {
   }
 
   /// out = factor * sums of x.
-  func run<T: CPUFloat>(_ x: UnsafePointer<T>, into out: UnsafeMutablePointer<T>, factor: T) {
+  func run<T: CPUFloat>(_ x: UnsafePointer<T>, into out: UnsafeMutablePointer<T>, factor: Double) {
     let inner = kept.inner
     if kept.innerStride(0) == 1 && reduced.innerStride(0) != 1 {
       // Outputs are neighbours in x: 64 of them at a time, row after row.
@@ -40,13 +41,13 @@ struct Summation: Sendable {
         for index in range {
           let (row, column) = index.quotientAndRemainder(dividingBy: inner)
           let start = kept.offset(0, row: row) + column * kept.innerStride(0)
-          out[index] = factor * sumOne(x + start)
+          out[index] = T(factor * sumOne(x + start))
         }
       }
     }
   }
 
-  private func sumOne<T: CPUFloat>(_ x: UnsafePointer<T>) -> T {
+  private func sumOne<T: CPUFloat>(_ x: UnsafePointer<T>) -> Double {
     var total = 0.0
     let stride = reduced.innerStride(0)
     for row in 0..<reduced.outer {
@@ -68,20 +69,29 @@ struct Summation: Sendable {
             chunk += start[i]
             i += 1
           }
-          total += Double(chunk)
+          total += exact(chunk, start + first, end - first, 1)
         } else {
           var chunk = T(0)
           for i in first..<end { chunk += start[i * stride] }
-          total += Double(chunk)
+          total += exact(chunk, start + first * stride, end - first, stride)
         }
         first = end
       }
     }
-    return T(total)
+    return total
+  }
+
+  /// The sum of a chunk, added up again where it is not finite in its own type.
+  @inline(__always)
+  private func exact<T: CPUFloat>(
+    _ sum: T, _ x: UnsafePointer<T>, _ count: Int, _ stride: Int
+  ) -> Double {
+    if sum.isFinite { return Double(sum) }
+    return (0..<count).reduce(0.0) { $0 + Double(x[$1 * stride]) }
   }
 
   private func sumColumns<T: CPUFloat>(
-    _ x: UnsafePointer<T>, _ width: Int, into out: UnsafeMutablePointer<T>, _ factor: T
+    _ x: UnsafePointer<T>, _ width: Int, into out: UnsafeMutablePointer<T>, _ factor: Double
   ) {
     withUnsafeTemporaryAllocation(of: Double.self, capacity: 64) { totals in
       withUnsafeTemporaryAllocation(of: T.self, capacity: 64) { chunk in
@@ -96,11 +106,15 @@ struct Summation: Sendable {
               let line = start + i * reduced.innerStride(0)
               for column in 0..<width { chunk[column] += line[column] }
             }
-            for column in 0..<width { totals[column] += Double(chunk[column]) }
+            for column in 0..<width {
+              totals[column] += exact(
+                chunk[column], start + first * reduced.innerStride(0) + column, end - first,
+                reduced.innerStride(0))
+            }
             first = end
           }
         }
-        for column in 0..<width { out[column] = factor * T(totals[column]) }
+        for column in 0..<width { out[column] = T(factor * totals[column]) }
       }
     }
   }
@@ -115,7 +129,7 @@ extension Reduce: CPULowerable {
     let sum = Summation(shape, over: axes)
     let arguments = [try c.read(0), c.write(0)]
     func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
-      { p in sum.run(p(0, as: T.self), into: p(1, as: T.self), factor: T(factor)) }
+      { p in sum.run(p(0, as: T.self), into: p(1, as: T.self), factor: factor) }
     }
     c.step(
       arguments, run: try c.float(c.inputType(0).dtype, run(Float.self), run(Double.self)))

@@ -114,6 +114,8 @@ private struct PlaneMap: Sendable {
         } else {
           runWideLine(base, y, h)
         }
+        // Weights are rounded: their sum may be above 1, and the largest number become infinite.
+        if T.self != Double.self, hasOverflown(y, line) { runExactLine(base, y, h) }
       }
     }
   }
@@ -150,6 +152,33 @@ private struct PlaneMap: Sendable {
           let source = row + columns.source[c] * inner
           for i in 0..<inner { target[i] += weight * source[i] }
         }
+      }
+    }
+  }
+}
+
+extension PlaneMap {
+  private func hasOverflown<T: CPUFloat>(_ y: UnsafePointer<T>, _ count: Int) -> Bool {
+    var bad = false
+    // Infinity less itself, and NaN, are not 0.
+    for i in 0..<count { bad = bad || y[i] - y[i] != 0 }
+    return bad
+  }
+
+  /// The same in float64.
+  private func runExactLine<T: CPUFloat>(
+    _ base: UnsafePointer<T>, _ y: UnsafeMutablePointer<T>, _ h: Int
+  ) {
+    for w in 0..<to.width {
+      for i in 0..<inner {
+        var sum = 0.0
+        for r in rows.first[h]..<rows.first[h + 1] {
+          for c in columns.first[w]..<columns.first[w + 1] {
+            let place = (rows.source[r] * from.width + columns.source[c]) * inner + i
+            sum += rows.weight[r] * columns.weight[c] * Double(base[place])
+          }
+        }
+        y[w * inner + i] = T(sum)
       }
     }
   }

@@ -11,8 +11,8 @@ extension Scale: CPULowerable {
     let arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
     let (factor, bias) = (factor, bias)
     func run<T: CPUFloat>(_ type: T.Type) -> @Sendable (StepPointers) -> Void {
-      let (a, b) = (T(factor), T(bias))
-      return loop.map { $0.each { (x: T) in a * x + b } }
+      // In float64: factor and product may be beyond float32 where the result is not.
+      loop.map { $0.each { (x: T) in T(factor * Double(x) + bias) } }
     }
     c.step(
       arguments,

@@ -32,7 +32,8 @@ extension SquaredErrorGradient: CPULowerable {
         let (x, y, dout) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
         let dx = p(3, as: T.self)
         Parallel.ranges(count) { range in
-          for i in range { dx[i] = 2 * (x[i] - y[i]) * dout[i] }
+          // In float64: the difference may be beyond float32 where the product is not.
+          for i in range { dx[i] = T(2 * (Double(x[i]) - Double(y[i])) * Double(dout[i])) }
         }
       }
     }

@@ -36,9 +36,11 @@ extension UnaryGradient: CPULowerable {
     // `v` is y where the forward operation says so, else x.
     func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       switch forward.function {
-      case .square: loop.zip { $0.each { (v: T, dy: T) in 2 * v * dy } }
+      case .square: loop.zip { $0.each { (v: T, dy: T) in 2 * (v * dy) } }
       case .sqrt: loop.zip { $0.each { (v: T, dy: T) in dy / (2 * v) } }
-      case .exp: loop.zip { $0.each { (v: T, dy: T) in v * dy } }
+      // In float64: exp(x) may be beyond float32 where the product is not.
+      case .exp:
+        loop.zip { $0.each { (v: T, dy: T) in T(Double.exp(Double(v)) * Double(dy)) } }
       case .log: loop.zip { $0.each { (v: T, dy: T) in dy / v } }
       case .abs: loop.zip { $0.each { (v: T, dy: T) in v > 0 ? dy : v < 0 ? -dy : v * dy } }
       }

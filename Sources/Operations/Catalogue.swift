@@ -22,6 +22,7 @@ public let operationCatalogue: [any OperationKind.Type] = [
   Conv2DDataGradient.self,
   Conv2DFusion.self,
   Conv2DWeightGradient.self,
+  DivisorGradient.self,
   Dropout.self,
   DropoutGradient.self,
   Elementwise.self,

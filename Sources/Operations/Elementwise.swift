@@ -90,16 +90,40 @@ public struct Elementwise: OperationKind {
       }
     case .divide:
       // d(x / y) = dx / y - (x / y) * dy / y
-      let quotient = try c.append(Elementwise(.divide, axis: axis), dout, y)
-      if c.needsGradient[0] { dx = try reduced(quotient, like: x, isY: false) }
+      if c.needsGradient[0] {
+        dx = try reduced(c.append(Elementwise(.divide, axis: axis), dout, y), like: x, isY: false)
+      }
       if c.needsGradient[1] {
-        let product = try c.append(Elementwise(.multiply), quotient, c.outputs[0])
-        let negative = try c.append(Scale(factor: -1), product)
-        dy = try reduced(negative, like: y, isY: true)
+        let terms = try c.append(DivisorGradient(axis: axis), dout, x, y)
+        dy = try reduced(terms, like: y, isY: true)
       }
     }
     return [dx, dy]
   }
+}
+
+/// terms = -(dout / y) * (x / y) with x and y broadcast to dout: the gradient of a divisor before it is
+/// summed over the broadcast axes, in one operation because either quotient may overflow or vanish where
+/// the product does not. Inputs: dout, x, y.
+public struct DivisorGradient: OperationKind {
+  public static let kindName = "elementwise_div_grad"
+  public static let formula = "terms = -(dout / y) * (x / y)"
+
+  /// The `axis` of the division.
+  public let axis: Int
+
+  /// The gradient of a division with this `axis`.
+  public init(axis: Int) { self.axis = axis }
+
+  public var attributes: [(name: String, value: String)] {
+    axis >= 0 ? [("axis", "\(axis)")] : []
+  }
+
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
+
+  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
+  /// Linear in x.
+  public var toleratesRestored: Set<Int> { [1] }
 }
 
 /// The shape to which both broadcast, dimensions aligned at the right.

@@ -24,7 +24,7 @@ public struct Unary: OperationKind {
   public var name: String { function.rawValue }
 
   /// Whether the derivative is told from y, else from x.
-  public var gradientReadsOutput: Bool { function == .sqrt || function == .exp }
+  public var gradientReadsOutput: Bool { function == .sqrt }
 
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
