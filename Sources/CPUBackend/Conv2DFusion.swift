@@ -38,7 +38,7 @@ extension Conv2DFusion: CPULowerable {
             from: from + range.lowerBound, byteCount: range.count)
         }
       }
-      convolve(p)
+      try convolve(p)
     }
   }
 

@@ -26,7 +26,8 @@ extension PhysicalLayout {
   /// The layout in which a broadcast operand is read: its own bytes are the same in every layout
   /// where it has one value for each channel.
   func forOperand(_ shape: Shape, of out: Shape) -> PhysicalLayout {
-    shape.rank == out.rank && shape[1] == out[1] ? self : .plain
+    // Only images have blocks, so that there is a second axis.
+    self != .plain && shape.rank == out.rank && shape[1] == out[1] ? self : .plain
   }
 
   /// The physical shape of an operand that is aligned at the right of `out`.

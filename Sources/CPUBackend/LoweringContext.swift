@@ -245,7 +245,7 @@ struct LoweringContext {
   mutating func step(
     _ arguments: [StepArgument], detail: String = "", purpose: StepPurpose = .work, flops: Int = 0,
     mayShare: Bool = true, note: String? = nil,
-    run: @escaping @Sendable (StepPointers) -> Void
+    run: @escaping @Sendable (StepPointers) throws -> Void
   ) {
     let reads = Set(arguments.filter { $0.access == .read }.map(\.buffer))
     let writes = Set(arguments.filter { $0.access == .write }.map(\.buffer))

@@ -85,8 +85,14 @@ extension NormalizationAttributes {
 }
 
 /// Runs a kernel call whose buffers were checked when the program was compiled.
-func checkedKernel(_ body: () throws -> Void) {
-  do { try body() } catch { fatalError("\(error)") }
+///
+/// - Throws: the kernel's refusal all the same, as the error of the run.
+func checkedKernel(_ body: () throws -> Void) throws {
+  do {
+    try body()
+  } catch let error as KernelError {
+    throw ABNError(.attribute, error.what, got: error.got, wanted: error.wanted, fix: error.fix)
+  }
 }
 
 /// The three rows of a `saved` variable.
@@ -138,7 +144,7 @@ private struct NormalizationForward {
       let parameters = ABNParameters(
         scale: p[3], bias: p[4], slopes: slopesAt.map { UnsafeRawPointer(p[$0]) },
         slopeCount: slopesAt == nil ? 0 : 1)
-      checkedKernel {
+      try checkedKernel {
         try rescue?.plan(kernel, parameters)
         let kept = rescue?.view ?? .none
         let saved = savedStatistics(p[2], kernel)
@@ -189,7 +195,7 @@ extension BatchNormGradient: CPULowerable {
       c.scratch(bytes: max(64, kernel.scratchBytes)),
     ]
     c.step(arguments) { p in
-      checkedKernel {
+      try checkedKernel {
         try kernel.onTeam.backward(
           mode: mode, input: p[0], gradient: p[1], destination: p[2],
           parameters: ABNParameters(scale: p[3], bias: p[4]),
@@ -242,7 +248,7 @@ extension InPlaceABNGradient: CPULowerable {
       let parameters = ABNParameters(
         scale: p[3], bias: p[4], slopes: hasSlopes ? UnsafeRawPointer(p[9]) : nil,
         slopeCount: hasSlopes ? 1 : 0)
-      checkedKernel {
+      try checkedKernel {
         try kernel.onTeam.backward(
           mode: mode, output: p[0], gradient: p[1], destination: p[2], parameters: parameters,
           saved: savedStatistics(p[5], kernel), rescue: rescue.view,

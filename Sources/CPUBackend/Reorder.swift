@@ -31,23 +31,19 @@ extension PhysicalLayout {
 /// Runs a primitive with a step's pointers; `slots[i]` is the step argument of slot i, nil for a
 /// slot that is not used.
 ///
-/// - Returns: the work of a step. A failure inside oneDNN after a successful set-up means damaged
-///   memory or an exhausted system: there is nothing to go on with.
+/// - Returns: the work of a step; it throws where oneDNN fails after a successful set-up, as in an exhausted
+///   system.
 func dnnlRun(
   _ primitive: DNNLPrimitive, slots: [Int?]
-) -> @Sendable (StepPointers) -> Void {
+) -> @Sendable (StepPointers) throws -> Void {
   precondition(slots.count == primitive.arguments.count)
   return { p in
-    withUnsafeTemporaryAllocation(of: UnsafeMutableRawPointer?.self, capacity: slots.count) {
+    try withUnsafeTemporaryAllocation(of: UnsafeMutableRawPointer?.self, capacity: slots.count) {
       pointers in
       for (slot, argument) in slots.enumerated() {
         pointers.initializeElement(at: slot, to: argument.map { p[$0] })
       }
-      do {
-        try primitive.execute(UnsafePointer(pointers.baseAddress!))
-      } catch {
-        fatalError("\(error)")
-      }
+      try primitive.execute(UnsafePointer(pointers.baseAddress!))
     }
   }
 }
@@ -58,7 +54,7 @@ extension LoweringContext {
     _ type: TensorType, from source: (buffer: BufferID, layout: PhysicalLayout),
     to target: (buffer: BufferID, layout: PhysicalLayout)
   ) throws {
-    let run: @Sendable (StepPointers) -> Void
+    let run: @Sendable (StepPointers) throws -> Void
     if type.dtype != .float32 {
       // oneDNN 2.6 has no reorder of float16, float64, int64 and bool for the processor.
       let nest = BlockedNest(type.shape)

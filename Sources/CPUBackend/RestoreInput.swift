@@ -20,7 +20,7 @@ extension RestoreInput: CPULowerable {
       let parameters = ABNParameters(
         scale: p[2], bias: p[3], slopes: hasSlopes ? UnsafeRawPointer(p[6]) : nil,
         slopeCount: hasSlopes ? 1 : 0)
-      checkedKernel {
+      try checkedKernel {
         try kernel.restore(
           source: p[0], destination: p[1], parameters: parameters,
           saved: savedStatistics(p[4], kernel), rescue: rescue.view, scratch: p[5],

@@ -58,6 +58,11 @@ public struct Program: Sendable {
         got: "a name that \(taken.source) uses already", wanted: "a name of its own",
         fix: "Choose another name.")
     }
+    do {
+      _ = try type.shape.validated("variable \"\(name)\"")
+    } catch let error as ABNError {
+      throw error.located(in: "", at: source)
+    }
     let made = Variable(
       id: VariableID(variables.count), name: name, type: type, role: role, source: source,
       stopsGradient: stopsGradient)
@@ -101,6 +106,7 @@ public struct Program: Sendable {
     let types: [TensorType]
     do {
       types = try kind.outputTypes(for: inputVariables.map(\.type))
+      for type in types { _ = try type.shape.validated("output") }
     } catch let error as ABNError {
       throw error.located(in: "\(kind.name) \"\(layer)\"", at: source)
     }
@@ -160,13 +166,19 @@ public struct Program: Sendable {
   }
 
   /// The program with the shapes of its data known, every other shape inferred again.
+  ///
+  /// - Throws: `ABNError` at the line of the operation whose inputs do not fit, or whose outputs no tensor
+  ///   can have.
   public func specialized(to shapes: [VariableID: Shape]) throws -> Program {
     var copy = self
-    for (id, shape) in shapes { copy.variables[id.index].type.shape = shape }
+    for (id, shape) in shapes {
+      copy.variables[id.index].type.shape = try shape.validated("data \"\(self[id].name)\"")
+    }
     for operation in copy.operations {
       let inputs = operation.inputs.map { copy[$0].type }
       do {
         let types = try operation.kind.outputTypes(for: inputs)
+        for type in types { _ = try type.shape.validated("output") }
         for (id, type) in zip(operation.outputs, types) where !copy[id].isPersistable {
           copy.variables[id.index].type = type
         }

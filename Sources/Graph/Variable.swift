@@ -13,8 +13,12 @@ public struct TensorType: Hashable, Sendable, CustomStringConvertible {
     self.dtype = dtype
   }
 
-  /// The bytes of a row-major tensor of this type; the shape must be known.
-  public var bytes: Int { shape.elementCount * dtype.bytes }
+  /// The bytes of a row-major tensor of this type; the shape must be known. Int.max where they are more,
+  /// as no type in a program has.
+  public var bytes: Int {
+    let (bytes, overflow) = shape.elementCount.multipliedReportingOverflow(by: dtype.bytes)
+    return overflow ? .max : bytes
+  }
 
   /// The type in which sums and parameters of such a tensor are kept: see `DType.accumulation`.
   public var accumulation: TensorType { TensorType(shape, dtype.accumulation) }

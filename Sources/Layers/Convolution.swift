@@ -56,11 +56,12 @@ public func conv2d(
       window: Window2D(
         kernel: kernel, stride: stride.values, dilation: dilation.values, padding: padding),
       groups: groups, layout: dataLayout)
-    let taps = channels * kernel[0] * kernel[1]
+    // Not yet known to be the sizes of a weight.
+    let taps = Double(channels) * Double(kernel[0]) * Double(kernel[1])
     let weight = try c.weight(
       paramAttr, suffix: "w",
       shape: [numFilters, channels / groups, kernel[0], kernel[1]], dtype: input.dtype,
-      initializer: .normal(deviation: (2 / Double(taps)).squareRoot()))
+      initializer: .normal(deviation: (2 / taps).squareRoot()))
     var inputs = [input, weight]
     if biasAttr?.isNone != true {
       inputs.append(

@@ -30,7 +30,7 @@ public func fc(
     }
     let mul = Mul(numFlattenDims: numFlattenDims)
     let products = try inputs.map { input in
-      let columns = input.shape.dimensions.dropFirst(numFlattenDims)
+      let columns = input.shape.dimensions.dropFirst(max(0, numFlattenDims))
       guard numFlattenDims >= 1, !columns.isEmpty, !columns.contains(where: { $0 < 0 }) else {
         throw c.error(
           .shape, "input \"\(input.name)\"", got: "\(input.shape)",

@@ -20,14 +20,17 @@ public enum Initializer: Sendable {
   case array(Tensor)
 
   /// Fan-in and fan-out of a weight: [in, out] for fc, [out, in / groups, kernel ...] for conv.
-  static func fans(_ shape: Shape) -> (fanIn: Int, fanOut: Int) {
+  ///
+  /// In float64, which holds the counts of every tensor exactly and overflows for no product of sizes.
+  static func fans(_ shape: Shape) -> (fanIn: Double, fanOut: Double) {
+    let sizes = shape.dimensions.map(Double.init)
     switch shape.rank {
     case 0: return (1, 1)
-    case 1: return (shape[0], shape[0])
-    case 2: return (shape[0], shape[1])
+    case 1: return (sizes[0], sizes[0])
+    case 2: return (sizes[0], sizes[1])
     default:
-      let window = shape.dimensions.dropFirst(2).reduce(1, *)
-      return (shape[1] * window, shape[0] * window)
+      let window = sizes.dropFirst(2).reduce(1, *)
+      return (sizes[1] * window, sizes[0] * window)
     }
   }
 
@@ -53,10 +56,10 @@ public enum Initializer: Sendable {
     case .truncatedNormal(let mean, let deviation):
       return random(.truncatedNormal(mean: mean, deviation: deviation))
     case .xavier(let uniform, let fanIn, let fanOut):
-      let sum = (fanIn ?? fans.fanIn) + (fanOut ?? fans.fanOut)
-      return withVariance(2 / Double(max(sum, 1)), uniform: uniform)
+      let sum = (fanIn.map(Double.init) ?? fans.fanIn) + (fanOut.map(Double.init) ?? fans.fanOut)
+      return withVariance(2 / max(sum, 1), uniform: uniform)
     case .msra(let uniform, let fanIn):
-      return withVariance(2 / Double(max(fanIn ?? fans.fanIn, 1)), uniform: uniform)
+      return withVariance(2 / max(fanIn.map(Double.init) ?? fans.fanIn, 1), uniform: uniform)
     case .array(let values):
       return AssignValue(values.dtype == type.dtype ? values : values.cast(to: type.dtype))
     }

@@ -22,8 +22,9 @@ public struct Conv2D: OperationKind {
   /// A convolution.
   public init(window: Window2D, groups: Int = 1, layout: DataLayout = .nchw) throws {
     try window.validate()
-    guard groups > 0 else {
-      throw ABNError(.attribute, "groups", got: "\(groups)", wanted: "1 or more")
+    guard (1...largestWindowSize).contains(groups) else {
+      throw ABNError(
+        .attribute, "groups", got: "\(groups)", wanted: "1...\(largestWindowSize)")
     }
     self.window = window
     self.groups = groups
@@ -44,8 +45,8 @@ public struct Conv2D: OperationKind {
     let (x, w) = (inputs[0], inputs[1])
     try requireFloatingPoint(x, "input")
     try requireSameDType(x, w, "input and weight")
-    try requireRank(x, 4...4, "input")
-    try requireRank(w, 4...4, "weight")
+    try requireImage(x, "input")
+    try requireImage(w, "weight")
     let channelAxis = layout.channelAxis(rank: 4)
     let channels = x.shape[channelAxis]
     guard w.shape[0] % groups == 0, channels < 0 || channels == w.shape[1] * groups else {
@@ -62,7 +63,9 @@ public struct Conv2D: OperationKind {
     for (axis, position) in spatialAxes.enumerated() {
       shape[position] = try window.outputSize(axis, input: x.shape[position])
     }
-    return [TensorType(shape, x.dtype)]
+    let y = TensorType(shape, x.dtype)
+    try requireImage(y, "output")
+    return [y]
   }
 
   public func gradients(_ c: inout GradientContext) throws -> [Variable?] {

@@ -38,7 +38,7 @@ public struct Elementwise: OperationKind {
   /// y's shape with ones after it, so that it is aligned at the right of x.
   public func alignedShape(_ y: Shape, to x: Shape) throws -> Shape {
     guard axis >= 0, y.rank < x.rank else { return y }
-    guard axis + y.rank <= x.rank else {
+    guard axis <= x.rank - y.rank else {
       throw ABNError(
         .attribute, "axis", got: "\(axis) for y \(y)", wanted: "y within x \(x)",
         fix: "Use an axis of at most \(x.rank - y.rank).")

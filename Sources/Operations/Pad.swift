@@ -17,12 +17,14 @@ public struct Pad: OperationKind {
 
   /// `before` and `after` elements of `value` along each axis.
   ///
-  /// - Throws: `ABNError(.attribute)` for negative numbers or lists of different lengths.
+  /// - Throws: `ABNError(.attribute)` for numbers outside 0...2^44 or lists of different lengths.
   public init(before: [Int], after: [Int], value: Double = 0) throws {
-    guard before.count == after.count, (before + after).allSatisfy({ $0 >= 0 }) else {
+    guard before.count == after.count,
+      (before + after).allSatisfy((0...Shape.mostElements).contains)
+    else {
       throw ABNError(
         .attribute, "paddings", got: "\(before) before and \(after) after",
-        wanted: "a number of at least 0 before and after each axis")
+        wanted: "a number of at least 0, and at most 2^44, before and after each axis")
     }
     self.before = before
     self.after = after

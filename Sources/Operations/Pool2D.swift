@@ -47,8 +47,14 @@ public struct Pool2D: OperationKind {
           .attribute, "dilation", got: "\(window.dilation)", wanted: "[1, 1] for pooling")
       }
     }
-    if case .adaptive(let size) = extent, size.count != 2 || size.contains(where: { $0 < 1 }) {
-      throw ABNError(.attribute, "output size", got: "\(size)", wanted: "two numbers of at least 1")
+    if case .adaptive(let size) = extent,
+      size.count != 2
+        || !size.allSatisfy(
+          (1...largestWindowSize).contains)
+    {
+      throw ABNError(
+        .attribute, "output size", got: "\(size)", wanted: "two numbers in 1...\(largestWindowSize)"
+      )
     }
     self.function = function
     self.extent = extent
@@ -108,7 +114,7 @@ public struct Pool2D: OperationKind {
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
     let x = inputs[0]
     try requireFloatingPoint(x, "input")
-    try requireRank(x, 4...4, "input")
+    try requireImage(x, "input")
     var shape = x.shape
     for (axis, position) in spatialAxes.enumerated() {
       switch extent {

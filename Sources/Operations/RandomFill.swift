@@ -66,6 +66,6 @@ public struct AssignValue: OperationKind {
   public init(_ values: Tensor) { self.values = values }
 
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
-    [TensorType(values.shape, values.dtype)]
+    [TensorType(try values.checked().shape, values.dtype)]
   }
 }

@@ -29,6 +29,20 @@ func requireRank(_ type: TensorType, _ ranks: ClosedRange<Int>, _ what: String) 
   }
 }
 
+/// The largest size along an axis over which windows slide or which is resized, and the largest stride,
+/// dilation, padding or count of groups: what 32 bits hold, so that products of two of them stay in 64.
+let largestWindowSize = Int(Int32.max)
+
+/// Throws unless every known dimension can be one of an image: see `largestWindowSize`.
+func requireImage(_ type: TensorType, _ what: String) throws {
+  try requireRank(type, 4...4, what)
+  guard type.shape.dimensions.allSatisfy({ $0 <= largestWindowSize }) else {
+    throw ABNError(
+      .shape, what, got: "shape \(type.shape)", wanted: "dimensions of at most \(largestWindowSize)"
+    )
+  }
+}
+
 /// Whether two dimensions agree, an unknown one with anything.
 func agrees(_ a: Int, _ b: Int) -> Bool { a < 0 || b < 0 || a == b }
 

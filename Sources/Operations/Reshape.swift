@@ -42,6 +42,7 @@ public struct Reshape: OperationKind {
       left[axis] = 1
     }
     let type = TensorType(Shape(dimensions), inputs[0].dtype)
+    _ = try Shape(target.map { $0 == 0 ? 1 : $0 }).validated("shape")
     guard let count = Shape(left).checkedElementCount else { return [type] }
     let own = target.reduce(1) { $0 * max($1, 1) }
     func fail(_ wanted: String) -> ABNError {

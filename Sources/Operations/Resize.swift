@@ -53,10 +53,10 @@ public struct Resize: OperationKind {
   ) throws {
     switch size {
     case .shape(let height, let width):
-      guard height > 0, width > 0 else {
+      guard [height, width].allSatisfy((1...largestWindowSize).contains) else {
         throw ABNError(
           .attribute, "output shape", got: "[\(height), \(width)]",
-          wanted: "height and width of at least 1")
+          wanted: "height and width in 1...\(largestWindowSize)")
       }
     case .scale(let factor):
       guard factor > 0, factor.isFinite else {
@@ -101,7 +101,7 @@ public struct Resize: OperationKind {
 
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
-    try requireRank(inputs[0], 4...4, "input")
+    try requireImage(inputs[0], "input")
     var shape = inputs[0].shape
     let (height, width) = spatialAxes
     switch size {

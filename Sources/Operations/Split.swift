@@ -21,6 +21,9 @@ public struct Split: OperationKind {
   public static let kindName = "split"
   public static let formula = "out0, out1, ... = x cut along an axis"
 
+  /// The most parts: each is a variable, with a step of its own.
+  public static let mostParts = 1 << 16
+
   /// How long the parts are.
   public let parts: Parts
   /// The axis, negative ones from the end.
@@ -28,20 +31,24 @@ public struct Split: OperationKind {
 
   /// Cuts along `axis`.
   ///
-  /// - Throws: `ABNError(.attribute)` for no parts, sizes below 1 other than one -1.
+  /// - Throws: `ABNError(.attribute)` for no parts or more than `mostParts`, sizes outside 1...2^44 other
+  ///   than one -1.
   public init(_ parts: Parts, axis: Int) throws {
     switch parts {
     case .equal(let count):
-      guard count > 0 else {
-        throw ABNError(.attribute, "number of parts", got: "\(count)", wanted: "at least 1")
+      guard (1...Self.mostParts).contains(count) else {
+        throw ABNError(
+          .attribute, "number of parts", got: "\(count)", wanted: "1...\(Self.mostParts)")
       }
     case .sizes(let sizes):
-      guard !sizes.isEmpty, sizes.allSatisfy({ $0 > 0 || $0 == -1 }),
+      guard (1...Self.mostParts).contains(sizes.count),
+        sizes.allSatisfy({ $0 == -1 || (1...Shape.mostElements).contains($0) }),
         sizes.count(where: { $0 == -1 }) <= 1
       else {
         throw ABNError(
           .attribute, "sizes", got: "\(sizes)",
-          wanted: "sizes of at least 1, and -1 at most once for what they leave")
+          wanted: "1...\(Self.mostParts) sizes in 1...2^44, and -1 at most once for what they leave"
+        )
       }
     }
     self.parts = parts

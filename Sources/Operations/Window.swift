@@ -52,20 +52,21 @@ public struct Window2D: Sendable, Hashable {
 
   /// - Throws: `ABNError(.attribute)` for counts or values that make no window.
   func validate() throws {
-    for (name, values, least) in [
-      ("kernel", kernel, 1), ("stride", stride, 1), ("dilation", dilation, 1),
-    ] where values.count != 2 || values.contains(where: { $0 < least }) {
+    for (name, values) in [("kernel", kernel), ("stride", stride), ("dilation", dilation)]
+    where values.count != 2 || !values.allSatisfy((1...largestWindowSize).contains) {
       throw ABNError(
-        .attribute, name, got: "\(values)", wanted: "two numbers of at least \(least)")
+        .attribute, name, got: "\(values)", wanted: "two numbers in 1...\(largestWindowSize)")
     }
+    let range = 0...largestWindowSize
     switch padding {
-    case .uniform(let count) where count < 0:
-      throw ABNError(.attribute, "padding", got: "\(count)", wanted: "0 or more")
+    case .uniform(let count) where !range.contains(count):
+      throw ABNError(
+        .attribute, "padding", got: "\(count)", wanted: "a number in 0...\(largestWindowSize)")
     case .explicit(let sides)
-    where sides.count != 2 || sides.contains { $0.count != 2 || $0.contains { $0 < 0 } }:
+    where sides.count != 2 || !sides.allSatisfy({ $0.count == 2 && $0.allSatisfy(range.contains) }):
       throw ABNError(
         .attribute, "padding", got: "\(sides)",
-        wanted: "[[top, bottom], [left, right]], each 0 or more")
+        wanted: "[[top, bottom], [left, right]], each in 0...\(largestWindowSize)")
     default: break
     }
   }

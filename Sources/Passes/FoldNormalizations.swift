@@ -24,13 +24,13 @@ public struct FoldNormalizations: ProgramPass {
     for operation in program.operations {
       guard let z = operation.outputs.first, let norm = Normalization(operation),
         let index = list.maker(of: z), let convolution = list.producer(of: operation.inputs[0]),
-        let kind = list.operations[convolution].kind as? Conv2D,
-        canFold(operation, norm.attributes, kind, list.operations[convolution], list)
+        let kind = list[convolution].kind as? Conv2D,
+        canFold(operation, norm.attributes, kind, list[convolution], list)
       else { continue }
       decisions.append(
         try fold(norm, at: index, into: kind, at: convolution, &list))
     }
-    return RewrittenProgram(list.finish(changed: !decisions.isEmpty), decisions)
+    return list.finish(decisions, changed: !decisions.isEmpty)
   }
 
   private func canFold(
@@ -44,8 +44,8 @@ public struct FoldNormalizations: ProgramPass {
         list.readers(of: $0).isEmpty && !list.isFetched($0)
       }
       // What is changed during the run has one value here and another there.
-      && !list.operations.contains { other in
-        other.outputs.contains { parameters.contains($0) && list.program[$0].isPersistable }
+      && !parameters.contains {
+        list.program[$0].isPersistable && !list.writers(of: $0).isEmpty
       }
   }
 
@@ -53,7 +53,7 @@ public struct FoldNormalizations: ProgramPass {
     _ norm: Normalization, at index: Int, into kind: Conv2D, at convolution: Int,
     _ list: inout OperationList
   ) throws -> PassDecision {
-    let (old, conv) = (list.operations[index], list.operations[convolution])
+    let (old, conv) = (list[index], list[convolution])
     let folded = try list.program.makeOperation(
       FoldNormalization(epsilon: norm.attributes.epsilon),
       [conv.inputs[1]] + old.inputs[1..<5] + conv.inputs.dropFirst(2), role: .forward,
@@ -74,8 +74,9 @@ public struct FoldNormalizations: ProgramPass {
           Activate(norm.activation, alpha: norm.alpha), [plain.outputs[0]], role: .forward,
           layer: old.layer, source: old.source, outputs: [0: old.outputs[0]]))
     }
-    list.operations.replaceSubrange(index...index, with: made)
-    list.operations.remove(at: convolution)
+    list.insert(made.dropLast(), before: index)
+    list[index] = made.last!
+    list.remove(convolution)
     return PassDecision(
       .fused, list.program[conv.outputs[0]], at: old,
       reason: "the normalization is in the weights of conv2d \"\(conv.layer)\"")
@@ -117,7 +118,7 @@ public struct FuseConvolutions: ProgramPass {
     for operation in program.operations where operation.kind is Activate {
       if let decision = try fuseActivation(operation, &list) { decisions.append(decision) }
     }
-    return RewrittenProgram(list.finish(changed: !decisions.isEmpty), decisions)
+    return list.finish(decisions, changed: !decisions.isEmpty)
   }
 
   /// The convolution with a bias, and without an activation, that makes a variable for one reader.
@@ -125,8 +126,8 @@ public struct FuseConvolutions: ProgramPass {
     making id: VariableID, _ list: OperationList
   ) -> (index: Int, kind: Conv2D, hasResidual: Bool)? {
     guard list.program[id].dtype == .float32, let index = list.producer(of: id) else { return nil }
-    switch list.operations[index].kind {
-    case let kind as Conv2D where list.operations[index].inputs.count > 2:
+    switch list[index].kind {
+    case let kind as Conv2D where list[index].inputs.count > 2:
       return (index, kind, false)
     case let kind as Conv2DFusion where kind.activation == .identity:
       return (index, kind.convolution, kind.hasResidual)
@@ -145,16 +146,16 @@ public struct FuseConvolutions: ProgramPass {
     // The later one: what it is added to is there before it runs.
     let found = operation.inputs.compactMap { id in
       convolution(making: id, list).map { (id: id, made: $0) }
-    }.filter { !$0.made.hasResidual }.max { $0.made.index < $1.made.index }
+    }.filter { !$0.made.hasResidual }.max { list.precedes($0.made.index, $1.made.index) }
     guard let (id, made) = found,
       let other = operation.inputs.first(where: { $0 != id }),
       !list.program[other].isPersistable
     else { return nil }
-    let old = list.operations[made.index]
-    list.operations[index] = try list.program.makeOperation(
+    let old = list[made.index]
+    list[index] = try list.program.makeOperation(
       Conv2DFusion(made.kind, hasResidual: true)!, Array(old.inputs.prefix(3)) + [other],
       role: .forward, layer: old.layer, source: old.source, outputs: [0: operation.outputs[0]])
-    list.operations.remove(at: made.index)
+    list.remove(made.index)
     return PassDecision(
       .fused, list.program[id], at: operation,
       reason: "conv2d \"\(old.layer)\" adds to \(list.program[other].name)")
@@ -169,11 +170,11 @@ public struct FuseConvolutions: ProgramPass {
       let fused = Conv2DFusion(
         made.kind, hasResidual: made.hasResidual, activation: kind.function, alpha: kind.alpha)
     else { return nil }
-    let old = list.operations[made.index]
-    list.operations[index] = try list.program.makeOperation(
+    let old = list[made.index]
+    list[index] = try list.program.makeOperation(
       fused, old.inputs, role: .forward, layer: old.layer, source: old.source,
       outputs: [0: operation.outputs[0]])
-    list.operations.remove(at: made.index)
+    list.remove(made.index)
     return PassDecision(
       .fused, list.program[operation.inputs[0]], at: operation,
       reason: "conv2d \"\(old.layer)\" applies \(kind.name)")

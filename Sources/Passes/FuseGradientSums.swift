@@ -18,24 +18,24 @@ public struct FuseGradientSums: ProgramPass {
   public func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     var list = OperationList(program, fetches: fetches)
     var decisions: [PassDecision] = []
-    // From the back, so that positions stay what they are.
-    for index in list.operations.indices.dropLast().reversed() {
-      let (sum, gradient) = (list.operations[index], list.operations[index + 1])
+    for place in list.places.dropLast().reversed() {
+      let behind = list.next(place)
+      let (sum, gradient) = (list[place], list[behind])
       guard sum.kind is SumOf, sum.inputs.count == 2, let kind = gradient.kind as? ActivateGradient,
         let fused = ActivateGradientOfSum(of: kind.forward), gradient.inputs[1] == sum.outputs[0],
         canFuse(sum, list)
       else { continue }
-      list.operations[index + 1] = try list.program.makeOperation(
+      list.remove(place)
+      list[behind] = try list.program.makeOperation(
         fused, [gradient.inputs[0]] + sum.inputs, role: gradient.role, layer: gradient.layer,
         source: gradient.source, outputs: [0: gradient.outputs[0]])
-      list.operations.remove(at: index)
       decisions.append(
         PassDecision(
           // The sum stood over one of its parts: what is saved is a way over memory, no bytes.
           .fused, list.program[sum.outputs[0]], at: gradient, bytes: 0,
           reason: "\(fused.name) \"\(gradient.layer)\" adds its two parts as it reads them"))
     }
-    return RewrittenProgram(list.finish(changed: !decisions.isEmpty), decisions.reversed())
+    return list.finish(decisions.reversed(), changed: !decisions.isEmpty)
   }
 
   private func canFuse(_ sum: Operation, _ list: OperationList) -> Bool {

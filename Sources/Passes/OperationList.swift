@@ -1,185 +1,382 @@
 import ABNGraph
+import ABNOperations
 
 /// The operations of a program as a list that a pass edits, and the questions passes ask about it.
+///
+/// An operation keeps its place whatever is inserted, removed or moved beside it: a place is a name, not a
+/// position; `precedes` tells which of two comes first. Answers and edits cost about as much as they touch,
+/// so that a pass over a program of n operations takes some n steps, not n for every edit.
 struct OperationList {
-  var program: Program
-  var operations: [Operation] {
-    didSet { tables = Tables() }
-  }
-  let fetches: Set<VariableID>
-  /// Which variables stand for the same bytes, joined by views.
-  private var views: [VariableID: Set<VariableID>] = [:]
-  private var tables = Tables()
+  /// Where an operation stands; 0 is the end of the list.
+  typealias Place = Int
 
-  /// Who reads and who makes a variable: filled when asked for, thrown away with every edit.
-  ///
-  /// Arrays by the variable's number, because a pass over a deep network fills them for every layer.
-  private final class Tables {
-    /// The readers of variable v are `readers[first[v]..<first[v + 1]]`.
-    var first: [Int] = []
-    var readers: [Int] = []
-    /// -1 for a variable that nothing makes.
-    var makers: [Int] = []
+  private struct Link {
+    var previous: Place
+    var next: Place
+    /// Grows along the list.
+    var label: Int
   }
+
+  /// Who looks at a variable.
+  private struct Uses {
+    /// The operations with this input, and whether they look at its value or at its type only.
+    var readers: [(place: Place, readsValue: Bool)] = []
+    /// The operations with this output: one for a temporary.
+    var writers: [Place] = []
+    /// Of those that look at the value, how many are of the backward pass, and how many overwrite it.
+    var backward = 0
+    var overwriting = 0
+  }
+
+  /// How many uses and operations were looked at: for tests of how a pass grows with its program.
+  private final class Counter { var count = 0 }
+
+  var program: Program
+  let fetches: Set<VariableID>
+  private var nodes: [Operation?] = [nil]
+  private var links: [Link] = [Link(previous: 0, next: 0, label: .min)]
+  private var uses: [Uses]
+  private var views: Views
+  private let counter = Counter()
 
   init(_ program: Program, fetches: Set<VariableID>) {
     self.program = program
-    operations = program.operations
     self.fetches = fetches
-    for operation in operations {
-      for rule in operation.kind.sharing where rule.strength == .view {
-        let (a, b) = (operation.inputs[rule.input], operation.outputs[rule.output])
-        let joined = views[a, default: [a]].union(views[b, default: [b]])
-        for id in joined { views[id] = joined }
-      }
+    uses = Array(repeating: Uses(), count: program.variables.count)
+    views = Views(program)
+    let operations = program.operations
+    nodes.reserveCapacity(2 * operations.count)
+    links.reserveCapacity(2 * operations.count)
+    insert(operations, before: 0)
+  }
+
+  /// The program with the operations as they are now, and what was decided.
+  func finish(_ decisions: [PassDecision], changed: Bool) -> RewrittenProgram {
+    RewrittenProgram(
+      changed ? program.with(operations: places.map { self[$0] }) : program, decisions,
+      looked: counter.count)
+  }
+
+  // MARK: Order
+
+  /// All places in order.
+  var places: [Place] {
+    var result: [Place] = []
+    var place = links[0].next
+    while place != 0 {
+      result.append(place)
+      place = links[place].next
+    }
+    return result
+  }
+
+  /// The place after this one, 0 after the last; of 0 the first.
+  func next(_ place: Place) -> Place { links[place].next }
+
+  /// Whether `a` comes before `b`; everything comes before the end.
+  func precedes(_ a: Place, _ b: Place) -> Bool {
+    b == 0 ? a != 0 : a != 0 && links[a].label < links[b].label
+  }
+
+  /// The operation at a place.
+  subscript(place: Place) -> Operation {
+    get { nodes[place]! }
+    set {
+      forgetUses(of: place)
+      nodes[place] = newValue
+      noteUses(of: place)
     }
   }
 
-  /// The program with the operations as they are now.
-  func finish(changed: Bool) -> Program {
-    changed ? program.with(operations: operations) : program
+  /// Inserts operations before a place, or at the end; gives the places of the new ones.
+  @discardableResult
+  mutating func insert(_ operations: [Operation], before place: Place) -> [Place] {
+    let made = operations.map { operation in
+      nodes.append(operation)
+      links.append(Link(previous: 0, next: 0, label: 0))
+      return nodes.count - 1
+    }
+    link(made, before: place)
+    for place in made { noteUses(of: place) }
+    return made
+  }
+
+  /// Takes the operation at a place out.
+  mutating func remove(_ place: Place) {
+    forgetUses(of: place)
+    unlink(place)
+    nodes[place] = nil
+  }
+
+  private mutating func unlink(_ place: Place) {
+    let link = links[place]
+    links[link.previous].next = link.next
+    links[link.next].previous = link.previous
+  }
+
+  /// Puts places into the list, in their order, before `place`.
+  private mutating func link(_ places: [Place], before place: Place) {
+    guard !places.isEmpty else { return }
+    let first = links[place].previous
+    func room() -> (low: Int, step: Int) {
+      let low = first == 0 ? -(1 << 61) : links[first].label
+      let high = place == 0 ? 1 << 61 : links[place].label
+      return (low, (high - low) / (places.count + 1))
+    }
+    var (low, step) = room()
+    if step == 0 {
+      spreadLabels()
+      (low, step) = room()
+    }
+    var previous = first
+    for (number, new) in places.enumerated() {
+      links[new] = Link(previous: previous, next: place, label: low + (number + 1) * step)
+      links[previous].next = new
+      previous = new
+    }
+    links[place].previous = previous
+  }
+
+  /// Labels at even distances, after many insertions at one place.
+  private mutating func spreadLabels() {
+    let all = places
+    let step = (1 << 62) / (all.count + 1)
+    for (number, place) in all.enumerated() {
+      links[place].label = -(1 << 61) + (number + 1) * step
+    }
+    counter.count += all.count
+  }
+
+  // MARK: Uses
+
+  private mutating func noteUses(of place: Place) {
+    let operation = nodes[place]!
+    counter.count += operation.inputs.count + operation.outputs.count
+    for (id, readsValue) in valuesRead(by: operation) {
+      addReader(place, of: id, readsValue: readsValue)
+    }
+    for id in Set(operation.outputs) {
+      makeRoom(for: id)
+      uses[id.index].writers.append(place)
+    }
+  }
+
+  private mutating func forgetUses(of place: Place) {
+    let operation = nodes[place]!
+    counter.count += operation.inputs.count + operation.outputs.count
+    for (id, _) in valuesRead(by: operation) { removeReader(place, of: id) }
+    for id in Set(operation.outputs) { uses[id.index].writers.removeAll { $0 == place } }
+  }
+
+  /// The inputs of an operation, and of which it looks at the value.
+  private func valuesRead(by operation: Operation) -> [VariableID: Bool] {
+    let typeOnly = operation.kind.readsTypeOnly
+    var result: [VariableID: Bool] = [:]
+    for (position, id) in operation.inputs.enumerated() {
+      result[id] = result[id] == true || !typeOnly.contains(position)
+    }
+    return result
+  }
+
+  private mutating func makeRoom(for id: VariableID) {
+    while uses.count <= id.index { uses.append(Uses()) }
+  }
+
+  private mutating func addReader(_ place: Place, of id: VariableID, readsValue: Bool) {
+    makeRoom(for: id)
+    uses[id.index].readers.append((place, readsValue))
+    if readsValue { count(place, of: id, by: 1) }
+  }
+
+  private mutating func removeReader(_ place: Place, of id: VariableID) {
+    guard let index = uses[id.index].readers.firstIndex(where: { $0.place == place }) else {
+      return
+    }
+    counter.count += index + 1
+    if uses[id.index].readers.remove(at: index).readsValue { count(place, of: id, by: -1) }
+  }
+
+  private mutating func count(_ place: Place, of id: VariableID, by change: Int) {
+    let operation = nodes[place]!
+    if operation.role == .backward { uses[id.index].backward += change }
+    if operation.kind is InPlaceActivatedBatchNorm { uses[id.index].overwriting += change }
+  }
+
+  private func usesOf(_ id: VariableID) -> Uses {
+    // A variable that was made since is used by nobody yet.
+    guard id.index < uses.count else { return Uses() }
+    counter.count += uses[id.index].readers.count + 1
+    return uses[id.index]
+  }
+
+  private func sorted(_ places: some Sequence<Place>) -> [Place] {
+    places.sorted { links[$0].label < links[$1].label }
+  }
+
+  /// The operations that look at a variable's value, in order.
+  func readers(of id: VariableID) -> [Place] {
+    sorted(usesOf(id).readers.lazy.filter(\.readsValue).map(\.place))
+  }
+
+  func readers(of ids: Set<VariableID>) -> [Place] {
+    ids.count == 1
+      ? readers(of: ids.first!) : sorted(Set(ids.flatMap { readers(of: $0) }))
+  }
+
+  /// Whether a gradient looks at the value of one of these variables.
+  func isReadBackward(_ ids: Set<VariableID>) -> Bool {
+    ids.contains { $0.index < uses.count && uses[$0.index].backward > 0 }
+  }
+
+  /// Whether an in-place layer would like to overwrite one of these variables.
+  func isOverwritten(_ ids: Set<VariableID>) -> Bool {
+    ids.contains { $0.index < uses.count && uses[$0.index].overwriting > 0 }
+  }
+
+  /// The operations that write a variable, in order.
+  func writers(of id: VariableID) -> [Place] { sorted(usesOf(id).writers) }
+
+  /// Where a temporary is made.
+  func maker(of id: VariableID) -> Place? {
+    guard id.index < uses.count, !program[id].isPersistable else { return nil }
+    return uses[id.index].writers.last
   }
 
   /// The variable and those that are views of it, or it of them.
-  func aliases(of id: VariableID) -> Set<VariableID> { views[id] ?? [id] }
-
-  func isFetched(_ id: VariableID) -> Bool { !aliases(of: id).isDisjoint(with: fetches) }
-
-  /// The operations that look at a variable's value, in order.
-  func readers(of id: VariableID) -> [Int] {
-    if tables.first.isEmpty { fillReaders() }
-    // A variable that was made since is read by nobody yet.
-    guard id.index + 1 < tables.first.count else { return [] }
-    return Array(tables.readers[tables.first[id.index]..<tables.first[id.index + 1]])
+  func aliases(of id: VariableID) -> Set<VariableID> {
+    let all = views.members(of: id)
+    counter.count += all.count
+    return Set(all)
   }
 
-  func readers(of ids: Set<VariableID>) -> [Int] {
-    if ids.count == 1 { return readers(of: ids.first!) }
-    return Set(ids.flatMap { readers(of: $0) }).sorted()
-  }
-
-  private func fillReaders() {
-    var pairs: [(variable: Int, reader: Int)] = []
-    var first = [Int](repeating: 0, count: program.variables.count + 1)
-    for index in operations.indices {
-      let typeOnly = operations[index].kind.readsTypeOnly
-      let inputs = operations[index].inputs
-      for (position, id) in inputs.enumerated()
-      where !typeOnly.contains(position)
-        && !inputs[..<position].indices.contains(where: {
-          inputs[$0] == id && !typeOnly.contains($0)
-        })
-      {
-        pairs.append((id.index, index))
-        first[id.index + 1] += 1
-      }
-    }
-    for variable in 1..<first.count { first[variable] += first[variable - 1] }
-    var next = first
-    var readers = [Int](repeating: 0, count: pairs.count)
-    for pair in pairs {
-      readers[next[pair.variable]] = pair.reader
-      next[pair.variable] += 1
-    }
-    tables.first = first
-    tables.readers = readers
+  func isFetched(_ id: VariableID) -> Bool {
+    fetches.contains(id) || views.members(of: id).contains(where: fetches.contains)
   }
 
   /// Whether an operation is content with a restored value of `id` wherever it reads it.
-  func tolerates(_ index: Int, _ id: VariableID) -> Bool {
-    let operation = operations[index]
+  func tolerates(_ place: Place, _ id: VariableID) -> Bool {
+    let operation = self[place]
     return operation.inputs.enumerated().allSatisfy {
       $0.element != id || operation.kind.toleratesRestored.contains($0.offset)
         || operation.kind.readsTypeOnly.contains($0.offset)
     }
   }
 
-  /// Where a temporary is made.
-  func maker(of id: VariableID) -> Int? {
-    if tables.makers.isEmpty {
-      let isPersistable = program.variables.map(\.isPersistable)
-      var makers = [Int](repeating: -1, count: isPersistable.count)
-      for index in operations.indices {
-        for output in operations[index].outputs where !isPersistable[output.index] {
-          makers[output.index] = index
-        }
+  /// Has the operation at `place` read `new` wherever it read `old`, but where it looks at the type only.
+  mutating func replace(_ old: VariableID, by new: VariableID, in place: Place) {
+    let typeOnly = self[place].kind.readsTypeOnly
+    var readsType = false
+    var isChanged = false
+    for position in self[place].inputs.indices where nodes[place]!.inputs[position] == old {
+      if typeOnly.contains(position) {
+        readsType = true
+      } else {
+        nodes[place]!.inputs[position] = new
+        isChanged = true
       }
-      tables.makers = makers
     }
-    guard id.index < tables.makers.count, tables.makers[id.index] >= 0 else { return nil }
-    return tables.makers[id.index]
-  }
-
-  /// Has operation `index` read `new` wherever it read `old`, but where it looks at the type only.
-  mutating func replace(_ old: VariableID, by new: VariableID, in index: Int) {
-    for (position, id) in operations[index].inputs.enumerated()
-    where id == old && !operations[index].kind.readsTypeOnly.contains(position) {
-      operations[index].inputs[position] = new
-    }
+    guard isChanged else { return }
+    removeReader(place, of: old)
+    if readsType { addReader(place, of: old, readsValue: false) }
+    makeRoom(for: new)
+    removeReader(place, of: new)
+    addReader(place, of: new, readsValue: true)
   }
 
   /// "conv2d_weight_grad "conv2d_3"", for reasons.
-  func describe(_ index: Int) -> String {
-    "\(operations[index].kindName) \"\(operations[index].layer)\""
-  }
+  func describe(_ place: Place) -> String { "\(self[place].kindName) \"\(self[place].layer)\"" }
 
-  /// Whether running `b` before `a`, which came first, would change what either sees.
-  private func conflict(_ a: Operation, _ b: Operation) -> Bool {
-    if b.inputs.contains(where: a.outputs.contains) { return true }
-    // Persistables are updated: their readers must not pass their writers.
-    return b.outputs.contains { program[$0].isPersistable && (a.inputs + a.outputs).contains($0) }
-  }
+  // MARK: Moves
 
-  /// Moves operations of before `position` to it, together with all that must stay behind them.
+  /// Moves operations of before `position` to it, together with all that must stay behind them: what reads
+  /// their results, and what updates a persistable that they look at.
   ///
   /// Returns where the part that was moved begins now; nil (and nothing is changed) where one of
   /// `fixed` would have to move.
-  mutating func delay(_ chosen: Set<Int>, to position: Int, fixed: Set<Int>) -> Int? {
-    guard let first = chosen.min(), first < position else { return position }
-    var moved: [Int] = []
-    for index in first..<position {
-      if chosen.contains(index)
-        || moved.contains(where: { conflict(operations[$0], operations[index]) })
-      {
-        if fixed.contains(index) { return nil }
-        moved.append(index)
+  mutating func delay(_ chosen: Set<Place>, to position: Place, fixed: Set<Place>) -> Place? {
+    var moved = chosen.filter { precedes($0, position) }
+    var waiting = Array(moved)
+    while let mover = waiting.popLast() {
+      if fixed.contains(mover) { return nil }
+      let operation = self[mover]
+      var behind: [Place] = []
+      for id in operation.outputs { behind += usesOf(id).readers.map(\.place) }
+      for id in operation.inputs + operation.outputs where program[id].isPersistable {
+        behind += usesOf(id).writers
+      }
+      for other in behind where precedes(mover, other) && precedes(other, position) {
+        if moved.insert(other).inserted { waiting.append(other) }
       }
     }
-    let gone = Set(moved)
-    let before = operations[..<position].indices.filter { !gone.contains($0) }
-    operations =
-      before.map { operations[$0] } + moved.map { operations[$0] } + operations[position...]
-    return before.count
+    let part = sorted(moved)
+    for place in part { unlink(place) }
+    link(part, before: position)
+    return part.first ?? position
   }
 
-  /// Moves an operation of after `position` to it, together with all of forward role that it needs.
+  /// Moves an operation of after `position` to it, together with all that it needs of what lies between.
   ///
   /// Returns how many moved; nil (and nothing is changed) where it needs `position` itself, or would
   /// pass an operation that looks at state which it updates.
-  mutating func advance(_ index: Int, to position: Int) -> Int? {
-    var moved: [Int] = [index]
-    var stays: [Int] = []
-    for other in (position..<index).reversed() {
-      let isNeeded = moved.contains { mover in
-        operations[mover].inputs.contains(where: operations[other].outputs.contains)
-      }
-      if isNeeded {
-        if other == position { return nil }
-        moved.append(other)
-      } else {
-        stays.append(other)
+  mutating func advance(_ place: Place, to position: Place) -> Int? {
+    var moved: Set<Place> = [place]
+    var waiting = [place]
+    while let mover = waiting.popLast() {
+      for id in self[mover].inputs {
+        for writer in usesOf(id).writers
+        where precedes(writer, mover) && !precedes(writer, position) {
+          if writer == position { return nil }
+          if moved.insert(writer).inserted { waiting.append(writer) }
+        }
       }
     }
     for mover in moved {
-      for other in stays where other < mover && conflict(operations[other], operations[mover]) {
-        return nil
+      for id in self[mover].outputs where program[id].isPersistable {
+        let touching = usesOf(id).readers.map(\.place) + usesOf(id).writers
+        if touching.contains(where: {
+          !moved.contains($0) && !precedes($0, position) && precedes($0, mover)
+        }) {
+          return nil
+        }
       }
     }
-    moved.reverse()
-    stays.reverse()
-    operations =
-      operations[..<position] + moved.map { operations[$0] } + stays.map { operations[$0] }
-      + operations[(index + 1)...]
-    return moved.count
+    let part = sorted(moved)
+    for place in part { unlink(place) }
+    link(part, before: position)
+    return part.count
+  }
+}
+
+/// Which variables of a program stand for the same bytes, joined by views.
+private struct Views {
+  /// The class of each variable that has one.
+  private var classOf: [VariableID: Int] = [:]
+  private var classes: [[VariableID]] = []
+
+  init(_ program: Program) {
+    for operation in program.operations {
+      for rule in operation.kind.sharing where rule.strength == .view {
+        join(operation.inputs[rule.input], operation.outputs[rule.output])
+      }
+    }
+  }
+
+  func members(of id: VariableID) -> [VariableID] { classOf[id].map { classes[$0] } ?? [id] }
+
+  private mutating func ownClass(_ id: VariableID) -> Int {
+    if let known = classOf[id] { return known }
+    classes.append([id])
+    classOf[id] = classes.count - 1
+    return classes.count - 1
+  }
+
+  private mutating func join(_ a: VariableID, _ b: VariableID) {
+    var (large, small) = (ownClass(a), ownClass(b))
+    if large == small { return }
+    // The members of the smaller class move: each moves at most log2(n) times.
+    if classes[large].count < classes[small].count { swap(&large, &small) }
+    for id in classes[small] { classOf[id] = large }
+    classes[large] += classes[small]
+    classes[small] = []
   }
 }

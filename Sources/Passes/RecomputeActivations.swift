@@ -27,20 +27,20 @@ public struct RecomputeActivations: ProgramPass {
       if isOverwritten && !kind.readsKeptInput { continue }
       // A view of z would go on reading the first z.
       guard list.aliases(of: z) == [z], !fetches.contains(z) else { continue }
-      let later = list.readers(of: z).filter { list.operations[$0].role != .forward }
+      let later = list.readers(of: z).filter { list[$0].role != .forward }
       guard let first = later.first,
-        list.readers(of: y).contains(where: { list.operations[$0].role != .forward })
+        list.readers(of: y).contains(where: { list[$0].role != .forward })
       else { continue }
       let again = try list.program.makeOperation(
         kind, [y], role: .backward, layer: made.layer, source: made.source)
       for index in later { list.replace(z, by: again.outputs[0], in: index) }
-      list.operations.insert(again, at: first)
+      list.insert([again], before: first)
       decisions.append(
         PassDecision(
           .recomputed, program[z], at: made,
-          reason: "\(list.describe(first + 1)) reads it; computed again from "
+          reason: "\(list.describe(first)) reads it; computed again from "
             + "\(program[y].name), which is kept"))
     }
-    return RewrittenProgram(list.finish(changed: !decisions.isEmpty), decisions)
+    return list.finish(decisions, changed: !decisions.isEmpty)
   }
 }

@@ -37,7 +37,7 @@ public struct RestoreInputs: ProgramPass {
         decisions.append(PassDecision(.copied, program[x], at: made, reason: refusal))
       }
     }
-    return RewrittenProgram(list.finish(changed: changed), decisions.reversed())
+    return list.finish(decisions.reversed(), changed: changed)
   }
 
   /// Returns why the input must be kept; nil where nobody reads it later any more.
@@ -47,10 +47,9 @@ public struct RestoreInputs: ProgramPass {
     _ moves: inout [PassDecision]
   ) throws -> String? {
     let z = made.outputs[0]
-    func layer() -> Int { list.maker(of: z)! }
-    func later(_ ids: Set<VariableID>) -> [Int] {
-      let at = layer()
-      return list.readers(of: ids).filter { $0 > at }
+    let layer = list.maker(of: z)!
+    func later(_ ids: Set<VariableID>) -> [OperationList.Place] {
+      list.readers(of: ids).filter { list.precedes(layer, $0) }
     }
     let aliases = list.aliases(of: x)
     if list.isFetched(x) { return "it is fetched" }
@@ -59,9 +58,11 @@ public struct RestoreInputs: ProgramPass {
     }
 
     // 1. Readers of the forward pass.
-    while let reader = later([x]).first(where: { list.operations[$0].role == .forward }) {
+    for reader in later([x]) where list[reader].role == .forward {
+      // It may have moved with one before it.
+      guard list.precedes(layer, reader) else { continue }
       let who = list.describe(reader)
-      guard let count = list.advance(reader, to: layer()) else {
+      guard let count = list.advance(reader, to: layer) else {
         return "\(who) reads it after the layer and needs the layer's result"
       }
       moves.append(
@@ -80,15 +81,14 @@ public struct RestoreInputs: ProgramPass {
     let held = restored[z] ?? z
     let parameters = Set([made.inputs[1], made.inputs[2]] + kind.slopeInput(of: made))
     let readers = list.readers(of: list.aliases(of: z).union([held]))
-    guard let last = readers.last, last > layer() else {
+    guard let last = readers.last, list.precedes(layer, last) else {
       return "nothing keeps the layer's output"
     }
-    let position = last + 1
-    let early = gradients.filter { $0 < position }
+    let position = list.next(last)
+    let early = gradients.filter { list.precedes($0, position) }
     // What updates scale and bias must stay behind the inversion that reads them.
-    let updates = list.operations.indices.filter { index in
-      index > layer() && index < position
-        && list.operations[index].outputs.contains(where: parameters.contains)
+    let updates = parameters.sorted().flatMap { list.writers(of: $0) }.filter {
+      list.precedes(layer, $0) && list.precedes($0, position)
     }
     guard
       let place = list.delay(Set(early + updates), to: position, fixed: Set(readers))
@@ -103,7 +103,7 @@ public struct RestoreInputs: ProgramPass {
     let readersOfX = later([x])
     for index in readersOfX { list.replace(x, by: undo.outputs[0], in: index) }
     let names = readersOfX.map { list.describe($0) }.joined(separator: ", ")
-    list.operations.insert(undo, at: place)
+    list.insert([undo], before: place)
     restored[x] = undo.outputs[0]
     moves.append(
       PassDecision(

@@ -13,22 +13,24 @@ public struct SaveMasks: ProgramPass {
   public func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     var list = OperationList(program, fetches: fetches)
     var decisions: [PassDecision] = []
-    for (index, made) in program.operations.enumerated() {
+    for made in program.operations {
       guard made.role == .forward, let kind = made.kind as? Activate,
         MaskedActivate.canReplace(kind)
       else { continue }
       let y = made.outputs[0]
-      guard list.aliases(of: y) == [y], !fetches.contains(y) else { continue }
+      guard let place = list.maker(of: y), list.aliases(of: y) == [y], !fetches.contains(y) else {
+        continue
+      }
       let readers = list.readers(of: y)
-      let later = readers.filter { list.operations[$0].role != .forward }
+      let later = readers.filter { list[$0].role != .forward }
       /// Whether a reader is this activation's own gradient, which looks at the output.
       func isOwn(_ reader: Int) -> Bool {
-        (list.operations[reader].kind as? ActivateGradient)?.forward.gradientReadsOutput == true
+        (list[reader].kind as? ActivateGradient)?.forward.gradientReadsOutput == true
       }
       let exact = later.filter(isOwn)
       let others = later.filter { !isOwn($0) }
       let isOverwritten = readers.contains {
-        list.operations[$0].kind is InPlaceActivatedBatchNorm
+        list[$0].kind is InPlaceActivatedBatchNorm
       }
       // Without the mask, y would have to be kept for its own gradient alone.
       guard !exact.isEmpty,
@@ -37,10 +39,10 @@ public struct SaveMasks: ProgramPass {
       let masked = try list.program.makeOperation(
         MaskedActivate(kind), made.inputs, role: .forward, layer: made.layer, source: made.source,
         outputs: [0: y])
-      list.operations[index] = masked
+      list[place] = masked
       for reader in exact {
-        let old = list.operations[reader]
-        list.operations[reader] = try list.program.makeOperation(
+        let old = list[reader]
+        list[reader] = try list.program.makeOperation(
           MaskedActivateGradient(of: kind), [masked.outputs[1], old.inputs[1]], role: old.role,
           layer: old.layer, source: old.source, outputs: [0: old.outputs[0]])
       }
@@ -50,6 +52,6 @@ public struct SaveMasks: ProgramPass {
           .masked, program[y], at: made, bytes: program[y].type.bytes - mask,
           reason: "its gradient asks for the sign only: \(mask) bytes of bits"))
     }
-    return RewrittenProgram(list.finish(changed: !decisions.isEmpty), decisions)
+    return list.finish(decisions, changed: !decisions.isEmpty)
   }
 }

@@ -33,16 +33,16 @@ public struct SubtractResiduals: ProgramPass {
     for operation in program.operations {
       guard operation.role == .forward, let kind = operation.kind as? Elementwise,
         kind.function == .add, let sum = list.maker(of: operation.outputs[0]),
-        list.operations[sum].kind is Elementwise,
+        list[sum].kind is Elementwise,
         let found = candidate(sum, list)
       else { continue }
       decisions.append(try apply(found, &list))
     }
-    return RewrittenProgram(list.finish(changed: !decisions.isEmpty), decisions)
+    return list.finish(decisions, changed: !decisions.isEmpty)
   }
 
   private func candidate(_ sum: Int, _ list: OperationList) -> Candidate? {
-    let operation = list.operations[sum]
+    let operation = list[sum]
     let s = operation.outputs[0]
     let types = (operation.inputs + [s]).map { list.program[$0].type }
     guard Set(types).count == 1, types[0].dtype == .float32 || types[0].dtype == .float64,
@@ -52,49 +52,47 @@ public struct SubtractResiduals: ProgramPass {
     var activation: Int?
     let readers = list.readers(of: list.aliases(of: s))
     if !list.isFetched(s), readers.count == 1,
-      let kind = list.operations[readers[0]].kind as? Activate, kind.gradientReadsOutput
+      let kind = list[readers[0]].kind as? Activate, kind.gradientReadsOutput
     {
       activation = readers[0]
     }
-    let z = activation.map { list.operations[$0].outputs[0] } ?? s
+    let z = activation.map { list[$0].outputs[0] } ?? s
     guard isKept(z, list), !isOverwritten(z, list) else { return nil }
 
     let options = [(0, 1), (1, 0)].compactMap { first, second -> Candidate? in
       let (u, v) = (operation.inputs[first], operation.inputs[second])
       guard let maker = list.maker(of: u), list.aliases(of: u) == [u], !list.isFetched(u),
-        let layer = list.operations[maker].kind as? InPlaceActivatedBatchNorm,
+        let layer = list[maker].kind as? InPlaceActivatedBatchNorm,
         let kind = ResidualSum(
-          after: layer, activation: activation.map { list.operations[$0].kind as! Activate })
+          after: layer, activation: activation.map { list[$0].kind as! Activate })
       else { return nil }
       let shape = list.program[u].shape
       let channels = shape[layer.norm.layout.channelAxis(rank: shape.rank)]
       guard shape.elementCount >= Self.leastPlane * shape[0] * channels else { return nil }
       let others = list.readers(of: u).filter { $0 != sum }
-      guard others.count == 1, list.operations[others[0]].kind is InPlaceABNGradient,
-        list.operations[others[0]].inputs[0] == u,
+      guard others.count == 1, list[others[0]].kind is InPlaceABNGradient,
+        list[others[0]].inputs[0] == u,
         isKept(v, list), !isOverwritten(v, list)
       else { return nil }
       return Candidate(
-        sum: sum, activation: activation, layer: list.operations[maker], kind: kind, u: u, v: v,
+        sum: sum, activation: activation, layer: list[maker], kind: kind, u: u, v: v,
         z: z, gradient: others[0])
     }
-    return options.min { $0.gradient < $1.gradient }
+    return options.min { list.precedes($0.gradient, $1.gradient) }
   }
 
   /// Whether a gradient reads a variable's value.
   private func isKept(_ id: VariableID, _ list: OperationList) -> Bool {
-    list.readers(of: list.aliases(of: id)).contains { list.operations[$0].role == .backward }
+    list.isReadBackward(list.aliases(of: id))
   }
 
   /// Whether an in-place layer would like to overwrite a variable.
   private func isOverwritten(_ id: VariableID, _ list: OperationList) -> Bool {
-    list.readers(of: list.aliases(of: id)).contains {
-      list.operations[$0].kind is InPlaceActivatedBatchNorm
-    }
+    list.isOverwritten(list.aliases(of: id))
   }
 
   private func apply(_ found: Candidate, _ list: inout OperationList) throws -> PassDecision {
-    let old = list.operations[found.sum]
+    let old = list[found.sum]
     let sum = try list.program.makeOperation(
       found.kind, [found.u, found.v, found.layer.inputs[1], found.layer.outputs[1]],
       role: .forward, layer: old.layer, source: old.source, outputs: [0: found.z])
@@ -102,10 +100,9 @@ public struct SubtractResiduals: ProgramPass {
       ResidualTerm(of: found.kind), [found.z, found.v, sum.outputs[1]], role: .backward,
       layer: old.layer, source: old.source)
     list.replace(found.u, by: term.outputs[0], in: found.gradient)
-    // From the back: insertions move what comes after them.
-    list.operations.insert(term, at: found.gradient)
-    list.operations[found.sum] = sum
-    if let activation = found.activation { list.operations.remove(at: activation) }
+    list.insert([term], before: found.gradient)
+    if let activation = found.activation { list.remove(activation) }
+    list[found.sum] = sum
     return PassDecision(
       .subtracted, list.program[found.u], at: found.layer,
       reason: "a term of the sum \"\(old.layer)\": computed back from "

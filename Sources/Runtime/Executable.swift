@@ -100,28 +100,12 @@ public final class Executable {
     if boundArena == arena.generation, boundScope == scope.generation, self.scope === scope {
       return
     }
-    for (port, isRead) in lowered.persistents {
-      if let (shape, dtype) = scope.type(of: port.name) {
-        guard shape == port.type.shape, dtype == port.type.dtype else {
-          throw ABNError(
-            .feed, "\"\(port.name)\" in the scope", got: "\(TensorType(shape, dtype))",
-            wanted: "\(port.type)", fix: "Load values that belong to this program.")
-        }
-      } else if isRead {
-        throw ABNError(
-          .feed, "\"\(port.name)\" in the scope", got: "no value", wanted: "\(port.type)",
-          fix: "Run the startup program, or load parameters, before this program.")
-      }
-    }
-    // After all checks: a bind that throws leaves the scope as it was.
-    for (port, _) in lowered.persistents where scope.type(of: port.name) == nil {
-      scope.make(port.name, shape: port.type.shape, dtype: port.type.dtype)
-    }
+    let (values, generation) = try scope.addresses(of: lowered.persistents)
     for (index, offset) in plan.offsets.enumerated() {
       addresses[index] = offset.map { arena.base! + $0 }
     }
-    for (port, _) in lowered.persistents {
-      addresses[port.buffer.index] = scope.address(of: port.name)
+    for ((port, _), address) in zip(lowered.persistents, values) {
+      addresses[port.buffer.index] = address
     }
     if constantBytes > 0 {
       try constants.reserve(constantBytes)
@@ -134,7 +118,8 @@ public final class Executable {
       }
     }
     boundArena = arena.generation
-    boundScope = scope.generation
+    // Of the addresses: a value that another thread puts in after them has the next run bind again.
+    boundScope = generation
     self.scope = scope
   }
 
@@ -142,13 +127,14 @@ public final class Executable {
   ///
   /// - Returns: when each step ran, if that was asked for; not in the checking mode, whose checks take
   ///   longer than the steps.
-  /// - Throws: `ABNError(.program)` in the checking mode, for a step that touches what is not its own.
+  /// - Throws: what a step throws, located at its layer; `ABNError(.program)` in the checking mode, for a step
+  ///   that touches what is not its own.
   @discardableResult
   func run(feed: [String: Tensor], verbosity: Int, isProfiled: Bool = false) throws -> StepProfile?
   {
     defer { noteChanges() }
     // Before the feeds are there: these steps use bytes of the arena too.
-    makeConstants()
+    try makeConstants()
     var guardian = mode == .guarded ? ArenaGuard(plan, lowered, addresses) : nil
     for port in lowered.feeds {
       feed[port.name]!.withUnsafeBytes {
@@ -158,50 +144,58 @@ public final class Executable {
       }
     }
     if guardian != nil {
-      for (time, (step, start)) in zip(lowered.steps, starts).enumerated() {
+      for time in starts.indices {
         guardian!.begin(time)
-        step.run(StepPointers(base: UnsafePointer(table + start)))
+        try runStep(time)
         try guardian!.end(time)
       }
       return nil
     }
     guard isProfiled || verbosity >= 2 else {
-      for index in starts.indices where !isConstant[index] { runStep(index) }
+      for index in starts.indices where !isConstant[index] { try runStep(index) }
       return nil
     }
     var profile = StepProfile(capacity: starts.count)
     for index in starts.indices {
-      profile.time { if !isConstant[index] { runStep(index) } }
+      try profile.time { if !isConstant[index] { try runStep(index) } }
     }
     if verbosity >= 2 { profile.write(lowered.steps) }
     return profile
   }
 
-  private func runStep(_ index: Int) {
-    lowered.steps[index].run(StepPointers(base: UnsafePointer(table + starts[index])))
+  private func runStep(_ index: Int) throws {
+    let step = lowered.steps[index]
+    do {
+      try step.run(StepPointers(base: UnsafePointer(table + starts[index])))
+    } catch let error as ABNError {
+      guard let source = step.source else { throw error }
+      throw error.located(in: "\(step.name) \"\(step.layer)\"", at: source)
+    }
   }
 
   /// Runs the constant steps if a value that they read is another one than last time.
-  private func makeConstants() {
+  private func makeConstants() throws {
     guard !constantSources.isEmpty, let scope else { return }
     let isCurrent =
       constantVersions.count == constantSources.count
       && zip(constantSources, constantVersions).allSatisfy { scope.version(of: $0) == $1 }
     if isCurrent { return }
-    for index in starts.indices where isConstant[index] { runStep(index) }
+    constantVersions = []
+    for index in starts.indices where isConstant[index] { try runStep(index) }
     constantVersions = constantSources.map { scope.version(of: $0) }
   }
 
   /// Tells the scope what this run has changed at its addresses.
   private func noteChanges() {
-    guard let scope else { return }
-    for name in changes { scope.noteChange(of: name) }
+    scope?.noteChanges(of: changes)
   }
 
   /// Copies of the fetched values.
-  func fetched() -> [Tensor] {
-    lowered.fetches.map { port in
-      var tensor = Tensor(uninitialized: port.type.shape, dtype: port.type.dtype)
+  ///
+  /// - Throws: `ABNError(.system)` where there is no memory for one.
+  func fetched() throws -> [Tensor] {
+    try lowered.fetches.map { port in
+      var tensor = try Tensor(uninitialized: port.type.shape, dtype: port.type.dtype).checked()
       tensor.withUnsafeMutableBytes {
         if let base = $0.baseAddress {
           base.copyMemory(from: addresses[port.buffer.index]!, byteCount: $0.count)

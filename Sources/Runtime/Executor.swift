@@ -1,6 +1,7 @@
 import ABNGraph
 import ABNPlanning
 import ABNTensors
+import Synchronization
 
 /// Something that a run can give back: a variable, or its name.
 public protocol Fetchable {
@@ -23,9 +24,27 @@ extension String: Fetchable {
   }
 }
 
+/// How much memory a program may need to be compiled for a run.
+public enum MemoryLimit: Sendable, Hashable {
+  /// What the machine has, or the container, or the shell's limits allow: see `MachineMemory`.
+  case machine
+  /// So many bytes.
+  case bytes(Int)
+  /// Any: for programs that are planned and not run.
+  case none
+
+  var bytes: Int? {
+    switch self {
+    case .machine: MachineMemory.bytes
+    case .bytes(let bytes): bytes
+    case .none: nil
+    }
+  }
+}
+
 /// Runs programs: compiles each once per shape of its feeds, keeps the result, shares one arena.
 ///
-/// Not for use from two threads at once.
+/// One call at a time: a second one from another thread ends with an error.
 public final class Executor {
   private struct Key: Hashable {
     let revision: UInt64
@@ -41,6 +60,8 @@ public final class Executor {
   private let arena = Arena()
   private var cache: [Key: (executable: Executable, lastUse: Int)] = [:]
   private var uses = 0
+  private let memoryLimit: MemoryLimit
+  private let isBusy = Atomic(false)
 
   /// Executables kept; the one unused for longest goes first.
   public static let cacheLimit = 64
@@ -54,7 +75,12 @@ public final class Executor {
   ///   - keepsConstants: whether what depends on unchanged parameters alone (their copies in the layouts
   ///     of convolutions, normalizations folded into them) is made once and kept, which takes about as
   ///     much memory as the parameters. Where a program changes all its parameters nothing is kept.
-  public init(backend: any Backend, mode: PlanningMode? = nil, keepsConstants: Bool = true) {
+  ///   - memoryLimit: what a program may need; one that needs more is refused when it is compiled.
+  public init(
+    backend: any Backend, mode: PlanningMode? = nil, keepsConstants: Bool = true,
+    memoryLimit: MemoryLimit = .machine
+  ) {
+    self.memoryLimit = memoryLimit
     self.backend = backend
     self.keepsConstants = keepsConstants
     self.mode = mode
@@ -67,14 +93,30 @@ public final class Executor {
   ///   - fetch: what to give back.
   ///   - scope: where parameters and state live.
   /// - Returns: the fetched values in the order asked for, in row-major order.
-  /// - Throws: `ABNError` for feeds that do not fit, an illegal program, or state without a value.
+  /// - Throws: `ABNError` for feeds that do not fit, an illegal program, or state without a value; what
+  ///   `compile` throws; `.unsupported` where another thread uses the executor or the scope.
   @discardableResult
   public func run(
     _ program: Program, feed: [String: Tensor] = [:], fetch: [any Fetchable] = [], scope: Scope
   ) throws -> [Tensor] {
-    let executable = try prepare(program, feed: feed, fetch: fetch, scope: scope)
-    try executable.run(feed: feed, verbosity: try Debug.verbosity())
-    return executable.fetched()
+    try alone {
+      try scope.used {
+        let executable = try prepare(program, feed: feed, fetch: fetch, scope: scope)
+        try executable.run(feed: feed, verbosity: try Debug.verbosity())
+        return try executable.fetched()
+      }
+    }
+  }
+
+  /// Calls `body` as the one call that uses the executor.
+  private func alone<R>(_ body: () throws -> R) throws -> R {
+    guard !isBusy.exchange(true, ordering: .acquiring) else {
+      throw ABNError(
+        .unsupported, "executor", got: "a call while another one is under way, on another thread",
+        wanted: "one call at a time", fix: "Give each thread an executor and a scope of its own.")
+    }
+    defer { isBusy.store(false, ordering: .releasing) }
+    return try body()
   }
 
   /// As `run`, noting when each step of the executable runs.
@@ -85,23 +127,34 @@ public final class Executor {
   public func profile(
     _ program: Program, feed: [String: Tensor] = [:], fetch: [any Fetchable] = [], scope: Scope
   ) throws -> (fetched: [Tensor], profile: StepProfile) {
-    let executable = try prepare(program, feed: feed, fetch: fetch, scope: scope)
-    guard
-      let profile = try executable.run(
-        feed: feed, verbosity: try Debug.verbosity(), isProfiled: true)
-    else {
-      throw ABNError(
-        .unsupported, "profile", got: "the checking mode", wanted: "a run without checks",
-        fix: "Unset ABN_CHECK.")
+    try alone {
+      try scope.used {
+        let executable = try prepare(program, feed: feed, fetch: fetch, scope: scope)
+        guard
+          let profile = try executable.run(
+            feed: feed, verbosity: try Debug.verbosity(), isProfiled: true)
+        else {
+          throw ABNError(
+            .unsupported, "profile", got: "the checking mode", wanted: "a run without checks",
+            fix: "Unset ABN_CHECK.")
+        }
+        return (try executable.fetched(), profile)
+      }
     }
-    return (executable.fetched(), profile)
   }
 
   /// The compiled program for feeds of these types, bound to its addresses.
   private func prepare(
     _ program: Program, feed: [String: Tensor], fetch: [any Fetchable], scope: Scope
   ) throws -> Executable {
-    let executable = try compile(program, feed: feed.mapValues(\.shape), fetch: fetch)
+    for (name, tensor) in feed {
+      if let failure = tensor.failure {
+        throw ABNError(
+          failure.category, "feed \"\(name)\": \(failure.what)", got: failure.got,
+          wanted: failure.wanted, fix: failure.fix)
+      }
+    }
+    let executable = try compiled(program, feed: feed.mapValues(\.shape), fetch: fetch)
     for port in executable.lowered.feeds {
       let given = feed[port.name]!
       guard given.dtype == port.type.dtype else {
@@ -115,8 +168,17 @@ public final class Executor {
   }
 
   /// The compiled program for feeds of these shapes, from the cache where it is there.
+  ///
+  /// - Throws: `ABNError` for feeds that do not fit or an illegal program; `.system` for a program that
+  ///   needs more memory than `memoryLimit`, with a batch size that fits where there is one.
   public func compile(
     _ program: Program, feed: [String: Shape] = [:], fetch: [any Fetchable] = []
+  ) throws -> Executable {
+    try alone { try compiled(program, feed: feed, fetch: fetch) }
+  }
+
+  private func compiled(
+    _ program: Program, feed: [String: Shape], fetch: [any Fetchable]
   ) throws -> Executable {
     let fetches = try fetch.map { try $0.variable(in: program).id }
     let key = Key(
@@ -126,8 +188,31 @@ public final class Executor {
       cache[key]!.lastUse = uses
       return found.executable
     }
-    var concrete = try Self.specialize(program, feed: feed, fetches: fetches)
     let verbosity = try Debug.verbosity()
+    let executable = try make(program, feed: feed, fetches: fetches, verbosity: verbosity)
+    executable.describe(verbosity: verbosity, backend: backend.name)
+    if cache.count >= Self.cacheLimit,
+      let oldest = cache.min(by: { $0.value.lastUse < $1.value.lastUse })
+    {
+      cache[oldest.key] = nil
+    }
+    cache[key] = (executable, uses)
+    return executable
+  }
+
+  /// What a run would need, with any amount of memory.
+  func plannedPeakBytes(
+    _ program: Program, feed: [String: Shape], fetches: [VariableID]
+  ) throws -> Int {
+    try Executor(backend: backend, mode: mode, keepsConstants: keepsConstants, memoryLimit: .none)
+      .make(program, feed: feed, fetches: fetches, verbosity: 0).plannedPeakBytes
+  }
+
+  /// Specializes, rewrites, lowers and plans, within the limit of memory.
+  private func make(
+    _ program: Program, feed: [String: Shape], fetches: [VariableID], verbosity: Int
+  ) throws -> Executable {
+    var concrete = try Self.specialize(program, feed: feed, fetches: fetches)
     if verbosity >= 4 { Debug.tell("\(concrete)") }
     var decisions: [PassDecision] = []
     for pass in backend.passes {
@@ -136,19 +221,21 @@ public final class Executor {
       if verbosity >= 4 && rewritten.program.revision != concrete.revision {
         Debug.tell("after \(pass.name):\n\(rewritten.program)")
       }
+      // A pass that had nothing to do gives back the program that was verified before it.
+      guard rewritten.program.revision != concrete.revision else { continue }
       concrete = rewritten.program
       try concrete.verify()
     }
+    func check(_ bytes: Int) throws {
+      guard let limit = memoryLimit.bytes, bytes > limit else { return }
+      throw tooLarge(program, feed: feed, fetches: fetches, needed: bytes, limit: limit)
+    }
+    // Before the tables of kernels are made, which may be as large as the tensors.
+    try check(concrete.leastBytes)
     let executable = Executable(
       try backend.lower(concrete, fetches: fetches), of: concrete, decisions: decisions,
       mode: try mode ?? (Debug.isChecking() ? .guarded : .compact), keepsConstants: keepsConstants)
-    executable.describe(verbosity: verbosity, backend: backend.name)
-    if cache.count >= Self.cacheLimit,
-      let oldest = cache.min(by: { $0.value.lastUse < $1.value.lastUse })
-    {
-      cache[oldest.key] = nil
-    }
-    cache[key] = (executable, uses)
+    try check(executable.plannedPeakBytes)
     return executable
   }
 
@@ -164,9 +251,9 @@ public final class Executor {
           .feed, "feed \"\(name)\"", at: variable.source, got: "a variable that the program makes",
           wanted: "a data variable")
       }
-      guard variable.shape.admits(shape) else {
+      guard shape.isKnown, variable.shape.admits(shape) else {
         throw ABNError(
-          .feed, "feed \"\(name)\"", at: variable.source, got: "shape \(shape)",
+          .feed, "feed \"\(name)\"", at: variable.source, got: "shape \(shape.dimensions)",
           wanted: "\(variable.shape)")
       }
       shapes[variable.id] = shape

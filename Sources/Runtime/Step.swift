@@ -77,14 +77,14 @@ public struct Step: Sendable {
   public let flops: Int
   /// For reports: what is not the usual course and why; nil in the usual one.
   public let note: String?
-  /// Does the work. No allocation, no checks.
-  public let run: @Sendable (StepPointers) -> Void
+  /// Does the work. No allocation; no checks but those that a library makes anyway, whose refusal is thrown.
+  public let run: @Sendable (StepPointers) throws -> Void
 
   /// A step.
   public init(
     name: String, layer: String, source: SourceLocation?, arguments: [StepArgument],
     sharing: [BufferSharing], purpose: StepPurpose = .work, operation: Int? = nil, flops: Int = 0,
-    note: String? = nil, run: @escaping @Sendable (StepPointers) -> Void
+    note: String? = nil, run: @escaping @Sendable (StepPointers) throws -> Void
   ) {
     self.purpose = purpose
     self.operation = operation

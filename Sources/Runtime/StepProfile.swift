@@ -23,9 +23,9 @@ public struct StepProfile: Sendable, Hashable {
   }
 
   /// Runs one step and notes its times.
-  mutating func time(_ step: () -> Void) {
+  mutating func time(_ step: () throws -> Void) rethrows {
     let begin = Self.now - origin
-    step()
+    try step()
     times.append(begin...(Self.now - origin))
   }
 

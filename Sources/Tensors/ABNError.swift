@@ -9,7 +9,7 @@ public struct SourceLocation: Sendable, Hashable, CustomStringConvertible {
   public init(fileID: StaticString, line: UInt) {
     let path = String(describing: fileID)
     file = String(path.split(separator: "/").last ?? "")
-    self.line = Int(line)
+    self.line = Int(clamping: line)
   }
 
   public var description: String { "\(file):\(line)" }

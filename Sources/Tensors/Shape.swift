@@ -21,24 +21,55 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
   /// Whether no dimension is unknown.
   public var isKnown: Bool { !dimensions.contains { $0 < 0 } }
 
-  /// The product of the dimensions, 1 for a scalar.
+  /// The most elements that a tensor of a program may have, 2^44: a float64 tensor of so many fills the
+  /// 2^47 bytes of address space that a process has on x86-64.
+  ///
+  /// Far enough below 2^63 that sums of sizes, and a size times a byte count, cannot overflow.
+  public static let mostElements = 1 << 44
+
+  /// The product of the dimensions, 1 for a scalar; Int.max where it is larger.
   ///
   /// - Precondition: every dimension is known.
   public var elementCount: Int {
     precondition(isKnown, "elementCount of \(self), which has an unknown dimension")
-    return dimensions.reduce(1, *)
+    return checkedElementCount ?? .max
   }
 
   /// The product of the dimensions, or nil where one is unknown or the product overflows.
   public var checkedElementCount: Int? {
+    guard isKnown else { return nil }
+    return dimensions.contains(0) ? 0 : Self.product(dimensions)
+  }
+
+  /// The product of numbers of which none is negative; nil where it overflows.
+  private static func product(_ numbers: some Sequence<Int>) -> Int? {
     var product = 1
-    for dimension in dimensions {
-      if dimension < 0 { return nil }
-      let (next, overflow) = product.multipliedReportingOverflow(by: dimension)
+    for number in numbers {
+      let (next, overflow) = product.multipliedReportingOverflow(by: number)
       if overflow { return nil }
       product = next
     }
     return product
+  }
+
+  /// The shape itself, if a tensor of a program can have it: dimensions of at least 0, or unknown, whose
+  /// product is at most `mostElements`, those of 0 and unknown ones left out.
+  ///
+  /// So the product of any of its dimensions stays in bounds, not only that of all.
+  ///
+  /// - Throws: `ABNError(.shape)` for any other.
+  public func validated(_ what: String = "shape") throws -> Shape {
+    guard dimensions.allSatisfy({ $0 >= 0 || $0 == Self.unknown }) else {
+      throw ABNError(
+        .shape, what, got: "\(dimensions)",
+        wanted: "dimensions of at least 0, or \(Self.unknown) for one that each run chooses")
+    }
+    guard let count = Self.product(dimensions.filter { $0 > 0 }), count <= Self.mostElements else {
+      throw ABNError(
+        .shape, what, got: "shape \(self)", wanted: "at most 2^44 elements",
+        fix: "Choose smaller sizes.")
+    }
+    return self
   }
 
   /// The dimension at `axis`.
@@ -47,11 +78,13 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
     set { dimensions[axis] = newValue }
   }
 
-  /// Row-major strides in elements.
+  /// Row-major strides in elements; Int.max where one is larger.
   public var strides: [Int] {
     var strides = [Int](repeating: 1, count: rank)
     for axis in stride(from: rank - 2, through: 0, by: -1) {
-      strides[axis] = strides[axis + 1] * dimensions[axis + 1]
+      let (product, overflow) = strides[axis + 1]
+        .multipliedReportingOverflow(by: dimensions[axis + 1])
+      strides[axis] = overflow ? .max : product
     }
     return strides
   }

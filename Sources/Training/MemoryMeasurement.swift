@@ -48,7 +48,7 @@ public func measureMemory(
     _ = try MomentumOptimizer(learningRate: 0.01, momentum: 0.9).minimize(loss)
   }
   let shapes = try programs.feedShapes(batchSize: batchSize)
-  let executor = Executor(backend: CPUBackend())
+  let executor = Executor(backend: CPUBackend(), memoryLimit: .none)
   let executable = try executor.compile(programs.training, feed: shapes, fetch: [programs.loss])
   try ProcessMemory.require(plannedPeakBytes: executable.plannedPeakBytes) {
     try programs.largestBatchSize(fitting: $0, below: batchSize)

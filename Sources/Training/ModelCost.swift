@@ -41,7 +41,7 @@ extension Model {
     }
     var planned: Int?
     if plansMemory {
-      let executor = Executor(backend: CPUBackend())
+      let executor = Executor(backend: CPUBackend(), memoryLimit: .none)
       let peaks = try [16, 18].map { batchSize in
         try executor.compile(
           programs.training, feed: programs.feedShapes(batchSize: batchSize),

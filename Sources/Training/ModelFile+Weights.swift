@@ -194,9 +194,6 @@ extension ModelFile {
     let program = statistics == .moving ? builder.main.cloned(forTest: true) : builder.main
     let scope = try scope(for: program, folder: folder)
     let executor = Executor(backend: CPUBackend())
-    let executable = try executor.compile(
-      program, feed: ["images": images.shape], fetch: [logits])
-    try ProcessMemory.require(plannedPeakBytes: executable.plannedPeakBytes) { _ in nil }
     return try executor.run(program, feed: ["images": images], fetch: [logits], scope: scope)[0]
   }
 }

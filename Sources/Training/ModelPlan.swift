@@ -63,10 +63,11 @@ public struct ModelPlan {
     let programs = try ClassifierPrograms(model, options: options, image: image, seed: 1) { loss in
       _ = try optimizer.optimizer.minimize(loss)
     }
-    let executable = try Executor(backend: CPUBackend(), mode: .compact).compile(
-      programs.training,
-      feed: try programs.feedShapes(batchSize: batchSize),
-      fetch: [programs.loss, programs.accuracy])
+    let executable = try Executor(backend: CPUBackend(), mode: .compact, memoryLimit: .none)
+      .compile(
+        programs.training,
+        feed: try programs.feedShapes(batchSize: batchSize),
+        fetch: [programs.loss, programs.accuracy])
     seconds = start.duration(to: clock.now) / .seconds(1)
     report = MemoryReport(executable, program: programs.training)
     timeline = PlanTimeline(executable.lowered.planRequest, executable.plan)

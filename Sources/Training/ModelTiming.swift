@@ -166,10 +166,11 @@ private struct BenchmarkSubject {
     }
     program = pass == .training ? programs.training : programs.evaluation
     let shapes = try programs.feedShapes(batchSize: batchSize)
-    executor = Executor(backend: backend)
+    executor = Executor(backend: backend, memoryLimit: .none)
     let executable = try executor.compile(program, feed: shapes, fetch: [programs.loss])
     self.executable = executable
     let programs = programs
+    // With what is held already, which an executor does not know.
     try ProcessMemory.require(plannedPeakBytes: executable.plannedPeakBytes) {
       try programs.largestBatchSize(fitting: $0, below: batchSize)
     }

@@ -56,7 +56,7 @@ struct ClassifierPrograms {
 
   /// The planned peak of a training step.
   func plannedPeakBytes(batchSize: Int) throws -> Int {
-    try Executor(backend: CPUBackend(), mode: .compact).compile(
+    try Executor(backend: CPUBackend(), mode: .compact, memoryLimit: .none).compile(
       training, feed: feedShapes(batchSize: batchSize), fetch: [loss, accuracy]
     ).plannedPeakBytes
   }

@@ -92,8 +92,9 @@ public final class Trainer {
   private func train(
     _ programs: ClassifierPrograms, _ dataset: Dataset, _ loader: BatchLoader, _ scope: Scope
   ) throws -> Trained {
-    // Weights change between evaluations, and memory is what this is about.
-    let executor = Executor(backend: CPUBackend(), keepsConstants: false)
+    // Weights change between evaluations, and memory is what this is about. What fits is checked below,
+    // with the batches that wait.
+    let executor = Executor(backend: CPUBackend(), keepsConstants: false, memoryLimit: .none)
     func memory(_ executor: Executor, _ batchSize: Int) throws -> TrainingMemory {
       try TrainingMemory(
         programs, executor, loader: loader, batchSize: batchSize, testCount: dataset.test.count)
@@ -102,7 +103,8 @@ public final class Trainer {
     try ProcessMemory.require(plannedPeakBytes: planned.peakBytes) {
       try programs.largestBatchSize(fitting: $0, below: settings.batchSize) {
         try memory(
-          Executor(backend: CPUBackend(), mode: .compact, keepsConstants: false), $0
+          Executor(
+            backend: CPUBackend(), mode: .compact, keepsConstants: false, memoryLimit: .none), $0
         ).peakBytes
       }
     }

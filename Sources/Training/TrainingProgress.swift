@@ -1,3 +1,4 @@
+import ABNTensors
 import Foundation
 
 /// How a training run goes: what the progress line shows.

@@ -51,7 +51,7 @@ import Testing
     return try withExtendedLifetime(arena) {
       try executable.bind(arena: arena, scope: Scope())
       try executable.run(feed: [:], verbosity: 0)
-      return executable.fetched()[0].withUnsafeBytes { Array($0) }
+      return try executable.fetched()[0].withUnsafeBytes { Array($0) }
     }
   }
 

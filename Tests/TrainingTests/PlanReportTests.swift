@@ -129,9 +129,9 @@ import Testing
   }
 
   @Test func limitsOfContainers() throws {
-    #expect(ProcessMemory.limit(in: "max\n") == nil)
-    #expect(ProcessMemory.limit(in: "1073741824\n") == 1 << 30)
-    #expect(ProcessMemory.limit(in: "") == nil)
+    #expect(MachineMemory.limit(in: "max\n") == nil)
+    #expect(MachineMemory.limit(in: "1073741824\n") == 1 << 30)
+    #expect(MachineMemory.limit(in: "") == nil)
     #expect(try #require(ProcessMemory.machineBytes) >= #require(ProcessMemory.peakBytes))
   }
 
