@@ -61,10 +61,11 @@ extension ConcatGradient: CPULowerable {
   func lower(_ c: inout LoweringContext) throws {
     let whole = c.inputType(0)
     let axis = axis < 0 ? axis + whole.shape.rank : axis
-    let offset = (0..<index).reduce(0) { $0 + c.inputType($1 + 1).shape[axis] }
+    let offset = (0..<index).reduce(start) { $0 + c.inputType($1 + 1).shape[axis] }
     // The other parts count too: one of them may have no whole blocks.
     let parts = (1..<c.inputCount).map { c.inputType($0) }
-    let layout = c.partsLayout(ofInput: 0, parts: parts, axis: axis)
+    let wanted = c.partsLayout(ofInput: 0, parts: parts, axis: axis)
+    let layout = axis == 1 && start % wanted.block != 0 ? .plain : wanted
     let copy = StridedCopy.part(
       c.outputType(0), of: whole, in: layout, axis: axis, offset: offset, isRead: true)
     let arguments = [try c.read(0, in: layout), c.write(0, in: layout)]

@@ -53,16 +53,25 @@ private struct Planes: Sendable {
 /// The u of planes that cannot be computed back: bytes asked for when the data need them, and kept.
 private final class KeptPlanes: SideBuffer, @unchecked Sendable {
   // Sendable: steps run one after the other, and members of the team touch planes of their own.
-  private let rows: UnsafeMutableBufferPointer<UnsafeMutableRawPointer?>
-  let isKept: UnsafeMutableBufferPointer<Bool>
+  // The tables of the planes are empty until a step runs: a program that is only planned, for a batch of a
+  // hundred thousand images say, has no use for them.
+  private var rows = UnsafeMutableBufferPointer<UnsafeMutableRawPointer?>(start: nil, count: 0)
+  private(set) var isKept = UnsafeMutableBufferPointer<Bool>(start: nil, count: 0)
+  private let planes: Int
   private let rowBytes: Int
 
   init(planes: Int, rowBytes: Int) {
+    self.planes = planes
+    self.rowBytes = rowBytes
+  }
+
+  /// Makes the tables before the first step.
+  func prepare() {
+    guard rows.isEmpty, planes > 0 else { return }
     rows = .allocate(capacity: planes)
     rows.initialize(repeating: nil)
     isKept = .allocate(capacity: planes)
     isKept.initialize(repeating: false)
-    self.rowBytes = rowBytes
   }
 
   deinit {
@@ -71,7 +80,7 @@ private final class KeptPlanes: SideBuffer, @unchecked Sendable {
     isKept.deallocate()
   }
 
-  var mostBytes: Int { rows.count * rowBytes }
+  var mostBytes: Int { planes * rowBytes }
   let purpose = "terms of a residual sum that is large against the layer's scale"
   var bytes: Int { rows.reduce(0) { $0 + ($1 == nil ? 0 : rowBytes) } }
 
@@ -113,6 +122,7 @@ extension ResidualSum: CPULowerable {
       let (u, v, z) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
       let scale = p(4, as: T.self)
       let inverse = p(5, as: T.self) + 2 * planes.channels
+      kept.prepare()
       Parallel.run(planes.groups) { index in
         let group = planes.group(index)
         let first = index / planes.groupsPerSample * planes.channels + group.channel

@@ -133,11 +133,15 @@ public struct BatchLoader: Sendable {
   /// The most bytes that an epoch holds: its order, the batches that wait, the one that is being made
   /// and the caller's, in row-major float32 and int64.
   ///
+  /// Int.max where that is more than Int can hold.
+  ///
   /// - Parameter batchSize: nil: that of the options.
   public func bytesInFlight(batchSize: Int? = nil) -> Int {
     let image = 4 * split.imageShape.elementCount + MemoryLayout<Int64>.size
-    return (options.prefetchCount + 2) * (batchSize ?? options.batchSize) * image
-      + split.count * MemoryLayout<Int>.size
+    let (batches, overflow) = ((options.prefetchCount + 2) * image)
+      .multipliedReportingOverflow(by: batchSize ?? options.batchSize)
+    let order = split.count * MemoryLayout<Int>.size
+    return overflow || batches > .max - order ? .max : batches + order
   }
 
   /// The batches of an epoch, from number `first` on; none where the epoch has no more.

@@ -11,13 +11,15 @@ public struct DataSplit: Sendable, Equatable {
 
   /// Pictures [N, C, H, W] with N classes.
   ///
-  /// - Throws: `ABNError(.dtype)` where the pictures are not uint8, `ABNError(.shape)` where they
+  /// - Throws: the failure of a tensor that could not be made; `ABNError(.dtype)` where the pictures are not
+  ///   uint8, `ABNError(.shape)` where they
   ///   have not four dimensions, a dimension but N is 0, or N is not the number of classes.
   public init(images: Tensor, labels: [Int32]) throws {
     guard images.dtype == .uint8 else {
       throw ABNError(
         .dtype, "data split: images", got: images.dtype.rawValue, wanted: DType.uint8.rawValue)
     }
+    _ = try images.checked()
     guard images.shape.rank == 4, images.shape.dimensions.dropFirst().allSatisfy({ $0 > 0 }) else {
       throw ABNError(
         .shape, "data split: images", got: "shape \(images.shape)", wanted: "[N, C, H, W]")

@@ -93,6 +93,7 @@ public enum NPY {
 
   /// The bytes in front of the elements.
   static func header(for tensor: Tensor, in what: String) throws -> [UInt8] {
+    _ = try tensor.checked()
     guard let descriptor = NPYHeader.descriptor(of: tensor.dtype) else {
       throw ABNError(
         .unsupported, what, got: "a tensor of \(tensor.dtype)",

@@ -57,6 +57,7 @@ extension PaddleParameters {
   private static func header(
     _ tensor: Tensor, _ levels: [[Int]], _ what: String
   ) throws -> [UInt8] {
+    _ = try tensor.checked()
     if let mistake = PaddleRecord.mistake(in: levels, rows: tensor.shape.dimensions.first) {
       throw ABNError(.attribute, what, got: mistake.got, wanted: mistake.wanted)
     }

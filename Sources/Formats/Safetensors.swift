@@ -67,6 +67,7 @@ public enum Safetensors {
         .name, "safetensors file \"\(path)\"", got: "a tensor called \(metadataName)",
         wanted: "another name: this one is reserved for the metadata")
     }
+    for tensor in tensors.values { _ = try tensor.checked() }
     let sorted = tensors.sorted {
       ($1.value.dtype.bytes, $0.key) < ($0.value.dtype.bytes, $1.key)
     }

@@ -44,34 +44,46 @@ public struct Concat: OperationKind {
 
   public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dout = c.outputGradients[0] else { return c.inputs.map { _ in nil } }
+    let at = try normalizedAxis(axis, rank: c.inputs[0].shape.rank)
+    // The last input whose start is known without the shapes of a run, and that start: of many inputs each
+    // needs to look at those behind it only, at none where all sizes are known.
+    var known = (index: 0, start: 0)
     return try c.inputs.indices.map { index in
+      if index > 0, known.index == index - 1, c.inputs[index - 1].shape[at] >= 0 {
+        known = (index, known.start + c.inputs[index - 1].shape[at])
+      }
       guard c.needsGradient[index] else { return nil }
       return try c.append(
-        ConcatGradient(axis: axis, index: index), [dout] + c.inputs[...index])[0]
+        ConcatGradient(axis: axis, index: index - known.index, start: known.start),
+        [dout] + c.inputs[known.index...index])[0]
     }
   }
 }
 
-/// dx = the part of dout that came from input `index` of a concatenation.
+/// dx = the part of dout that came from one input of a concatenation.
 ///
-/// Inputs: dout, then the inputs 0 ... `index` of the concatenation, read for their shapes only.
+/// Inputs: dout, then some neighbouring inputs of the concatenation, read for their shapes only: the first
+/// begins at `start`, number `index` of them is the one.
 public struct ConcatGradient: OperationKind {
   public static let kindName = "concat_grad"
   public static let formula = "dx = the part of dout that came from x"
 
   /// The axis of the concatenation.
   public let axis: Int
-  /// Which of its inputs.
+  /// Which of the inputs that are given.
   public let index: Int
+  /// Where the first of them begins along the axis.
+  public let start: Int
 
-  /// The gradient of input `index` of a concatenation along `axis`.
-  public init(axis: Int, index: Int) {
+  /// The gradient of input `index` of a concatenation along `axis`, counted from the one at `start`.
+  public init(axis: Int, index: Int, start: Int = 0) {
     self.axis = axis
     self.index = index
+    self.start = start
   }
 
   public var attributes: [(name: String, value: String)] {
-    [("axis", "\(axis)"), ("index", "\(index)")]
+    [("axis", "\(axis)"), ("index", "\(index)"), ("start", "\(start)")]
   }
 
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[index + 1]] }

@@ -41,11 +41,14 @@ public indirect enum Schedule: Sendable, Hashable {
 
   /// The learning rate of a step.
   ///
-  /// Past its end a schedule keeps its last value; a step below 0 counts as 0.
-  ///
-  /// - Precondition: `validated()` would not throw.
+  /// Past its end a schedule keeps its last value; a step below 0 counts as 0. NaN where `validated()`
+  /// throws.
   public func value(step: Int) -> Double {
-    let step = max(step, 0)
+    (try? validated())?.knownValue(step: max(step, 0)) ?? .nan
+  }
+
+  /// The value of a schedule that was validated.
+  private func knownValue(step: Int) -> Double {
     switch self {
     case .constant(let value): return value
     case .piecewise(let boundaries, let values):
@@ -58,15 +61,16 @@ public indirect enum Schedule: Sendable, Hashable {
       let quotient = Double(step) / Double(steps)
       return initial * pow(rate, staircase ? quotient.rounded(.down) : quotient)
     case .polynomial(let initial, let steps, let end, let power, let cycle):
-      let span = cycle ? ((max(step, 1) - 1) / steps + 1) * steps : steps
-      let rest = 1 - Double(min(step, span)) / Double(span)
+      // Below 2^53, as all steps that are ever run, this is exact.
+      let span = Double(cycle ? (max(step, 1) - 1) / steps + 1 : 1) * Double(steps)
+      let rest = 1 - min(Double(step), span) / span
       return (initial - end) * pow(rest, power) + end
     case .cosine(let initial, let steps, let end, let every):
       let time = min(step / every * every, steps)
       return Self.halfCosine(from: initial, to: end, Double(time) / Double(steps))
     case .warmup(let steps, let from, let to, let next):
-      guard step < steps else { return next.value(step: step) }
-      let target = to ?? next.value(step: steps)
+      guard step < steps else { return next.knownValue(step: step) }
+      let target = to ?? next.knownValue(step: steps)
       return from + (target - from) * Double(step) / Double(steps)
     case .oneCycle(let peak, let steps, let warmup, let startDivisor, let endDivisor):
       let start = peak / startDivisor

@@ -13,7 +13,7 @@ public struct MemoryPlan: Sendable {
   /// Every block starts at a multiple of this: a cache line, and the widest vector.
   public static let alignment = 64
 
-  /// The bytes of the arena.
+  /// The bytes of the arena; Int.max, and no block has a place, where all blocks together have 2^62 or more.
   public let arenaBytes: Int
   /// The largest sum of bytes alive at one moment: no placement can need less.
   public let lowerBoundBytes: Int
@@ -31,6 +31,11 @@ public struct MemoryPlan: Sendable {
   public let blocks: [PlacedBlock]
   /// How long it took to plan.
   public let seconds: Double
+  /// How many placed blocks and holes were looked at: for tests of how planning grows with a program.
+  public let looked: Int
+
+  /// More bytes than any sum that is made here may have.
+  private static let limit = 1 << 62
 
   /// Plans a request: decides who shares, then places.
   public init(_ request: PlanRequest, mode: PlanningMode = .compact) {
@@ -39,17 +44,22 @@ public struct MemoryPlan: Sendable {
     let classes = SharingClasses(request, mayShare: mode != .separate)
     var blocks: [Block] = []
     var roots: [Int] = []
+    var total = 0
     for index in request.buffers.indices {
       guard classes.root(BufferID(index)) == index, request.buffers[index].use.isInArena,
         let life = classes.lives[index], classes.bytes[index] > 0
       else { continue }
-      let guarded = classes.bytes[index] + (mode == .guarded ? Self.alignment : 0)
+      let guarded =
+        min(classes.bytes[index], Self.limit) + (mode == .guarded ? Self.alignment : 0)
       let bytes = (guarded + Self.alignment - 1) / Self.alignment * Self.alignment
+      total = min(total + bytes, Self.limit)
       // Bytes of their own are bytes for the whole run.
       let whole = -1...request.steps.count
       blocks.append(Block(bytes: bytes, life: mode == .separate ? whole : life))
       roots.append(index)
     }
+    let fits = total < Self.limit
+    if !fits { (blocks, roots) = ([], []) }
     var alive = [Int](repeating: 0, count: request.steps.count + 3)
     for block in blocks {
       alive[block.life.lowerBound + 1] += block.bytes
@@ -64,7 +74,8 @@ public struct MemoryPlan: Sendable {
     var offsetOfRoot = [Int?](repeating: nil, count: request.buffers.count)
     for (block, root) in roots.enumerated() { offsetOfRoot[root] = best.placement.offsets[block] }
     strategy = best.strategy
-    arenaBytes = best.placement.bytes
+    arenaBytes = fits ? best.placement.bytes : .max
+    looked = best.looked
     offsets = request.buffers.indices.map { index in
       guard request.buffers[index].use.isInArena else { return nil }
       return request.buffers[index].bytes == 0 ? 0 : offsetOfRoot[classes.root(BufferID(index))]
@@ -81,7 +92,7 @@ public struct MemoryPlan: Sendable {
         life: block.0.life, buffers: members[block.1]!)
     }
 
-    lowerBoundBytes = peak
+    lowerBoundBytes = fits ? peak : .max
     peakStep = at
     peakBuffers = zip(blocks, roots).filter { $0.0.life.contains(at) }
       .sorted { $0.0.bytes > $1.0.bytes }

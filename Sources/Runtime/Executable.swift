@@ -86,9 +86,13 @@ public final class Executable {
   deinit { table.deallocate() }
 
   /// Arena, constants and everything that lives in the scope: what a run needs, known before the first
-  /// step.
+  /// step; Int.max where that is more than Int can hold.
   public var plannedPeakBytes: Int {
-    plan.arenaBytes + constantBytes + lowered.persistents.reduce(0) { $0 + $1.port.type.bytes }
+    let parts = [plan.arenaBytes, constantBytes] + lowered.persistents.map(\.port.type.bytes)
+    return parts.reduce(0) { sum, bytes in
+      let (next, overflow) = sum.addingReportingOverflow(bytes)
+      return overflow ? .max : next
+    }
   }
 
   /// The bytes that steps asked for because of their data.
