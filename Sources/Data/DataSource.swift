@@ -1,5 +1,11 @@
 import ABNTensors
 
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
 /// Where a data set comes from, as it is written on the command line.
 public enum DataSource: Sendable, Hashable, CustomStringConvertible {
   /// The 1,797 digits of 8 x 8 pixels that come with the package.
@@ -48,6 +54,31 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
     case .digits: Digits.dataset
     case .mnist(let directory): try MNIST.load(directory: directory)
     case .cifar10(let directory): try CIFAR10.load(directory: directory)
+    }
+  }
+
+  /// The same data with the folder from the root on, for a record that is read from another folder. It
+  /// stays as it is where the name of the current folder is no text in UTF-8.
+  public var absolute: DataSource {
+    func path(_ folder: String) -> String {
+      guard !folder.hasPrefix("/"), let bytes = getcwd(nil, 0) else { return folder }
+      defer { free(bytes) }
+      guard let current = String(validatingCString: bytes) else { return folder }
+      return (current == "/" ? "" : current) + "/" + folder
+    }
+    return switch self {
+    case .digits: .digits
+    case .mnist(let directory): .mnist(directory: path(directory))
+    case .cifar10(let directory): .cifar10(directory: path(directory))
+    }
+  }
+
+  /// `digits`, `mnist` or `cifar10`.
+  public var name: String {
+    switch self {
+    case .digits: "digits"
+    case .mnist: "mnist"
+    case .cifar10: "cifar10"
     }
   }
 

@@ -15,7 +15,10 @@ struct DenseNet: Sendable {
 
   /// The network under a name.
   func model(_ name: String, _ summary: String) -> Model {
-    Model(name: name, summary: summary, image: [3, 224, 224], classes: 1000) { images, options in
+    Model(
+      name: name, summary: summary, image: [3, 224, 224], classes: 1000,
+      sizes: ImageSizes(least: 29)
+    ) { images, options in
       var x = try options.convNorm(images, 2 * growth, 7, stride: 2)
       x = try pool2d(x, poolSize: 3, poolStride: 2, poolPadding: 1)
       for (block, count) in layers.enumerated() {

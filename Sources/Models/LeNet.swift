@@ -6,10 +6,10 @@ extension Model {
   /// Two convolutions with pooling and two hidden layers, each normalized.
   ///
   /// After LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
-  /// recognition" (1998), with normalization in place of its scaled tanh. Images of at least 8 x 8.
+  /// recognition" (1998), with normalization in place of its scaled tanh. Images of at least 4 x 4.
   public static let lenet = Model(
     name: "lenet", summary: "two convolutions with max pooling, two hidden layers",
-    image: [1, 28, 28], classes: 10
+    image: [1, 28, 28], classes: 10, sizes: ImageSizes(least: 4)
   ) { images, options in
     let none = ParamAttr.none
     var x = try conv2d(images, numFilters: 16, filterSize: 5, padding: 2, biasAttr: none)

@@ -49,6 +49,45 @@ public struct ModelOptions: Sendable {
   }
 }
 
+/// Which heights and widths a network can take.
+public struct ImageSizes: Sendable, Hashable {
+  /// They are multiples of this.
+  public let multiple: Int
+  /// They are at least this.
+  public let least: Int
+
+  /// Multiples of `multiple` from `least` on.
+  public init(multiple: Int = 1, least: Int = 1) {
+    self.multiple = multiple
+    self.least = (max(least, 1) + multiple - 1) / multiple * multiple
+  }
+
+  /// Whether a network can take this height or width.
+  public func admits(_ size: Int) -> Bool { size >= least && size % multiple == 0 }
+
+  /// - Parameter images: [N, C, H, W]; sizes that are not known are not looked at.
+  /// - Throws: `ABNError(.shape)` that says which sizes work, and the nearest.
+  func check(_ images: Shape, of model: String) throws {
+    guard images.rank == 4 else {
+      throw ABNError(
+        .shape, "images of \(model)", got: "\(images)", wanted: "[N, channels, height, width]")
+    }
+    let sizes = [images[2], images[3]]
+    if sizes.allSatisfy({ $0 == Shape.unknown || admits($0) }) { return }
+    func text(_ nearest: (Int) -> Int) -> String {
+      sizes.map { "\($0 == Shape.unknown ? $0 : max(least, nearest($0)))" }.joined(separator: " x ")
+    }
+    let below = text { $0 / multiple * multiple }
+    // Not by adding first: a size may be as large as numbers get.
+    let above = text { $0 % multiple == 0 ? $0 : ($0 / multiple &+ 1) &* multiple }
+    throw ABNError(
+      .shape, "images of \(model)", got: sizes.map(String.init).joined(separator: " x "),
+      wanted: "a height and a width of at least \(least)"
+        + (multiple > 1 ? " that are multiples of \(multiple)" : ""),
+      fix: "The nearest that work: " + (below == above ? below : "\(below) and \(above)") + ".")
+  }
+}
+
 /// A network: a function over layers, from images [N, C, H, W] to logits: [N, classes] where images
 /// are classified, [N, classes, H, W] where pixels are.
 public struct Model: Sendable {
@@ -60,6 +99,8 @@ public struct Model: Sendable {
   public let image: Shape
   /// The classes of the data it was made for.
   public let classes: Int
+  /// The heights and widths it can take; `build` checks them.
+  public let sizes: ImageSizes
   /// What torchvision calls the layers that have parameters, in the order in which `build` makes
   /// them; nil where torchvision has no such network.
   public let torchNames: [String]?
@@ -68,15 +109,20 @@ public struct Model: Sendable {
 
   /// A network under a name.
   public init(
-    name: String, summary: String, image: Shape, classes: Int, torchNames: [String]? = nil,
+    name: String, summary: String, image: Shape, classes: Int, sizes: ImageSizes = ImageSizes(),
+    torchNames: [String]? = nil,
     build: @escaping @Sendable (_ images: Variable, _ options: ModelOptions) throws -> Variable
   ) {
     self.name = name
     self.summary = summary
     self.image = image
     self.classes = classes
+    self.sizes = sizes
     self.torchNames = torchNames
-    self.build = build
+    self.build = { images, options in
+      try sizes.check(images.shape, of: name)
+      return try build(images, options)
+    }
   }
 
   /// All models of the package.

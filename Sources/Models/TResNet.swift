@@ -90,7 +90,7 @@ extension Model {
   /// TResNet-M: 31,389,032 parameters. See `TResNet`.
   public static let tresnetm = Model(
     name: "tresnetm", summary: "residual network with blurs and gates, made for in-place norms",
-    image: [3, 224, 224], classes: 1000
+    image: [3, 224, 224], classes: 1000, sizes: ImageSizes(multiple: 4, least: 20)
   ) { images, options in
     try TResNet(blocks: [3, 4, 11, 3], options: options).logits(images)
   }

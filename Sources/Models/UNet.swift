@@ -33,6 +33,6 @@ extension Model {
   /// U-Net: 31,035,586 parameters. See `UNet`.
   public static let unet = Model(
     name: "unet", summary: "segmentation: down and up again with shortcuts at each size",
-    image: [1, 512, 512], classes: 2
+    image: [1, 512, 512], classes: 2, sizes: ImageSizes(multiple: 16)
   ) { try UNet().logits($0, $1) }
 }

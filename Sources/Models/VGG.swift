@@ -12,7 +12,7 @@ extension Model {
   /// fully connected layer of another size.
   public static let vgg16 = Model(
     name: "vgg16", summary: "13 convolutions of 3 x 3, each normalized, and 3 connected layers",
-    image: [3, 224, 224], classes: 1000
+    image: [3, 224, 224], classes: 1000, sizes: ImageSizes(least: 32)
   ) { images, options in
     var x = images
     for channels in [[64, 64], [128, 128], [256, 256, 256], [512, 512, 512], [512, 512, 512]] {

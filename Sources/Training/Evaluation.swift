@@ -36,6 +36,7 @@ extension ClassifierPrograms {
       // The share is a float32; the number of right answers is whole, whatever the batch size.
       right += (results[1].doubles[0] * Double(batch.count)).rounded()
       count += batch.count
+      Interruption.noteStep()
     }
     return Evaluation(
       accuracy: right / Double(max(count, 1)), loss: total / Double(max(count, 1)), count: count)
@@ -67,9 +68,11 @@ public func evaluateModel(
         "images \(file.image) in \(file.options.classes) classes, as the model was trained on",
       fix: file.data.map { "Evaluate on \($0), or train on these data." } ?? "")
   }
+  try file.model.requireClassifies(dataset, file.options)
   let programs = try ClassifierPrograms(
     file.model, options: file.options, image: file.image, seed: 0)
-  let scope = try file.scope(for: programs.evaluation, folder: folder)
+  let scope = try file.scope(
+    for: programs.evaluation, startup: programs.startup, folder: folder)
   return try programs.evaluate(
     dataset.test, normalization: file.normalization, batchSize: batchSize,
     executor: Executor(backend: CPUBackend()), scope: scope)

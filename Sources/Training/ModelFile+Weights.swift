@@ -152,9 +152,10 @@ extension ModelFile {
   ///   with another ending or that cannot be written, or a model that lacks parameters.
   public func exportWeights(to path: String, names: WeightNames, folder: String) throws {
     let file = try WeightFile(path)
-    let program = try ClassifierPrograms(model, options: options, image: image, seed: 0).evaluation
-    let weights = try NamedWeight.all(of: model, program, names)
-    let scope = try scope(for: program, folder: folder)
+    let programs = try ClassifierPrograms(model, options: options, image: image, seed: 0)
+    let weights = try NamedWeight.all(of: model, programs.evaluation, names)
+    let scope = try scope(
+      for: programs.evaluation, startup: programs.startup, folder: folder)
     var tensors: [String: Tensor] = [:]
     for weight in weights {
       let tensor = scope[weight.variable.name]!
@@ -192,7 +193,7 @@ extension ModelFile {
       return try model.build(ABNLayers.data("images", shape: size), options)
     }
     let program = statistics == .moving ? builder.main.cloned(forTest: true) : builder.main
-    let scope = try scope(for: program, folder: folder)
+    let scope = try scope(for: program, startup: builder.startup, folder: folder)
     let executor = Executor(backend: CPUBackend())
     return try executor.run(program, feed: ["images": images], fetch: [logits], scope: scope)[0]
   }

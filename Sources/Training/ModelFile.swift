@@ -109,12 +109,21 @@ public struct ModelFile {
       data: metadata["data"])
   }
 
-  /// A scope with the values of a program's parameters.
+  /// A scope with what a program needs: the parameters of this file, and for state that only training
+  /// changes (the counters of dropout, say), which no file has, the values that training begins with.
   ///
-  /// - Throws: `ABNError(.file)` where one is missing or of another type.
-  func scope(for program: Program, folder: String) throws -> Scope {
+  /// - Parameters:
+  ///   - startup: sets the first values.
+  ///   - folder: what the model was read from, for errors.
+  /// - Throws: `ABNError(.file)` where a parameter is missing or of another type.
+  func scope(for program: Program, startup: Program, folder: String) throws -> Scope {
     let scope = Scope()
-    for variable in program.persistables {
+    let state = program.persistables.filter { $0.parameterTraits == nil }
+    if !state.isEmpty {
+      try Executor(backend: CPUBackend()).run(
+        startup.setting(Set(state.map(\.name))), scope: scope)
+    }
+    for variable in program.parameters {
       let value = parameters[variable.name]
       guard let value, value.shape == variable.shape, value.dtype == variable.dtype else {
         throw ABNError(

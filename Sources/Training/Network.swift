@@ -88,3 +88,23 @@ private func rows(_ logits: Variable, _ classes: Int) throws -> Variable {
   guard logits.shape.rank == 4 else { return logits }
   return try reshape(transpose(logits, [0, 2, 3, 1]), [-1, classes])
 }
+
+extension Model {
+  /// Checks that the model can be trained and evaluated on these data, before anything is written.
+  ///
+  /// - Throws: `ABNError(.shape)` for images of a size that it cannot take, `ABNError(.data)` for a
+  ///   network that segments: the data have one class an image.
+  func requireClassifies(_ dataset: Dataset, _ options: ModelOptions) throws {
+    let builder = ProgramBuilder()
+    let logits = try builder.build {
+      try build(
+        data("images", shape: Shape([Shape.unknown] + dataset.imageShape.dimensions)), options)
+    }
+    guard logits.shape.rank == 2 else {
+      throw ABNError(
+        .data, "data \"\(dataset.name)\"", got: "a class for each image",
+        wanted: "a class for each pixel, which \(name) is trained with",
+        fix: "Choose a network that classifies images, as lenet or resnet20 do.")
+    }
+  }
+}

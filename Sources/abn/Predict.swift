@@ -7,7 +7,8 @@ struct Predict: ParsableCommand {
     discussion: """
       The images are float32 [N, C, height, width] as the network sees them in training: \
       (stored byte - mean) / deviation, by channel, with the mean and deviation in the model's \
-      metadata. The result is float32: logits [N, classes], or [N, classes, height, width] of a \
+      metadata. Images of another size than the model was made for are taken where the network can, \
+      and a note on standard error says so. The result is float32: logits [N, classes], or [N, classes, height, width] of a \
       network that segments.
       """)
 
@@ -31,9 +32,17 @@ struct Predict: ParsableCommand {
 
   func run() throws {
     try setThreads(threads)
+    try requireResult(output, isNoneOf: [input, folder + "/" + ModelFile.name])
     let file = try ModelFile.read(folder: folder)
+    let images = try NPY.read(input)
     let logits = try file.logits(
-      of: NPY.read(input), statistics: batchStatistics ? .batch : .moving, folder: folder)
+      of: images, statistics: batchStatistics ? .batch : .moving, folder: folder)
+    let (height, width) = (file.image[1], file.image[2])
+    if images.shape[2] != height || images.shape[3] != width {
+      writeError(
+        "note: images of \(images.shape[2]) x \(images.shape[3]); the model was made for "
+          + "\(height) x \(width)\n")
+    }
     try NPY.write(logits, to: output)
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import InPlaceABN
 import Testing
 
 /// What a run of the command leaves behind.
@@ -48,6 +49,24 @@ final class Workplace {
     try FileManager.default.createDirectory(
       at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
     try Data(bytes).write(to: url)
+  }
+
+  /// Writes data in the form of CIFAR-10: random photographs, of classes in turns.
+  func makePhotographs(_ folder: String, train: Int, test: Int) throws {
+    let random = CounterRandom(seed: 7, stream: 0)
+    func file(_ count: Int, from: Int) -> [UInt8] {
+      var bytes: [UInt8] = []
+      for number in from..<from + count {
+        bytes.append(UInt8(number % 10))
+        for pixel in 0..<3072 {
+          let word: UInt32 = random.bits(UInt64(number * 3072 + pixel))
+          bytes.append(UInt8(truncatingIfNeeded: word >> 24))
+        }
+      }
+      return bytes
+    }
+    try write("\(folder)/data_batch_1.bin", file(train, from: 0))
+    try write("\(folder)/test_batch.bin", file(test, from: train))
   }
 
   /// The files in a folder, hidden ones too; none where there is no such folder.
@@ -106,8 +125,18 @@ struct Running {
   /// What it has written to standard error so far.
   var errors: String { (try? String(contentsOfFile: errorPath, encoding: .utf8)) ?? "" }
 
-  func finish() throws -> Outcome {
+  /// Waits for the end; a command that takes longer than so many seconds is killed, which is a failure.
+  func wait(seconds: Double = 300) {
+    let deadline = ContinuousClock.now + .seconds(seconds)
+    while process.isRunning, .now < deadline { usleep(5_000) }
+    guard process.isRunning else { return }
+    kill(process.processIdentifier, SIGKILL)
+    Issue.record("no end after \(seconds) s: \(process.arguments ?? []) \(errors)")
     process.waitUntilExit()
+  }
+
+  func finish(seconds: Double = 300) throws -> Outcome {
+    wait(seconds: seconds)
     defer {
       try? FileManager.default.removeItem(atPath: outputPath)
       try? FileManager.default.removeItem(atPath: errorPath)
