@@ -47,8 +47,9 @@ let rooms: [Room] =
   kernelSets + [
     .c("CPrefetch", path: "CPrefetch", link: []),
     .c("CCPUFeatures", path: "CCPUFeatures", link: []),
-    .c("CDNNL", path: "CDNNL", link: ["dnnl"]),
-    .c("CParallel", path: "CParallel", link: ["gomp"]),
+    // oneDNN and the OpenMP library are loaded when a program starts: Sources/CParallel/README.md.
+    .c("CDNNL", path: "CDNNL", link: ["dl"]),
+    .c("CParallel", path: "CParallel", link: ["dl", "pthread"]),
     .system("CZlib", path: "CZlib", provider: "zlib1g-dev"),
     .swift("ABNTensors", path: "Tensors", needs: []),
     .swift("ABNKernels", path: "ABNKernels", needs: [] + kernelNames),
@@ -140,12 +141,14 @@ let testRooms = [
   "Operation", "Optimizer", "Pass", "Planning", "Runtime", "Training",
 ]
 // What some of them run beside the libraries.
-let programsTested: [String: Target.Dependency] = [
-  "Command": "abn", "Golden": "DocumentedExample", "Training": "OwnNetwork",
+let programsTested: [String: [Target.Dependency]] = [
+  "Command": ["abn", "ForkedRun"], "Golden": ["DocumentedExample"], "Training": ["OwnNetwork"],
 ]
 
 var tests: [Target] = [
   .target(name: "CTestSupport", path: "Tests/CSupport"),
+  .executableTarget(
+    name: "ForkedRun", dependencies: ["InPlaceABN", "CTestSupport"], path: "Tests/ForkedRun"),
   .target(
     name: "ABNTestSupport", dependencies: ["InPlaceABN", "CTestSupport", "CZlib"],
     path: "Tests/Support"),
@@ -153,7 +156,7 @@ var tests: [Target] = [
 ]
 for room in testRooms {
   var needs: [Target.Dependency] = ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"]
-  if let program = programsTested[room] { needs.append(program) }
+  needs += programsTested[room] ?? []
   tests.append(
     .testTarget(name: "ABN\(room)Tests", dependencies: needs, path: "Tests/\(room)Tests"))
 }

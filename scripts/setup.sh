@@ -41,10 +41,3 @@ if [ -n "$missing" ]; then
     { $as_root apt-get update -qq && $as_root apt-get install -y -qq $missing >/dev/null; } ||
     fail "apt-get could not install:$missing"
 fi
-
-# Threads of the OpenMP team that wait for work sleep soon, not after 300,000 turns of a loop: beside other programs
-# on the same cores small networks train several times faster, alone as fast (Documentation/Performance.md).
-if [ -z "${OMP_WAIT_POLICY:-}" ]; then
-  GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-3000}
-  export GOMP_SPINCOUNT
-fi

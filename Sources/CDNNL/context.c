@@ -5,7 +5,8 @@
 static abn_dnnl_context shared;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static dnnl_status_t make_shared(void) {
+static abn_dnnl_status make_shared(void) {
+  if (abn_dnnl_library.failure) return ABN_DNNL_NO_LIBRARY;
   dnnl_status_t status = dnnl_engine_create(&shared.engine, dnnl_cpu, 0);
   if (status != dnnl_success) return status;
   status = dnnl_stream_create(&shared.stream, shared.engine, dnnl_stream_default_flags);
@@ -23,8 +24,9 @@ const abn_dnnl_context *abn_dnnl_shared(void) {
 }
 
 void abn_dnnl_version(int32_t version[3], int32_t compiled[3]) {
-  const dnnl_version_t *running = dnnl_version();
   if (version) {
+    static const dnnl_version_t none = {0};
+    const dnnl_version_t *running = abn_dnnl_library.failure ? &none : dnnl_version();
     version[0] = running->major;
     version[1] = running->minor;
     version[2] = running->patch;
@@ -36,8 +38,11 @@ void abn_dnnl_version(int32_t version[3], int32_t compiled[3]) {
   }
 }
 
+const char *abn_dnnl_load_failure(void) { return abn_dnnl_library.failure; }
+
 const char *abn_dnnl_status_name(abn_dnnl_status status) {
   switch (status) {
+    case ABN_DNNL_NO_LIBRARY: return "no_library";
     case dnnl_success: return "success";
     case dnnl_out_of_memory: return "out_of_memory";
     case dnnl_invalid_arguments: return "invalid_arguments";

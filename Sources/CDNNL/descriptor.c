@@ -71,6 +71,7 @@ static dnnl_status_t fill(
 abn_dnnl_status abn_dnnl_descriptor_create(
     int32_t rank, const int64_t *dims, int32_t type, int32_t format, const int64_t *strides,
     abn_dnnl_descriptor **result) {
+  if (abn_dnnl_library.failure) return ABN_DNNL_NO_LIBRARY;
   if (rank < 1 || rank > ABN_DNNL_MAX_RANK || rank > DNNL_MAX_NDIMS)
     return dnnl_invalid_arguments;
   int strided = format == ABN_DNNL_STRIDED;

@@ -24,6 +24,14 @@ enum DNNL {
 
   /// The error for a status that is not success.
   static func failure(_ status: abn_dnnl_status, _ what: String, _ detail: String) -> ABNError {
+    if status == ABN_DNNL_NO_LIBRARY {
+      var compiled = [Int32](repeating: 0, count: 3)
+      abn_dnnl_version(nil, &compiled)
+      return ABNError(
+        .system, "oneDNN", got: abn_dnnl_load_failure().map { String(cString: $0) } ?? "no library",
+        wanted: "libdnnl.so.\(compiled[0]), the version that this program was built with",
+        fix: "Install it (libdnnl\(compiled[0]) on Debian, libdnnl-dev to build), or build again.")
+    }
     let name = String(cString: abn_dnnl_status_name(status))
     return ABNError(
       .system, "oneDNN \(versionString): \(what)", got: "status \(status) (\(name)) for \(detail)",

@@ -3,18 +3,27 @@ import CParallel
 
 /// Work on the OpenMP team that oneDNN uses, so that two pools never fight for the cores.
 public enum Parallel {
-  /// The members of the team.
+  /// The members that a team of the calling thread has now; setting it asks for as many, in the whole
+  /// process.
+  ///
+  /// It is what a team really gets, and may be less than was asked for: at most `mostThreads`,
+  /// `OMP_THREAD_LIMIT`, and the threads that the system gives; 1 inside a team. Where nothing was asked
+  /// for it is `OMP_NUM_THREADS`, else the number of processors. `OMP_DYNAMIC` is turned off.
   public static var threads: Int {
-    get { Int(abn_team_default_size()) }
-    set { abn_team_set_default_size(Int32(clamping: newValue)) }
+    get { Int(abn_team_size()) }
+    set { abn_team_set_size(Int32(clamping: newValue)) }
   }
+
+  /// The most threads that can be asked for: four for each processor, and at least 16.
+  public static var mostThreads: Int { Int(abn_team_most()) }
 
   private struct Call {
     let parts: Int
     let body: (Int) -> Void
   }
 
-  /// Calls `body` with 0 ..< parts, spread over the team: member m takes the m-th contiguous share.
+  /// Calls `body` with 0 ..< parts, spread over the team: member m takes the m-th contiguous share, of
+  /// as many shares as the team has members. Parts must not wait for each other.
   ///
   /// What a part computes must not depend on who computes it; then results do not depend on the
   /// number of threads.
@@ -27,7 +36,7 @@ public enum Parallel {
       var call = Call(parts: parts, body: escaping)
       withUnsafeMutablePointer(to: &call) { pointer in
         abn_team_run(
-          Int32(clamping: min(parts, threads)),
+          Int32(clamping: parts),
           { context, member, members in
             let call = context!.assumingMemoryBound(to: Call.self)
             let parts = call.pointee.parts

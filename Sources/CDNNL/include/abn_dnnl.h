@@ -11,6 +11,8 @@
 /// 0 for success, else oneDNN's own status code.
 typedef int32_t abn_dnnl_status;
 #define ABN_DNNL_SUCCESS 0
+/// The library could not be loaded: `abn_dnnl_load_failure` says why.
+#define ABN_DNNL_NO_LIBRARY 1000
 
 /// The most dimensions of a descriptor (oneDNN's DNNL_MAX_NDIMS).
 #define ABN_DNNL_MAX_RANK 12
@@ -54,8 +56,11 @@ typedef int32_t abn_dnnl_status;
 #define ABN_DNNL_WORKSPACE 8
 #define ABN_DNNL_SCRATCHPAD 9
 
-/// The version of the library that runs, and of the headers this was compiled against; either
-/// pointer may be NULL.
+/// Why the library is not there; NULL where it is.
+const char *abn_dnnl_load_failure(void);
+
+/// The version of the library that runs (0.0.0 where it is not there), and of the headers this was
+/// compiled against; either pointer may be NULL.
 void abn_dnnl_version(int32_t version[3], int32_t compiled[3]);
 
 /// The name that oneDNN gives a status.

@@ -5,4 +5,7 @@
 /// does not tell.
 long long abn_test_heap_bytes(void);
 
+/// fork(), which Swift does not import. The caller has one thread, or knows what it does.
+int abn_test_fork(void);
+
 #endif
