@@ -34,7 +34,7 @@ public enum AtomicFile {
   /// - Throws: `ABNError(.file)` that names the path and the system's reason, or what `body`
   ///   throws; in both cases `path` is as it was before.
   public static func write(to path: String, _ body: (FileWriter) throws -> Void) throws {
-    try write(to: path, calls: .system, body)
+    try Uninterrupted.run { try write(to: path, calls: .system, body) }
   }
 
   static func write(

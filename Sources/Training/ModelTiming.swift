@@ -58,6 +58,10 @@ public struct ModelTiming: Sendable, Codable {
   public let convolutionFloorSeconds: Double
   /// stepSeconds over floorSeconds.
   public let ratioToFloor: Double
+  /// What others did while the steps and the floor were measured.
+  public let load: MachineLoad
+  /// Why steps and floor are not to be trusted; nil where nothing speaks against them.
+  public let doubt: String?
   /// Where the time goes, longest first.
   public let kinds: [Kind]
 }
@@ -91,6 +95,7 @@ public func timeModel(
   var seconds: [Double] = []
   var profiles: [StepProfile] = []
   try subject.start()
+  let meter = LoadMeter()
   let clock = ContinuousClock()
   for round in 0...steps {
     var profile: StepProfile?
@@ -119,6 +124,7 @@ public func timeModel(
       }
     }
   }
+  let load = meter.load(threads: Parallel.threads)
   let median = seconds.sorted()[seconds.count / 2]
   let floor = floors.reduce(0, +)
   let flops = lowered.steps.reduce(0) { $0 + $1.flops }
@@ -131,6 +137,7 @@ public func timeModel(
       plannedPeakBytes: executable.plannedPeakBytes, measuredPeakBytes: peak,
       baseBytes: subject.baseBytes, gflops: Double(flops) / median / 1e9, floorSeconds: floor,
       convolutionFloorSeconds: convolutions, ratioToFloor: floor > 0 ? median / floor : 0,
+      load: load, doubt: load.doubt,
       kinds: kinds(of: executable, profiles, floors)),
     trace: StepTrace(lowered, fastest))
 }

@@ -40,6 +40,8 @@ public final class Trainer {
   public func run() throws -> TrainingSummary {
     try settings.validate()
     let dataset = try settings.data.load()
+    try settings.model.requireClassifies(
+      dataset, ModelOptions(classes: dataset.classCount, norm: settings.norm))
     let loader = try BatchLoader(
       dataset.train, normalization: dataset.normalization,
       options: .init(
@@ -67,7 +69,7 @@ public final class Trainer {
     let file = ModelFile(
       parameters: parameters, model: settings.model, options: options,
       image: dataset.imageShape, normalization: dataset.normalization,
-      data: settings.data.description)
+      data: settings.data.absolute.description)
     let summary = TrainingSummary(
       accuracy: final.accuracy, loss: final.loss, seconds: progress.seconds,
       imagesPerSecond: progress.imagesPerSecond,
@@ -77,6 +79,7 @@ public final class Trainer {
       epochsDone: progress.epochsDone, modelPath: settings.output + "/" + ModelFile.name,
       modelChecksum: file.checksum, settings: settings.described)
     try file.write(toFolder: settings.output, summary: summary)
+    Interruption.finish()
     return summary
   }
 
@@ -126,6 +129,7 @@ public final class Trainer {
         evaluation = nil
         progress.add(loss: results[0].doubles[0], accuracy: results[1].doubles[0])
         try requireFinite(results[0].doubles[0], "loss", progress)
+        Interruption.noteStep()
         report(progress)
       }
       // After the last step of a pass it is a whole one.

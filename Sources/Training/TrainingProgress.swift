@@ -82,22 +82,39 @@ public struct TrainingProgress: Sendable {
     epochsDone = epoch + 1
   }
 
-  /// `epoch 3/10  step 40/156  loss 0.1234  accuracy 95.31 %  8123 images/s  0:42 left  peak 95 MiB`
-  public var line: String {
+  /// `epoch 3/10  step 40/156  loss 0.1234  accuracy 95.31 %  8123 images/s  0:42 left  peak 95 MiB`; at
+  /// the end of a pass also what came out on the held-out data.
+  public var line: String { fields.map(\.text).joined(separator: "  ") }
+
+  /// The fields of `line` that have room in so many columns: the last to go are those of the held-out
+  /// data, the pass and the loss. What is still too long is cut.
+  public func line(columns: Int) -> String {
+    var kept = fields
+    func text() -> String { kept.map(\.text).joined(separator: "  ") }
+    while kept.count > 1, text().count > columns,
+      let least = kept.indices.min(by: { kept[$0].weight < kept[$1].weight })
+    {
+      kept.remove(at: least)
+    }
+    return String(text().prefix(max(0, columns)))
+  }
+
+  /// What is shown, and how much it is worth where there is no room for all.
+  private var fields: [(text: String, weight: Int)] {
     let width = String(stepsPerEpoch).count
     let done = String(repeating: " ", count: width - String(step).count) + "\(step)"
-    var text =
-      "epoch \(epoch + 1)/\(epochs)  step \(done)/\(stepsPerEpoch)"
-      + String(format: "  loss %.4f  accuracy %.2f %%", loss, accuracy * 100)
-      + String(format: "  %.0f images/s", imagesPerSecond)
-    let left = Int(secondsLeft.rounded())
-    text += "  " + Self.clock(left) + " left"
-    if let peak = ProcessMemory.peakBytes { text += "  peak \(describeBytes(peak))" }
+    let left = Self.clock(Int(secondsLeft.rounded()))
+    var fields = [
+      ("epoch \(epoch + 1)/\(epochs)", 7), ("step \(done)/\(stepsPerEpoch)", 5),
+      (String(format: "loss %.4f", loss), 6),
+      (String(format: "accuracy %.2f %%", accuracy * 100), 3),
+      (String(format: "%.0f images/s", imagesPerSecond), 2), ("\(left) left", 4),
+    ]
+    if let peak = ProcessMemory.peakBytes { fields.append(("peak \(describeBytes(peak))", 1)) }
     if isEndOfEpoch, let evaluation {
-      text += String(
-        format: "  held out: loss %.4f accuracy %.2f %%", evaluation.loss,
-        evaluation.accuracy * 100)
+      let (loss, accuracy) = (evaluation.loss, evaluation.accuracy * 100)
+      fields.append((String(format: "held out: loss %.4f accuracy %.2f %%", loss, accuracy), 8))
     }
-    return text
+    return fields
   }
 }

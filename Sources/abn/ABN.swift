@@ -9,7 +9,7 @@ struct ABN: ParsableCommand {
     commandName: "abn",
     abstract: "Trains convolutional networks with in-place activated batch normalization.",
     discussion: """
-      To begin: abn train --data digits --output runs/digits, and then abn eval runs/digits.
+      To begin: abn train, and then abn eval.
       """,
     version: "0.1.0",
     subcommands: [
@@ -24,7 +24,9 @@ struct ABN: ParsableCommand {
     for stream: Int32 in 0...2 where fcntl(stream, F_GETFD) == -1 {
       _ = open("/dev/null", O_RDONLY)
     }
+    Interruption.endBetweenFiles()
     do {
+      try checkArguments()
       try checkCommandName()
       var command = try parseAsRoot()
       try command.run()
@@ -46,12 +48,14 @@ struct ABN: ParsableCommand {
   /// A mistyped command, with the nearest one; the parser would only call it unexpected.
   private static func checkCommandName() throws {
     var commands = configuration.subcommands
-    for (depth, word) in CommandLine.arguments.dropFirst().enumerated() {
+    var words = CommandLine.arguments.dropFirst()
+    let help = ["help"]
+    let isHelp = words.first == "help"
+    if isHelp { words = words.dropFirst() }
+    for (depth, word) in words.enumerated() {
       guard !word.hasPrefix("-"), !commands.isEmpty else { return }
-      let help = depth == 0 ? ["help"] : []
-      if help.contains(word) { return }
       guard let found = commands.first(where: { $0._commandName == word }) else {
-        let names = commands.map { $0._commandName } + help
+        let names = commands.map { $0._commandName } + (depth == 0 && !isHelp ? help : [])
         throw ABNError(
           .name, "command", got: "\"\(word)\"", wanted: "one of \(names.joined(separator: ", "))",
           fix: nearestMatch(to: word, in: names).map { "Did you mean \"\($0)\"?" }
@@ -59,6 +63,41 @@ struct ABN: ParsableCommand {
       }
       commands = found.configuration.subcommands
     }
+  }
+
+  /// What the parser would take for something else: bytes that are no text, and options of several
+  /// letters after one dash, which it reads as several options; -epochs has an -h in it.
+  private static func checkArguments() throws {
+    for position in 1..<max(1, Int(CommandLine.argc)) {
+      guard let bytes = CommandLine.unsafeArgv[position] else { break }
+      guard let word = String(validatingCString: bytes) else {
+        throw ABNError(
+          .name, "argument \(position)", got: "\"\(escaped(bytes))\"", wanted: "text in UTF-8",
+          fix: "Give the file or folder another name, or make a link to it that has one.")
+      }
+      if word == "--" { return }
+      let letters = word.dropFirst()
+      guard word.hasPrefix("-"), letters.first?.isLetter == true, letters.count > 1,
+        Double(word) == nil
+      else { continue }
+      throw ABNError(
+        .name, "option", got: "\"\(word)\"", wanted: "two dashes before the name of an option",
+        fix: "Did you mean \"-\(word.prefix { $0 != "=" })\"?")
+    }
+  }
+
+  /// Bytes as text: those that are not ASCII, or would not be seen, as \\xNN.
+  private static func escaped(_ bytes: UnsafePointer<CChar>) -> String {
+    var text = ""
+    var next = bytes
+    while next.pointee != 0 {
+      let byte = UInt8(bitPattern: next.pointee)
+      text +=
+        (0x20..<0x7F).contains(byte)
+        ? String(UnicodeScalar(byte)) : String(format: "\\x%02X", Int(byte))
+      next += 1
+    }
+    return text
   }
 
   /// Whoever reads the result must not take a cut one for a whole one.
@@ -97,13 +136,23 @@ struct CommonOptions: ParsableArguments {
   func apply() throws { try setThreads(threads) }
 }
 
-/// Sets the team's size, before anything asks oneDNN for scratch memory; nil: all cores.
+/// Sets the team's size, before anything asks oneDNN for scratch memory; nil: all cores. Says so where
+/// the system or OpenMP gives fewer.
 func setThreads(_ threads: Int?) throws {
   guard let threads else { return }
-  guard (1...1024).contains(threads) else {
-    throw ABNError(.attribute, "--threads", got: "\(threads)", wanted: "1...1024")
+  guard (1...Parallel.mostThreads).contains(threads) else {
+    throw ABNError(
+      .attribute, "--threads", got: "\(threads)",
+      wanted: "1...\(Parallel.mostThreads) on this machine",
+      fix: "More threads than processors only wait for each other.")
   }
   Parallel.threads = threads
+  let given = Parallel.threads
+  if given < threads {
+    writeError(
+      "note: --threads \(threads): a team has at most \(given) here (OMP_THREAD_LIMIT, "
+        + "OMP_MAX_ACTIVE_LEVELS or the system): going on with \(given)\n")
+  }
 }
 
 /// The style of the normalizations.

@@ -8,7 +8,8 @@ struct BenchLayer: ParsableCommand {
     abstract: "Times the in-place layer against the machine's own memory bandwidth.",
     discussion: """
       Random data, medians. The floor is one read and one write of the tensor forward, two reads \
-      and one write backward, at the bandwidth measured in the same run.
+      and one write backward, at the bandwidth measured in the same run. On a busy \
+      machine both are marked: not to be trusted.
       """)
 
   @Option(help: ArgumentHelp("Sizes, batch and channels first.", valueName: "NxCxHxW"))
@@ -34,16 +35,21 @@ struct BenchLayer: ParsableCommand {
     let forwardMilliseconds, backwardMilliseconds, floorMilliseconds, ratioToFloor: Double
     let readGBs, inPlaceGBs: Double
     let threads: Int
+    let load: MachineLoad
+    let doubt: String?
   }
 
   func run() throws {
     try common.apply()
+    let meter = LoadMeter()
     let timing = try measure()
+    let load = meter.load(threads: Parallel.threads)
     let result = Result(
       forwardMilliseconds: timing.forwardMilliseconds,
       backwardMilliseconds: timing.backwardMilliseconds,
       floorMilliseconds: timing.floorMilliseconds, ratioToFloor: timing.ratioToFloor,
-      readGBs: timing.readGBs, inPlaceGBs: timing.inPlaceGBs, threads: Parallel.threads)
+      readGBs: timing.readGBs, inPlaceGBs: timing.inPlaceGBs, threads: Parallel.threads,
+      load: load, doubt: load.doubt)
     if common.json {
       try printJSON(result)
     } else {
@@ -56,6 +62,7 @@ struct BenchLayer: ParsableCommand {
         floor     \(text(result.floorMilliseconds)) ms, ratio \(text(result.ratioToFloor))
         read      \(text(result.readGBs)) GB/s, in place \(text(result.inPlaceGBs)) GB/s
         """)
+      if let doubt = result.doubt { print("not to be trusted: \(doubt)") }
     }
   }
 

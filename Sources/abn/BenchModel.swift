@@ -8,7 +8,8 @@ struct BenchModel: ParsableCommand {
     abstract: "Times the steps of a network, kind by kind, against the floor of this machine.",
     discussion: """
       Random images, medians. The floor is every convolution as oneDNN does it alone, and for \
-      everything else the time to read its inputs and write its outputs once.
+      everything else the time to read its inputs and write its outputs once. On a busy machine times \
+      and floor are marked: not to be trusted.
       """)
 
   @OptionGroup var network: NetworkOptions
@@ -74,6 +75,9 @@ struct BenchModel: ParsableCommand {
         String(
           format: "floor          %@ ms, %@ of it convolutions; the step takes %.2f times that",
           ms(timing.floorSeconds), ms(timing.convolutionFloorSeconds), timing.ratioToFloor))
+    }
+    if let doubt = timing.doubt {
+      lines.append("not to be trusted: \(doubt)")
     }
     lines += [
       "planned peak   \(describeBytes(timing.plannedPeakBytes))",

@@ -7,7 +7,7 @@ struct Train: ParsableCommand {
     abstract: "Trains a classifier and saves it.",
     discussion: """
       Writes model.safetensors and summary.json into the output folder. Ctrl-C stops after the \
-      current step and saves. The same settings, seed and number of threads give the same weights.
+      current step and saves; a second one ends at once, without saving. The same settings, seed and number of threads give the same weights.
       """)
 
   @Option(
@@ -63,15 +63,19 @@ struct Train: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "The folder for the model and the summary; made if absent.", valueName: "folder"))
-  var output = "runs/latest"
+      "The folder for the model and the summary, made if absent; default: a new one for each run, "
+        + "runs/DATE-MODEL-DATA-NUMBER, to which runs/latest leads.", valueName: "folder"))
+  var output: String?
+
+  @OptionGroup var existing: OverwriteOption
 
   @OptionGroup var common: CommonOptions
 
   func run() throws {
     try common.apply()
     var settings = TrainingSettings(
-      data: try DataSource.parse(data), model: try Model.named(model), output: output)
+      data: try DataSource.parse(data), model: try Model.named(model),
+      output: output ?? RunFolder.parent)
     settings.norm = try normalization.style()
     settings.activation = try Activation(named: activation).validated()
     settings.epochs = epochs ?? settings.epochs
@@ -81,14 +85,40 @@ struct Train: ParsableCommand {
     settings.weightDecay = weightDecay ?? settings.weightDecay
     settings.seed = seed
 
-    Interruption.install()
-    let line = ProgressLine()
+    try settings.validate()
+    var made: RunFolder?
+    if let output {
+      try existing.requireFree(folder: output)
+    } else {
+      let folder = try RunFolder(model: settings.model, data: settings.data)
+      (made, settings.output) = (folder, folder.path)
+      writeError("run \(folder.path)\n")
+    }
     let summary: TrainingSummary
     do {
-      // An error, too, begins on a line of its own.
-      defer { line.finish() }
-      summary = try Trainer(settings) { line.show($0) }.run()
+      summary = try trained(settings)
+    } catch {
+      made?.removeIfEmpty()
+      throw error
     }
+    if let trouble = made?.becomeLatest() { writeError("note: \(trouble)\n") }
+    try show(summary)
+    if summary.interrupted { throw ExitCode(130) }
+  }
+
+  private func trained(_ settings: TrainingSettings) throws -> TrainingSummary {
+    // A line of progress may stand there, and the terminal shows ^C behind it.
+    Interruption.install(
+      notice: isatty(2) == 1
+        ? "\r\u{1B}[Kstopping after this step, then saving; Ctrl-C again ends now, without saving\n"
+        : "stopping after this step, then saving; a second signal ends now, without saving\n")
+    let line = ProgressLine()
+    // An error, too, begins on a line of its own.
+    defer { line.finish() }
+    return try Trainer(settings) { line.show($0) }.run()
+  }
+
+  private func show(_ summary: TrainingSummary) throws {
     if common.json {
       print(try summary.json(), terminator: "")
     } else {
@@ -104,7 +134,6 @@ struct Train: ParsableCommand {
         saved              \(summary.modelPath)\(summary.interrupted ? " (interrupted)" : "")
         """)
     }
-    if summary.interrupted { throw ExitCode(130) }
   }
 }
 
@@ -116,28 +145,4 @@ private func byData(_ value: (TrainingSettings) -> String) -> String {
   return sources.map { name, source in
     "\(value(TrainingSettings(data: source, model: .mlp, output: "."))) (\(name))"
   }.joined(separator: ", ")
-}
-
-/// One line on standard error that is written over on a terminal; elsewhere a line an epoch.
-final class ProgressLine {
-  private let isTerminal = isatty(2) == 1
-  private var last = ContinuousClock.now - .seconds(1)
-  private var isOpen = false
-
-  func show(_ progress: TrainingProgress) {
-    if progress.isEndOfEpoch {
-      write((isTerminal ? "\r\u{1B}[K" : "") + progress.line + "\n")
-      isOpen = false
-    } else if isTerminal, last.duration(to: .now) >= .milliseconds(100) {
-      last = .now
-      write("\r\u{1B}[K" + progress.line)
-      isOpen = true
-    }
-  }
-
-  func finish() {
-    if isOpen { write("\n") }
-  }
-
-  private func write(_ text: String) { writeError(text) }
 }

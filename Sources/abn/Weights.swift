@@ -28,7 +28,10 @@ struct Weights: ParsableCommand {
     @Option(help: ArgumentHelp("The model's folder; made if absent.", valueName: "folder"))
     var output: String
 
+    @OptionGroup var existing: OverwriteOption
+
     func run() throws {
+      try existing.requireFree(folder: output)
       let made = try network.made()
       try ModelFile(
         firstValuesOf: made.model, options: made.options, image: made.image, seed: seed,
@@ -52,6 +55,7 @@ struct Weights: ParsableCommand {
 
     func run() throws {
       let names = try WeightNames.named(names)
+      try requireResult(output, isNoneOf: [folder + "/" + ModelFile.name])
       try ModelFile.read(folder: folder).exportWeights(to: output, names: names, folder: folder)
     }
   }
@@ -71,8 +75,17 @@ struct Weights: ParsableCommand {
     @Option(help: ArgumentHelp("The model's folder; made if absent.", valueName: "folder"))
     var output: String
 
+    @OptionGroup var existing: OverwriteOption
+
     func run() throws {
       let names = try WeightNames.named(names)
+      try existing.requireFree(folder: output)
+      let target = output + "/" + ModelFile.name
+      if let file = FileIdentity(file), file == FileIdentity(target) {
+        throw ABNError(
+          .file, "--output \"\(output)\"", got: "the folder of the file that is read",
+          wanted: "another folder", fix: "Choose another name.")
+      }
       let made = try network.made()
       try ModelFile(
         weights: file, names: names, model: made.model, options: made.options, image: made.image,
@@ -126,7 +139,7 @@ struct BuiltNetwork: ParsableArguments {
       activation: try Activation(named: activation).validated())
     return (
       model, options, dataset?.imageShape ?? [model.image[0], size, size], dataset?.normalization,
-      source?.description
+      source?.absolute.description
     )
   }
 }

@@ -51,6 +51,21 @@ import Testing
     Mistake("train --weight-decay -1", "weight decay"),
     Mistake("train --seed -1", "-1"),
     Mistake("train --threads 0", "--threads"),
+    Mistake("train --threads 1000", "--threads", "1000", "1..."),
+    Mistake("models --threads 9223372036854775807", "--threads"),
+    Mistake("train -epochs 3", "-epochs", "Did you mean \"--epochs\"?"),
+    Mistake("train -epochs=3", "Did you mean \"--epochs\"?"),
+    Mistake("train --epochs 1 -help", "Did you mean \"--help\"?"),
+    Mistake("eval out -batch-size 3", "Did you mean \"--batch-size\"?"),
+    Mistake("-threads 3 models", "-threads"),
+    Mistake("-h1", "-h1"),
+    Mistake("help trian", "\"trian\"", "Did you mean \"train\"?"),
+    Mistake("weights exprot", "\"exprot\"", "Did you mean \"export\"?"),
+    Mistake(
+      "weights init --model unet --image-size 17 --output out", "17 x 17", "16 x 16", "32 x 32"),
+    Mistake("train --model unet", "8 x 8", "16 x 16"),
+    Mistake("plan --model unet --image-size 20", "20 x 20", "multiples of 16"),
+    Mistake("bench memory --model vgg16 --image-size 31", "31 x 31", "at least 32"),
     Mistake("train --data mnist:nowhere", "nowhere"),
     Mistake("train --data cifar10:nowhere", "nowhere"),
     Mistake("models resnet5", "Did you mean \"resnet50\"?"),
@@ -180,7 +195,8 @@ import Testing
     let model = try place.data("out/model.safetensors")
     let summary = try place.data("out/summary.json")
     // 20 blocks, of 512 or 1,024 bytes by the shell; the model has 108,736 bytes.
-    let run = try place.train("--seed", "9", "--output", "out", shell: "ulimit -f 20")
+    let run = try place.train(
+      "--seed", "9", "--output", "out", "--overwrite", shell: "ulimit -f 20")
     expectOneLine(run, before: 1, says: ["out/model.safetensors", "cannot be written"])
     #expect(place.files("out") == ["model.safetensors", "summary.json"])
     #expect(try place.data("out/model.safetensors") == model)

@@ -28,7 +28,7 @@ import Testing
     for ending in ["npz", "safetensors"] {
       try expectSuccess(place, "weights export run --output w.\(ending)")
       try expectSuccess(
-        place, "weights import w.\(ending) --model mlp --data digits --output back")
+        place, "weights import w.\(ending) --model mlp --data digits --output back --overwrite")
       #expect(try Safetensors.read(path: place.path + "/back/model.safetensors").tensors == model)
       let back = try place.abn("eval", "back", "--json").json()
       #expect(back["loss"] as? Double == trained["loss"] as? Double)
