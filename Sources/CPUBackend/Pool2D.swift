@@ -93,20 +93,20 @@ extension Pool2D {
   /// can overflow, so that the result is looked through. Winners are counted alike by both, and the
   /// gradient does not ask who counted.
   fileprivate func guarded(
-    _ fast: @escaping @Sendable (StepPointers) -> Void, by plain: PlainPooling, _ x: TensorType,
-    _ y: TensorType, wide: Bool
-  ) -> @Sendable (StepPointers) -> Void {
+    _ fast: @escaping @Sendable (StepPointers) throws -> Void, by plain: PlainPooling,
+    _ x: TensorType, _ y: TensorType, wide: Bool
+  ) -> @Sendable (StepPointers) throws -> Void {
     let (xCount, yCount) = (x.shape.elementCount, y.shape.elementCount)
     if function == .average {
       let slow = plain.average(Float.self)
       return { p in
-        fast(p)
+        try fast(p)
         if !holds(p(1, as: Float.self), yCount, abn_dnnl_all_finite) { slow(p) }
       }
     }
     let slow = wide ? plain.max(Float.self, Int32.self) : plain.max(Float.self, UInt8.self)
     return { p in
-      if holds(p(0, as: Float.self), xCount, abn_dnnl_all_above_lowest) { fast(p) } else { slow(p) }
+      if holds(p(0, as: Float.self), xCount, abn_dnnl_all_above_lowest) { try fast(p) } else { slow(p) }
     }
   }
 }

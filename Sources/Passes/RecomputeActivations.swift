@@ -22,7 +22,7 @@ public struct RecomputeActivations: ProgramPass {
       }
       let (y, z) = (made.inputs[0], made.outputs[0])
       let isOverwritten = list.readers(of: y).contains {
-        list.operations[$0].kind is InPlaceActivatedBatchNorm
+        list[$0].kind is InPlaceActivatedBatchNorm
       }
       if isOverwritten && !kind.readsKeptInput { continue }
       // A view of z would go on reading the first z.
