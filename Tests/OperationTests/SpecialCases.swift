@@ -62,7 +62,8 @@ let specialActivations: [SpecialCase] =
   ].map { (act: Activation, alpha: Double, units: Double) in
     SpecialCase(
       "\(act) \(alpha)", [.any(two)], units: units, leastUnits: act == .gelu ? 32 : 4,
-      measure: [.swish, .hardSwish, .mish, .gelu].contains(act) ? .curve : .value
+      measure: [.swish, .hardSwish, .mish, .gelu].contains(act) ? .curve : .value,
+      vanishes: [.elu, .sigmoid, .tanh, .swish, .gelu, .mish].contains(act)
     ) { [try activation($0[0], act, alpha: alpha)] }
   } + [
     SpecialCase("relu with mask", [.any(two)]) {
@@ -278,6 +279,6 @@ let specialNormalizations: [SpecialCase] =
       "inplace_abn \(act)", [.any([2, 3, 5])], units: 512, stored: 128, leastUnits: 512,
       measure: .curve,
       // elu goes back by z + alpha; see Documentation/InPlaceABN.md.
-      isDifferentiated: act != .elu
+      isDifferentiated: act != .elu, vanishes: true
     ) { [try inplaceABN($0[0], act: act, useGlobalStats: true, actAlpha: 0.2)] }
   }

@@ -14,7 +14,7 @@ import Testing
     let exact = try SpecialCase.Bench(test, dtype: .float64)
     for dtype in Self.dtypes {
       let own = try SpecialCase.Bench(test, dtype: dtype)
-      for index in 0..<(4 * soakFactor) {
+      for index in 0..<(2 * soakFactor) {
         try test.check(dtype, own, exact, seed: soakSeed &+ UInt64(index))
       }
     }
