@@ -223,11 +223,12 @@ let specialLosses: [SpecialCase] = [
     stored: 4, anyGradient: false
   ) { [try softmaxWithCrossEntropy($0[0], $0[1], axis: 1)] },
   SpecialCase(
-    "soft labels", [.any([4, 5]), .fixed(shares)], units: 256, measure: .largest,
+    "soft labels", [.any([4, 5]), .fixed(shares)], units: 256, stored: 4, measure: .largest,
     anyGradient: false
   ) { [try softmaxWithCrossEntropy($0[0], $0[1], softLabel: true)] },
   SpecialCase(
-    "soft labels, columns", [.any([4, 5]), .fixed(shares)], units: 256, measure: .largest,
+    "soft labels, columns", [.any([4, 5]), .fixed(shares)], units: 256, stored: 4,
+    measure: .largest,
     anyGradient: false
   ) { [try softmaxWithCrossEntropy($0[0], $0[1], softLabel: true, axis: 0)] },
   SpecialCase("square_error_cost", [.any(two), .any(two)]) { [try squareErrorCost($0[0], $0[1])] },
