@@ -89,6 +89,40 @@ import Testing
     }
   }
 
+  /// Given statistics take x = -60,000 to a y of -90,000, which float16 has as minus infinity: the derivative is
+  /// 0 there, and the sums over the channel are those of the other elements.
+  @Test(arguments: [Activation.swish, .gelu, .mish, .hardSwish, .elu, .sigmoid, .tanh, .relu])
+  func anOverflownElementAddsNothing(_ act: Activation) throws {
+    func gradients(_ dtype: DType, inPlace: Bool) throws -> [Double] {
+      let builder = ProgramBuilder(seed: 2)
+      let loss = try builder.build {
+        let x = try data("x", shape: [4, 1], dtype: dtype)
+        let (scale, bias) = (
+          ParamAttr(name: "scale", initializer: .constant(1.5)), ParamAttr(name: "bias")
+        )
+        return try reduceSum(
+          inPlace
+            ? inplaceABN(
+              x, act: act, paramAttr: scale, biasAttr: bias, useGlobalStats: true)
+            : batchNorm(x, act: act, paramAttr: scale, biasAttr: bias, useGlobalStats: true))
+      }
+      // In place the gradient of the scale goes back from y, which is infinite.
+      let names = inPlace ? ["bias"] : ["bias", "scale"]
+      return try names.map {
+        try run(
+          builder, feed: ["x": Tensor([-60000.0, 1, -0.5, 1.5], shape: [4, 1]).cast(to: dtype)],
+          loss: loss, of: builder.main.variable(named: $0)!, fetch: []
+        ).gradient.doubles[0]
+      }
+    }
+    let wanted = try gradients(.float64, inPlace: false)
+    for inPlace in [false, true] where !inPlace || act != .elu {
+      for (a, b) in zip(try gradients(.float16, inPlace: inPlace), wanted) {
+        #expect(abs(a - b) <= 4e-3 * abs(b), "\(act) in place \(inPlace): \(a), wanted \(b)")
+      }
+    }
+  }
+
   /// A class that is nearly certain: 1 - softmax, and the loss, are what the other classes leave.
   @Test(arguments: [DType.float64, .float32], [0, 1])
   func softmaxAndItsLoss(_ dtype: DType, _ axis: Int) throws {
