@@ -19,27 +19,6 @@ public struct Batch: Sendable {
   public var count: Int { samples.count }
 }
 
-/// How a picture is changed each time that it is seen.
-public struct Augmentation: Sendable, Hashable {
-  /// The picture gets this many rows and columns of zero bytes on each side, and a part of its
-  /// former size is cut out at a random place; 0 for no cutting.
-  public var cropPadding: Int
-  /// Whether every second picture, on average, is mirrored left to right.
-  public var flipsHorizontally: Bool
-
-  /// A change by cutting and mirroring.
-  public init(cropPadding: Int, flipsHorizontally: Bool) {
-    self.cropPadding = cropPadding
-    self.flipsHorizontally = flipsHorizontally
-  }
-
-  /// What is usual for CIFAR-10: 4 pixels of padding, mirrored.
-  ///
-  /// Source: K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition"
-  /// (CVPR 2016), section 4.2.
-  public static let cifar = Augmentation(cropPadding: 4, flipsHorizontally: true)
-}
-
 /// Makes batches of the pictures of a split: which ones, in which order, changed how.
 ///
 /// A batch is a function of (split, normalization, options, epoch, index): the same bits on every
@@ -91,12 +70,12 @@ public struct BatchLoader: Sendable {
   public let batchesPerEpoch: Int
 
   /// The normalized value of each byte of each channel: 256 per channel.
-  private let values: [Float]
+  let values: [Float]
 
   /// A maker of batches.
   ///
   /// - Throws: `ABNError(.attribute)` for a batch size below 1 or above the number of pictures, a
-  ///   negative padding or number of prepared batches; `ABNError(.shape)` where the normalization
+  ///   negative padding or number of prepared batches, a distortion outside 0..<1; `ABNError(.shape)` where the normalization
   ///   has another number of channels than the pictures.
   public init(
     _ split: DataSplit, normalization: ChannelNormalization, options: Options
@@ -110,6 +89,10 @@ public struct BatchLoader: Sendable {
     if let padding = options.augmentation?.cropPadding, padding < 0 || padding > 1 << 15 {
       throw ABNError(
         .attribute, "batch loader: cropPadding", got: "\(padding)", wanted: "0...\(1 << 15)")
+    }
+    if let distortion = options.augmentation?.distortion, !(0..<1).contains(distortion) {
+      throw ABNError(
+        .attribute, "batch loader: distortion", got: "\(distortion)", wanted: "a number in 0..<1")
     }
     guard options.prefetchCount >= 0, options.prefetchCount <= 1024 else {
       throw ABNError(
@@ -208,10 +191,14 @@ public struct BatchLoader: Sendable {
       let to = to.bindMemory(to: Float.self)
       split.images.withUnsafeBytes { from in
         for (place, sample) in samples.enumerated() {
-          write(
-            UnsafeRawBufferPointer(rebasing: from[sample * size..<(sample + 1) * size]),
-            to: UnsafeMutableBufferPointer(rebasing: to[place * size..<(place + 1) * size]),
-            window(of: sample, random))
+          let from = UnsafeRawBufferPointer(rebasing: from[sample * size..<(sample + 1) * size])
+          let to = UnsafeMutableBufferPointer(rebasing: to[place * size..<(place + 1) * size])
+          let window = window(of: sample, random)
+          if let distortion = distortion(of: sample, window, random) {
+            write(from, to: to, distortion)
+          } else {
+            write(from, to: to, window)
+          }
         }
       }
     }
@@ -221,57 +208,5 @@ public struct BatchLoader: Sendable {
     }
     return Batch(
       images: buffers.images, labels: buffers.labels, samples: samples, epoch: epoch, index: index)
-  }
-
-  /// The part of a padded picture that is seen.
-  struct Window: Equatable {
-    var rows = 0
-    var columns = 0
-    var isMirrored = false
-  }
-
-  private func window(of sample: Int, _ random: CounterRandom) -> Window {
-    guard let augmentation = options.augmentation else { return Window() }
-    let words = random.words(block: UInt64(sample))
-    let padding = augmentation.cropPadding
-    func shift(_ word: UInt32) -> Int {
-      Int(word.multipliedFullWidth(by: UInt32(2 * padding + 1)).high) - padding
-    }
-    return Window(
-      rows: shift(words[0]), columns: shift(words[1]),
-      isMirrored: augmentation.flipsHorizontally && words[2] >> 31 == 1)
-  }
-
-  /// Writes a picture: out[c, y, x] = value[c][in[c, y + rows, x + columns]], x counted from the
-  /// right where it is mirrored, and 0 for the byte outside of the picture.
-  private func write(
-    _ from: UnsafeRawBufferPointer, to: UnsafeMutableBufferPointer<Float>, _ window: Window
-  ) {
-    let shape = split.imageShape
-    let (channels, height, width) = (shape[0], shape[1], shape[2])
-    values.withUnsafeBufferPointer { values in
-      for channel in 0..<channels {
-        let table = UnsafeBufferPointer(rebasing: values[channel * 256..<channel * 256 + 256])
-        let plane = channel * height * width
-        if window == Window() {
-          for i in plane..<plane + height * width { to[i] = table[Int(from[i])] }
-          continue
-        }
-        for y in 0..<height {
-          let sourceRow = y + window.rows
-          let row = plane + y * width
-          guard sourceRow >= 0 && sourceRow < height else {
-            for x in 0..<width { to[row + x] = table[0] }
-            continue
-          }
-          let source = plane + sourceRow * width
-          for x in 0..<width {
-            let column = (window.isMirrored ? width - 1 - x : x) + window.columns
-            let isInside = column >= 0 && column < width
-            to[row + x] = isInside ? table[Int(from[source + column])] : table[0]
-          }
-        }
-      }
-    }
   }
 }

@@ -165,10 +165,11 @@ public final class Trainer {
 
 extension TrainingSettings {
   /// Photographs are shifted and mirrored; digits are only shifted, a mirrored digit being another
-  /// one.
+  /// one. The few of 8 x 8 pixels are distorted too, as other hands would write them: without that,
+  /// up to eleven of the 360 held-out ones are missed, with it eight (seeds 0 to 39).
   var augmentation: Augmentation {
     switch data {
-    case .digits: Augmentation(cropPadding: 1, flipsHorizontally: false)
+    case .digits: Augmentation(cropPadding: 1, flipsHorizontally: false, distortion: 0.15)
     case .mnist: Augmentation(cropPadding: 2, flipsHorizontally: false)
     case .cifar10: .cifar
     }

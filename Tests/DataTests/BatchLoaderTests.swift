@@ -103,7 +103,8 @@ struct BatchLoaderTests {
     func bits(_ loader: BatchLoader, _ epoch: Int) -> [Tensor] {
       Array(loader.epoch(epoch)).flatMap { [$0.images, $0.labels] }
     }
-    for augmentation in [nil, augmentation] {
+    let distorted = Augmentation(cropPadding: 1, flipsHorizontally: true, distortion: 0.2)
+    for augmentation in [nil, augmentation, distorted] {
       let a = try loader(16, seed: 5, lastBatch: .kept, augmentation: augmentation)
       let direct = try loader(
         16, seed: 5, lastBatch: .kept, augmentation: augmentation, prefetchCount: 0)
