@@ -13,7 +13,7 @@ public struct MemoryPlan: Sendable {
   /// Every block starts at a multiple of this: a cache line, and the widest vector.
   public static let alignment = 64
 
-  /// The bytes of the arena; Int.max, and no block has a place, where all blocks together have 2^62 or more.
+  /// The bytes of the arena; Int.max, and no block has a place, where all blocks together have 2^61 or more.
   public let arenaBytes: Int
   /// The largest sum of bytes alive at one moment: no placement can need less.
   public let lowerBoundBytes: Int
@@ -35,7 +35,7 @@ public struct MemoryPlan: Sendable {
   public let looked: Int
 
   /// More bytes than any sum that is made here may have.
-  private static let limit = 1 << 62
+  private static let limit = 1 << 61
 
   /// Plans a request: decides who shares, then places.
   public init(_ request: PlanRequest, mode: PlanningMode = .compact) {

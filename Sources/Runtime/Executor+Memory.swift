@@ -37,7 +37,7 @@ extension Executor {
         let smaller = feed.mapValues { shape in
           Shape([size] + shape.dimensions.dropFirst())
         }
-        return try? plannedPeakBytes(program, feed: smaller, fetches: fetches)
+        return try? neededBytes(program, feed: smaller, fetches: fetches, limit: limit)
       }
     }
     return ABNError(

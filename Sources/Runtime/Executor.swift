@@ -200,43 +200,58 @@ public final class Executor {
     return executable
   }
 
-  /// What a run would need, with any amount of memory.
-  func plannedPeakBytes(
-    _ program: Program, feed: [String: Shape], fetches: [VariableID]
+  /// What a run would need: exactly where it is at most `limit`, else at least.
+  func neededBytes(
+    _ program: Program, feed: [String: Shape], fetches: [VariableID], limit: Int
   ) throws -> Int {
-    try Executor(backend: backend, mode: mode, keepsConstants: keepsConstants, memoryLimit: .none)
-      .make(program, feed: feed, fetches: fetches, verbosity: 0).plannedPeakBytes
+    let (concrete, decisions) = try rewritten(program, feed: feed, fetches: fetches, verbosity: 0)
+    let least = concrete.leastBytes
+    return least > limit
+      ? least : try executable(concrete, decisions, fetches: fetches).plannedPeakBytes
   }
 
   /// Specializes, rewrites, lowers and plans, within the limit of memory.
   private func make(
     _ program: Program, feed: [String: Shape], fetches: [VariableID], verbosity: Int
   ) throws -> Executable {
-    var concrete = try Self.specialize(program, feed: feed, fetches: fetches)
-    if verbosity >= 4 { Debug.tell("\(concrete)") }
-    var decisions: [PassDecision] = []
-    for pass in backend.passes {
-      let rewritten = try pass.rewrite(concrete, fetches: Set(fetches))
-      decisions += rewritten.decisions
-      if verbosity >= 4 && rewritten.program.revision != concrete.revision {
-        Debug.tell("after \(pass.name):\n\(rewritten.program)")
-      }
-      // A pass that had nothing to do gives back the program that was verified before it.
-      guard rewritten.program.revision != concrete.revision else { continue }
-      concrete = rewritten.program
-      try concrete.verify()
-    }
+    let (concrete, decisions) = try rewritten(
+      program, feed: feed, fetches: fetches, verbosity: verbosity)
     func check(_ bytes: Int) throws {
       guard let limit = memoryLimit.bytes, bytes > limit else { return }
       throw tooLarge(program, feed: feed, fetches: fetches, needed: bytes, limit: limit)
     }
     // Before the tables of kernels are made, which may be as large as the tensors.
     try check(concrete.leastBytes)
-    let executable = Executable(
+    let made = try executable(concrete, decisions, fetches: fetches)
+    try check(made.plannedPeakBytes)
+    return made
+  }
+
+  /// The program with its shapes known, as the backend's passes make it.
+  private func rewritten(
+    _ program: Program, feed: [String: Shape], fetches: [VariableID], verbosity: Int
+  ) throws -> (program: Program, decisions: [PassDecision]) {
+    var concrete = try Self.specialize(program, feed: feed, fetches: fetches)
+    if verbosity >= 4 { Debug.tell("\(concrete)") }
+    var decisions: [PassDecision] = []
+    for pass in backend.passes {
+      let rewritten = try pass.rewrite(concrete, fetches: Set(fetches))
+      decisions += rewritten.decisions
+      // A pass that had nothing to do gives back the program that was verified before it.
+      guard rewritten.program.revision != concrete.revision else { continue }
+      if verbosity >= 4 { Debug.tell("after \(pass.name):\n\(rewritten.program)") }
+      concrete = rewritten.program
+      try concrete.verify()
+    }
+    return (concrete, decisions)
+  }
+
+  private func executable(
+    _ concrete: Program, _ decisions: [PassDecision], fetches: [VariableID]
+  ) throws -> Executable {
+    Executable(
       try backend.lower(concrete, fetches: fetches), of: concrete, decisions: decisions,
       mode: try mode ?? (Debug.isChecking() ? .guarded : .compact), keepsConstants: keepsConstants)
-    try check(executable.plannedPeakBytes)
-    return executable
   }
 
   private static func specialize(

@@ -12,10 +12,16 @@ enum TrapInitializers {
     }
   }
 
-  /// What an operation makes of inputs of any type.
-  private static func infer(_ kind: some OperationKind, _ types: TensorType...) throws {
+  /// What a program makes of an operation over inputs of any type.
+  private static func infer(_ kind: any OperationKind, _ types: TensorType...) throws {
     _ = (kind.attributes, kind.name, kind.sharing)
-    _ = try kind.outputTypes(for: types)
+    let place = SourceLocation(fileID: #fileID, line: #line)
+    var program = Program()
+    let inputs = try types.enumerated().map { index, type in
+      try program.addVariable(named: "x\(index)", type: type, role: .data, source: place).id
+    }
+    try program.append(kind, inputs, layer: "kind", source: place)
+    _ = try program.specialized(to: [:])
   }
 
   private static func type(_ d: inout Draw) -> TensorType { TensorType(d.shape(), d.dtype()) }

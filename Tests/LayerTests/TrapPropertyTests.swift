@@ -16,14 +16,14 @@ import Musl
 @Suite struct TrapPropertyTests {
   @Test func layers() async {
     await #expect(processExitsWith: .success) {
-      try Self.run("layers", 500 * soakFactor) { try TrapLayers.all[$0.pick(TrapLayers.all.count)].check(&$0) }
+      try Self.run("layers", 1500 * soakFactor) { try TrapLayers.all[$0.pick(TrapLayers.all.count)].check(&$0) }
     }
     Self.tellLast("layers")
   }
 
   @Test func initializers() async {
     await #expect(processExitsWith: .success) {
-      try Self.run("initializers", 1500 * soakFactor) {
+      try Self.run("initializers", 5000 * soakFactor) {
         try TrapInitializers.all[$0.pick(TrapInitializers.all.count)].check(&$0)
       }
     }
@@ -57,6 +57,11 @@ import Musl
   private static func run(
     _ name: String, _ count: Int, _ body: (inout Draw) throws -> Bool
   ) throws {
+    // A case that takes much more memory than it may, or does not end, is a fault too.
+    for (resource, most) in [(RLIMIT_AS, UInt(8) << 30), (RLIMIT_CPU, UInt(60 * soakFactor))] {
+      var limit = rlimit(rlim_cur: most, rlim_max: most)
+      _ = setrlimit(Int32(resource.rawValue), &limit)
+    }
     let file = open(path(name, of: getppid()), O_WRONLY | O_CREAT | O_TRUNC, 0o600)
     func note(_ text: String) {
       ftruncate(file, 0)
