@@ -20,7 +20,7 @@ struct OperationList {
   /// Who looks at a variable.
   private struct Uses {
     /// The operations with this input, and whether they look at its value or at its type only.
-    var readers: [(place: Place, readsValue: Bool)] = []
+    var readers: [Place: Bool] = [:]
     /// The operations with this output: one for a temporary.
     var writers: [Place] = []
     /// Of those that look at the value, how many are of the backward pass, and how many overwrite it.
@@ -184,16 +184,13 @@ struct OperationList {
 
   private mutating func addReader(_ place: Place, of id: VariableID, readsValue: Bool) {
     makeRoom(for: id)
-    uses[id.index].readers.append((place, readsValue))
+    uses[id.index].readers[place] = readsValue
     if readsValue { count(place, of: id, by: 1) }
   }
 
   private mutating func removeReader(_ place: Place, of id: VariableID) {
-    guard let index = uses[id.index].readers.firstIndex(where: { $0.place == place }) else {
-      return
-    }
-    counter.count += index + 1
-    if uses[id.index].readers.remove(at: index).readsValue { count(place, of: id, by: -1) }
+    counter.count += 1
+    if uses[id.index].readers.removeValue(forKey: place) == true { count(place, of: id, by: -1) }
   }
 
   private mutating func count(_ place: Place, of id: VariableID, by change: Int) {
@@ -202,11 +199,17 @@ struct OperationList {
     if operation.kind is InPlaceActivatedBatchNorm { uses[id.index].overwriting += change }
   }
 
-  private func usesOf(_ id: VariableID) -> Uses {
-    // A variable that was made since is used by nobody yet.
-    guard id.index < uses.count else { return Uses() }
-    counter.count += uses[id.index].readers.count + 1
-    return uses[id.index]
+  // A variable that was made since is used by nobody yet.
+  private func readersOf(_ id: VariableID) -> [Place: Bool] {
+    guard id.index < uses.count else { return [:] }
+    counter.count += uses[id.index].readers.count
+    return uses[id.index].readers
+  }
+
+  private func writersOf(_ id: VariableID) -> [Place] {
+    guard id.index < uses.count else { return [] }
+    counter.count += uses[id.index].writers.count
+    return uses[id.index].writers
   }
 
   private func sorted(_ places: some Sequence<Place>) -> [Place] {
@@ -215,7 +218,7 @@ struct OperationList {
 
   /// The operations that look at a variable's value, in order.
   func readers(of id: VariableID) -> [Place] {
-    sorted(usesOf(id).readers.lazy.filter(\.readsValue).map(\.place))
+    sorted(readersOf(id).lazy.filter(\.value).map(\.key))
   }
 
   func readers(of ids: Set<VariableID>) -> [Place] {
@@ -234,7 +237,7 @@ struct OperationList {
   }
 
   /// The operations that write a variable, in order.
-  func writers(of id: VariableID) -> [Place] { sorted(usesOf(id).writers) }
+  func writers(of id: VariableID) -> [Place] { sorted(writersOf(id)) }
 
   /// Where a temporary is made.
   func maker(of id: VariableID) -> Place? {
@@ -300,9 +303,9 @@ struct OperationList {
       if fixed.contains(mover) { return nil }
       let operation = self[mover]
       var behind: [Place] = []
-      for id in operation.outputs { behind += usesOf(id).readers.map(\.place) }
+      for id in operation.outputs { behind += readersOf(id).keys }
       for id in operation.inputs + operation.outputs where program[id].isPersistable {
-        behind += usesOf(id).writers
+        behind += writersOf(id)
       }
       for other in behind where precedes(mover, other) && precedes(other, position) {
         if moved.insert(other).inserted { waiting.append(other) }
@@ -323,7 +326,7 @@ struct OperationList {
     var waiting = [place]
     while let mover = waiting.popLast() {
       for id in self[mover].inputs {
-        for writer in usesOf(id).writers
+        for writer in writersOf(id)
         where precedes(writer, mover) && !precedes(writer, position) {
           if writer == position { return nil }
           if moved.insert(writer).inserted { waiting.append(writer) }
@@ -332,7 +335,7 @@ struct OperationList {
     }
     for mover in moved {
       for id in self[mover].outputs where program[id].isPersistable {
-        let touching = usesOf(id).readers.map(\.place) + usesOf(id).writers
+        let touching = Array(readersOf(id).keys) + writersOf(id)
         if touching.contains(where: {
           !moved.contains($0) && !precedes($0, position) && precedes($0, mover)
         }) {

@@ -49,7 +49,9 @@ struct Draw {
   }
 
   /// An input of a rank in the range, or of any.
-  mutating func input(_ ranks: ClosedRange<Int> = 0...6, like other: Variable? = nil, _ type: DType? = nil)
+  mutating func input(
+    _ ranks: ClosedRange<Int> = 0...6, like other: Variable? = nil, _ type: DType? = nil
+  )
     throws -> Variable
   {
     let ranks = pick(100) < extremes ? 0...6 : ranks

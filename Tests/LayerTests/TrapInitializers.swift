@@ -29,7 +29,9 @@ enum TrapInitializers {
   static let all: [TrapCase] = [
     make("Shape") { d in
       let shape = d.shape()
-      _ = (shape.checkedElementCount, shape.strides, shape.isKnown, "\(shape)", shape.admits(d.shape()))
+      _ = (
+        shape.checkedElementCount, shape.strides, shape.isKnown, "\(shape)", shape.admits(d.shape())
+      )
       if shape.isKnown { _ = (shape.elementCount, TensorType(shape, d.dtype()).bytes) }
       _ = try shape.validated()
     },
@@ -68,7 +70,9 @@ enum TrapInitializers {
       let (a, b) = (type(&d), type(&d))
       d.note("kinds over \(a) and \(b)")
       let kinds: [(inout Draw) throws -> any OperationKind] = [
-        { try Split($0.chance() ? .equal($0.size()) : .sizes($0.sizes($0.pick(4))), axis: $0.axis()) },
+        {
+          try Split($0.chance() ? .equal($0.size()) : .sizes($0.sizes($0.pick(4))), axis: $0.axis())
+        },
         { try Pad(before: $0.sizes(a.shape.rank), after: $0.sizes(a.shape.rank)) },
         { try Reshape($0.sizes($0.pick(5))) },
         { Flatten(axis: $0.axis()) },
@@ -151,7 +155,8 @@ enum TrapInitializers {
     },
     make("plans") { d in
       let buffers = (0..<3).map {
-        PlanBuffer(name: "b\($0)", bytes: max(0, d.size()), use: d.pick([.feed, .activation, .scratch]))
+        PlanBuffer(
+          name: "b\($0)", bytes: max(0, d.size()), use: d.pick([.feed, .activation, .scratch]))
       }
       let ids = buffers.indices.map(BufferID.init)
       let request = PlanRequest(

@@ -30,7 +30,8 @@ enum TrapLayers {
       fetches += result.gradients.values.sorted { $0.id < $1.id }
     }
     let executor = Executor(backend: CPUBackend(), memoryLimit: .bytes(1 << 22))
-    let used = Set(program.pruned(to: fetches.map(\.id)).operations.flatMap(\.inputs) + fetches.map(\.id))
+    let used = Set(
+      program.pruned(to: fetches.map(\.id)).operations.flatMap(\.inputs) + fetches.map(\.id))
     let feed = shapes.filter { used.contains(program.variable(named: $0.key)!.id) }
     _ = try executor.compile(program, feed: feed, fetch: fetches)
     let scope = Scope()
@@ -88,7 +89,8 @@ enum TrapLayers {
     layer("prelu") {
       [
         try prelu(
-          $0.input(1...4), mode: $0.pick([.all, .channel, .element, "other"]), dataFormat: $0.layout())
+          $0.input(1...4), mode: $0.pick([.all, .channel, .element, "other"]),
+          dataFormat: $0.layout())
       ]
     },
     layer("pool2d") {
@@ -201,7 +203,8 @@ enum TrapLayers {
       let count = $0.pick(3) + 1
       return [
         try slice(
-          $0.input(1...4), axes: Array(0..<count), starts: $0.chance() ? $0.sizes(count) : Array(repeating: 0, count: count),
+          $0.input(1...4), axes: Array(0..<count),
+          starts: $0.chance() ? $0.sizes(count) : Array(repeating: 0, count: count),
           ends: $0.sizes(count))
       ]
     },

@@ -16,7 +16,9 @@ import Musl
 @Suite struct TrapPropertyTests {
   @Test func layers() async {
     await #expect(processExitsWith: .success) {
-      try Self.run("layers", 1500 * soakFactor) { try TrapLayers.all[$0.pick(TrapLayers.all.count)].check(&$0) }
+      try Self.run("layers", 1500 * soakFactor) {
+        try TrapLayers.all[$0.pick(TrapLayers.all.count)].check(&$0)
+      }
     }
     Self.tellLast("layers")
   }
@@ -50,7 +52,9 @@ import Musl
   private static func tellLast(_ name: String) {
     let path = path(name, of: getpid())
     defer { unlink(path) }
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8), text != "done" else { return }
+    guard let text = try? String(contentsOfFile: path, encoding: .utf8), text != "done" else {
+      return
+    }
     Issue.record("trap in \(text)")
   }
 

@@ -2,6 +2,8 @@ import ABNTensors
 import InPlaceABN
 import Testing
 
+@testable import ABNPlanning
+
 @Suite struct PlanTests {
   /// A random chain-like request: every step reads some earlier buffers, writes one or two, and
   /// wishes to share with what it reads.
@@ -152,6 +154,50 @@ import Testing
     #expect(Double(whole.arenaBytes) <= 1.01 * Double(whole.lowerBoundBytes))
     #expect(whole.seconds < (_isDebugAssertConfiguration() ? 40 : 2), "\(whole.seconds) s")
     #expect(whole.seconds < 12 * half, "\(whole.seconds) s, half as many \(half) s")
+  }
+
+  /// Sweeps along the steps look at some holes for each block: what they take is n log n. Strategies that
+  /// are quadratic are tried within a fixed number of comparisons, which large requests leave out.
+  @Test func placingIsNearLinear() {
+    func blocks(_ count: Int) -> [Block] {
+      var random = SequentialRandom(CounterRandom(seed: 5, stream: UInt64(count)))
+      // Half of them live from the forward to the backward pass, as in training.
+      return (0..<count).map { index in
+        let last =
+          index % 2 == 0 ? 2 * count - index : index + Int.random(in: 0...3, using: &random)
+        return Block(bytes: 64 * Int.random(in: 1...64, using: &random), life: index...last)
+      }
+    }
+    var looked: [Int] = []
+    for count in [2000, 4000] {
+      let blocks = blocks(count)
+      for (strategy, sweep) in zip(
+        PlacementStrategy.all.suffix(2), [PlacementStrategy.Sweep.forward, .backward])
+      {
+        let (fast, slow) = (Placer(blocks), Placer(blocks))
+        let order = strategy.order(blocks)
+        let (swept, placed) = (fast.sweep(order, sweep), slow.place(order))
+        #expect(swept.offsets == placed.offsets && swept.bytes == placed.bytes, "\(strategy.name)")
+        looked.append(fast.looked)
+      }
+    }
+    for way in 0..<2 { #expect(looked[way + 2] <= 2 * looked[way] * 13 / 10, "\(looked)") }
+    // 30,000 blocks: 450 million comparisons for each quadratic strategy, none of which is tried.
+    let deep = blocks(30_000)
+    #expect(Placement.best(deep, bound: 0).looked < 30_000 * 200)
+  }
+
+  @Test func sweepsAreThePlacementsOfTheirOrders() {
+    for seed in 0..<100 {
+      let plan = MemoryPlan(Self.randomRequest(seed: UInt64(seed), steps: 60))
+      let blocks = plan.blocks.map { Block(bytes: $0.bytes, life: $0.life) }
+      for strategy in PlacementStrategy.all {
+        guard let sweep = strategy.sweep else { continue }
+        let order = strategy.order(blocks)
+        let (swept, placed) = (Placer(blocks).sweep(order, sweep), Placer(blocks).place(order))
+        #expect(swept.offsets == placed.offsets, "seed \(seed), \(strategy.name)")
+      }
+    }
   }
 
   @Test func refusalsSayWhy() {

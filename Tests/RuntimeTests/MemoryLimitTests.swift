@@ -18,7 +18,9 @@ import Testing
   }
 
   /// The batch that the error names fits, and is near the largest that does.
-  @Test(arguments: [1 << 20, 3_000_000, 1 << 26]) func theErrorNamesABatchThatFits(_ limit: Int) throws {
+  @Test(arguments: [1 << 20, 3_000_000, 1 << 26]) func theErrorNamesABatchThatFits(_ limit: Int)
+    throws
+  {
     let network = try Network()
     let error = try #require(
       #expect(throws: ABNError.self) {

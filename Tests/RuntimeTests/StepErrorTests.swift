@@ -29,7 +29,9 @@ import Testing
       let error = #expect(throws: ABNError.self) {
         try executor.run(Program(), scope: Scope())
       }
-      #expect(error?.description.contains("product \"fc_7\": oneDNN (File.swift:12)") == true, "\(error!)")
+      #expect(
+        error?.description.contains("product \"fc_7\": oneDNN (File.swift:12)") == true, "\(error!)"
+      )
     }
   }
 }
