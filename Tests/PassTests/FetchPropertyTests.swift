@@ -23,7 +23,7 @@ import Testing
 
   @Test func everythingAgainstNothing() throws {
     let passes = memoryPasses + trainingPasses
-    for number in 0..<UInt64(25 * soakFactor) {
+    for number in 0..<UInt64(20 * soakFactor) {
       let seed = soakSeed &+ number
       var (all, none) = (RandomGraph(seed: seed), RandomGraph(seed: seed))
       for index in all.nodes.indices {
