@@ -52,7 +52,8 @@
   F(dnnl_memory_desc_query)                                  \
   F(dnnl_memory_set_data_handle)                             \
   F(dnnl_pooling_backward_primitive_desc_create)             \
-  F(dnnl_pooling_forward_primitive_desc_create)
+  F(dnnl_pooling_forward_primitive_desc_create)              \
+  F(dnnl_primitive_desc_next_impl)
 #else
 #define ABN_DNNL_FUNCTIONS(F)                            \
   ABN_DNNL_COMMON(F)                                     \
@@ -65,7 +66,11 @@
   F(dnnl_memory_set_data_handle_v2)                      \
   F(dnnl_pooling_backward_desc_init)                     \
   F(dnnl_pooling_forward_desc_init)                      \
-  F(dnnl_primitive_desc_create)
+  F(dnnl_primitive_desc_create)                          \
+  F(dnnl_primitive_desc_iterator_create)                 \
+  F(dnnl_primitive_desc_iterator_destroy)                \
+  F(dnnl_primitive_desc_iterator_fetch)                  \
+  F(dnnl_primitive_desc_iterator_next)
 #endif
 
 typedef struct {

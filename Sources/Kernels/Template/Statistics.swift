@@ -1,7 +1,7 @@
 /// Sums of x - pivot and its square. Within a chunk, at most 64 vectors (`chunkVectors`) and the ends of their runs,
 /// they are taken around a centre, in the precision of parameters, and moved to the pivot in float64. The centre is
-/// the mean of eight of the chunk's vectors, its first or those at the same place of eight runs, or of as many
-/// as there are.
+/// the mean of eight of the chunk's vectors, its first or those at the same place of eight runs; of four, or one,
+/// where there are fewer. Equal numbers have that number as their mean, so that a constant's distances are 0.
 ///
 /// Three sums: of x - pivot; what moving adds to the squares; the squares as they were summed. The squares
 /// around the pivot are the last two together. The last one tells what has been lost: each of its terms was rounded
@@ -27,14 +27,19 @@ struct StatisticsOperation<E: Element>: LaneOperation {
     otherFirst = E.V(0)
     otherSecond = E.V(0)
     rest = E.V(0)
-    if count == 16 && available >= 8 {
-      // Pairwise: of equal numbers each sum is exact, and a constant's distances are 0.
-      let next = index &+ 4 &* step
-      centre =
-        (Self.eighths(call, index, step) + Self.eighths(call, index &+ 2 &* step, step))
-        + (Self.eighths(call, next, step) + Self.eighths(call, next &+ 2 &* step, step))
+    if count < 16 {
+      centre = E.loadTail(call.a, index, count)
+    } else if available < 4 {
+      centre = E.load(call.a, index)
     } else {
-      centre = Self.centreOfFew(call, index, step, available, count)
+      let some = Self.eighths(call, index, step) + Self.eighths(call, index &+ 2 &* step, step)
+      if available < 8 {
+        centre = some + some
+      } else {
+        let next = index &+ 4 &* step
+        centre =
+          some + (Self.eighths(call, next, step) + Self.eighths(call, next &+ 2 &* step, step))
+      }
     }
   }
 
@@ -42,28 +47,6 @@ struct StatisticsOperation<E: Element>: LaneOperation {
   @inline(__always) private static func eighths(_ call: Call, _ index: Int, _ step: Int) -> E.V {
     let eighth = E.V(0.125)
     return E.V.fma(E.load(call.a, index) * eighth, E.load(call.a, index &+ step), eighth)
-  }
-
-  /// The same of less than eight vectors, or of less than 16 elements each. Of equal numbers it is that number too.
-  @inline(never) private static func centreOfFew(
-    _ call: Call, _ index: Int, _ step: Int, _ vectors: Int, _ count: Int
-  ) -> E.V {
-    if count == 16 {
-      if vectors < 2 { return E.load(call.a, index) }
-      let first = eighths(call, index, step)
-      if vectors < 4 { return first * E.V(4) }
-      return (first + eighths(call, index &+ 2 &* step, step)) * E.V(2)
-    }
-    // Their first one and the mean distance from it.
-    let first = E.loadTail(call.a, index, count)
-    let last = vectors < 8 ? vectors : 8
-    var sum = E.V(0)
-    var done = 1
-    while done < last {
-      sum = sum + (E.loadTail(call.a, index &+ done &* step, count) - first)
-      done &+= 1
-    }
-    return E.V.fma(first, sum, E.V(1 / Double(last)))
   }
 
   @inline(__always) mutating func resume(_ call: Call, _ lane: Int) {
