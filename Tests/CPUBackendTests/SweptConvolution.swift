@@ -19,7 +19,7 @@ struct SweptConvolution: CustomStringConvertible {
 
   init(_ random: inout SequentialRandom) throws {
     while true {
-      let family = Family.allCases.randomElement(using: &random)!
+      let family = (Family.allCases + [.stridedPoint]).randomElement(using: &random)!
       if let drawn = try Self.draw(family, &random) {
         self = drawn
         return
@@ -49,10 +49,10 @@ struct SweptConvolution: CustomStringConvertible {
     var adds = number(0...3) == 0
     switch family {
     case .stridedPoint:
-      (kernel, channels) = ([1, 1], number(1...20))
-      if number(0...3) > 0 { direction = .weightGradient }
+      (kernel, channels) = ([1, 1], number(1...(number(0...1) == 0 ? 7 : 17)))
+      if number(0...7) > 0 { direction = .weightGradient }
       stride = [[2, 2], [2, 1], [1, 2], [3, 2]].randomElement(using: &random)!
-      sizes = zip(pair(2...7), stride).map { $0 * $1 }
+      sizes = zip(pair(3...8), stride).map { $0 * $1 }
     case .padded:
       (kernel, padding) = (pair(1...2), [pair(0...2), pair(0...2)])
       if number(0...3) > 0 { (direction, adds) = (.forward, true) }
@@ -68,7 +68,8 @@ struct SweptConvolution: CustomStringConvertible {
         (channels, filters) = (groups * number(1...9), groups * number(1...9))
       }
     }
-    let layout: DataLayout = number(0...2) == 0 ? .nchw : .nhwc
+    let isChannelsLast = family == .stridedPoint ? number(0...7) > 0 : number(0...2) > 0
+    let layout: DataLayout = isChannelsLast ? .nhwc : .nchw
     let window = Window2D(
       kernel: kernel, stride: stride, dilation: dilation, padding: .explicit(padding))
     let batch = number(1...3)
