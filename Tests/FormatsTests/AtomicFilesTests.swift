@@ -126,6 +126,20 @@ struct AtomicFilesTests {
     #expect(number > 8)
   }
 
+  /// Several writers of one folder: the last one's files are there, both, and nothing else.
+  @Test func writersTakeTurns() throws {
+    let pair = pair
+    DispatchQueue.concurrentPerform(iterations: 4) { writer in
+      for turn in 0..<6 {
+        let text = "\(writer) \(turn)"
+        #expect(throws: Never.self) { try pair.write(text, second: text) }
+      }
+    }
+    let state = pair.state
+    #expect(state[0] != nil && state[0] == state[1], "\(state)")
+    #expect(pair.entries == ["model", "note"])
+  }
+
   @Test func aMistakeOfTheContentsLeavesTheOldFiles() throws {
     struct Mistake: Error {}
     try pair.write("a1", second: "a2")
