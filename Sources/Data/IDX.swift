@@ -53,7 +53,7 @@ public enum IDX {
         fix: "The file is cut off or damaged.")
     }
     try stream.admit(dimensions: dimensions.count, bytes: bytes)
-    var tensor = Tensor(uninitialized: Shape(dimensions), dtype: dtype)
+    var tensor = try Tensor(uninitialized: Shape(dimensions), dtype: dtype).checked()
     try tensor.withUnsafeMutableBytes {
       try stream.read(into: $0)
       swapBytes($0, elementBytes: dtype.bytes)

@@ -39,7 +39,7 @@ public enum AtomicFiles {
   /// - Throws: `ABNError(.file)` that names a path and the system's reason, or what gives the contents
   ///   throws; then all files are as they were, unless it says that one is complete.
   public static func write(_ files: [File], in folder: String) throws {
-    try write(files, in: folder, calls: .system)
+    try Uninterrupted.run { try write(files, in: folder, calls: .system) }
   }
 
   static func write(_ files: [File], in folder: String, calls: FileCalls) throws {

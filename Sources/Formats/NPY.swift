@@ -77,7 +77,7 @@ public enum NPY {
     }
     try stream.admit(dimensions: header.dimensions.count, bytes: bytes)
     let stored = header.isFortran ? header.dimensions.reversed() : header.dimensions
-    var tensor = Tensor(uninitialized: Shape(stored), dtype: header.dtype)
+    var tensor = try Tensor(uninitialized: Shape(stored), dtype: header.dtype).checked()
     try tensor.withUnsafeMutableBytes { try stream.read(into: $0) }
     if header.isBigEndian {
       tensor.withUnsafeMutableBytes { swapBytes($0, elementBytes: header.dtype.bytes) }
@@ -88,7 +88,7 @@ public enum NPY {
         wanted: "0 or 1")
     }
     try stream.finish()
-    return header.isFortran ? tensor.reversedDimensions : tensor
+    return try header.isFortran ? tensor.reversedDimensions.checked() : tensor
   }
 
   /// The bytes in front of the elements.

@@ -44,7 +44,7 @@ struct PaddleRecord {
     try source.admit(dimensions: shape.rank, bytes: bytes) {
       source.fault(at: cursor.offset, got: $0, wanted: $1, fix: $2)
     }
-    var tensor = Tensor(uninitialized: shape, dtype: description.dtype)
+    var tensor = try Tensor(uninitialized: shape, dtype: description.dtype).checked()
     try tensor.withUnsafeMutableBytes { try source.read(at: dataOffset, into: $0) }
     if let place = tensor.firstInvalidBoolean {
       throw source.fault(

@@ -137,8 +137,10 @@ extension PickleReader {
     try source.admit(dimensions: dimensions.count, bytes: size) { got, wanted, fix in
       source.fault(at: at, got: got, wanted: wanted, fix: fix)
     }
-    var tensor = Tensor(
-      uninitialized: Shape(isFortran ? dimensions.reversed() : dimensions), dtype: type.dtype)
+    var tensor = try Tensor(
+      uninitialized: Shape(isFortran ? dimensions.reversed() : dimensions), dtype: type.dtype
+    )
+    .checked()
     let count = tensor.withUnsafeMutableBytes {
       isLatin1 ? copyLatin1(range, into: $0) : copyRaw(range, into: $0)
     }
@@ -152,13 +154,13 @@ extension PickleReader {
       throw source.fault(
         .data, at: at, got: "a boolean that is neither 0 nor 1", wanted: "0 or 1")
     }
-    if isFortran { return tensor.reversedDimensions }
+    if isFortran { return try tensor.reversedDimensions.checked() }
     guard order == UInt8(ascii: "K"), let axes, case .tuple(let tuple) = axes else { return tensor }
     let permutation = try numbers(tuple)
     guard permutation.sorted().elementsEqual(dimensions.indices) else {
       throw fault("an order of dimensions \(permutation)", "each of 0..<\(dimensions.count) once")
     }
-    return tensor.permuted(permutation).tensor
+    return try tensor.permuted(permutation).tensor.checked()
   }
 
   private func numbers(_ tuple: PickleTuple) throws -> [Int] {

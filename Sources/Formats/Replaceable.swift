@@ -17,6 +17,10 @@ extension AtomicFile {
   ///
   /// - Throws: `ABNError(.file)` that names the path and the system's reason.
   public static func check(_ path: String) throws {
+    try Uninterrupted.run { try examine(path) }
+  }
+
+  private static func examine(_ path: String) throws {
     let (target, permissions) = try PendingFile.resolve(path)
     let folder = Folder.parent(of: target)
     if access(folder, W_OK | X_OK) != 0 {

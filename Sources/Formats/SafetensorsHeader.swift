@@ -179,7 +179,7 @@ struct SafetensorsRecord {
     try source.admit(dimensions: shape.rank, bytes: bytes) {
       source.fault(at: at, got: "tensor \(name.debugDescription): \($0)", wanted: $1, fix: $2)
     }
-    var tensor = Tensor(uninitialized: shape, dtype: dtype)
+    var tensor = try Tensor(uninitialized: shape, dtype: dtype).checked()
     let start = dataOffset + range.lowerBound
     if let foreign = type.foreign {
       try foreign.read(source, at: start, into: &tensor)

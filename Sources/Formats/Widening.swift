@@ -20,7 +20,8 @@ extension Tensor {
     withUnsafeBytes { source in
       result.withUnsafeMutableBytes { target in
         let (source, target) = (source.bindMemory(to: From.self), target.bindMemory(to: To.self))
-        for i in source.indices { target[i] = body(source[i]) }
+        // None where there was no memory: the result says so.
+        for i in target.indices { target[i] = body(source[i]) }
       }
     }
     return result
