@@ -70,27 +70,6 @@ public struct ABNSavedStatistics {
   }
 }
 
-/// The side buffer of channels that cannot be inverted from what the forward pass stores. It holds
-/// the channel's x, bit for bit: `values` is `[count, outer * spatial]` of the element type.
-public struct ABNRescue {
-  /// For each channel its row in `values`, or -1; written by `ABNKernel.rescuePlan`. Nil: none.
-  public var slots: UnsafePointer<Int32>?
-  /// `ABNKernel.rescueBytes(count)` bytes; may be nil when count is 0.
-  public var values: UnsafeMutableRawPointer?
-  /// Number of rows, as `rescuePlan` returned it.
-  public var count: Int
-
-  /// Collects the pointers.
-  public init(slots: UnsafePointer<Int32>?, values: UnsafeMutableRawPointer?, count: Int) {
-    self.slots = slots
-    self.values = values
-    self.count = count
-  }
-
-  /// No channel is rescued.
-  public static var none: ABNRescue { ABNRescue(slots: nil, values: nil, count: 0) }
-}
-
 /// Where backward writes the gradients of the parameters (overwritten, not added to).
 public struct ABNGradients {
   /// `channels` values, or nil if not wanted.

@@ -5,7 +5,7 @@
 /// ```
 /// For an invertible activation the buffer then holds z, else y (see `activate`). The value holds no
 /// memory: buffers, scratch and the way to run in parallel are passed to every call, and nothing is
-/// allocated. Equal inputs give equal bits, whatever the number of threads.
+/// allocated but the rows of an `ABNRescue` in which they are needed. Equal inputs give equal bits, whatever the number of threads.
 ///
 /// Buffers are dense in the geometry's layout and aligned to their element. A source and a
 /// destination are the same buffer or do not touch. NaN and infinity stay in their channel.
@@ -74,68 +74,9 @@ public struct ABNKernel: Hashable, Sendable {
     max(64, (Scratch.bytes(self, Schedule(geometry, element, caches)) + 63) / 64 * 64)
   }
 
-  /// Bytes of a rescue buffer for `channels` rescued channels, as many as `rescuePlan` returned: at most all
-  /// of them, which more are taken for.
+  /// Bytes that `ABNRescue` holds for `channels` rescued channels: at most all of them, which more are taken for.
   public func rescueBytes(_ channels: Int) -> Int {
     max(0, min(channels, geometry.channels)) * geometry.countPerChannel * element.bytes
-  }
-
-  /// Decides which channels cannot be computed back from what the forward pass stores, and gives
-  /// each of them a row of the rescue buffer.
-  ///
-  /// A channel is rescued if one of these holds (u is half an ulp of 1 in the element type):
-  /// * abs(bias) > 8 * abs(scale), a scale of 0 included: the error of the restored xhat,
-  ///   u * (abs(bias / scale) + abs(xhat)), would exceed 8 u by itself;
-  /// * abs(scale), or slope * abs(scale), is so small that z loses digits to underflow;
-  /// * z could overflow within 64 standard deviations;
-  /// * a slope of prelu is not positive, or a slope or its inverse has lost digits to underflow;
-  /// * elu saturates within 4 standard deviations so far that exp(-y) u loses the digits of y:
-  ///   bias - 4 abs(scale) below -8.5 (float32), -18 (float64), -5 (float16, bfloat16);
-  /// * scale, bias or slope is not finite.
-  ///
-  /// `slots` takes `channels` values: the row, or -1. Returns the number of rows. Call it before the
-  /// forward pass and keep the result and the parameters until the backward pass is done.
-  public func rescuePlan(
-    parameters: ABNParameters, slots: UnsafeMutablePointer<Int32>
-  ) throws(KernelError) -> Int {
-    try check(parameters)
-    var count: Int32 = 0
-    for channel in 0..<geometry.channels {
-      let scale = statistic(parameters.scale, channel, default: 1)
-      let bias = statistic(parameters.bias, channel, default: 0)
-      let rescued = mustRescue(scale: scale, bias: bias, slope: slope(parameters, channel))
-      slots[channel] = rescued ? count : -1
-      if rescued { count += 1 }
-    }
-    return Int(count)
-  }
-
-  /// The rule of `rescuePlan` for one channel.
-  func mustRescue(scale: Double, bias: Double, slope: Double) -> Bool {
-    let size = abs(scale)
-    let offset = abs(bias)
-    guard size > 0, size.isFinite, offset.isFinite, slope.isFinite else { return true }
-    if offset > 8 * size { return true }
-    var least = 1.0
-    var greatest = 1.0
-    if activation.isInvertible {
-      let normal = element.statistics.leastNormal
-      guard slope >= normal, 1 / slope >= normal else { return true }
-      least = min(1, slope)
-      greatest = max(1, slope)
-    }
-    if size * least < 4 * element.leastNormal { return true }
-    if (offset + 64 * size) * greatest > element.greatest { return true }
-    if case .elu = activation, activation.isInvertible {
-      let limit: Double =
-        switch element {
-        case .float16, .bfloat16: 5
-        case .float32: 8.5
-        case .float64: 18
-        }
-      if bias - 4 * size < -limit { return true }
-    }
-    return false
   }
 
   /// The slope left of zero: alpha, the channel's prelu slope, or 1.

@@ -68,6 +68,7 @@ extension ABNKernel {
     let saved = ABNSavedStatistics(
       mean: arrays + 3 * row, meanRemainder: arrays + 4 * row, inverseDeviation: arrays + 5 * row)
     let gradients = ABNGradients(scale: arrays + 6 * row, bias: nil)
+    let rescue = ABNRescue(self)
     var forward: [Double] = []
     var backward: [Double] = []
     var inPlace: [Double] = []
@@ -91,11 +92,11 @@ extension ABNKernel {
       let start = milliseconds()
       try trainForward(
         source: x, destination: x, parameters: parameters, moving: nil, saved: saved,
-        scratch: scratch, parallel: parallel)
+        rescue: rescue, scratch: scratch, parallel: parallel)
       let middle = milliseconds()
       try self.backward(
         mode: .batch, output: x, gradient: gradient, destination: gradient, parameters: parameters,
-        saved: saved, gradients: gradients, scratch: scratch, parallel: parallel)
+        saved: saved, rescue: rescue, gradients: gradients, scratch: scratch, parallel: parallel)
       let end = milliseconds()
       sweepAll(gradient, changes: true)
       let changed = milliseconds()

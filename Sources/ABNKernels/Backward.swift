@@ -9,19 +9,19 @@ extension ABNKernel {
   /// ```
   /// `output` holds z, or y for an activation that cannot be inverted; it is only read. `gradient`
   /// holds dz; `destination` is the same buffer (in place) or apart, and gets dx. `rescue` is the
-  /// one the forward pass filled. Chunks of at most 64 vectors (128 of 16 bits, and as many
+  /// one that the forward pass was given. Chunks of at most 64 vectors (128 of 16 bits, and as many
   /// ends of runs) are summed in the precision of parameters, what they give in float64, in a fixed order.
   /// Throws `KernelError` for buffers that are misaligned or overlap, and for a channel of scale 0, or of a
-  /// slope that is not above 0, without a row in the rescue buffer. An empty tensor has gradients 0.
+  /// slope that is not above 0, without a row in `rescue`. An empty tensor has gradients 0.
   public func backward(
     mode: ABNStatisticsMode, output: UnsafeRawPointer, gradient: UnsafeRawPointer,
     destination: UnsafeMutableRawPointer, parameters: ABNParameters, saved: ABNSavedStatistics,
-    rescue: ABNRescue = .none, gradients: ABNGradients, scratch: UnsafeMutableRawPointer,
+    rescue: ABNRescue? = nil, gradients: ABNGradients, scratch: UnsafeMutableRawPointer,
     parallel: KernelParallel = serialParallel
   ) throws(KernelError) {
     try check(rescue)
     try checkBackward(
-      output, gradient, destination, parameters, saved, rescue, gradients, scratch)
+      output, gradient, destination, parameters, saved, gradients, scratch)
     try checkInvertible(parameters, rescue)
     runBackward(
       mode, output, false, gradient, destination, parameters, saved, rescue, gradients, scratch,
@@ -37,9 +37,9 @@ extension ABNKernel {
     parallel: KernelParallel = serialParallel
   ) throws(KernelError) {
     try checkBackward(
-      input, gradient, destination, parameters, saved, .none, gradients, scratch)
+      input, gradient, destination, parameters, saved, gradients, scratch)
     runBackward(
-      mode, input, true, gradient, destination, parameters, saved, .none, gradients, scratch,
+      mode, input, true, gradient, destination, parameters, saved, nil, gradients, scratch,
       parallel)
   }
 
@@ -48,7 +48,7 @@ extension ABNKernel {
   /// Throws `KernelError` as `backward` does.
   public func restore(
     source: UnsafeRawPointer, destination: UnsafeMutableRawPointer, parameters: ABNParameters,
-    saved: ABNSavedStatistics, rescue: ABNRescue = .none,
+    saved: ABNSavedStatistics, rescue: ABNRescue? = nil,
     scratch: UnsafeMutableRawPointer, parallel: KernelParallel = serialParallel
   ) throws(KernelError) {
     try check(parameters)
@@ -56,7 +56,7 @@ extension ABNKernel {
     try check(rescue)
     try checkScratch(scratch)
     try checkPair(source, "source", destination, "destination", sameAllowed: true)
-    var regions = regions(parameters, rescue, writesRescue: false, scratch)
+    var regions = regions(parameters, scratch)
     add(source, "source", destination, to: &regions)
     add(saved, to: &regions, isWritten: false)
     try regions.check()
@@ -66,8 +66,8 @@ extension ABNKernel {
 
   private func checkBackward(
     _ kept: UnsafeRawPointer, _ gradient: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer,
-    _ parameters: ABNParameters, _ saved: ABNSavedStatistics, _ rescue: ABNRescue,
-    _ gradients: ABNGradients, _ scratch: UnsafeMutableRawPointer
+    _ parameters: ABNParameters, _ saved: ABNSavedStatistics, _ gradients: ABNGradients,
+    _ scratch: UnsafeMutableRawPointer
   ) throws(KernelError) {
     try check(parameters)
     try check(saved)
@@ -76,7 +76,7 @@ extension ABNKernel {
     try checkPair(kept, "output or input", gradient, "gradient", sameAllowed: false)
     try checkPair(kept, "output or input", destination, "destination", sameAllowed: false)
     try checkPair(gradient, "gradient", destination, "destination", sameAllowed: true)
-    var regions = regions(parameters, rescue, writesRescue: false, scratch)
+    var regions = regions(parameters, scratch)
     regions.add("output or input", kept, bufferBytes, isWritten: false)
     add(gradient, "gradient", destination, to: &regions)
     add(saved, to: &regions, isWritten: false)
@@ -87,7 +87,7 @@ extension ABNKernel {
   private func runBackward(
     _ mode: ABNStatisticsMode, _ kept: UnsafeRawPointer, _ keptIsInput: Bool,
     _ gradient: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer,
-    _ parameters: ABNParameters, _ saved: ABNSavedStatistics, _ rescue: ABNRescue,
+    _ parameters: ABNParameters, _ saved: ABNSavedStatistics, _ rescue: ABNRescue?,
     _ gradients: ABNGradients, _ scratch: UnsafeMutableRawPointer, _ parallel: KernelParallel
   ) {
     Engine(self, parameters, saved, rescue).backward(

@@ -28,6 +28,7 @@ extension Engine {
       }
     case .rows(let count): backwardRows(call, count, scratch, parallel)
     }
+    if let aside { giveAside(aside.dx, call.destination, parallel) }
     zeroPadding(call.destination)
     guard hasSlopes, parameters.slopeCount == 1, call.gradients.slopes != nil else { return }
     var total = 0.0
@@ -182,7 +183,7 @@ extension Engine {
       isDirect ? Step.reduceDirect : reduceStep(call), code, runs, unit, extent, call.kept,
       call.gradient, call.destination, block,
       sums, starts: true)
-    if rescue.count > 0 { reduceRescued(call, runs, unit, group, extent, sums) }
+    if hasRescued { reduceRescued(call, runs, unit, group, extent, sums) }
     return isDirect
   }
 
@@ -193,7 +194,7 @@ extension Engine {
     isDirect: Bool, later: Int = 0
   ) {
     let rows = rows(block, of: group)
-    if rescue.count > 0 {
+    if hasRescued {
       for channel in 0..<group.channels {
         applyRescued(call, runs, unit, group, extent, channel, scratch)
       }
@@ -265,7 +266,7 @@ extension Engine {
       Int, UnsafeMutableRawPointer, UnsafeMutableRawPointer, UnsafeMutableRawPointer
     ) -> Void
   ) {
-    guard rescue.count > 0 else { return }
+    guard hasRescued else { return }
     for channel in 0..<channels {
       forRescued(channel) { body(channel, $0, $1, $2) }
     }
@@ -275,7 +276,7 @@ extension Engine {
     _ call: BackwardCall, _ scratch: Scratch,
     _ body: (Int, UnsafeMutableRawPointer, UnsafeMutableRawPointer) -> Void
   ) {
-    guard rescue.count > 0 else { return }
+    guard hasRescued else { return }
     for channel in 0..<channels {
       guard let row = rescueRow(channel) else { continue }
       StackBlock.with(isUniform: true) { block, _ in
@@ -312,12 +313,22 @@ extension Engine {
   ) {
     for local in 0..<group.channels {
       let channel = group.first + local
-      let dbias = group.total(sums, local)
-      let dscale = scaleGradient(call, group.total(sums + lanes * 8, local), channel)
+      var dbias = group.total(sums, local)
+      var product = group.total(sums + lanes * 8, local)
+      let hasAside = aside?.range(channel).isEmpty == false
+      if hasAside {
+        let more = asideSums(call, channel)
+        dbias += more.dy
+        product += more.product
+      }
+      let dscale = scaleGradient(call, product, channel)
       scratch.totals[3 * channel] = dbias
       scratch.totals[3 * channel + 1] = dscale
       setNumber(call.gradients.bias, channel, dbias)
       setNumber(call.gradients.scale, channel, dscale)
+      if hasAside {
+        applyAside(call, channel, backwardValues(call, scratch, channel, isInput: true))
+      }
       guard hasSlopes else { continue }
       let dslope = group.total(sums + 2 * lanes * 8, local)
       scratch.totals[3 * channel + 2] = dslope
@@ -326,7 +337,7 @@ extension Engine {
   }
 
   private func usesInput(_ call: BackwardCall, _ channel: Int) -> Bool {
-    call.keptIsInput || rescue.slot(channel) >= 0
+    call.keptIsInput || rescueRow(channel) != nil
   }
 
   /// sum(dy * xhat): the kernels sum dy * (x - mean) or dy * (y - bias).
@@ -343,7 +354,7 @@ extension Engine {
   /// dx = gain * dy - gain * dbias / m - gain * xhat * dscale / m, with xhat * gain being
   /// (y - bias) * inverse, or (x - mean) * inverse * gain, where x - mean is taken times the channel's unit.
   @inline(__always) private func backwardValues(
-    _ call: BackwardCall, _ scratch: Scratch, _ channel: Int
+    _ call: BackwardCall, _ scratch: Scratch, _ channel: Int, isInput: Bool = false
   ) -> ChannelValues {
     var values = values(channel)
     values.dyFactor = values.gain
@@ -353,8 +364,8 @@ extension Engine {
     let dscale = scratch.totals[3 * channel + 1]
     values.offset = -values.gain * (scratch.totals[3 * channel] / m)
     values.distanceFactor =
-      -(usesInput(call, channel) ? values.gain * relative(inverse, values.unit) : inverse)
-      * (dscale / m)
+      -(isInput || usesInput(call, channel)
+        ? values.gain * relative(inverse, values.unit) : inverse) * (dscale / m)
     return values
   }
 }

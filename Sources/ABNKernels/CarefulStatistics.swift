@@ -18,10 +18,10 @@ extension Engine {
 
   /// Puts the sums of a group's channels, which `sums` has in rows of `lanes` (see `Step.statistics`), into the
   /// totals: of x - pivot and its square. `again` takes them anew around the pivots in the parameters that it
-  /// is given (`Step.carefulStatistics`); only the channels that need it are taken from there, so that a NaN
+  /// is given (`Step.carefulStatistics`), where `repairs` says so; only the channels that need it are taken from there, so that a NaN
   /// in one changes nothing in its neighbours.
   @inline(__always) func keepTotals(
-    _ group: LaneGroup, _ sums: UnsafeRawPointer, _ lanes: Int, _ scratch: Scratch,
+    _ group: LaneGroup, _ sums: UnsafeRawPointer, _ lanes: Int, _ scratch: Scratch, repairs: Bool,
     again: (_ parameters: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer) -> Void
   ) {
     var poor: UInt16 = 0
@@ -32,7 +32,7 @@ extension Engine {
       let square = group.total(sums + lanes * 8, local) + chunks
       scratch.totals[at] = sum
       scratch.totals[at + 1] = square
-      if !isGood(sum, square, chunks) { poor |= 1 << UInt16(local) }
+      if repairs && !isGood(sum, square, chunks) { poor |= 1 << UInt16(local) }
     }
     if poor != 0 { sumAgain(poor, group, scratch, again) }
   }

@@ -42,30 +42,13 @@ extension ABNKernel {
     if let slopes = gradients.slopes { try checkAligned(slopes, bytes, "slopes gradient") }
   }
 
-  func check(_ rescue: ABNRescue) throws(KernelError) {
-    if rescue.count == 0 { return }
-    guard rescue.count > 0, rescue.count <= geometry.channels, let slots = rescue.slots else {
+  func check(_ rescue: ABNRescue?) throws(KernelError) {
+    guard let rescue else { return }
+    guard rescue.geometry == geometry, rescue.element == element else {
       throw KernelError(
-        what: "rescue", got: "\(rescue.count) rows\(rescue.slots == nil ? " without slots" : "")",
-        wanted: "0 ... \(geometry.channels) rows with their slots",
-        fix: "Pass what rescuePlan wrote and returned.")
-    }
-    guard let values = rescue.values else {
-      throw KernelError(
-        what: "rescue buffer", got: "nil", wanted: "\(rescueBytes(rescue.count)) bytes",
-        fix: "Allocate rescueBytes(count) bytes.")
-    }
-    try checkAligned(values, element.bytes, "rescue buffer")
-    // In order and each once: no two channels share a row.
-    var next: Int32 = 0
-    for channel in 0..<geometry.channels where slots[channel] >= 0 {
-      guard slots[channel] == next, next < rescue.count else {
-        throw KernelError(
-          what: "rescue slot of channel \(channel)", got: "\(slots[channel])",
-          wanted: next < rescue.count ? "-1 or \(next)" : "-1, as all rows are given",
-          fix: "Pass what rescuePlan wrote and returned.")
-      }
-      next += 1
+        what: "rescue", got: "that of a tensor of \(rescue.element), \(rescue.geometry)",
+        wanted: "\(element), \(geometry)",
+        fix: "Make it with ABNRescue(kernel), one for each tensor.")
     }
   }
 
@@ -121,21 +104,21 @@ extension ABNKernel {
   /// Scale 0 cannot be divided by, and the sign of z does not tell that of y under a slope below 0: such a
   /// channel needs its row in the rescue buffer.
   func checkInvertible(
-    _ parameters: ABNParameters, _ rescue: ABNRescue
+    _ parameters: ABNParameters, _ rescue: ABNRescue?
   ) throws(KernelError) {
-    if rescue.count == 0, activation != .prelu, allNonzero(parameters.scale),
+    if rescue?.count ?? 0 == 0, activation != .prelu, allNonzero(parameters.scale),
       !activation.isInvertible || slope(parameters, 0) > 0
     {
       return
     }
-    for channel in 0..<geometry.channels where rescue.slot(channel) < 0 {
+    for channel in 0..<geometry.channels where rescue?.rows[channel] == nil {
       let scale = statistic(parameters.scale, channel, default: 1)
       let slope = activation.isInvertible ? slope(parameters, channel) : 1
       guard scale != 0, !(slope <= 0) else {
         throw KernelError(
           what: "channel \(channel)", got: scale == 0 ? "scale 0" : "slope \(slope)",
-          wanted: "a row in the rescue buffer, as it cannot be inverted",
-          fix: "Call rescuePlan before the forward pass and pass its result to both passes.")
+          wanted: "a row in the rescue, as it cannot be inverted",
+          fix: "Pass the same ABNRescue to the forward pass and to this one.")
       }
     }
   }
@@ -160,13 +143,5 @@ extension ABNKernel {
       }
     }
     return zeros == 0
-  }
-}
-
-extension ABNRescue {
-  /// The row of a channel, or -1.
-  func slot(_ channel: Int) -> Int {
-    guard count > 0, let slots else { return -1 }
-    return Int(slots[channel])
   }
 }

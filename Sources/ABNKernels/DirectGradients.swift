@@ -20,7 +20,7 @@ extension Engine {
   /// channel is then exactly 0, and a small variance keeps its digits. This one takes z (y) as it is, and bias from the
   /// sums: a step rounds by u * abs(z) where the other road rounds by u * abs(y - bias), u being half an ulp of 1
   /// in the type of parameters. So it is for channels where
-  /// * abs(bias) is at most 2 abs(scale); or 8, the rule of `rescuePlan`, for elements of 16 bits, as what z
+  /// * abs(bias) is at most 2 abs(scale); or 8, the rule of rescue, for elements of 16 bits, as what z
   ///   has lost by being stored is far more than u;
   /// * variance is at least epsilon, so that xhat has a deviation of 0.7 or more, and z is not all bias;
   /// * no factor comes near underflow or overflow.
@@ -31,7 +31,7 @@ extension Engine {
     let scale = abs(number(parameters.scale, channel, default: 1))
     let bias = number(parameters.bias, channel, default: 0)
     let slope = hasSlopes ? kernel.slope(parameters, channel) : alpha
-    return rescue.slot(channel) < 0 && abs(bias) <= directBias * scale
+    return rescueRow(channel) == nil && abs(bias) <= directBias * scale
       && !(kernel.epsilon * inverse * inverse > 0.5) && slope >= 0x1p-20 && slope <= 0x1p20
       && Self.isDirect(factor: scale * inverse)
   }

@@ -6,6 +6,7 @@ extension Engine {
     _ memory: UnsafeMutableRawPointer, _ parallel: KernelParallel
   ) {
     elementwise(Step.restore, appliedCode, source, destination, memory, parallel)
+    if let aside { giveAside(aside.x, destination, parallel) }
   }
 
   /// An elementwise step over the whole tensor; rescued channels get their x first and keep it.

@@ -6,11 +6,16 @@ struct Engine {
   let schedule: Schedule
   let parameters: ABNParameters
   let saved: ABNSavedStatistics?
-  let rescue: ABNRescue
+  let rescue: ABNRescue?
+  /// Whether a pass before this one has rescued channels.
+  let hasRescued: Bool
+  /// The elements that it has kept aside, if any.
+  let aside: Aside?
   let run: KernelEntry
   let code: Int
   let isInvertible: Bool
   let canBeDirect: Bool
+  let canKeepAside: Bool
   let bytes: Int
   let isDouble: Bool
   /// Whether the tensor is larger than the caches that make asking for it ahead a loss.
@@ -23,17 +28,20 @@ struct Engine {
 
   init(
     _ kernel: ABNKernel, _ parameters: ABNParameters, _ saved: ABNSavedStatistics?,
-    _ rescue: ABNRescue = .none
+    _ rescue: ABNRescue? = nil
   ) {
     self.kernel = kernel
     schedule = Schedule(kernel.geometry, kernel.element, kernel.caches)
     self.parameters = parameters
     self.saved = saved
     self.rescue = rescue
+    hasRescued = (rescue?.count ?? 0) > 0
+    aside = (rescue?.asideCount ?? 0) > 0 ? rescue?.aside : nil
     run = kernel.instructionSet.run
     code = kernel.activation.code
     isInvertible = kernel.activation.isInvertible
     canBeDirect = Self.canBeDirect(kernel)
+    canKeepAside = Self.keepsAside(kernel)
     bytes = kernel.element.bytes
     switch schedule.form {
     case .runs(let runs):
@@ -122,7 +130,7 @@ struct Engine {
     }
     values.slope = hasSlopes ? kernel.slope(parameters, channel) : alpha
     values.inverseSlope = hasSlopes ? 1 / values.slope : inverseAlpha
-    values.keep = rescue.slot(channel) >= 0 ? 1 : 0
+    values.keep = rescueRow(channel) == nil ? 0 : 1
     return values
   }
 
@@ -140,7 +148,8 @@ struct Engine {
     _ step: Int, _ code: Int, _ runs: Schedule.Runs, _ unit: Int,
     _ extent: (runs: Range<Int>, elements: Range<Int>), _ a: UnsafeRawPointer,
     _ b: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, _ block: UnsafeMutableRawPointer,
-    _ sums: UnsafeMutableRawPointer, starts: Bool = false, isReversed: Bool = false, later: Int = 0
+    _ sums: UnsafeMutableRawPointer, starts: Bool = false, isReversed: Bool = false, later: Int = 0,
+    state: UnsafeMutableRawPointer? = nil
   ) {
     if extent.runs.isEmpty {
       if starts { clearSums(sums, 16) }
@@ -153,8 +162,8 @@ struct Engine {
     // A channel in all lanes is rescued as a whole, by other calls.
     let isUniform = runs.width == 1
     run(
-      step, kernel.element.rawValue, code, a + start, b + start, out + start, block, sums, sums,
-      isUniform ? 1 : 16, false, !isUniform && rescue.count > 0, starts, isFar, later,
+      step, kernel.element.rawValue, code, a + start, b + start, out + start, block, state ?? sums,
+      sums, isUniform ? 1 : 16, false, !isUniform && hasRescued, starts, isFar, later,
       extent.runs.count,
       isReversed ? -runs.stride : runs.stride, extent.elements.count)
   }
@@ -168,7 +177,7 @@ struct Engine {
     let start = range.lowerBound * channels * bytes
     run(
       step, kernel.element.rawValue, code, a + start, b + start, out + start, block, state, sums,
-      schedule.lanes, true, rescue.count > 0, false, isFar, 0, range.count, 0, channels)
+      schedule.lanes, true, hasRescued, false, isFar, 0, range.count, 0, channels)
   }
 
   /// Elements from a unit to the one `step` units on, which its thread is to read next, if asking for that

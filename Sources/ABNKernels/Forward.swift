@@ -22,7 +22,7 @@ extension ABNKernel {
       try checkAligned(meanRemainder, element.statisticsBytes, "mean remainder")
     }
     try checkScratch(scratch)
-    var regions = regions(nil, .none, writesRescue: false, scratch)
+    var regions = regions(nil, scratch)
     regions.add("x", x, bufferBytes, isWritten: false)
     add("mean", mean, "variance", variance, to: &regions, isWritten: true)
     regions.add(
@@ -38,12 +38,12 @@ extension ABNKernel {
   ///
   /// `source` and `destination` are the same buffer (in place) or do not touch (x is kept).
   /// `moving` is updated if not nil. `saved` takes what the backward pass needs. `rescue` takes the
-  /// x of the channels that `rescuePlan` chose; a caller that keeps x passes `.none`.
+  /// x of the channels that cannot be computed back; a caller that keeps x, or makes no gradients, passes nil.
   /// Throws `KernelError` for buffers that are misaligned or overlap, an empty tensor, or one element per
   /// channel.
   public func trainForward(
     source: UnsafeRawPointer, destination: UnsafeMutableRawPointer, parameters: ABNParameters,
-    moving: ABNMovingStatistics?, saved: ABNSavedStatistics, rescue: ABNRescue = .none,
+    moving: ABNMovingStatistics?, saved: ABNSavedStatistics, rescue: ABNRescue? = nil,
     scratch: UnsafeMutableRawPointer, parallel: KernelParallel = serialParallel
   ) throws(KernelError) {
     try check(parameters)
@@ -52,7 +52,7 @@ extension ABNKernel {
     try check(rescue)
     try checkScratch(scratch)
     try checkPair(source, "source", destination, "destination", sameAllowed: true)
-    var regions = regions(parameters, rescue, writesRescue: true, scratch)
+    var regions = regions(parameters, scratch)
     add(source, "source", destination, to: &regions)
     add(saved, to: &regions, isWritten: true)
     if let moving {
@@ -62,16 +62,18 @@ extension ABNKernel {
     }
     try regions.check()
     try checkTrainable()
+    rescue?.clear()
     Engine(self, parameters, saved, rescue).forward(
       .train(saved, moving), source, destination, scratch, parallel)
   }
 
   /// The forward pass with given statistics: z (or y) over x; `mean` and `variance` stay as they
-  /// are. The rest as in `trainForward`; an empty tensor is left alone.
+  /// are. The rest as in `trainForward`; an empty tensor is left alone. With a `rescue` x is read twice, as
+  /// in training: what z keeps of it depends on the data, which given statistics do not tell.
   public func globalForward(
     source: UnsafeRawPointer, destination: UnsafeMutableRawPointer, parameters: ABNParameters,
     mean: UnsafeRawPointer, variance: UnsafeRawPointer, saved: ABNSavedStatistics,
-    rescue: ABNRescue = .none, scratch: UnsafeMutableRawPointer,
+    rescue: ABNRescue? = nil, scratch: UnsafeMutableRawPointer,
     parallel: KernelParallel = serialParallel
   ) throws(KernelError) {
     try check(parameters)
@@ -81,11 +83,12 @@ extension ABNKernel {
     try check(rescue)
     try checkScratch(scratch)
     try checkPair(source, "source", destination, "destination", sameAllowed: true)
-    var regions = regions(parameters, rescue, writesRescue: true, scratch)
+    var regions = regions(parameters, scratch)
     add(source, "source", destination, to: &regions)
     add(saved, to: &regions, isWritten: true)
     add("mean", mean, "variance", variance, to: &regions, isWritten: false)
     try regions.check()
+    rescue?.clear()
     Engine(self, parameters, saved, rescue).forward(
       .given(saved, mean: mean, variance: variance), source, destination, scratch, parallel)
   }
@@ -101,7 +104,7 @@ extension ABNKernel {
     try check(parameters)
     try checkScratch(scratch)
     try checkPair(source, "source", destination, "destination", sameAllowed: true)
-    var regions = regions(parameters, .none, writesRescue: false, scratch)
+    var regions = regions(parameters, scratch)
     add(source, "source", destination, to: &regions)
     try regions.check()
     let engine = Engine(self, parameters, nil)

@@ -19,6 +19,11 @@ extension Engine {
     _ memory: UnsafeMutableRawPointer, _ parallel: KernelParallel
   ) {
     let scratch = Scratch(memory, kernel, schedule)
+    if keepsAside(target) {
+      let units: Int
+      if case .runs(let runs) = schedule.form { units = runs.units } else { units = 1 }
+      rescue?.aside.begin(parts: units * schedule.slices)
+    }
     if case .given(let saved, let mean, let variance) = target {
       for channel in 0..<channels {
         let spread = kernel.statistic(variance, channel, default: 1)
@@ -32,7 +37,7 @@ extension Engine {
     case .runs(let runs):
       if schedule.slices == 1 {
         forwardUnits(target, runs, source, destination, scratch, parallel)
-      } else if schedule.isPhased, case .train = target, let destination {
+      } else if schedule.isPhased, takesSums(target), let destination {
         let passes = ForwardPasses(
           engine: self, target: target, runs: runs, source: source, destination: destination,
           scratch: scratch)
@@ -43,7 +48,10 @@ extension Engine {
     case .rows(let count):
       forwardRows(target, count, source, destination, scratch, parallel)
     }
-    if let destination { zeroPadding(destination) }
+    if let destination {
+      zeroPadding(destination)
+      if keepsAside(target) { rescue?.aside.collect(destination) }
+    }
   }
 
   /// Both passes over the units of a part while they are in the cache. Small units go through each
@@ -58,19 +66,18 @@ extension Engine {
     parallel(schedule.unitParts(runs.units)) { part in
       StackBlock.with(isUniform: runs.width == 1) { block, sums in
         let units = schedule.units(part, runs.units)
-        if case .given = target {
-        } else {
+        if takesSums(target) {
           for unit in units {
             let group = group(runs, unit)
             if group.copies != 16 { clear(block, 16) }
-            keepPivots(group, source, runs.unitStride * unit, scratch)
+            keepPivots(target, group, source, runs.unitStride * unit, scratch)
             sumUnit(
               runs, unit, group, whole, source, block, sums,
               later: unit + step < runs.units ? later : 0
             ) {
               scratch.totals[3 * (group.first + $0) + 2]
             }
-            keepTotals(group, sums, 16, scratch) {
+            keepTotals(group, sums, 16, scratch, repairs: areExact(target)) {
               sumCarefully(runs, unit, source, $0, $1)
             }
           }
@@ -83,7 +90,7 @@ extension Engine {
           let group = group(runs, unit)
           if group.copies != 16 { clear(block, 16) }
           normalize(
-            runs, unit, group, whole, source, destination, block, sums,
+            target, runs, unit, 0, group, whole, source, destination, block, sums, scratch,
             later: unit + step < runs.units ? later : 0)
         }
       }
@@ -95,22 +102,24 @@ extension Engine {
     _ destination: UnsafeMutableRawPointer?, _ scratch: Scratch, _ parallel: KernelParallel
   ) {
     let parts = runs.units * schedule.slices
-    if case .given = target {
-    } else {
-      parallel(parts) { sumSlice(runs, $0, source, scratch) }
+    if takesSums(target) {
+      parallel(parts) { sumSlice(target, runs, $0, source, scratch) }
       parallel(runs.units) { finishUnit(target, runs, $0, source, scratch) }
     }
     guard let destination else { return }
-    backwards(parts, parallel) { normalizeSlice(runs, $0, source, destination) }
+    backwards(parts, parallel) {
+      normalizeSlice(target, runs, $0, source, destination, scratch)
+    }
   }
 
   func sumSlice(
-    _ runs: Schedule.Runs, _ part: Int, _ source: UnsafeRawPointer, _ scratch: Scratch,
+    _ target: StatisticsTarget, _ runs: Schedule.Runs, _ part: Int, _ source: UnsafeRawPointer,
+    _ scratch: Scratch,
     later: Int = 0
   ) {
     withSlice(runs, part) { unit, group, extent, block, _ in
       sumUnit(runs, unit, group, extent, source, block, scratch.sums(part), later: later) {
-        pivot(source, unit * runs.unitStride + $0)
+        pivot(target, source, unit * runs.unitStride + $0, group.first + $0)
       }
     }
   }
@@ -121,19 +130,21 @@ extension Engine {
     _ scratch: Scratch
   ) {
     let group = group(runs, unit)
-    keepPivots(group, source, runs.unitStride * unit, scratch)
-    keepTotals(group, sumOfSlices(unit, scratch), 16, scratch) {
+    keepPivots(target, group, source, runs.unitStride * unit, scratch)
+    keepTotals(group, sumOfSlices(unit, scratch), 16, scratch, repairs: areExact(target)) {
       sumCarefully(runs, unit, source, $0, $1)
     }
     finish(target, group, scratch)
   }
 
   func normalizeSlice(
-    _ runs: Schedule.Runs, _ part: Int, _ source: UnsafeRawPointer,
-    _ destination: UnsafeMutableRawPointer, later: Int = 0
+    _ target: StatisticsTarget, _ runs: Schedule.Runs, _ part: Int, _ source: UnsafeRawPointer,
+    _ destination: UnsafeMutableRawPointer, _ scratch: Scratch, later: Int = 0
   ) {
     withSlice(runs, part) { unit, group, extent, block, sums in
-      normalize(runs, unit, group, extent, source, destination, block, sums, later: later)
+      normalize(
+        target, runs, unit, part % schedule.slices, group, extent, source, destination, block, sums,
+        scratch, later: later)
     }
   }
 
@@ -143,11 +154,10 @@ extension Engine {
   ) {
     let lanes = schedule.lanes
     let block = rows(scratch.block, lanes)
-    if case .given = target {
-    } else {
+    if takesSums(target) {
       for lane in stride(from: 0, to: channels, by: 16) {
         let group = group(row: lane)
-        keepPivots(group, source, lane, scratch)
+        keepPivots(target, group, source, lane, scratch)
         for channel in 0..<group.channels {
           block.put(group, lane, channel, Slot.mean, scratch.totals[3 * (lane + channel) + 2])
         }
@@ -165,19 +175,20 @@ extension Engine {
       for index in part * 16..<min(part * 16 + 16, groups) {
         let lane = index * 16
         let group = group(row: lane)
-        if case .given = target {
-        } else {
+        if takesSums(target) {
           for slice in 1..<max(1, schedule.slices) {
             addSums(scratch.sums(slice), lane, scratch.sums(0), lane, lanes)
           }
-          keepTotals(group, scratch.sums(0) + lane * 8, lanes, scratch) {
+          let sums = scratch.sums(0) + lane * 8
+          keepTotals(group, sums, lanes, scratch, repairs: areExact(target)) {
             sumCarefully(group, rows: count, source, $0, $1)
           }
           finish(target, group, scratch)
         }
         if destination != nil {
           for channel in 0..<group.channels {
-            block.setForward(group, lane, channel, forwardValues(lane + channel))
+            block.setForward(
+              group, lane, channel, forwardValues(target, lane + channel, scratch))
           }
         }
       }
@@ -185,21 +196,25 @@ extension Engine {
     guard let destination else { return }
     backwards(schedule.slices, parallel) { slice in
       let range = schedule.rowRange(slice, count)
-      if rescue.count > 0 {
+      if let rescue, rescue.count > 0 {
         for channel in 0..<channels {
           if let row = rescueRow(channel) { keep(source, row, stretch(channel, range)) }
         }
       }
       callRows(
         Step.forward, appliedCode, range, source, source, destination, scratch.block,
-        scratch.state(slice), scratch.sums(slice))
+        notes(target, slice) ?? scratch.state(slice), scratch.sums(slice))
     }
   }
 
   /// What a channel's sums are taken around, with its first element at `first`: the middle one of its first,
   /// one in the middle and the last. The sums lose log2((mean - pivot)^2 / variance) of float64's 53 bits,
-  /// which is much where the pivot is the one element far from all others.
-  private func pivot(_ source: UnsafeRawPointer, _ first: Int) -> Double {
+  /// which is much where the pivot is the one element far from all others. With given statistics their mean:
+  /// the sums only say which channels are rescued.
+  private func pivot(
+    _ target: StatisticsTarget, _ source: UnsafeRawPointer, _ first: Int, _ channel: Int
+  ) -> Double {
+    if case .given(let saved, _, _) = target { return number(saved.mean, channel, default: 0) }
     let (middle, last) = schedule.samples
     let a = kernel.load(source, first)
     let b = kernel.load(source, first + middle)
@@ -211,10 +226,12 @@ extension Engine {
 
   /// The pivots of a group whose first element is at `first`, beside what its totals will be.
   private func keepPivots(
-    _ group: LaneGroup, _ source: UnsafeRawPointer, _ first: Int, _ scratch: Scratch
+    _ target: StatisticsTarget, _ group: LaneGroup, _ source: UnsafeRawPointer, _ first: Int,
+    _ scratch: Scratch
   ) {
     for local in 0..<group.channels {
-      scratch.totals[3 * (group.first + local) + 2] = pivot(source, first + local)
+      scratch.totals[3 * (group.first + local) + 2] = pivot(
+        target, source, first + local, group.first + local)
     }
   }
 
@@ -258,21 +275,36 @@ extension Engine {
 
   /// z over a part of a unit; x of rescued channels is kept first.
   private func normalize(
-    _ runs: Schedule.Runs, _ unit: Int, _ group: LaneGroup,
-    _ extent: (runs: Range<Int>, elements: Range<Int>), _ source: UnsafeRawPointer,
+    _ target: StatisticsTarget, _ runs: Schedule.Runs, _ unit: Int, _ slice: Int,
+    _ group: LaneGroup, _ extent: (runs: Range<Int>, elements: Range<Int>),
+    _ source: UnsafeRawPointer,
     _ destination: UnsafeMutableRawPointer, _ block: UnsafeMutableRawPointer,
-    _ sums: UnsafeMutableRawPointer, later: Int = 0
+    _ sums: UnsafeMutableRawPointer, _ scratch: Scratch, later: Int = 0
   ) {
     let rows = rows(block, of: group)
     for channel in 0..<group.channels {
-      rows.setForward(group, 0, channel, forwardValues(group.first + channel))
+      rows.setForward(group, 0, channel, forwardValues(target, group.first + channel, scratch))
       if let row = rescueRow(group.first + channel) {
         stretches(runs, unit, channel, extent) { keep(source, row, $0) }
       }
     }
     callRuns(
       Step.forward, appliedCode, runs, unit, extent, source, source, destination, block, sums,
-      isReversed: true, later: later)
+      isReversed: true, later: later, state: notes(target, unit * schedule.slices + slice))
+  }
+
+  /// What the forward pass takes of a channel.
+  @inline(__always) private func forwardValues(
+    _ target: StatisticsTarget, _ channel: Int, _ scratch: Scratch
+  ) -> ChannelValues {
+    var values = forwardValues(channel)
+    if keepsAside(target) { values.limit = scratch.totals[3 * channel + 2] }
+    return values
+  }
+
+  /// Where a part of the work notes the elements that it keeps aside.
+  private func notes(_ target: StatisticsTarget, _ part: Int) -> UnsafeMutableRawPointer? {
+    keepsAside(target) ? rescue?.aside.words(part) : nil
   }
 
   /// Mean and variance from the sums around the pivot, and all that follows from them.
@@ -299,14 +331,59 @@ extension Engine {
       case .train(let saved, let moving):
         setNumber(saved.mean, channel, mean)
         setNumber(saved.meanRemainder, channel, remainder)
-        setNumber(saved.inverseDeviation, channel, 1 / (variance + kernel.epsilon).squareRoot())
+        let inverse = 1 / (variance + kernel.epsilon).squareRoot()
+        setNumber(saved.inverseDeviation, channel, inverse)
         if let moving {
           update(moving.mean, channel, pivot + shift, moving.momentum)
           update(moving.variance, channel, variance, moving.momentum)
         }
-      case .given: break
+        // A variance that underflows is not that of a constant channel.
+        let spread = variance == 0 && shift != 0 ? Double.leastNonzeroMagnitude : variance
+        keepIfLost(channel, mean: 0, square: spread * inverse * inverse, scratch)
+      case .given(let saved, _, _):
+        // Around the given mean, which the pivot is.
+        let inverse = number(saved.inverseDeviation, channel, default: 1)
+        let spread = square / m * inverse * inverse
+        keepIfLost(
+          channel, mean: shift * inverse, square: spread.isNaN ? .infinity : max(0, spread),
+          scratch)
       }
     }
+  }
+
+  /// Gives a channel a row of the rescue if z will not tell its x; `mean` and `square` are those of xhat. Else, in
+  /// place of the pivot, which has done its work, the y below which single elements are kept aside.
+  @inline(__always) private func keepIfLost(
+    _ channel: Int, mean: Double, square: Double, _ scratch: Scratch
+  ) {
+    guard let rescue else { return }
+    let slope = hasSlopes ? kernel.slope(parameters, channel) : alpha
+    let spread = ChannelSpread(
+      scale: number(parameters.scale, channel, default: 1),
+      bias: number(parameters.bias, channel, default: 0), slope: slope, mean: mean, square: square)
+    rescue.sizes[channel] = spread.size
+    let limit = canKeepAside ? kernel.saturation(spread) : -.infinity
+    let isLost = kernel.mustRescue(spread, limit: limit)
+    if isLost { rescue.take(channel) }
+    if canKeepAside { scratch.totals[3 * channel + 2] = isLost ? -.infinity : limit }
+  }
+
+  /// Whether the sums are the statistics, and as good as those of two passes. With given statistics they only say
+  /// what is rescued.
+  private func areExact(_ target: StatisticsTarget) -> Bool {
+    if case .given = target { return false }
+    return true
+  }
+
+  /// Whether single elements are kept aside.
+  private func keepsAside(_ target: StatisticsTarget) -> Bool {
+    canKeepAside && rescue != nil && takesSums(target)
+  }
+
+  /// Whether sums of x are taken: always but with given statistics and nothing to rescue.
+  private func takesSums(_ target: StatisticsTarget) -> Bool {
+    if case .given = target { return rescue != nil && count > 0 }
+    return true
   }
 
   private func update(

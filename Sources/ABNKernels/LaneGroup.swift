@@ -61,6 +61,7 @@ struct ChannelValues {
   var offset = 0.0
   var distanceFactor = 0.0
   var spread = 0.0
+  var limit = -Double.infinity
   var keep = 0.0
   /// `Slot.unit`. Mean, its remainder and gain stand here as they are, and distanceFactor as it is used.
   var unit = 1.0
@@ -93,6 +94,7 @@ struct ParameterRows {
     put(group, lane, channel, Slot.gain, values.gain)
     put(group, lane, channel, Slot.shiftedBias, values.shiftedBias)
     put(group, lane, channel, Slot.slope, values.slope)
+    put(group, lane, channel, Slot.limit, values.limit)
   }
 
   /// Writes what undoing the activation reads, and whether the channel is kept.

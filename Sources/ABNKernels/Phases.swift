@@ -97,11 +97,11 @@ struct ForwardPasses: UnitPasses {
   var scratch: Scratch
 
   func first(_ part: Int, later: Int) {
-    engine.sumSlice(runs, part, source, scratch, later: later)
+    engine.sumSlice(target, runs, part, source, scratch, later: later)
   }
   func between(_ unit: Int) { engine.finishUnit(target, runs, unit, source, scratch) }
   func second(_ part: Int, later: Int) {
-    engine.normalizeSlice(runs, part, source, destination, later: later)
+    engine.normalizeSlice(target, runs, part, source, destination, scratch, later: later)
   }
 }
 

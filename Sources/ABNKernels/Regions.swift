@@ -11,8 +11,8 @@ struct Regions {
   }
 
   /// At most: two tensors and the kept one, scale, bias, slopes, mean and variance, three saved
-  /// statistics, three gradients or two moving statistics, slots and rows of the rescue, scratch.
-  private var regions = InlineArray<16, Region>(repeating: Region())
+  /// statistics, three gradients or two moving statistics, scratch.
+  private var regions = InlineArray<14, Region>(repeating: Region())
   private var count = 0
 
   /// Adds a buffer; nothing where there is none.
@@ -44,10 +44,9 @@ struct Regions {
 extension ABNKernel {
   private var arrayBytes: Int { geometry.channels * element.statisticsBytes }
 
-  /// What every function has: parameters, rescue, scratch.
+  /// What every function has: parameters, scratch.
   func regions(
-    _ parameters: ABNParameters?, _ rescue: ABNRescue, writesRescue: Bool,
-    _ scratch: UnsafeRawPointer
+    _ parameters: ABNParameters?, _ scratch: UnsafeRawPointer
   ) -> Regions {
     var regions = Regions()
     regions.add("scale", parameters?.scale, arrayBytes, isWritten: false)
@@ -55,11 +54,6 @@ extension ABNKernel {
     if activation == .prelu, let parameters {
       let bytes = parameters.slopeCount * element.statisticsBytes
       regions.add("slopes", parameters.slopes, bytes, isWritten: false)
-    }
-    if rescue.count > 0 {
-      regions.add("rescue slots", rescue.slots, geometry.channels * 4, isWritten: false)
-      regions.add(
-        "rescue buffer", rescue.values, rescueBytes(rescue.count), isWritten: writesRescue)
     }
     regions.add("scratch", scratch, scratchBytes, isWritten: true)
     return regions

@@ -33,10 +33,8 @@ extension Engine {
   }
 
   /// The row of a rescued channel, or nil.
-  func rescueRow(_ channel: Int) -> UnsafeMutableRawPointer? {
-    let slot = rescue.slot(channel)
-    guard slot >= 0, let values = rescue.values else { return nil }
-    return values + slot * count * bytes
+  @inline(__always) func rescueRow(_ channel: Int) -> UnsafeMutableRawPointer? {
+    rescue?.rows[channel]
   }
 
   /// Copies a stretch of x to the rescue row.
@@ -79,7 +77,8 @@ extension Engine {
     }
   }
 
-  private func call(
+  /// A step on elements side by side, of one channel.
+  func call(
     _ step: Int, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ out: UnsafeMutableRawPointer,
     _ block: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer, _ count: Int
   ) {

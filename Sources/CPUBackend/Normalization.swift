@@ -4,42 +4,19 @@ import ABNOperations
 import ABNRuntime
 import ABNTensors
 
-/// The x of channels that cannot be computed back from z: bytes that are asked for when a scale is
-/// zero or tiny, and kept from then on.
-final class RescueBuffer: SideBuffer, @unchecked Sendable {
-  // Sendable: steps of one executable run one after the other.
-  let slots: UnsafeMutablePointer<Int32>
-  private var values: UnsafeMutableRawPointer?
-  private(set) var bytes = 0
-  private var count = 0
-
+/// The x that an in-place layer keeps beside z: bytes that are asked for where a channel, or an element, cannot
+/// be computed back, and kept from then on.
+final class RescueBuffer: SideBuffer {
+  let rescue: ABNRescue
   let mostBytes: Int
-  let purpose = "x of channels whose scale is zero, or tiny against their bias"
+  let purpose = "x of channels whose scale, or whose deviation, is zero or tiny against their bias"
 
-  init(channels: Int, mostBytes: Int) {
-    self.mostBytes = mostBytes
-    slots = .allocate(capacity: max(channels, 1))
-    slots.initialize(repeating: -1, count: max(channels, 1))
+  init(_ kernel: ABNKernel) {
+    rescue = ABNRescue(kernel)
+    mostBytes = rescue.mostBytes
   }
 
-  deinit {
-    slots.deallocate()
-    values?.deallocate()
-  }
-
-  /// What the kernels get for the rows that were planned last.
-  var view: ABNRescue { ABNRescue(slots: UnsafePointer(slots), values: values, count: count) }
-
-  /// Plans the rows for the parameters as they are now, and makes room for them.
-  func plan(_ kernel: ABNKernel, _ parameters: ABNParameters) throws {
-    count = try kernel.rescuePlan(parameters: parameters, slots: slots)
-    let wanted = kernel.rescueBytes(count)
-    if wanted > bytes {
-      values?.deallocate()
-      values = .allocate(byteCount: wanted, alignment: 64)
-      bytes = wanted
-    }
-  }
+  var bytes: Int { rescue.bytes }
 }
 
 extension LoweringContext {
@@ -137,16 +114,14 @@ private struct NormalizationForward {
     let momentumAt = norm.hasMomentumInput && norm.usesBatchStatistics ? arguments.count : nil
     if momentumAt != nil { arguments.append(try c.read(c.inputCount - 1)) }
     let rescue =
-      readsOutput && !norm.isTest
-      ? RescueBuffer(channels: channels, mostBytes: kernel.rescueBytes(channels)) : nil
+      readsOutput && !norm.isTest ? RescueBuffer(kernel) : nil
     if let rescue { c.registerSideBuffer(rescue, for: c.operation.outputs[1]) }
     c.step(arguments) { p in
       let parameters = ABNParameters(
         scale: p[3], bias: p[4], slopes: slopesAt.map { UnsafeRawPointer(p[$0]) },
         slopeCount: slopesAt == nil ? 0 : 1)
       try checkedKernel {
-        try rescue?.plan(kernel, parameters)
-        let kept = rescue?.view ?? .none
+        let kept = rescue?.rescue
         let saved = savedStatistics(p[2], kernel)
         if norm.usesBatchStatistics {
           let given = momentumAt.map { Double(p($0, as: Float.self)[0]) } ?? norm.momentum
@@ -251,7 +226,7 @@ extension InPlaceABNGradient: CPULowerable {
       try checkedKernel {
         try kernel.onTeam.backward(
           mode: mode, output: p[0], gradient: p[1], destination: p[2], parameters: parameters,
-          saved: savedStatistics(p[5], kernel), rescue: rescue.view,
+          saved: savedStatistics(p[5], kernel), rescue: rescue.rescue,
           gradients: ABNGradients(scale: p[6], bias: p[7], slopes: hasSlopes ? p[10] : nil),
           scratch: p[8], parallel: Parallel.run)
       }

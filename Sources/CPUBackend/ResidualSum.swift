@@ -103,7 +103,7 @@ extension ResidualSum: CPULowerable {
     c.registerSideBuffer(kept, for: c.operation.outputs[1])
     let arguments = [
       try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout), c.write(1),
-      try c.read(2), try c.read(3),
+      try c.read(3),
     ]
     c.step(
       arguments,
@@ -120,8 +120,7 @@ extension ResidualSum: CPULowerable {
     let constant = T(0.9995 / layer.norm.epsilon.squareRoot())
     return { p in
       let (u, v, z) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
-      let scale = p(4, as: T.self)
-      let inverse = p(5, as: T.self) + 2 * planes.channels
+      let inverse = p(4, as: T.self) + 2 * planes.channels
       kept.prepare()
       Parallel.run(planes.groups) { index in
         let group = planes.group(index)
@@ -131,11 +130,11 @@ extension ResidualSum: CPULowerable {
           planes.squares(of: group, u, v, into: squares.baseAddress!, arithmetic)
           for lane in 0..<group.lanes {
             let channel = group.channel + lane
-            let bound = T(Self.limit) * scale[channel]
+            let bound = T(Self.limit * rescue.rescue.size(channel))
             // Written so that NaN is kept. Channels in the layer's own rescue buffer need no u.
             let isFine =
               squares[lane] <= bound * bound * T(planes.count) && !(inverse[channel] > constant)
-            kept.isKept[first + lane] = !isFine && rescue.slots[channel] < 0
+            kept.isKept[first + lane] = !isFine && !rescue.rescue.isRescued(channel)
             if kept.isKept[first + lane] {
               planes.copy(
                 lane, of: group, u, to: kept.row(first + lane, as: T.self))

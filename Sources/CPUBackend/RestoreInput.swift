@@ -23,7 +23,7 @@ extension RestoreInput: CPULowerable {
       try checkedKernel {
         try kernel.restore(
           source: p[0], destination: p[1], parameters: parameters,
-          saved: savedStatistics(p[4], kernel), rescue: rescue.view, scratch: p[5],
+          saved: savedStatistics(p[4], kernel), rescue: rescue.rescue, scratch: p[5],
           parallel: Parallel.run)
       }
     }

@@ -10,15 +10,16 @@ import ABNTensors
 /// u is the output of an in-place layer with the identity, and is needed for that layer's gradient
 /// alone. Going back, u is off by about 4 roundings of u + v, which the layer's gradient divides by
 /// scale. So the elements of one sample and channel keep their u, bit for bit, where the root mean
-/// square of u + v is above `limit` times abs(scale), and where the channel is constant (there xhat
-/// is exactly 0); `kept` counts these planes.
+/// square of u + v is above `limit` times what tells the channel's elements apart in u, abs(scale) times the
+/// root mean square of its xhat, and where the channel is constant (there xhat is exactly 0); `kept`
+/// counts these planes.
 ///
 /// Inputs: u, v, and scale and saved of the layer that made u.
 public struct ResidualSum: OperationKind {
   public static let kindName = "residual_sum"
   public static let formula = "z = act(u + v)"
 
-  /// The root mean square of u + v, in units of scale, up to which u is computed back.
+  /// The root mean square of u + v, in units of scale times that of xhat, up to which u is computed back.
   public static let limit = 32.0
   /// The slopes of leaky_relu that are undone: a slope beyond loses digits to underflow.
   static let slopes = 0x1p-10...0x1p10

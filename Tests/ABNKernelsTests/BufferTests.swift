@@ -129,9 +129,9 @@ import Testing
     for channel in 0..<3 { slots[channel] = channel == 1 ? 0 : -1 }
     let before = memory.contents
     let names = [
-      "rescue slots", "destination", "gradient", "output", "scale", "bias", "slopes", "saved mean",
+      "destination", "gradient", "output", "scale", "bias", "slopes", "saved mean",
       "saved mean remainder", "saved inverse deviation", "moving mean", "moving variance",
-      "scale gradient", "bias gradient", "slopes gradient", "rescue buffer", "scratch",
+      "scale gradient", "bias gradient", "slopes gradient", "scratch",
     ]
     /// `at` says where each stands, in steps.
     func call(_ function: String, _ at: [Int]) throws {
@@ -143,32 +143,29 @@ import Testing
       let saved = ABNSavedStatistics(
         mean: place("saved mean"), meanRemainder: place("saved mean remainder"),
         inverseDeviation: place("saved inverse deviation"))
-      let rescue = ABNRescue(
-        slots: UnsafePointer(place("rescue slots").assumingMemoryBound(to: Int32.self)),
-        values: place("rescue buffer"), count: 1)
       switch function {
       case "forward":
         try kernel.trainForward(
           source: place("destination"), destination: place("destination"), parameters: parameters,
           moving: ABNMovingStatistics(
             mean: place("moving mean"), variance: place("moving variance"), momentum: 0.9),
-          saved: saved, rescue: rescue, scratch: place("scratch"))
+          saved: saved, scratch: place("scratch"))
       case "given":
         try kernel.globalForward(
           source: place("destination"), destination: place("destination"), parameters: parameters,
           mean: place("moving mean"), variance: place("moving variance"), saved: saved,
-          rescue: rescue, scratch: place("scratch"))
+          scratch: place("scratch"))
       case "backward":
         try kernel.backward(
           mode: .batch, output: place("output"), gradient: place("destination"),
-          destination: place("destination"), parameters: parameters, saved: saved, rescue: rescue,
+          destination: place("destination"), parameters: parameters, saved: saved,
           gradients: ABNGradients(
             scale: place("scale gradient"), bias: place("bias gradient"),
             slopes: place("slopes gradient")), scratch: place("scratch"))
       case "restore":
         try kernel.restore(
           source: place("output"), destination: place("destination"), parameters: parameters,
-          saved: saved, rescue: rescue, scratch: place("scratch"))
+          saved: saved, scratch: place("scratch"))
       default:
         try kernel.statistics(
           of: place("output"), mean: place("saved mean"), variance: place("saved mean remainder"),
@@ -181,23 +178,22 @@ import Testing
     let moving = ["moving mean", "moving variance"]
     let parameters = ["scale", "bias", "slopes"]
     let gradients = ["scale gradient", "bias gradient", "slopes gradient"]
-    let rescue = ["rescue slots", "rescue buffer"]
     // Which of them a function has, and which of these it writes.
     let functions: [(String, has: [String], writes: [String])] = [
       (
-        "forward", ["destination", "scratch"] + saved + moving + parameters + rescue,
-        ["destination", "scratch", "rescue buffer"] + saved + moving
+        "forward", ["destination", "scratch"] + saved + moving + parameters,
+        ["destination", "scratch"] + saved + moving
       ),
       (
-        "given", ["destination", "scratch"] + saved + moving + parameters + rescue,
-        ["destination", "scratch", "rescue buffer"] + saved
+        "given", ["destination", "scratch"] + saved + moving + parameters,
+        ["destination", "scratch"] + saved
       ),
       (
-        "backward", tensors + ["scratch"] + saved + gradients + parameters + rescue,
+        "backward", tensors + ["scratch"] + saved + gradients + parameters,
         ["destination", "scratch"] + gradients
       ),
       (
-        "restore", tensors + ["scratch"] + saved + parameters + rescue, ["destination", "scratch"]
+        "restore", tensors + ["scratch"] + saved + parameters, ["destination", "scratch"]
       ),
       ("statistics", ["output", "scratch"] + saved, ["scratch"] + saved),
     ]
@@ -213,8 +209,7 @@ import Testing
         for b in has where a != b && (writes.contains(a) || writes.contains(b)) {
           var at = apart
           at[names.firstIndex(of: a)!] = at[names.firstIndex(of: b)!]
-          // Over the slots of the rescue these are no slots any more.
-          if a == "rescue slots" || tensors.contains(a) && tensors.contains(b) { continue }
+          if tensors.contains(a) && tensors.contains(b) { continue }
           do {
             try call(function, at)
             Issue.record("\(function): \(a) at \(b) is no error")
@@ -228,29 +223,6 @@ import Testing
       }
       try call(function, apart)
       memory.base.copyMemory(from: before, byteCount: before.count)
-    }
-  }
-
-  /// A row for two channels, rows out of order, a row that does not exist, too few.
-  @Test func slotsThatNoPlanWroteAreErrors() throws {
-    let geometry = try ABNGeometry(outer: 2, channels: 3, spatial: 4, layout: .channelSecond)
-    let kernel = try ABNKernel(geometry: geometry, element: .float32, activation: .identity)
-    let memory = Buffer(bytes: 8192)
-    memory.base.initializeMemory(as: Float.self, repeating: 0.5, count: 2048)
-    let saved = ABNSavedStatistics(
-      mean: memory.base + 1024, meanRemainder: memory.base + 1088,
-      inverseDeviation: memory.base + 1152)
-    for wrong: [Int32] in [[0, 0, 1], [1, 0, -1], [0, 1, 2], [5, -1, -1]] {
-      wrong.withUnsafeBufferPointer { slots in
-        let error = #expect(throws: KernelError.self) {
-          try kernel.trainForward(
-            source: memory.base, destination: memory.base,
-            parameters: ABNParameters(scale: nil, bias: nil), moving: nil, saved: saved,
-            rescue: ABNRescue(slots: slots.baseAddress, values: memory.base + 512, count: 2),
-            scratch: memory.base + 4096)
-        }
-        #expect(error?.what.contains("rescue slot") == true)
-      }
     }
   }
 }

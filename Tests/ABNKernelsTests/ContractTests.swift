@@ -205,27 +205,23 @@ import Testing
         source: x, destination: x, parameters: ABNParameters(scale: nil, bias: nil),
         scratch: scratch.base)
     }
-    func backward(_ gradient: UnsafeMutableRawPointer, _ rescue: ABNRescue) throws {
+    func backward(_ gradient: UnsafeMutableRawPointer, _ rescue: ABNRescue? = nil) throws {
       try kernel.backward(
         mode: .batch, output: x, gradient: gradient, destination: gradient,
         parameters: parameters(3), saved: saved, rescue: rescue,
         gradients: ABNGradients(scale: nil, bias: nil), scratch: scratch.base)
     }
-    expectError("gradient") { try backward(x, .none) }
-    expectError("gradient") { try backward(x + 4, .none) }
+    expectError("gradient") { try backward(x) }
+    expectError("gradient") { try backward(x + 4) }
     // All slopes are 0 here.
-    expectError("channel 0") { try backward(x + 512, .none) }
-    let slots: [Int32] = [0, 1, 9]
-    slots.withUnsafeBufferPointer { slots in
-      expectError("rescue slot") {
-        try backward(x + 512, ABNRescue(slots: slots.baseAddress, values: x + 1024, count: 2))
-      }
-      expectError("rescue buffer") {
-        try backward(x + 512, ABNRescue(slots: slots.baseAddress, values: nil, count: 2))
-      }
-      expectError("rescue") {
-        try backward(x + 512, ABNRescue(slots: nil, values: x + 1024, count: 2))
-      }
+    expectError("channel 0") { try backward(x + 512) }
+    expectError("channel 0") { try backward(x + 512, ABNRescue(kernel)) }
+    // Those of a tensor of another shape, and of other elements.
+    for (spatial, element) in [(5, ABNElement.float32), (4, .float16)] {
+      let other = try ABNKernel(
+        geometry: ABNGeometry(outer: 2, channels: 3, spatial: spatial, layout: .channelSecond),
+        element: element, activation: .prelu)
+      expectError("rescue") { try backward(x + 512, ABNRescue(other)) }
     }
     #expect(memory.contents == before, "something was written before an error")
   }

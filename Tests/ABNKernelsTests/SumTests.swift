@@ -189,7 +189,7 @@ import Testing
       let error = #expect(throws: KernelError.self) { try run() }
       #expect(error?.what == "channel \(slopes.count - 1)")
       #expect(error?.got == "slope \(slopes.last!)")
-      #expect(error?.fix.contains("rescuePlan") == true)
+      #expect(error?.fix.contains("ABNRescue") == true)
     }
   }
 }

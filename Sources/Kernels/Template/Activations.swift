@@ -6,6 +6,8 @@ protocol InvertibleActivation {
   static var isIdentity: Bool { get }
   /// Whether z is a multiple of y on either side of zero.
   static var isPiecewiseLinear: Bool { get }
+  /// Whether z loses the digits of y far below zero, so that the forward pass keeps x of such elements aside.
+  static var saturates: Bool { get }
   static func activate<V: Vector>(_ y: V, _ slope: V) -> V
   /// y and dz/dy from z, which was stored as an `E`.
   static func invert<E: Element>(
@@ -14,6 +16,7 @@ protocol InvertibleActivation {
 }
 
 extension InvertibleActivation {
+  static var saturates: Bool { @inline(__always) get { false } }
   static var isPiecewiseLinear: Bool { @inline(__always) get { true } }
 }
 
@@ -52,6 +55,7 @@ enum LearnedLeaky: InvertibleActivation {
 }
 
 enum Elu: InvertibleActivation {
+  static var saturates: Bool { @inline(__always) get { true } }
   static var hasSlopeGradient: Bool { @inline(__always) get { false } }
   static var isIdentity: Bool { @inline(__always) get { false } }
   static var isPiecewiseLinear: Bool { @inline(__always) get { false } }
@@ -81,6 +85,7 @@ enum Elu: InvertibleActivation {
 /// Elu with an alpha of 1, as nearly all have it: the same bits without the product with alpha or its inverse,
 /// an eighth of what undoing takes.
 enum UnitElu: InvertibleActivation {
+  static var saturates: Bool { @inline(__always) get { true } }
   static var hasSlopeGradient: Bool { @inline(__always) get { false } }
   static var isIdentity: Bool { @inline(__always) get { false } }
   static var isPiecewiseLinear: Bool { @inline(__always) get { false } }

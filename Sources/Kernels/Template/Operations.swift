@@ -19,6 +19,8 @@ public enum Slot {
   public static let distanceFactor = 9
   /// Standard deviation / scale: x = mean + (y - bias) * spread.
   public static let spread = 10
+  /// Going forward, in its place: the y below which x is kept aside.
+  public static let limit = 10
   /// Not 0 where the destination must stay what it is.
   public static let keep = 11
   /// bias less what rounding took from the mean, times gain: y = (x - mean) * gain + shiftedBias.
@@ -62,7 +64,7 @@ public enum Step {
 }
 
 /// The pointers of one call. `sums` is 3 rows of `lanes` float64; `state` 3 rows of `lanes` numbers
-/// in the precision of sums, for calls that go by rows.
+/// in the precision of sums, for calls that go by rows; or, of the forward step, `AsideWord`s.
 struct Call {
   var a: UnsafeRawPointer
   var b: UnsafeRawPointer
@@ -228,16 +230,27 @@ struct ForwardOperation<E: Element, A: InvertibleActivation>: PlacewiseOperation
   let gain: E.V
   let bias: E.V
   let slope: E.V
+  /// y below which z does not tell it; of activations that saturate.
+  let limit: E.V
+  let lane: Int
 
   @inline(__always) init(_ call: Call, _ lane: Int) {
     mean = call.parameter(Slot.mean, lane)
     gain = call.parameter(Slot.gain, lane)
     bias = call.parameter(Slot.shiftedBias, lane)
     slope = call.parameter(Slot.slope, lane)
+    limit = call.parameter(Slot.limit, lane)
+    self.lane = lane
   }
 
-  @inline(__always) func map(_ x: E.V) -> E.V {
-    A.activate(E.V.fma(bias, x - mean, gain), slope)
+  /// z of `x`, the 16 elements from `index` on. Before they are overwritten, x is kept aside of those that z
+  /// will not tell, among those from number `first` on and before `end`.
+  @inline(__always) func map(
+    _ x: E.V, _ call: Call, _ index: Int, _ first: Int = 0, _ end: Int = 16
+  ) -> E.V {
+    let y = E.V.fma(bias, x - mean, gain)
+    if A.saturates && E.V.any(limit > y) { keepAside(E.self, call, lane, index, first, end) }
+    return A.activate(y, slope)
   }
 
   @inline(__always) static func laterPart(_ call: Call, of count: Int) -> Range<Int> {
@@ -249,15 +262,90 @@ struct ForwardOperation<E: Element, A: InvertibleActivation>: PlacewiseOperation
 
   @inline(__always) mutating func twin(_ call: Call, _ index: Int) {
     let x = E.loadTwin(call.a, index)
-    E.storeTwin((map(x.0), map(x.1)), call.out, index)
+    let y = (E.V.fma(bias, x.0 - mean, gain), E.V.fma(bias, x.1 - mean, gain))
+    if A.saturates && (E.V.any(limit > y.0) || E.V.any(limit > y.1)) {
+      keepAside(E.self, call, lane, index, 0, 16)
+      keepAside(E.self, call, lane, index &+ 16, 0, 16)
+    }
+    E.storeTwin((A.activate(y.0, slope), A.activate(y.1, slope)), call.out, index)
   }
 
   @inline(__always) func result(_ call: Call, _ index: Int) -> E.V {
-    map(E.load(call.a, index))
+    map(E.load(call.a, index), call, index)
+  }
+
+  /// The lanes of the vector before are looked at there, and again in vain.
+  @inline(__always) func hold(_ call: Call, _ index: Int) -> E.V {
+    A.activate(E.V.fma(bias, E.load(call.a, index) - mean, gain), slope)
+  }
+
+  @inline(__always) mutating func release(
+    _ call: Call, _ held: E.V, _ index: Int, _ count: Int
+  ) {
+    // Of the 16 that are held only these are still x.
+    if A.saturates { _ = map(E.load(call.a, index), call, index, 16 &- count) }
+    E.store(held, call.out, index)
   }
 
   @inline(__always) func tailResult(_ call: Call, _ index: Int, _ count: Int) -> E.V {
-    map(E.loadTail(call.a, index, count))
+    map(E.loadTail(call.a, index, count), call, index, 0, count)
+  }
+
+  @inline(__always) mutating func leading(_ call: Call, _ index: Int, _ count: Int) {
+    E.storeLeading(map(E.load(call.a, index), call, index, 0, count), call.out, index, count)
+  }
+}
+
+/// What a forward pass keeps aside: words in memory that the caller has made. A note is the address that z goes to,
+/// as an integer, and x in the first bytes of another.
+public enum AsideWord {
+  public static let count = 0
+  /// How many notes there is room for.
+  public static let capacity = 1
+  /// The address of the notes.
+  public static let notes = 2
+  /// A `GrowAside`.
+  public static let grow = 3
+  public static let all = 4
+  public static let noteBytes = 16
+}
+
+/// Makes room for more notes; takes the address of the words.
+public typealias GrowAside = @convention(c) (UnsafeMutableRawPointer) -> Void
+
+/// Notes the elements from number `first` on and before `end` of the 16 from `index` on whose y is below the limit
+/// of their lane. A function of its own, as it is seldom called.
+@inline(never) private func keepAside<E: Element>(
+  _ element: E.Type, _ call: Call, _ lane: Int, _ index: Int, _ first: Int, _ end: Int
+) {
+  let mean: E.V = call.parameter(Slot.mean, lane)
+  let bias: E.V = call.parameter(Slot.shiftedBias, lane)
+  let limit: E.V = call.parameter(Slot.limit, lane)
+  let x = end < 16 ? E.loadTail(call.a, index, end) : E.load(call.a, index)
+  let y = E.V.fma(bias, x - mean, call.parameter(Slot.gain, lane))
+  let isBelow = (limit > y).bits
+  var at = first
+  while at < end {
+    if isBelow &>> at & 1 != 0 {
+      let words = call.state
+      let count = words.load(fromByteOffset: AsideWord.count &* 8, as: Int.self)
+      if count == words.load(fromByteOffset: AsideWord.capacity &* 8, as: Int.self) {
+        words.load(fromByteOffset: AsideWord.grow &* 8, as: GrowAside.self)(words)
+      }
+      let notes = words.load(
+        fromByteOffset: AsideWord.notes &* 8, as: UnsafeMutableRawPointer.self)
+      let note = notes + count &* AsideWord.noteBytes
+      let offset = (index &+ at) &* E.bytes
+      note.storeBytes(of: UInt(bitPattern: call.out + offset), as: UInt.self)
+      let x = call.a + offset
+      switch E.bytes {
+      case 2: note.storeBytes(of: x.load(as: UInt16.self), toByteOffset: 8, as: UInt16.self)
+      case 4: note.storeBytes(of: x.load(as: UInt32.self), toByteOffset: 8, as: UInt32.self)
+      default: note.storeBytes(of: x.load(as: UInt64.self), toByteOffset: 8, as: UInt64.self)
+      }
+      words.storeBytes(of: count &+ 1, toByteOffset: AsideWord.count &* 8, as: Int.self)
+    }
+    at &+= 1
   }
 }
 

@@ -72,6 +72,8 @@ struct LayerResult {
   var inverse: [Double] = []
   var moving: (mean: [Double], variance: [Double]) = ([], [])
   var rescued = 0
+  var isRescued: [Bool] = []
+  var asideCount = 0
   var isIntact = true
   var paddingIsZero = true
   /// Bytes of z, dx, gradients and statistics, for comparisons bit by bit.
@@ -156,14 +158,8 @@ struct LayerRun {
       slopeCount: input.slopes.count)
     let savedStatistics = ABNSavedStatistics(
       mean: saved[0].base, meanRemainder: saved[1].base, inverseDeviation: saved[2].base)
-    let slots = Buffer(bytes: channels * 4)
-    let slotPointer = slots.base.assumingMemoryBound(to: Int32.self)
     var result = LayerResult()
-    if rescues && !outOfPlace {
-      result.rescued = try kernel.rescuePlan(parameters: parameters, slots: slotPointer)
-    }
-    let side = Buffer(bytes: kernel.rescueBytes(result.rescued))
-    let rescue = ABNRescue(slots: slotPointer, values: side.base, count: result.rescued)
+    let rescue = rescues && !outOfPlace ? ABNRescue(kernel) : nil
     if let given = input.given {
       let mean = array(given.mean)
       let variance = array(given.variance)
@@ -178,6 +174,9 @@ struct LayerRun {
           mean: movingMean.base, variance: movingVariance.base, momentum: momentum),
         saved: savedStatistics, rescue: rescue, scratch: scratch.base, parallel: parallel)
     }
+    result.rescued = rescue?.count ?? 0
+    result.asideCount = rescue?.asideCount ?? 0
+    result.isRescued = (0..<channels).map { rescue?.isRescued($0) ?? false }
     result.stored = read(out)
     result.mean = zip(list(saved[0]), list(saved[1])).map { $0 + $1 }
     result.inverse = list(saved[2])
@@ -224,7 +223,7 @@ struct LayerRun {
       result.restored = read(restored)
       result.bytes += restored.contents
     }
-    for buffer in [x, out, gradient, dx, scratch, side, slots, activated, restored] + saved
+    for buffer in [x, out, gradient, dx, scratch, activated, restored] + saved
       + gradients
     {
       if !buffer.isIntact { result.isIntact = false }
