@@ -365,7 +365,7 @@ extension Engine {
     values.offset = -values.gain * (scratch.totals[3 * channel] / m)
     values.distanceFactor =
       -(isInput || usesInput(call, channel)
-        ? values.gain * relative(inverse, values.unit) : inverse) * (dscale / m)
+      ? values.gain * relative(inverse, values.unit) : inverse) * (dscale / m)
     return values
   }
 }

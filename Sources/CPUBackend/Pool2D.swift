@@ -106,7 +106,11 @@ extension Pool2D {
     }
     let slow = wide ? plain.max(Float.self, Int32.self) : plain.max(Float.self, UInt8.self)
     return { p in
-      if holds(p(0, as: Float.self), xCount, abn_dnnl_all_above_lowest) { try fast(p) } else { slow(p) }
+      if holds(p(0, as: Float.self), xCount, abn_dnnl_all_above_lowest) {
+        try fast(p)
+      } else {
+        slow(p)
+      }
     }
   }
 }

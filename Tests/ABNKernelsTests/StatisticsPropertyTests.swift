@@ -32,10 +32,12 @@ import Testing
       let kind = pick(["normal", "few values", "heavy tails", "ramp", "sparse", "images"])
       // 16 bits hold no mean that is many deviations; float16 nothing above 65,504.
       let mean = pick(element.bytes == 2 ? [0, 1, -8] : [0, 1, -30, 1e4])
-      let outliers = pick([0, 0, 1, 1, 2, 3, 8])
+      let outliers = pick([0, 1, 1, 2, 3, 6, 8])
       let size = pick(element == .float16 ? [10, 100, 5000] : [10, 100, 5000, 1e8])
+      let areFirst = source.next() & 1 == 0
       let places = (0..<outliers).map { index in
-        pick([0, index, m - 1 - index, (m - 1) / 2, Int(source.next() % UInt64(m))])
+        areFirst
+          ? index : pick([0, index, m - 1 - index, (m - 1) / 2, Int(source.next() % UInt64(m))])
       }.map { min(max($0, 0), m - 1) }
       x = (0..<geometry.channels).map { _ in
         let images = (0..<geometry.outer).map { _ in source.normal() }
@@ -135,7 +137,7 @@ import Testing
           mine.variance <= 2.5 * allowed.variance + 24,
           "variance off by \(mine.variance) u, two passes by \(allowed.variance) \(set) \(each)")
         #expect(
-          mine.mean <= 2.5 * allowed.mean + 4,
+          mine.mean <= 2.5 * allowed.mean + 8,
           "mean off by \(mine.mean) u, two passes by \(allowed.mean) \(set) \(each)")
         for (channel, truth) in right.enumerated() where truth.variance == 0 {
           #expect(got.variance[channel] == 0 && got.mean[channel] == truth.mean, "\(set) \(each)")
