@@ -90,8 +90,9 @@ public final class Scope {
           missing[port.name] = try Tensor(zeros: port.type.shape, dtype: port.type.dtype).checked()
         }
       }
-      for (name, zeros) in missing {
-        state.values[name] = zeros
+      for name in Array(missing.keys) {
+        // Moved, not copied: bytes with a second owner would be copied when they are written to.
+        state.values[name] = missing.removeValue(forKey: name)
         state.generation += 1
         state.versions[name, default: 0] += 1
       }

@@ -58,6 +58,8 @@ import Testing
     #expect(message(17, 23).contains("The nearest that work: 16 x 16 and 32 x 32."))
     #expect(message(16, 40).contains("The nearest that work: 16 x 32 and 16 x 48."))
     #expect(message(3, 16).contains("The nearest that work: 16 x 16."))
-    #expect(message(.max, 16).contains("multiples of 16"))
+    #expect(message((1 << 31) - 1, 16).contains("multiples of 16"))
+    // Images that no program admits, whatever the network.
+    #expect(message(.max, 16).contains("wanted at most"))
   }
 }
