@@ -20,7 +20,8 @@ extension Engine {
   /// channel is then exactly 0, and a small variance keeps its digits. This one takes z (y) as it is, and bias from the
   /// sums: a step rounds by u * abs(z) where the other road rounds by u * abs(y - bias), u being half an ulp of 1
   /// in the type of parameters. So it is for channels where
-  /// * abs(bias) is at most 2 abs(scale); or 8, the rule of rescue, for elements of 16 bits, as what z
+  /// * abs(bias) is at most 0.75 abs(scale), as with dz of one sign dscale would be off by more than its bound;
+  ///   or 8, the rule of rescue, for elements of 16 bits, as what z
   ///   has lost by being stored is far more than u;
   /// * variance is at least epsilon, so that xhat has a deviation of 0.7 or more, and z is not all bias;
   /// * no factor comes near underflow or overflow.
@@ -45,7 +46,7 @@ extension Engine {
   }
 
   /// How large bias may be beside scale.
-  var directBias: Double { bytes == 2 ? 8 : 2 }
+  var directBias: Double { bytes == 2 ? 8 : 0.75 }
 
   /// Whether a factor of dz or z, times a slope or its inverse, keeps its digits in float32. Without a part of
   /// the distance dx is the other way's: 0 times an infinite z is NaN.

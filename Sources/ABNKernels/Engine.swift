@@ -16,6 +16,7 @@ struct Engine {
   let isInvertible: Bool
   let canBeDirect: Bool
   let canKeepAside: Bool
+  let usual: UsualChannels
   let bytes: Int
   let isDouble: Bool
   /// Whether the tensor is larger than the caches that make asking for it ahead a loss.
@@ -42,6 +43,7 @@ struct Engine {
     isInvertible = kernel.activation.isInvertible
     canBeDirect = Self.canBeDirect(kernel)
     canKeepAside = Self.keepsAside(kernel)
+    usual = UsualChannels(kernel)
     bytes = kernel.element.bytes
     switch schedule.form {
     case .runs(let runs):

@@ -363,7 +363,7 @@ extension Engine {
       bias: number(parameters.bias, channel, default: 0), slope: slope, mean: mean, square: square)
     rescue.sizes[channel] = spread.size
     let limit = canKeepAside ? kernel.saturation(spread) : -.infinity
-    let isLost = kernel.mustRescue(spread, limit: limit)
+    let isLost = !usual.contain(spread, limit: limit) && kernel.mustRescue(spread, limit: limit)
     if isLost { rescue.take(channel) }
     if canKeepAside { scratch.totals[3 * channel + 2] = isLost ? -.infinity : limit }
   }

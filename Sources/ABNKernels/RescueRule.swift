@@ -99,7 +99,52 @@ extension ABNKernel {
     let allowed = allowedSaturation
     // exp(-y) = 1 + allowed * (size + bias - y) has no formula: one step from a first guess of y = -4 on the right
     // leaves a few hundredths.
-    let guess = -log1p(allowed * (size + max(0, channel.bias + 4)))
-    return -log1p(allowed * (size + max(0, channel.bias - guess)))
+    let guess = -leastLog(1 + allowed * (size + max(0, channel.bias + 4)))
+    return -leastLog(1 + allowed * (size + max(0, channel.bias - guess)))
+  }
+
+  /// At most log(value), and more than that less 0.06, for a normal value: the exponent and the fraction of its
+  /// bits taken as one number, which is a line between powers of two. A logarithm of thousands of small channels
+  /// would be felt, and a limit that is a little higher keeps a little more.
+  private func leastLog(_ value: Double) -> Double {
+    (Double(value.bitPattern) * 0x1p-52 - 1023) * 0.6931471805599453
+  }
+}
+
+/// What the rule of rescue needs that all channels of a kernel have, and the usual case of it, without a call.
+struct UsualChannels {
+  private let mostBias: Double
+  private let least: Double
+  private let greatest: Double
+  private let root: Double
+  private let isInvertible: Bool
+
+  init(_ kernel: ABNKernel) {
+    let count = kernel.geometry.countPerChannel
+    mostBias = count < ABNKernel.leastAveragedCount ? 2 : 8
+    least = 4 * kernel.element.leastNormal
+    greatest = kernel.element.greatest
+    root = Double(count).squareRoot()
+    isInvertible = kernel.activation.isInvertible
+  }
+
+  /// Whether a channel is certainly not rescued: `mustRescue` is false of it. False says nothing.
+  ///
+  /// `limit` is what `saturation` gives for it. Written so that NaN is false.
+  @inline(__always) func contain(_ channel: ChannelSpread, limit: Double) -> Bool {
+    let offset = abs(channel.bias)
+    let size = channel.size
+    guard offset <= mostBias * size else { return false }
+    if !isInvertible { return size >= least && offset + size * root <= greatest }
+    let slope = channel.slope
+    return slope >= 0x1p-100 && slope <= 0x1p100 && size * min(1, slope) >= least
+      && (offset + size * root) * max(1, slope) <= greatest
+      && (limit == -.infinity || isUnsaturated(channel, limit))
+  }
+
+  /// The same of elu's saturation: expm1(-bias) is at most -2 bias for a bias of -1.25 or more.
+  @inline(__always) private func isUnsaturated(_ channel: ChannelSpread, _ limit: Double) -> Bool {
+    channel.mean == 0 && channel.bias - 2 * channel.size >= limit
+      && channel.bias >= -1.25 && -channel.bias <= 4 * channel.size
   }
 }

@@ -130,10 +130,14 @@ extension ResidualSum: CPULowerable {
           planes.squares(of: group, u, v, into: squares.baseAddress!, arithmetic)
           for lane in 0..<group.lanes {
             let channel = group.channel + lane
-            let bound = T(Self.limit * rescue.rescue.size(channel))
-            // Written so that NaN is kept. Channels in the layer's own rescue buffer need no u.
+            let bound = Self.limit * rescue.rescue.size(channel)
+            let square = Double(squares[lane])
+            // Written so that NaN is kept, and what left the range of T. Channels in the layer's own rescue
+            // buffer need no u.
+            let isInRange = square < .infinity && bound * bound >= Double(T.leastNormalMagnitude)
             let isFine =
-              squares[lane] <= bound * bound * T(planes.count) && !(inverse[channel] > constant)
+              isInRange && square <= bound * bound * Double(planes.count)
+              && !(inverse[channel] > constant)
             kept.isKept[first + lane] = !isFine && !rescue.rescue.isRescued(channel)
             if kept.isKept[first + lane] {
               planes.copy(

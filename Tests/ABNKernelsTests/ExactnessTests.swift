@@ -286,8 +286,8 @@ import Testing
       var isRescued = false
     }
     let cases = [
-      Case(isDirect: true), Case(isDirect: true, scale: -0.5, bias: -1),
-      Case(isDirect: false, scale: 0.5, bias: 1.1), Case(isDirect: false, scale: 0),
+      Case(isDirect: true), Case(isDirect: true, scale: -0.5, bias: -0.375),
+      Case(isDirect: false, scale: 0.5, bias: 0.4), Case(isDirect: false, scale: 0),
       // A variance of epsilon, 2^-11, and of a little less.
       Case(isDirect: true, inverse: 32), Case(isDirect: false, inverse: 32.1),
       Case(isDirect: false, slope: 0x1p-21), Case(isDirect: true, slope: 0x1p-20),

@@ -124,7 +124,8 @@ struct ReduceOperation<S: Source>: LaneOperation {
     dySum = dySum + dy
     productSum = S.E.V.fma(productSum, dy, point.distance)
     if S.hasSlopeGradient {
-      slopeSum = S.E.V.fma(slopeSum, dz, S.E.V.choose(point.y > S.E.V(0), S.E.V(0), point.y))
+      slopeSum = S.E.V.choose(
+        point.y > S.E.V(0), slopeSum, S.E.V.fma(slopeSum, dz, point.y))
     }
   }
 
@@ -158,7 +159,11 @@ struct ReduceOperation<S: Source>: LaneOperation {
     _ call: Call, _ held: Void, _ index: Int, _ count: Int
   ) {
     let valid = S.E.V.lanes > S.E.V(Double(15 &- count))
-    add(S.E.load(call.a, index), S.E.V.choose(valid, S.E.load(call.b, index), S.E.V(0)))
+    // An infinite x that has been counted must not be again, not even times 0.
+    let zero = S.E.V(0)
+    add(
+      S.E.V.choose(valid, S.E.load(call.a, index), zero),
+      S.E.V.choose(valid, S.E.load(call.b, index), zero))
   }
 
   @inline(__always) mutating func fold(
