@@ -36,7 +36,8 @@ struct ConvolutionShape: Sendable, Hashable {
 
   /// Floating-point operations of each of the three products.
   var flops: Int {
-    2 * batch * filters * outHeight * outWidth * (channels / groups) * kernelHeight * kernelWidth
+    saturatingProduct(
+      2, batch, filters, outHeight, outWidth, channels / groups, kernelHeight, kernelWidth)
   }
 
   /// The formats in which an image variable may stand, the freest first: NCHW variables leave it to

@@ -27,12 +27,12 @@ private struct MatrixProduct: Sendable {
         arguments.append(c.scratch(bytes: primitive.scratchpadBytes))
       }
       c.step(
-        arguments, flops: 2 * rows * inner * columns,
+        arguments, flops: saturatingProduct(2, rows, inner, columns),
         run: dnnlRun(
           primitive, slots: [0, 1, nil, 2, primitive.scratchpadBytes > 0 ? 3 : nil]))
     default:
       c.step(
-        [a, b, out], flops: 2 * rows * inner * columns,
+        [a, b, out], flops: saturatingProduct(2, rows, inner, columns),
         run: try c.float(dtype, plain(Float.self), plain(Double.self)))
     }
   }

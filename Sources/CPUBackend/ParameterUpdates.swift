@@ -135,7 +135,9 @@ extension AdamUpdate: CPULowerable {
     let kind = self
     func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       let prepare = preparation(T.self)
-      let (b1, b2, epsilon) = (T(kind.beta1), T(kind.beta2), T(kind.epsilon))
+      let (b1, b2) = (T(kind.beta1), T(kind.beta2))
+      // Below this the square of a gradient has vanished, and a smaller divisor would make the step anything.
+      let epsilon = T(max(kind.epsilon, Double(T.leastNormalMagnitude.squareRoot())))
       let (rest1, rest2) = (T(1 - kind.beta1), T(1 - kind.beta2))
       let most = T.greatestFiniteMagnitude.squareRoot() / 2
       return { pointers in

@@ -190,6 +190,7 @@ extension Resize: CPULowerable {
   func lower(_ c: inout LoweringContext) throws {
     let (x, out) = (c.inputType(0).shape, c.outputType(0).shape)
     let (height, width) = spatialAxes
+    try requireTables(out[height], out[width])
     let map = PlaneMap(
       x, out, layout, c.layout(ofInput: 0),
       rows: AxisWeights(self, from: x[height], to: out[height]),
@@ -204,6 +205,7 @@ extension ResizeGradient: CPULowerable {
   func lower(_ c: inout LoweringContext) throws {
     let (dout, dx) = (c.inputType(0).shape, c.outputType(0).shape)
     let (height, width) = forward.spatialAxes
+    try requireTables(dout[height], dout[width])
     func back(_ axis: Int) -> AxisWeights {
       AxisWeights(forward, from: dx[axis], to: dout[axis]).transposed(count: dx[axis])
     }
@@ -222,4 +224,14 @@ private func lowerMap(_ map: PlaneMap, _ c: inout LoweringContext) throws {
     { p in map.run(p(0, as: T.self), p(1, as: T.self)) }
   }
   c.step(arguments, run: try c.float(c.inputType(0).dtype, run(Float.self), run(Double.self)))
+}
+
+/// Throws where the tables of weights, up to 192 bytes a row or column, need more than the machine has.
+private func requireTables(_ sizes: Int...) throws {
+  let bytes = sizes.reduce(0) { $0 + 192 * $1 }
+  if let most = MachineMemory.bytes, bytes > most {
+    throw ABNError(
+      .system, "tables of a resize", got: describeBytes(bytes),
+      wanted: "at most the \(describeBytes(most)) that there are", fix: "Choose smaller sizes.")
+  }
 }

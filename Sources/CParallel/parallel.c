@@ -131,9 +131,13 @@ static void count_members(void *size) {
   if (gomp.thread_num() == 0) *(int *)size = gomp.num_threads();
 }
 
-/// The size that a team of `size` really has, by having one.
+/// The size that a team of `size` really has, by having one. There must be room for each member twice, as
+/// the library makes new threads before those that a smaller team did not need are gone, and for a thread
+/// of the program's own.
 static int prove(int size) {
-  int real = 1 + available(size - 1);
+  int spare = 2 * (size - 1) + 1;
+  int made = available(spare);
+  int real = made == spare ? size : 1 + (made > 0 ? (made - 1) / 2 : 0);
   if (real > 1) gomp.parallel(count_members, &real, (unsigned)real, 0);
   if (real < size) atomic_store_explicit(&found_limit, real, memory_order_relaxed);
   proven = real;

@@ -39,6 +39,22 @@ public struct Program: Sendable {
       fix: near.map { "Did you mean \"\($0)\"?" } ?? "Print the program to see its variables.")
   }
 
+  /// The variable as it is in this program.
+  ///
+  /// - Throws: `ABNError(.program)` for a variable of another program.
+  public func owned(_ variable: Variable) throws -> Variable {
+    // Not its name: that of a temporary may change.
+    guard variables.indices.contains(variable.id.index),
+      self[variable.id].type == variable.type, self[variable.id].source == variable.source
+    else {
+      throw ABNError(
+        .program, "variable \"\(variable.name)\"", at: variable.source,
+        got: "a variable of another program", wanted: "a variable of this program",
+        fix: "Make it in the same builder's build.")
+    }
+    return self[variable.id]
+  }
+
   /// Parameters in the order in which they were made.
   public var parameters: [Variable] { variables.filter { $0.parameterTraits != nil } }
 
@@ -102,6 +118,11 @@ public struct Program: Sendable {
     _ kind: any OperationKind, _ inputs: [VariableID], role: OperationRole, layer: String,
     source: SourceLocation, outputNames: [String]? = nil, outputs given: [Int: VariableID] = [:]
   ) throws -> Operation {
+    guard inputs.allSatisfy({ variables.indices.contains($0.index) }) else {
+      throw ABNError(
+        .program, "\(kind.name) \"\(layer)\"", at: source, got: "an input of another program",
+        wanted: "variables of this program")
+    }
     let inputVariables = inputs.map { self[$0] }
     let types: [TensorType]
     do {
@@ -139,7 +160,7 @@ public struct Program: Sendable {
   /// Gives a variable a further name by which it is found, if that is free; a temporary that has
   /// only the name made up for it is printed under it from then on.
   public mutating func addName(_ name: String, to id: VariableID) {
-    guard idByName[name] == nil else { return }
+    guard idByName[name] == nil, variables.indices.contains(id.index) else { return }
     idByName[name] = id
     if variables[id.index].name.contains(".tmp_") { variables[id.index].name = name }
     touch()
@@ -147,6 +168,7 @@ public struct Program: Sendable {
 
   /// Ends or lets through gradients at a variable.
   public mutating func setStopsGradient(_ id: VariableID, _ stops: Bool) {
+    guard variables.indices.contains(id.index) else { return }
     variables[id.index].stopsGradient = stops
     touch()
   }

@@ -68,9 +68,9 @@ public final class ProgramBuilder: Sendable {
     _ kind: any OperationKind, _ inputs: [Variable], role: OperationRole = .forward,
     layer: String, source: SourceLocation
   ) throws -> [Variable] {
-    try state.withLock {
-      try $0.main.append(
-        kind, inputs.map(\.id), role: role, layer: layer, source: source)
+    try state.withLock { state in
+      let ids = try inputs.map { try state.main.owned($0).id }
+      return try state.main.append(kind, ids, role: role, layer: layer, source: source)
     }
   }
 

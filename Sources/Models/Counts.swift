@@ -13,10 +13,13 @@ extension Program {
   ///
   /// A convolution has N O H' W' * (C / groups) kh kw of them, taps on padding included as is usual;
   /// a product of [M, K] and [K, L] has M K L; each of their gradients has as many as the operation
-  /// itself. Bias, normalization, activations, pooling and sums do not count. Where the batch is
+  /// itself; Int.max stands for all that is more. Bias, normalization, activations, pooling and sums do not count. Where the batch is
   /// unknown, the number is that of one image.
   public var multiplyAdds: Int {
-    operations.reduce(0) { $0 + multiplyAdds(of: $1) }
+    operations.reduce(0) { sum, operation in
+      let (next, overflow) = sum.addingReportingOverflow(multiplyAdds(of: operation))
+      return overflow ? .max : next
+    }
   }
 
   /// The multiply-adds of one operation of this program: 0 for all but convolutions, matrix products
@@ -36,6 +39,7 @@ extension Program {
     }
     // Filters stand first in a convolution's weight, last in a matrix.
     let weight = self[operation.inputs[position]].shape
-    return elements(result) * (weight.elementCount / (weight.rank == 4 ? weight[0] : weight[1]))
+    let outputs = max(1, weight.rank == 4 ? weight[0] : weight[1])
+    return saturatingProduct(elements(result), weight.elementCount / outputs)
   }
 }

@@ -58,8 +58,9 @@ public struct ImageSizes: Sendable, Hashable {
 
   /// Multiples of `multiple` from `least` on.
   public init(multiple: Int = 1, least: Int = 1) {
-    self.multiple = multiple
-    self.least = (max(least, 1) + multiple - 1) / multiple * multiple
+    self.multiple = max(1, multiple)
+    let (sum, overflow) = max(least, 1).addingReportingOverflow(self.multiple - 1)
+    self.least = overflow ? self.multiple : sum / self.multiple * self.multiple
   }
 
   /// Whether a network can take this height or width.

@@ -47,6 +47,7 @@ public struct Conv2D: OperationKind {
     try requireSameDType(x, w, "input and weight")
     try requireImage(x, "input")
     try requireImage(w, "weight")
+    try requirePixels(x, spatialAxes)
     let channelAxis = layout.channelAxis(rank: 4)
     let channels = x.shape[channelAxis]
     guard w.shape[0] % groups == 0, channels < 0 || channels == w.shape[1] * groups else {

@@ -115,6 +115,7 @@ public struct Pool2D: OperationKind {
     let x = inputs[0]
     try requireFloatingPoint(x, "input")
     try requireImage(x, "input")
+    try requirePixels(x, spatialAxes)
     var shape = x.shape
     for (axis, position) in spatialAxes.enumerated() {
       switch extent {

@@ -43,6 +43,14 @@ func requireImage(_ type: TensorType, _ what: String) throws {
   }
 }
 
+/// Throws where an image has no row or no column: a window would stand on padding alone.
+func requirePixels(_ type: TensorType, _ axes: [Int]) throws {
+  guard axes.allSatisfy({ type.shape[$0] != 0 }) else {
+    throw ABNError(
+      .shape, "input", got: "shape \(type.shape)", wanted: "at least one row and one column")
+  }
+}
+
 /// Whether two dimensions agree, an unknown one with anything.
 func agrees(_ a: Int, _ b: Int) -> Bool { a < 0 || b < 0 || a == b }
 

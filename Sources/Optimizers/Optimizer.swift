@@ -73,6 +73,7 @@ extension Optimizer {
     try gradientClip?.validate()
     try validate()
     let program = builder.main
+    if case .variable(let rate) = learningRate { _ = try program.owned(rate) }
     let trained = try program.trainable(among: parameters, loss: loss)
     let plans = try trained.map { try ParameterPlan($0, self) }
     let clipGroups = try ClipGroups(plans)

@@ -11,6 +11,18 @@ public struct Differentiated: Sendable {
 }
 
 extension Program {
+  private func requireGradientType(_ seed: Variable, of loss: Variable) throws {
+    guard seed.dtype == loss.dtype, seed.shape.rank == loss.shape.rank,
+      zip(seed.shape.dimensions, loss.shape.dimensions).allSatisfy({
+        $0 < 0 || $1 < 0 || $0 == $1
+      })
+    else {
+      throw ABNError(
+        .program, "seed \"\(seed.name)\"", at: seed.source, got: "\(seed.type)",
+        wanted: "\(loss.type), as the loss has")
+    }
+  }
+
   /// Appends the gradients of `loss`, in reverse mode, as operations of this program.
   ///
   /// Gradients end at variables that stop them (data, unless made otherwise) except where they are
@@ -19,12 +31,15 @@ extension Program {
   /// - Parameters:
   ///   - loss: a floating-point variable of one element.
   ///   - variables: those whose gradients are wanted; nil: all trainable parameters.
-  ///   - seed: the gradient of `loss` itself; nil: 1.
-  /// - Throws: `ABNError(.program)` where the loss has several elements or an operation on the way
-  ///   runs in test mode.
+  ///   - seed: the gradient of `loss` itself, of its type; nil: 1.
+  /// - Throws: `ABNError(.program)` where the loss has several elements, the seed another type, a
+  ///   variable is of another program, or an operation on the way runs in test mode.
   public func differentiated(
     _ loss: Variable, withRespectTo variables: [Variable]? = nil, seed: Variable? = nil
   ) throws -> Differentiated {
+    let loss = try owned(loss)
+    let seed = try seed.map { try owned($0) }
+    if let seed { try requireGradientType(seed, of: loss) }
     guard loss.dtype.isFloatingPoint,
       seed != nil || (loss.shape.isKnown && loss.shape.elementCount == 1)
     else {
@@ -32,7 +47,9 @@ extension Program {
         .program, "loss \"\(loss.name)\"", at: loss.source, got: "\(loss.type)",
         wanted: "one floating-point element", fix: "Reduce it with mean or sum.")
     }
-    let wanted = variables ?? parameters.filter { $0.parameterTraits?.trainable == true }
+    let wanted =
+      try variables?.map { try owned($0) }
+      ?? parameters.filter { $0.parameterTraits?.trainable == true }
     var program = self
     let active = program.active(towards: loss, from: wanted)
 

@@ -199,6 +199,22 @@ struct OperationList {
     if operation.kind is InPlaceActivatedBatchNorm { uses[id.index].overwriting += change }
   }
 
+  /// Whether one operation alone looks at a variable's value: found without going through all of many.
+  func hasOneReader(_ id: VariableID) -> Bool {
+    guard id.index < uses.count else { return false }
+    var count = 0
+    for looks in uses[id.index].readers.values where looks {
+      count += 1
+      if count > 1 { return false }
+    }
+    return count == 1
+  }
+
+  /// How many operations have a variable among their inputs, those that ask for its type alone included.
+  func readerCount(_ id: VariableID) -> Int {
+    id.index < uses.count ? uses[id.index].readers.count : 0
+  }
+
   // A variable that was made since is used by nobody yet.
   private func readersOf(_ id: VariableID) -> [Place: Bool] {
     guard id.index < uses.count else { return [:] }

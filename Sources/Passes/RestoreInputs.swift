@@ -48,6 +48,9 @@ public struct RestoreInputs: ProgramPass {
   ) throws -> String? {
     let z = made.outputs[0]
     let layer = list.maker(of: z)!
+    // Every reader would be moved before each of the layers in turn.
+    let mostReaders = 64
+    if list.readerCount(x) > mostReaders { return "more than \(mostReaders) operations read it" }
     func later(_ ids: Set<VariableID>) -> [OperationList.Place] {
       list.readers(of: ids).filter { list.precedes(layer, $0) }
     }

@@ -122,3 +122,11 @@ public enum DataLayout: String, Sendable, Hashable, CaseIterable, Codable {
   /// The channel axis of a tensor of this rank.
   public func channelAxis(rank: Int) -> Int { self == .nchw ? 1 : rank - 1 }
 }
+
+/// The product, Int.max where it is larger: for counts that are only told.
+public func saturatingProduct(_ factors: Int...) -> Int {
+  factors.reduce(1) { product, factor in
+    let (next, overflow) = product.multipliedReportingOverflow(by: factor)
+    return overflow ? .max : next
+  }
+}

@@ -193,9 +193,26 @@ extension ModelFile {
       return try model.build(ABNLayers.data("images", shape: size), options)
     }
     let program = statistics == .moving ? builder.main.cloned(forTest: true) : builder.main
+    try requireParameters(fit: program, images.shape)
     let scope = try scope(for: program, startup: builder.startup, folder: folder)
     let executor = Executor(backend: CPUBackend())
     return try executor.run(program, feed: ["images": images], fetch: [logits], scope: scope)[0]
+  }
+}
+
+extension ModelFile {
+  /// Images of another size than the model's are fine where no parameter depends on the size.
+  ///
+  /// - Throws: `ABNError(.shape)` where one does.
+  private func requireParameters(fit program: Program, _ images: Shape) throws {
+    if Array(images.dimensions.dropFirst()) == image.dimensions { return }
+    for variable in program.parameters {
+      guard let value = parameters[variable.name], value.shape != variable.shape else { continue }
+      throw ABNError(
+        .shape, "images", got: "\(images[2]) x \(images[3])",
+        wanted: "\(image[1]) x \(image[2]), which \(model.name) was made for",
+        fix: "Its \"\(variable.name)\" fits no other size: scale or crop the images.")
+    }
   }
 }
 

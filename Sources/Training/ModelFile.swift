@@ -73,6 +73,10 @@ public struct ModelFile {
 
   /// - Throws: `ABNError(.file)` for a file that is no model of this package.
   static func read(_ path: String) throws -> ModelFile {
+    // First: a newer version may count its checksum otherwise.
+    let format = try FileFormat.read(
+      Safetensors.names(path: path).metadata, kind: Self.format.kind, newest: Self.format.major,
+      path: path)
     let (tensors, metadata) = try Safetensors.read(path: path)
     func field<T>(_ key: String, _ convert: (String) -> T?) throws -> T {
       guard let value = metadata[key].flatMap(convert) else {
@@ -86,8 +90,6 @@ public struct ModelFile {
       let values = text.split(separator: " ").map { Double($0) }
       return values.contains { $0 == nil } ? nil : values.map { $0! }
     }
-    let format = try FileFormat.read(
-      metadata, kind: Self.format.kind, newest: Self.format.major, path: path)
     if format.major >= 2 { _ = try field(Safetensors.checksumKey) { $0 } }
     let options = ModelOptions(
       classes: try field("classes") { Int($0).flatMap { (1...1 << 20).contains($0) ? $0 : nil } },

@@ -77,7 +77,7 @@ struct ABN: ParsableCommand {
       }
       if word == "--" { return }
       let letters = word.dropFirst()
-      guard word.hasPrefix("-"), letters.first?.isLetter == true, letters.count > 1,
+      guard word.hasPrefix("-"), letters.first != "-", letters.count > 1,
         Double(word) == nil
       else { continue }
       throw ABNError(

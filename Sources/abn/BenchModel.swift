@@ -42,6 +42,7 @@ struct BenchModel: ParsableCommand {
     try common.apply()
     let (model, style) = (try network.chosenModel(), try network.style())
     let size = network.size(for: model)
+    if let trace { try requireResult(trace, isNoneOf: []) }
     let timed = try timeModel(
       model, norm: style, pass: pass(), image: Shape([model.image[0], size, size]),
       batchSize: batchSize, steps: steps, measuresFloor: !noFloor)

@@ -37,7 +37,8 @@ struct FileIdentity: Hashable {
 /// Checks that a result does not replace what it is made of, or a model.
 ///
 /// - Parameter inputs: the files that are read.
-/// - Throws: `ABNError(.file)` where `path` leads to one of them, or is called as models are and exists.
+/// - Throws: `ABNError(.file)` where `path` leads to one of them, or to a file that is called as a model or its
+///   summary is.
 func requireResult(_ path: String, isNoneOf inputs: [String]) throws {
   guard let target = FileIdentity(path) else { return }
   for input in inputs where FileIdentity(input) == target {
@@ -45,10 +46,16 @@ func requireResult(_ path: String, isNoneOf inputs: [String]) throws {
       .file, "--output \"\(path)\"", got: "the file that is read, \"\(input)\"",
       wanted: "another file", fix: "Choose another name.")
   }
-  guard path.split(separator: "/").last.map(String.init) == ModelFile.name else { return }
+  // A link of another name may lead to a model.
+  let real = realpath(path, nil)
+  defer { free(real) }
+  let names = [path, real.map { String(cString: $0) } ?? path].map {
+    $0.split(separator: "/").last.map(String.init)
+  }
+  guard names.contains(ModelFile.name) || names.contains(TrainingSummary.name) else { return }
   throw ABNError(
-    .file, "--output \"\(path)\"", got: "a model, which this would replace", wanted: "another file",
-    fix: "Choose another name.")
+    .file, "output \"\(path)\"", got: "a model or its summary, which this would replace",
+    wanted: "another file", fix: "Choose another name.")
 }
 
 /// The folder of a run that was given none: `runs/2026-11-27-lenet-digits-1`.

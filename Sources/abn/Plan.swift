@@ -82,6 +82,9 @@ struct Plan: ParsableCommand {
           classes: classes, norm: style, activation: Activation(named: activation).validated()),
         image: [model.image[0], size, size], batchSize: batchSize, optimizer: chosen)
     }
+    for path in [timeline, snapshot].compactMap({ $0 }) {
+      try requireResult(path, isNoneOf: [])
+    }
     let planned = try plan(style)
     let report = planned.report
     let standard = style == .inplace ? try plan(.standard).report.peakBytes : nil
