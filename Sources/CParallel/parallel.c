@@ -32,7 +32,7 @@ static int forked_in_team;
 
 /// How often a waiting thread looks before it sleeps: long enough for the gaps between the operations of
 /// a step, short enough to leave the core to others (Documentation/Performance.md, Beside other programs).
-#define SPINS "3000"
+#define SPINS "1000"
 
 /// The library with threads that wait as said above, unless the user says otherwise or it is here
 /// already. It reads the environment once, while it is loaded: that is why it is not linked. The
