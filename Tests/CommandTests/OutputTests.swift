@@ -113,6 +113,25 @@ import Testing
     #expect(try place.data("net/model.safetensors") == model)
   }
 
+  /// Whatever a command writes, it is not written over a model or its summary, nor through a link to one.
+  @Test func noOutputReplacesAModel() throws {
+    let place = try Workplace()
+    let train = try run(place, "train --model mlp --epochs 1 --output net")
+    #expect(train.status == 0, "\(train.errors)")
+    let made = try (place.data("net/model.safetensors"), place.data("net/summary.json"))
+    try FileManager.default.createSymbolicLink(
+      atPath: place.path + "/link.npz", withDestinationPath: "net/model.safetensors")
+    for output in ["net/model.safetensors", "net/summary.json", "link.npz"] {
+      for command in [
+        "plan --model mlp --timeline", "plan --model mlp --snapshot",
+        "bench model --model mlp --batch-size 2 --steps 1 --no-floor --trace",
+        "weights export net --output",
+      ] { try expectMistake(place, "\(command) \(output)", output, "another file") }
+    }
+    #expect(try place.data("net/model.safetensors") == made.0)
+    #expect(try place.data("net/summary.json") == made.1)
+  }
+
   /// The data of a model are found from any folder.
   @Test func evaluatesFromAnotherFolder() throws {
     let place = try Workplace()
