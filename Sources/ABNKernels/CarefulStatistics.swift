@@ -18,7 +18,8 @@ extension Engine {
 
   /// Puts the sums of a group's channels, which `sums` has in rows of `lanes` (see `Step.statistics`), into the
   /// totals: of x - pivot and its square. `again` takes them anew around the pivots in the parameters that it
-  /// is given (`Step.carefulStatistics`), where `repairs` says so; only the channels that need it are taken from there, so that a NaN
+  /// is given (`Step.carefulStatistics`), where `repairs` says so; only the channels that need it
+  /// are taken from there, so that a NaN
   /// in one changes nothing in its neighbours.
   @inline(__always) func keepTotals(
     _ group: LaneGroup, _ sums: UnsafeRawPointer, _ lanes: Int, _ scratch: Scratch, repairs: Bool,

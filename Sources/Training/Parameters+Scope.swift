@@ -35,7 +35,8 @@ public func savePersistables(
 }
 
 /// Loads the parameters of a program by name from the files of Paddle 1.8; files of other names are
-/// left alone. Values in float16 become the same numbers in the variable's type. The scope stays as it was where an error is thrown.
+/// left alone. Values in float16 become the same numbers in the variable's type. The scope stays as
+/// it was where an error is thrown.
 ///
 /// - Parameters:
 ///   - program: says which variables, and of which type.
@@ -45,7 +46,8 @@ public func savePersistables(
 ///     file a variable.
 /// - Throws: `ABNError(.name)` for a program without parameters, `ABNError(.shape)` or
 ///   `ABNError(.dtype)` for a variable whose file holds another shape, or an element type whose
-///   values its own does not hold, with its name; `ABNError(.file)` for files that are missing or damaged or hold another number of
+///   values its own does not hold, with its name; `ABNError(.file)` for files that are missing or
+///   damaged or hold another number of
 ///   variables.
 ///
 /// Source: `paddle.fluid.io.load_params`.
@@ -73,7 +75,8 @@ public func loadPersistables(
 
 /// Puts values into a scope under the names that the program's persistables have, those of a
 /// `.pdparams` file (`PaddleParameters.readPickle`), say. Values in float16 or bfloat16 become the
-/// same numbers in float32. Persistables without a value in `state` keep theirs. The scope stays as it was where an error is thrown.
+/// same numbers in float32. Persistables without a value in `state` keep theirs. The scope stays as
+/// it was where an error is thrown.
 ///
 /// - Returns: the names in `state` that the program does not have, sorted.
 /// - Throws: `ABNError(.shape)` or `ABNError(.dtype)` for a value of another type than the
