@@ -39,6 +39,8 @@ import Testing
     Mistake("train --data digit", "Did you mean digits?"),
     Mistake("train --data mnist", "mnist:DIR"),
     Mistake("train --epochs 0", "epochs", "at least 1"),
+    Mistake("train -epochs 3", "two dashes", "--epochs"),
+    Mistake("train -1epochs 3", "two dashes"), Mistake("train -.h", "two dashes"),
     Mistake("train --epochs many", "many"),
     Mistake("train --epochs 9223372036854775807", "epochs", "at most 1000000000"),
     Mistake("train --batch-size 1", "batch size", "at least 2"),

@@ -94,6 +94,16 @@ import Testing
     for (a, b) in zip(single, exact) { expectClose(a, b, tolerance: 1e-5) }
   }
 
+  /// The square of a gradient that float32 cannot hold, over an epsilon that it cannot hold either: no step is longer
+  /// than the learning rate.
+  @Test(arguments: [1e-50, 1e-30, 1e-8]) func adamWithATinyEpsilon(epsilon: Double) throws {
+    let rule = Rule(testDescription: "adam") { Adam(learningRate: 0.1, epsilon: epsilon) }
+    for gradient in [0, 1e-25, -1e-30, 1] {
+      let p = try steps(rule, .float32, [[gradient, 1]], start: 0.5)[0][0]
+      #expect((p - 0.5).magnitude <= 0.1 * (1 + 1e-5), "gradient \(gradient): \(p)")
+    }
+  }
+
   /// What is not a number is seen.
   @Test(arguments: rules.filter { !$0.testDescription.contains("clipped") })
   func nothingHidesNaN(_ rule: Rule) throws {
