@@ -40,4 +40,29 @@ import Testing
       }
     }
   }
+
+  /// An infinite dz where y is positive is no part of the gradient of prelu's slope, in place as apart.
+  @Test(arguments: [true, false], [DType.float32, .float64])
+  func slopeGradient(inPlace: Bool, dtype: DType) throws {
+    let builder = ProgramBuilder()
+    let loss = try builder.build {
+      let x = try data("x", shape: [4, 1], dtype: dtype)
+      let z =
+        inPlace
+        ? try inplaceABN(x, act: .prelu, useGlobalStats: true)
+        : try prelu(batchNorm(x, useGlobalStats: true))
+      return try reduceSum(elementwiseMul(z, data("w", shape: [4, 1], dtype: dtype)))
+    }
+    let (executor, scope) = (Executor(backend: CPUBackend()), Scope())
+    try executor.run(builder.startup, scope: scope)
+    // The slope is the parameter that is made last.
+    let slope = try #require(builder.main.parameters.last { $0.parameterTraits?.trainable == true })
+    let d = try builder.main.differentiated(loss, withRespectTo: [slope])
+    func tensor(_ values: [Double]) -> Tensor { Tensor(values, shape: [4, 1]).cast(to: dtype) }
+    let got = try executor.run(
+      d.program, feed: ["x": tensor([1, -1, 2, -3]), "w": tensor([.infinity, 1, 1, 1])],
+      fetch: [d.gradients[slope.id]!], scope: scope)[0].doubles[0]
+    // y is x / sqrt(1 + 1e-5).
+    #expect((got + 4 / (1 + 1e-5).squareRoot()).magnitude < 1e-6, "\(got)")
+  }
 }
