@@ -36,16 +36,16 @@ let kernelSets: [Room] = [
     flags: ["-Xcc", "-march=x86-64-v4", "-D", "ABN_AVX512"] + wide),
 ]
 let kernelNames: [Target.Dependency] = [
-  "ABNKernelsBaseline", "ABNKernelsAVX2", "ABNKernelsAVX512", "CCPUFeatures",
+  "ABNKernelsBaseline", "ABNKernelsAVX2", "ABNKernelsAVX512", "CKernels", "CCPUFeatures",
 ]
 #else
 let kernelSets: [Room] = [.kernels("ABNKernelsBaseline", path: "Baseline", flags: [])]
-let kernelNames: [Target.Dependency] = ["ABNKernelsBaseline", "CCPUFeatures"]
+let kernelNames: [Target.Dependency] = ["ABNKernelsBaseline", "CKernels", "CCPUFeatures"]
 #endif
 
 let rooms: [Room] =
   kernelSets + [
-    .c("CPrefetch", path: "CPrefetch", link: []),
+    .c("CKernels", path: "CKernels", link: []),
     .c("CCPUFeatures", path: "CCPUFeatures", link: []),
     // oneDNN and the OpenMP library are loaded when a program starts: Sources/CParallel/README.md.
     .c("CDNNL", path: "CDNNL", link: ["dl"]),
@@ -121,7 +121,7 @@ func target(_ room: Room) -> Target {
     // Optimized as one piece in every configuration: unoptimized, a vector step is a call. Of `Builtin`
     // and of the optimizer's passes, Sources/Kernels/README.md says what and why.
     return .target(
-      name: name, dependencies: ["CPrefetch"], path: "Sources/Kernels/\(path)",
+      name: name, dependencies: ["CKernels"], path: "Sources/Kernels/\(path)",
       swiftSettings: [
         .enableExperimentalFeature("BuiltinModule"),
         .unsafeFlags(

@@ -1,4 +1,5 @@
 import ABNKernelsBaseline
+import CKernels
 
 extension Engine {
   func restore(
@@ -64,10 +65,11 @@ extension Engine {
         setAlone(block, values)
         let first = part * Schedule.partElements
         let start = first * bytes
-        run(
-          Step.activate, kernel.element.rawValue, code, source + start, source + start,
-          destination + start, block, sums, sums, 1, false, false, false, isFar, 0, 1, 0,
-          min(Schedule.partElements, elements - first))
+        var call = abn_kernel_call(self, Step.activate, code, block: block, sums: sums)
+        call.take(source + start, source + start, destination + start)
+        call.is_far = isFar
+        call.length = min(Schedule.partElements, elements - first)
+        run(call)
       }
     }
     zeroPadding(destination)

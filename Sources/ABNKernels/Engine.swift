@@ -1,4 +1,5 @@
 import ABNKernelsBaseline
+import CKernels
 
 /// One call of a layer function: the buffers of parameters, how the tensor is cut, and the kernels.
 struct Engine {
@@ -163,11 +164,18 @@ struct Engine {
       (unit &* runs.unitStride &+ first &* runs.stride &+ extent.elements.lowerBound) &* bytes
     // A channel in all lanes is rescued as a whole, by other calls.
     let isUniform = runs.width == 1
-    run(
-      step, kernel.element.rawValue, code, a + start, b + start, out + start, block, state ?? sums,
-      sums, isUniform ? 1 : 16, false, !isUniform && hasRescued, starts, isFar, later,
-      extent.runs.count,
-      isReversed ? -runs.stride : runs.stride, extent.elements.count)
+    var call = abn_kernel_call(self, step, code, block: block, sums: sums)
+    call.take(a + start, b + start, out + start)
+    if let state { call.state = state }
+    call.lanes = isUniform ? 1 : 16
+    call.keeps = !isUniform && hasRescued
+    call.starts = starts
+    call.is_far = isFar
+    call.later = later
+    call.count = extent.runs.count
+    call.stride = isReversed ? -runs.stride : runs.stride
+    call.length = extent.elements.count
+    run(call)
   }
 
   /// One call of a kernel on a range of rows.
@@ -177,9 +185,16 @@ struct Engine {
     _ state: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer
   ) {
     let start = range.lowerBound * channels * bytes
-    run(
-      step, kernel.element.rawValue, code, a + start, b + start, out + start, block, state, sums,
-      schedule.lanes, true, hasRescued, false, isFar, 0, range.count, 0, channels)
+    var call = abn_kernel_call(self, step, code, block: block, sums: sums)
+    call.take(a + start, b + start, out + start)
+    call.state = state
+    call.lanes = schedule.lanes
+    call.is_rows = true
+    call.keeps = hasRescued
+    call.is_far = isFar
+    call.count = range.count
+    call.length = channels
+    run(call)
   }
 
   /// Elements from a unit to the one `step` units on, which its thread is to read next, if asking for that
@@ -212,9 +227,10 @@ struct Engine {
   func prepare(_ block: UnsafeMutableRawPointer, _ lanes: Int) {
     if lanes == 1 { return }
     let step = isInvertible ? Step.prepare : Step.prepareStored
-    run(
-      step, kernel.element.rawValue, code, block, block, block, block, block, block, lanes, false,
-      false, false, false, 0, 0, 0, 0)
+    var call = abn_kernel_call(self, step, code, block: block, sums: block)
+    call.lanes = lanes
+    call.count = 0
+    run(call)
   }
 }
 

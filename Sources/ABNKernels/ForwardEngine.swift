@@ -1,4 +1,5 @@
 import ABNKernelsBaseline
+import CKernels
 
 /// Which statistics a pass over the tensor uses and where they go.
 enum StatisticsTarget {
@@ -267,10 +268,14 @@ extension Engine {
     _ sums: UnsafeMutableRawPointer
   ) {
     let start = source + group.first * bytes
-    run(
-      Step.carefulStatistics, kernel.element.rawValue, code, start, start,
-      UnsafeMutableRawPointer(mutating: start), block, sums, sums, 16, false, false, true, false, 0,
-      rows, channels, group.channels)
+    var call = abn_kernel_call(self, Step.carefulStatistics, code, block: block, sums: sums)
+    call.take(start, start, UnsafeMutableRawPointer(mutating: start))
+    call.lanes = 16
+    call.starts = true
+    call.count = rows
+    call.stride = channels
+    call.length = group.channels
+    run(call)
   }
 
   /// z over a part of a unit; x of rescued channels is kept first.

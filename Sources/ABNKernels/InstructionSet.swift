@@ -1,5 +1,6 @@
 import ABNKernelsBaseline
 import CCPUFeatures
+import CKernels
 
 #if arch(x86_64)
 import ABNKernelsAVX2
@@ -118,14 +119,8 @@ public enum ABNInstructionSet: String, Hashable, Sendable, CaseIterable {
   }
 }
 
-/// The signature of `run` in every kernel set: step, element, activation, a, b, out, parameters,
-/// state, sums, lanes, rows, keeps, starts, isFar, later, runs, stride, length.
-typealias KernelEntry =
-  @Sendable (
-    Int, Int, Int, UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer,
-    UnsafeMutableRawPointer, UnsafeMutableRawPointer, UnsafeMutableRawPointer, Int, Bool, Bool,
-    Bool, Bool, Int, Int, Int, Int
-  ) -> Void
+/// The signature of `run` in every kernel set.
+typealias KernelEntry = @Sendable (abn_kernel_call) -> Void
 
 /// The signature of `combine` in every kernel set: step, wide, a, b, c, out, count, slope.
 typealias CombineEntry =

@@ -1,4 +1,5 @@
 import ABNKernelsBaseline
+import CKernels
 
 /// A stretch of one channel: `count` elements from `tensor` on, `step` apart, which stand at `rescue`
 /// and after in the channel's row of the rescue buffer.
@@ -82,10 +83,10 @@ extension Engine {
     _ step: Int, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ out: UnsafeMutableRawPointer,
     _ block: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer, _ count: Int
   ) {
-    run(
-      step, kernel.element.rawValue, code, a, b, out, block, sums, sums, 1, false, false, false,
-      false,
-      0, 1, 0, count)
+    var call = abn_kernel_call(self, step, code, block: block, sums: sums)
+    call.take(a, b, out)
+    call.length = count
+    run(call)
   }
 
   /// Hands the elements of a stretch to `body` side by side: in place where they are already, else

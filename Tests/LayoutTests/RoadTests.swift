@@ -74,10 +74,10 @@ import Testing
   @Test func theKernelsStandAlone() throws {
     let systems: Set<String> = ["Glibc", "Musl"]
     let sets: Set<String> = [
-      "ABNKernelsBaseline", "ABNKernelsAVX2", "ABNKernelsAVX512", "CCPUFeatures",
+      "ABNKernelsBaseline", "ABNKernelsAVX2", "ABNKernelsAVX512", "CKernels", "CCPUFeatures",
     ]
     for (folder, allowed) in [
-      ("Kernels/Template", ["CPrefetch", "Builtin"]), ("ABNKernels", sets.union(systems)),
+      ("Kernels/Template", ["CKernels", "Builtin"]), ("ABNKernels", sets.union(systems)),
     ] {
       let files = Self.sources(folder)
       #expect(files.count > 5, "\(folder) could not be read")

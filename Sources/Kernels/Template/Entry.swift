@@ -1,3 +1,5 @@
+import CKernels
+
 /// The shape of a call.
 struct Extent {
   var rows: Bool
@@ -79,31 +81,23 @@ private func dispatch<E: Element>(
   }
 }
 
-/// The one way in. `element`: 0 float16, 1 bfloat16, 2 float32, 3 float64. `rows` false: `runs` runs
-/// of `length` elements, `stride` apart; `lanes` is 16, or 1 where all lanes are one channel and
-/// `parameters` holds one number for each slot. `rows` true: `runs` rows of `length` channels each.
-/// `keeps`: whether a lane of `Slot.keep` is set. `starts`: whether the sums, of runs, begin with
-/// this call, whatever memory holds. `isFar`: whether the elements come from memory, and runs are to be asked for
-/// ahead. `later`: elements from each run to one that is asked for as well, for a later call; 0 for none.
-/// Pointers that a step does not use may be any valid ones.
-public func run(
-  _ step: Int, _ element: Int, _ activation: Int, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer,
-  _ out: UnsafeMutableRawPointer, _ parameters: UnsafeMutableRawPointer,
-  _ state: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer, _ lanes: Int, _ rows: Bool,
-  _ keeps: Bool, _ starts: Bool, _ isFar: Bool, _ later: Int, _ runs: Int, _ stride: Int,
-  _ length: Int
-) {
-  let call = Call(
-    a: a, b: b, out: out, parameters: parameters, state: state, sums: sums,
-    lanes: lanes == 1 ? 16 : lanes, isUniform: lanes == 1, activation: activation, keeps: keeps,
-    isInput: step == Step.reduceInput || step == Step.applyInput, isFar: isFar, later: later,
-    starts: starts)
-  let extent = Extent(rows: rows, runs: runs, stride: stride, length: length)
-  switch element {
-  case 0: dispatch(Float16Element.self, step, call, extent)
-  case 1: dispatch(BFloat16Element.self, step, call, extent)
-  case 2: dispatch(Float32Element.self, step, call, extent)
-  default: dispatch(Float64Element.self, step, call, extent)
+/// The one way in.
+public func run(_ call: abn_kernel_call) {
+  let isUniform = call.lanes == 1
+  let step = call.step
+  let operands = Call(
+    a: call.a, b: call.b, out: call.out, parameters: call.parameters, state: call.state,
+    sums: call.sums, lanes: isUniform ? 16 : call.lanes, isUniform: isUniform,
+    activation: call.activation, keeps: call.keeps,
+    isInput: step == Step.reduceInput || step == Step.applyInput, isFar: call.is_far,
+    later: call.later, starts: call.starts)
+  let extent = Extent(
+    rows: call.is_rows, runs: call.count, stride: call.stride, length: call.length)
+  switch call.element {
+  case 0: dispatch(Float16Element.self, step, operands, extent)
+  case 1: dispatch(BFloat16Element.self, step, operands, extent)
+  case 2: dispatch(Float32Element.self, step, operands, extent)
+  default: dispatch(Float64Element.self, step, operands, extent)
   }
 }
 

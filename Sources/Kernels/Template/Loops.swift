@@ -1,4 +1,4 @@
-import CPrefetch
+import CKernels
 
 /// How many vectors are summed in the precision of parameters before float64 takes over: twice as many of elements of
 /// 16 bits, which are far from that precision. What is read is asked for this much ahead: 4 KiB of them and of

@@ -1,4 +1,4 @@
-import CPrefetch
+import CKernels
 
 /// Vectors between two requests across rows, where eight were slower.
 @inline(__always) private var stepAcross: Int { 2 }

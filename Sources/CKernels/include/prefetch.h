@@ -1,5 +1,5 @@
-#ifndef ABN_PREFETCH_H
-#define ABN_PREFETCH_H
+#ifndef ABN_KERNELS_PREFETCH_H
+#define ABN_KERNELS_PREFETCH_H
 
 /// Asks the processor to bring the cache line of `address` into its second cache. Never faults, whatever
 /// the address; changes nothing but time. Always inlined: no function of this name is ever linked.

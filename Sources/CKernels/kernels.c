@@ -1,0 +1,3 @@
+// The headers are all there is; a target needs a file to compile.
+#include "kernel_call.h"
+#include "prefetch.h"
