@@ -19,6 +19,10 @@ public struct CPUBackend: Backend {
   /// Those of the team, as the calling thread has them.
   public var threads: Int { Parallel.threads }
 
+  /// Turns of some 20 ms with runs of any process of the user on the same processors, for teams that take more than
+  /// half of these.
+  public var turns: (any Turns)? { TeamTurns() }
+
   /// The backend; `passes` are what programs go through first.
   public init(
     passes: [any ProgramPass] = memoryPasses + trainingPasses + inferencePasses,

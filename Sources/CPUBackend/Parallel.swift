@@ -1,4 +1,5 @@
 import ABNKernels
+import ABNRuntime
 import CParallel
 
 /// Work on the OpenMP team that oneDNN uses, so that two pools never fight for the cores.
@@ -63,4 +64,11 @@ extension ABNKernel {
     kernel.threads = Parallel.threads
     return kernel
   }
+}
+
+/// Turns of the OpenMP team.
+struct TeamTurns: Turns {
+  func begin() { abn_turn_begin() }
+  func next() { abn_turn_next() }
+  func end() { abn_turn_end() }
 }

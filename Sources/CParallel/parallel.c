@@ -80,7 +80,7 @@ static _Thread_local int applied_times;
 static _Thread_local int proven = 1;
 static atomic_int found_limit = INT_MAX;
 
-static int processors(void) {
+int abn_processors(void) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
   long count = sysconf(_SC_NPROCESSORS_ONLN);
@@ -91,7 +91,7 @@ int abn_team_most(void) {
   static atomic_int known;
   int most = atomic_load_explicit(&known, memory_order_relaxed);
   if (most == 0) {
-    most = 4 * processors() > 16 ? 4 * processors() : 16;
+    most = 4 * abn_processors() > 16 ? 4 * abn_processors() : 16;
     atomic_store_explicit(&known, most, memory_order_relaxed);
   }
   return most;

@@ -17,6 +17,7 @@ import Musl
 /// | | 3 | per compiled program: steps that go around a fault of oneDNN, with the reason |
 /// | | 4 | per compiled program: the program as it is, and after each pass |
 ///
+/// | `ABN_TURNS` | 0 | runs that want all processors do not take turns with those of other threads and processes |
 /// | `ABN_CHECK` | 1 | every run: freed bytes become NaN, bytes between buffers are watched |
 ///
 /// A level includes those below it. All output goes to standard error.
@@ -31,18 +32,32 @@ public enum Debug {
   /// - Throws: `ABNError(.attribute)` for a value other than 0 and 1.
   public static func isChecking() throws -> Bool { try checking.get() }
 
-  private static let checking: Result<Bool, ABNError> = parseCheck(
-    getenv("ABN_CHECK").map { String(cString: $0) })
+  /// Whether runs take turns; `ABN_TURNS` 0 says that they do not.
+  ///
+  /// - Throws: `ABNError(.attribute)` for a value other than 0 and 1.
+  static func takesTurns() throws -> Bool { try turns.get() }
 
-  /// What a value of `ABN_CHECK` means.
-  static func parseCheck(_ value: String?) -> Result<Bool, ABNError> {
+  private static let checking = parseSwitch("ABN_CHECK", getenv("ABN_CHECK"), default: false)
+  private static let turns = parseSwitch("ABN_TURNS", getenv("ABN_TURNS"), default: true)
+
+  private static func parseSwitch(
+    _ name: String, _ value: UnsafePointer<CChar>?, default usual: Bool
+  ) -> Result<Bool, ABNError> {
+    parseSwitch(name, value.map { String(cString: $0) }, default: usual)
+  }
+
+  /// What a value of a variable that is 0 or 1 means.
+  static func parseSwitch(
+    _ name: String, _ value: String?, default usual: Bool
+  ) -> Result<Bool, ABNError> {
     switch value {
-    case nil, "", "0": .success(false)
+    case nil, "": .success(usual)
+    case "0": .success(false)
     case "1": .success(true)
     default:
       .failure(
         ABNError(
-          .attribute, "environment variable ABN_CHECK", got: "\"\(value!)\"", wanted: "0 or 1",
+          .attribute, "environment variable \(name)", got: "\"\(value!)\"", wanted: "0 or 1",
           fix: "See Documentation/Debugging.md."))
     }
   }

@@ -31,6 +31,7 @@ public final class Executable {
   private var boundArena = -1
   private var boundScope = -1
   private weak var scope: Scope?
+  private var turns: (any Turns)?
   private var addresses: [UnsafeMutableRawPointer?]
 
   /// Plans a lowered program.
@@ -129,14 +130,21 @@ public final class Executable {
 
   /// Copies the feeds in and runs every step.
   ///
+  /// - Parameter turns: how the run shares the processors with others.
   /// - Returns: when each step ran, if that was asked for; not in the checking mode, whose checks take
   ///   longer than the steps.
   /// - Throws: what a step throws, located at its layer; `ABNError(.program)` in the checking mode, for a step
   ///   that touches what is not its own.
   @discardableResult
-  func run(feed: [String: Tensor], verbosity: Int, isProfiled: Bool = false) throws -> StepProfile?
-  {
-    defer { noteChanges() }
+  func run(
+    feed: [String: Tensor], verbosity: Int, isProfiled: Bool = false, turns: (any Turns)? = nil
+  ) throws -> StepProfile? {
+    self.turns = turns
+    turns?.begin()
+    defer {
+      turns?.end()
+      noteChanges()
+    }
     // Before the feeds are there: these steps use bytes of the arena too.
     try makeConstants()
     var guardian = mode == .guarded ? ArenaGuard(plan, lowered, addresses) : nil
@@ -169,6 +177,7 @@ public final class Executable {
 
   private func runStep(_ index: Int) throws {
     let step = lowered.steps[index]
+    turns?.next()
     do {
       try step.run(StepPointers(base: UnsafePointer(table + starts[index])))
     } catch let error as ABNError {

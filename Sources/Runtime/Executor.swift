@@ -102,11 +102,15 @@ public final class Executor {
     try alone {
       try scope.used {
         let executable = try prepare(program, feed: feed, fetch: fetch, scope: scope)
-        try executable.run(feed: feed, verbosity: try Debug.verbosity())
+        try executable.run(
+          feed: feed, verbosity: try Debug.verbosity(), turns: try turns())
         return try executable.fetched()
       }
     }
   }
+
+  /// The backend's turns, unless `ABN_TURNS` is 0.
+  private func turns() throws -> (any Turns)? { try Debug.takesTurns() ? backend.turns : nil }
 
   /// Calls `body` as the one call that uses the executor.
   private func alone<R>(_ body: () throws -> R) throws -> R {
@@ -132,7 +136,7 @@ public final class Executor {
         let executable = try prepare(program, feed: feed, fetch: fetch, scope: scope)
         guard
           let profile = try executable.run(
-            feed: feed, verbosity: try Debug.verbosity(), isProfiled: true)
+            feed: feed, verbosity: try Debug.verbosity(), isProfiled: true, turns: try turns())
         else {
           throw ABNError(
             .unsupported, "profile", got: "the checking mode", wanted: "a run without checks",

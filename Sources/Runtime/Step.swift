@@ -183,6 +183,9 @@ public protocol Backend: Sendable {
   /// compiles anew where it has changed.
   var threads: Int { get }
 
+  /// How runs share the processors with other runs, of this process or another; nil: they do not.
+  var turns: (any Turns)? { get }
+
   /// - Throws: `ABNError(.unsupported)` for a kind or element type that the backend cannot run.
   func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram
 }
@@ -193,4 +196,18 @@ extension Backend {
 
   /// One.
   public var threads: Int { 1 }
+
+  /// None.
+  public var turns: (any Turns)? { nil }
+}
+
+/// Runs that want the same processors take turns, so that none waits for a thread that is not scheduled. Turns
+/// change when a step runs, never what it computes.
+public protocol Turns: Sendable {
+  /// Waits for the turn of the calling thread; a run begins.
+  func begin()
+  /// Between two steps: lets others go first if this run has had its time.
+  func next()
+  /// The run has ended.
+  func end()
 }

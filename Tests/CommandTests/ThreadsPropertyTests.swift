@@ -92,4 +92,32 @@ import Testing
     let random = CounterRandom(seed: soakSeed, stream: 0x7468)
     try check((0..<UInt64(2 * soakFactor)).map { Case(random, $0) })
   }
+
+  /// Two at once give the bits that one alone gives; one that was stopped, or killed, in the middle of its turn does
+  /// not hold up the next.
+  @Test func severalAtOnce() throws {
+    let place = try Workplace()
+    func start(_ folder: String, epochs: Int, _ shell: String? = nil) throws -> Running {
+      try place.start(
+        ["train", "--model", "lenet", "--epochs", "\(epochs)", "--output", folder], shell: shell)
+    }
+    #expect(try start("alone", epochs: 4).finish(seconds: 120).status == 0)
+    let stopped = try start("stopped", epochs: 1000)
+    defer {
+      kill(stopped.process.processIdentifier, SIGKILL)
+      stopped.process.waitUntilExit()
+    }
+    while !stopped.errors.contains("epoch"), stopped.process.isRunning { usleep(5_000) }
+    let pair = try [start("first", epochs: 4), start("second", epochs: 4, "export ABN_TURNS=1")]
+    for run in pair { #expect(try run.finish(seconds: 120).status == 0) }
+    kill(stopped.process.processIdentifier, SIGSTOP)
+    #expect(try start("third", epochs: 4).finish(seconds: 120).status == 0)
+    kill(stopped.process.processIdentifier, SIGKILL)
+    #expect(
+      try start("fourth", epochs: 4, "export ABN_TURNS=0").finish(seconds: 120).status == 0)
+    let expected = try place.data("alone/model.safetensors")
+    for folder in ["first", "second", "third", "fourth"] {
+      #expect(try place.data("\(folder)/model.safetensors") == expected, "\(folder)")
+    }
+  }
 }

@@ -83,9 +83,11 @@ import Testing
   }
 
   @Test func theVariable() throws {
-    #expect(try Debug.parseCheck(nil).get() == false)
-    #expect(try Debug.parseCheck("1").get())
-    let error = #expect(throws: ABNError.self) { try Debug.parseCheck("yes").get() }
+    #expect(try Debug.parseSwitch("ABN_CHECK", nil, default: false).get() == false)
+    #expect(try Debug.parseSwitch("ABN_CHECK", "1", default: false).get())
+    let error = #expect(throws: ABNError.self) {
+      try Debug.parseSwitch("ABN_CHECK", "yes", default: false).get()
+    }
     #expect("\(error!)".contains("ABN_CHECK"))
   }
 }

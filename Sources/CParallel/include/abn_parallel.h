@@ -2,6 +2,7 @@
 #define ABN_PARALLEL_H
 
 #include "abn_math.h"
+#include "abn_turns.h"
 
 /// Called once by every member of the team: its index and the size of the team.
 typedef void (*abn_team_body)(void *context, int member, int members);
@@ -18,6 +19,9 @@ void abn_team_run(int members, abn_team_body body, void *context);
 /// most OMP_THREAD_LIMIT, what the system gives, and `abn_team_most`; 1 inside a team or where
 /// OMP_MAX_ACTIVE_LEVELS is 0. OMP_DYNAMIC, which lets teams be smaller, is turned off.
 int abn_team_size(void);
+
+/// The processors that this process may run on.
+int abn_processors(void);
 
 /// Asks for teams of this size, in all threads of the process; values below 1 count as 1.
 void abn_team_set_size(int members);
