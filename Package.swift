@@ -152,7 +152,10 @@ var tests: [Target] = [
   .target(
     name: "ABNTestSupport", dependencies: ["InPlaceABN", "CTestSupport", "CZlib"],
     path: "Tests/Support"),
-  .testTarget(name: "ABNKernelsTests", dependencies: ["ABNKernels"], path: "Tests/ABNKernelsTests"),
+  // Optimized: the layer that the kernels are held against is a loop over elements.
+  .testTarget(
+    name: "ABNKernelsTests", dependencies: ["ABNKernels"], path: "Tests/ABNKernelsTests",
+    swiftSettings: [.unsafeFlags(["-O"])]),
 ]
 for room in testRooms {
   var needs: [Target.Dependency] = ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"]

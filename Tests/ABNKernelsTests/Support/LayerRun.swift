@@ -108,20 +108,19 @@ struct LayerRun {
     kernel.caches = caches
     kernel.threads = threads
     kernel.leastDirectCount = leastDirectCount
-    let channels = input.geometry.channels
-    let number = input.element.statistics
+    // Not read through `input` for every element, which would be copied each time.
+    let (geometry, element) = (input.geometry, input.element)
+    let channels = geometry.channels
+    let number = element.statistics
     func tensor(_ values: [[Double]]) -> Buffer {
       let buffer = Buffer(bytes: kernel.bufferBytes)
       buffer.base.initializeMemory(as: UInt8.self, repeating: 0, count: kernel.bufferBytes)
       if padding != 0 {
-        for index in 0..<input.geometry.elementCount {
-          input.element.store(buffer.base, index, padding)
-        }
+        for index in 0..<geometry.elementCount { element.store(buffer.base, index, padding) }
       }
-      for channel in values.indices {
-        for index in values[channel].indices {
-          input.element.store(
-            buffer.base, input.geometry.offset(channel, index), values[channel][index])
+      for (channel, row) in values.enumerated() {
+        for (index, value) in row.enumerated() {
+          element.store(buffer.base, geometry.offset(channel, index), value)
         }
       }
       return buffer
@@ -133,8 +132,8 @@ struct LayerRun {
     }
     func read(_ buffer: Buffer) -> [[Double]] {
       (0..<channels).map { channel in
-        (0..<input.geometry.countPerChannel).map {
-          input.element.load(buffer.base, input.geometry.offset(channel, $0))
+        (0..<geometry.countPerChannel).map {
+          element.load(buffer.base, geometry.offset(channel, $0))
         }
       }
     }
