@@ -118,8 +118,7 @@ extension Conv2D: CPULowerable {
       if hasBias { arguments.append(try c.read(2)) }
       c.step(
         arguments, flops: shape.flops,
-        run: try c.float(
-          dtype, reference.forward(hasBias, Float.self), reference.forward(hasBias, Double.self)))
+        run: reference.forward(hasBias))
       return
     }
     let made = try c.convolution()
@@ -147,8 +146,7 @@ extension Conv2DDataGradient: CPULowerable {
       let arguments = [try c.read(0), try c.read(1), c.write(0)]
       c.step(
         arguments, flops: shape.flops,
-        run: try c.float(
-          dtype, reference.backwardData(Float.self), reference.backwardData(Double.self)))
+        run: reference.backwardData())
       return
     }
     let made = try c.convolution()
@@ -176,9 +174,7 @@ extension Conv2DWeightGradient: CPULowerable {
       if hasBias { arguments.append(c.write(1)) }
       c.step(
         arguments, flops: shape.flops,
-        run: try c.float(
-          dtype, reference.backwardWeight(hasBias, Float.self),
-          reference.backwardWeight(hasBias, Double.self)))
+        run: reference.backwardWeight(hasBias))
       return
     }
     let made = try c.convolution()

@@ -119,7 +119,7 @@ struct SweptConvolution: CustomStringConvertible {
     switch product.direction {
     case .forward:
       var sums = runPlainly(
-        reference.forward(hasBias, Double.self), [x, w, zeros(y), bias])[2]
+        reference.forward(hasBias), [x, w, zeros(y), bias])[2]
       if let epilogue = product.epilogue {
         for i in sums.values.indices {
           let v = sums.values[i] + y.values[i]
@@ -133,11 +133,11 @@ struct SweptConvolution: CustomStringConvertible {
     case .dataGradient:
       arguments = [(.weights, w), (.diffDestination, y)]
       wanted = [
-        (.diffSource, runPlainly(reference.backwardData(Double.self), [w, y, zeros(x)])[2])
+        (.diffSource, runPlainly(reference.backwardData(), [w, y, zeros(x)])[2])
       ]
     case .weightGradient:
       let results = runPlainly(
-        reference.backwardWeight(hasBias, Double.self), [x, y, zeros(w), zeros(bias)])
+        reference.backwardWeight(hasBias), [x, y, zeros(w), zeros(bias)])
       arguments = [(.source, x), (.diffDestination, y)]
       wanted = [(.diffWeights, results[2])] + (hasBias ? [(.diffBias, results[3])] : [])
     }
