@@ -42,6 +42,7 @@ public struct CPUBackend: Backend {
         .program, "program", got: "no operations to compute the fetches",
         wanted: "at least one operation")
     }
+    try requireConcrete(program, fetches: fetches)
     var context = try LoweringContext(program: program, usesBlocks: usesBlocks)
     for operation in program.operations {
       guard let lowerable = operation.kind as? any CPULowerable else {
@@ -76,5 +77,23 @@ public struct CPUBackend: Backend {
     return LoweredProgram(
       steps: context.steps, buffers: context.buffers, feeds: feeds, fetches: ports,
       persistents: persistents, sideBuffers: context.sideBuffers)
+  }
+
+  /// Throws unless every size is known: loops and tables are made from them.
+  private func requireConcrete(_ program: Program, fetches: [VariableID]) throws {
+    guard fetches.allSatisfy({ program.variables.indices.contains($0.index) }) else {
+      throw ABNError(
+        .program, "fetches", got: "a variable of another program",
+        wanted: "variables of this program")
+    }
+    try program.verify()
+    for operation in program.operations {
+      for id in operation.inputs + operation.outputs where !program[id].shape.isKnown {
+        throw ABNError(
+          .shape, "\"\(program[id].name)\" of \(operation.kindName)", at: operation.source,
+          got: "\(program[id].type)", wanted: "known sizes",
+          fix: "Compile the program with an executor, which puts the shapes of the feeds in.")
+      }
+    }
   }
 }

@@ -20,7 +20,9 @@ struct ConvolutionShape: Sendable, Hashable {
     outWidth = try kind.window.outputSize(1, input: width)
     groups = kind.groups
     layout = kind.layout
-    let sides = [height, width].enumerated().map { kind.window.sides($0.offset, input: $0.element) }
+    let sides = try [height, width].enumerated().map {
+      try kind.window.sides($0.offset, input: $0.element)
+    }
     window = DNNLConvolution(
       strides: kind.window.stride, dilations: kind.window.dilation,
       paddingBefore: sides.map(\.before), paddingAfter: sides.map(\.after))

@@ -31,7 +31,8 @@ struct LoweringContext {
   private(set) var steps: [Step] = []
   private(set) var buffers: [PlanBuffer] = []
   private(set) var sideBuffers: [(layer: String, buffer: any SideBuffer)] = []
-  private var sideBufferOf: [VariableID: any SideBuffer] = [:]
+  /// By the variable under which the gradient finds them: the bytes, and the type that they are of.
+  private var sideBufferOf: [VariableID: (buffer: any SideBuffer, type: TensorType)] = [:]
   private var places: [VariableID: [PhysicalLayout: BufferID]] = [:]
   /// The layout in which a variable was written.
   private var homes: [VariableID: PhysicalLayout] = [:]
@@ -44,6 +45,8 @@ struct LoweringContext {
   private var widened: [VariableID: [PhysicalLayout: BufferID]] = [:]
   /// The 16-bit outputs that the operation makes in float32.
   private var unfinished: [(output: Int, layout: PhysicalLayout, wide: BufferID)] = []
+  /// The place of the operation that makes each temporary.
+  private let makers: [VariableID: Int]
   private(set) var readBeforeWrite = Set<VariableID>()
   private(set) var persistents: [VariableID: BufferID] = [:]
 
@@ -56,6 +59,10 @@ struct LoweringContext {
   init(program: Program, usesBlocks: Bool = true) throws {
     self.program = program
     operation = program.operations.first!
+    makers = Dictionary(
+      program.operations.enumerated().flatMap { place, operation in
+        operation.outputs.map { ($0, place) }
+      }, uniquingKeysWith: { first, _ in first })
     convolutions = ConvolutionPrimitives(usesBlocks: usesBlocks)
     assignment = try LayoutAssignment(program, &convolutions)
   }
@@ -222,11 +229,29 @@ struct LoweringContext {
   /// Registers bytes outside the arena, under the variable by which the gradient finds them.
   mutating func registerSideBuffer(_ side: any SideBuffer, for id: VariableID) {
     sideBuffers.append(("\(operation.layer) (\(operation.source))", side))
-    sideBufferOf[id] = side
+    sideBufferOf[id] = (side, program[operation.outputs[0]].type)
   }
 
-  /// The bytes that were registered for a variable.
-  func sideBuffer(of id: VariableID) -> (any SideBuffer)? { sideBufferOf[id] }
+  /// The bytes that a layer registered for input `index`.
+  ///
+  /// - Throws: `ABNError(.program)` where none did, or it did so for another type than input 0 has: a program
+  ///   may hold any operation over any variables.
+  func sideBuffer<B: SideBuffer>(ofInput index: Int, as _: B.Type = B.self) throws -> B {
+    let id = operation.inputs[index]
+    let type = program[operation.inputs[0]].type
+    guard let found = sideBufferOf[id], found.type == type, let buffer = found.buffer as? B else {
+      throw ABNError(
+        .program, "input \(index)", got: "\"\(program[id].name)\"",
+        wanted: "what the layer whose gradient this is made for a \(type)",
+        fix: "Have differentiation append the operation.")
+    }
+    return buffer
+  }
+
+  /// The operation that makes input `index`; nil for what is fed or lives in the scope.
+  func maker(ofInput index: Int) -> Operation? {
+    makers[operation.inputs[index]].map { program.operations[$0] }
+  }
 
   // MARK: Steps
 

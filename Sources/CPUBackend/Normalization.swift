@@ -19,16 +19,6 @@ final class RescueBuffer: SideBuffer {
   var bytes: Int { rescue.bytes }
 }
 
-extension LoweringContext {
-  /// The rescue buffer of the in-place layer that made a `saved` variable.
-  func rescueBuffer(ofSaved id: VariableID) -> RescueBuffer {
-    guard let rescue = sideBuffer(of: id) as? RescueBuffer else {
-      preconditionFailure("the forward pass of an in-place layer makes its rescue buffer")
-    }
-    return rescue
-  }
-}
-
 extension NormalizationAttributes {
   /// The kernel for a variable that stands in a physical layout.
   func kernel(
@@ -211,7 +201,7 @@ extension InPlaceABNGradient: CPULowerable {
     let layout = c.layout(ofInput: 0)
     let kernel = try forward.norm.kernel(c.inputType(0), layout, forward.kernelActivation)
     let mode: ABNStatisticsMode = forward.norm.usesBatchStatistics ? .batch : .given
-    let rescue = c.rescueBuffer(ofSaved: c.operation.inputs[4])
+    let rescue = try c.sideBuffer(ofInput: 4, as: RescueBuffer.self)
     let hasSlopes = forward.activation == .prelu
     var arguments = [
       try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout),

@@ -19,7 +19,7 @@ extension Pool2D {
       let kernel = zip(input, size).map { $0 / $1 }
       return DNNLPooling(algorithm, kernel: kernel, strides: kernel, paddingBefore: [0, 0])
     case .window(let window):
-      let sides = (0..<2).map { window.sides($0, input: input[$0]) }
+      let sides = try (0..<2).map { try window.sides($0, input: input[$0]) }
       return DNNLPooling(
         algorithm, kernel: window.kernel, strides: window.stride,
         paddingBefore: sides.map(\.before), paddingAfter: sides.map(\.after))
@@ -138,6 +138,15 @@ extension Pool2DGradient: CPULowerable {
   func lower(_ c: inout LoweringContext) throws {
     let (dy, dx) = (c.inputType(0), c.outputType(0))
     let isMax = forward.function == .max
+    // Winners are places: others would be outside of dx.
+    let maker = isMax ? c.maker(ofInput: 2) : nil
+    guard !isMax || (maker?.kind as? Pool2D)?.extent == forward.extent,
+      maker.map({ c.program[$0.inputs[0]].shape == dx.shape }) ?? true
+    else {
+      throw ABNError(
+        .program, "winners", got: "another variable", wanted: "what the pooling made",
+        fix: "Have differentiation append the operation.")
+    }
     if dx.dtype == .float32, let window = try forward.dnnlWindow(dx.shape, dy.shape) {
       let physical = c.layout(ofInput: isMax ? 2 : 0)
       let source = try forward.descriptor(dx.shape, dx.dtype, physical)

@@ -97,7 +97,7 @@ extension ResidualSum: CPULowerable {
     let layout = c.layout(ofInput: 0)
     let axis = layer.norm.layout.channelAxis(rank: type.shape.rank)
     let planes = Planes(type.shape, channelAxis: axis, layout)
-    let rescue = c.rescueBuffer(ofSaved: c.operation.inputs[3])
+    let rescue = try c.sideBuffer(ofInput: 3, as: RescueBuffer.self)
     let kept = KeptPlanes(
       planes: planes.samples * planes.channels, rowBytes: planes.count * type.dtype.bytes)
     c.registerSideBuffer(kept, for: c.operation.outputs[1])
@@ -161,9 +161,7 @@ extension ResidualTerm: CPULowerable {
     let layout = c.layout(ofInput: 0)
     let axis = sum.layer.norm.layout.channelAxis(rank: type.shape.rank)
     let planes = Planes(type.shape, channelAxis: axis, layout)
-    guard let kept = c.sideBuffer(of: c.operation.inputs[2]) as? KeptPlanes else {
-      preconditionFailure("a residual sum makes the buffer of the planes it keeps")
-    }
+    let kept = try c.sideBuffer(ofInput: 2, as: KeptPlanes.self)
     let arguments = [
       try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout), try c.read(2),
     ]

@@ -9,7 +9,7 @@ extension RestoreInput: CPULowerable {
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 0)
     let kernel = try forward.norm.kernel(c.inputType(0), layout, forward.kernelActivation)
-    let rescue = c.rescueBuffer(ofSaved: c.operation.inputs[3])
+    let rescue = try c.sideBuffer(ofInput: 3, as: RescueBuffer.self)
     let hasSlopes = forward.activation == .prelu
     var arguments = [
       try c.read(0, in: layout), c.write(0, in: layout), try c.read(1), try c.read(2),

@@ -127,21 +127,19 @@ public struct BatchLoader: Sendable {
     return overflow || batches > .max - order ? .max : batches + order
   }
 
-  /// The batches of an epoch, from number `first` on; none where the epoch has no more.
-  ///
-  /// - Precondition: `epoch` and `first` are not negative.
+  /// The batches of an epoch, from number `first` on, all where that is below 0; none where the epoch has
+  /// no more.
   public func epoch(_ epoch: Int, startingAt first: Int = 0) -> Batches {
-    precondition(epoch >= 0 && first >= 0, "epoch \(epoch) from batch \(first) on")
-    return Batches(loader: self, epoch: epoch, first: first)
+    Batches(loader: self, epoch: epoch, first: max(0, first))
   }
 
   /// Batch `index` of an epoch, made on the calling thread.
   ///
   /// O(pictures of the split) where the order is shuffled: prefer `epoch(_:)` for many batches.
   ///
-  /// - Precondition: `epoch` is not negative, `index` is in `0..<batchesPerEpoch`.
+  /// - Precondition: as for an element of an array, `index` is in `0..<batchesPerEpoch`.
   public func batch(_ index: Int, ofEpoch epoch: Int) -> Batch {
-    precondition(epoch >= 0 && (0..<batchesPerEpoch).contains(index), "batch \(index)")
+    precondition((0..<batchesPerEpoch).contains(index), "batch \(index) of \(batchesPerEpoch)")
     var buffers = Buffers()
     return makeBatch(index, epoch: epoch, order: order(ofEpoch: epoch), into: &buffers)
   }

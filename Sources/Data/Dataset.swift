@@ -41,7 +41,7 @@ public struct DataSplit: Sendable, Equatable {
 
   /// The pictures in a range, copied.
   ///
-  /// - Precondition: the range lies within `0..<count`.
+  /// - Precondition: as for a slice of an array, the range lies within `0...count`.
   public func slice(_ range: Range<Int>) -> DataSplit {
     precondition(
       range.lowerBound >= 0 && range.upperBound <= count, "slice \(range) of \(count) pictures")

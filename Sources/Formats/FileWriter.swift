@@ -30,7 +30,11 @@ public final class FileWriter {
   ///
   /// - Throws: `ABNError(.file)` with the path and the system's reason, a full disk for one.
   public func write(_ bytes: UnsafeRawBufferPointer) throws {
-    precondition(!isRetired, "a FileWriter is used outside of its closure")
+    guard !isRetired else {
+      throw ABNError(
+        .file, "writer of \"\(path)\"", got: "bytes after its closure had ended",
+        wanted: "all bytes within the closure")
+    }
     if buffer.count + bytes.count > Self.bufferBytes { try flush() }
     if bytes.count >= Self.bufferBytes {
       try drain(bytes)

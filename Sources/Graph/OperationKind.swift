@@ -17,14 +17,19 @@ public protocol OperationKind: Sendable {
   /// The attributes that programs print, in order.
   var attributes: [(name: String, value: String)] { get }
 
-  /// The types of the outputs for inputs of these types. Dimensions may be unknown.
+  /// How many inputs it takes: 2...3, or 1...Int.max for a list.
+  var inputCounts: ClosedRange<Int> { get }
+
+  /// The types of the outputs for inputs of these types. Dimensions may be unknown. What a kind
+  /// states; ask it by `outputTypes(for:)`, which checks the number of inputs first.
   ///
   /// - Throws: `ABNError` without a place where the inputs do not fit; the program adds the place.
-  func outputTypes(for inputs: [TensorType]) throws -> [TensorType]
+  func inferTypes(_ inputs: [TensorType]) throws -> [TensorType]
 
   /// Appends the operations that compute the gradients of the inputs.
   ///
-  /// - Returns: one entry per input; nil where no gradient flows.
+  /// - Returns: one entry per input; nil where no gradient flows, as through a comparison.
+  /// - Throws: `ABNError(.unsupported)` unless the kind says otherwise.
   func gradients(_ context: inout GradientContext) throws -> [Variable?]
 
   /// Which outputs may or must be stored in the bytes of which inputs.
@@ -57,9 +62,33 @@ extension OperationKind {
   public var isRandom: Bool { false }
   public func forTest() -> (any OperationKind)? { self }
   public var inputCountForTest: Int? { nil }
-  /// No gradient flows through a kind that does not say otherwise.
+  /// A kind that does not say otherwise, as those of the backward pass, is not differentiated: to
+  /// leave its gradient out would make the sum of all a wrong one.
   public func gradients(_ context: inout GradientContext) throws -> [Variable?] {
-    context.inputs.map { _ in nil }
+    throw ABNError(
+      .unsupported, "operation", got: "a gradient through \(name)",
+      wanted: "operations that have a gradient",
+      fix: "Express the loss by layers; let gradients end before it with stopsGradient.")
+  }
+
+  /// The types of the outputs for inputs of these types. Dimensions may be unknown.
+  ///
+  /// - Throws: `ABNError(.program)` for more or fewer inputs than the kind takes, `.shape` for one
+  ///   that no tensor can have, and what the kind itself throws. Without a place.
+  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+    let counts = inputCounts
+    guard counts.contains(inputs.count) else {
+      let wanted =
+        counts.upperBound == .max
+        ? "at least \(counts.lowerBound)"
+        : counts.count == 1
+          ? "\(counts.lowerBound)" : "\(counts.lowerBound) to \(counts.upperBound)"
+      throw ABNError(.program, "inputs", got: "\(inputs.count)", wanted: wanted)
+    }
+    for input in inputs { _ = try input.shape.validated("input") }
+    let outputs = try inferTypes(inputs)
+    for output in outputs { _ = try output.shape.validated("output") }
+    return outputs
   }
 }
 

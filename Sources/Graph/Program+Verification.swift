@@ -1,6 +1,26 @@
 import ABNTensors
 
 extension Program {
+  /// A gradient has its variable's shape. Where sizes were unknown, an operation that broadcasts them now was
+  /// differentiated as if they were equal.
+  ///
+  /// - Parameter made: the results of operations whose shapes are known.
+  /// - Throws: `ABNError(.feed)` for a gradient of another shape.
+  public func checkGradients(made: Set<VariableID>) throws {
+    for id in made.sorted() where variables.indices.contains(id.index) && self[id].role != .state {
+      let variable = self[id]
+      guard let gradient = self.variable(named: "\(variable.name)@GRAD"),
+        made.contains(gradient.id), gradient.shape != variable.shape
+      else { continue }
+      throw ABNError(
+        .feed, "gradient of \"\(variable.name)\"", at: variable.source,
+        got: "shape \(gradient.shape)", wanted: "the variable's, \(variable.shape)",
+        fix:
+          "Sizes that were unknown when the program was differentiated are broadcast now: declare a size of 1 as 1."
+      )
+    }
+  }
+
   /// Checks what every pass must keep.
   ///
   /// Every input of an operation is data, persistable, or made by an earlier operation; every
@@ -9,12 +29,20 @@ extension Program {
   ///
   /// - Throws: `ABNError(.program)` that names the operation and its source line.
   public func verify() throws {
+    try checkNumbers()
     var made = Set<VariableID>()
     for operation in operations {
       func fail(_ got: String, _ wanted: String) -> ABNError {
         ABNError(
           .program, "\(operation.kindName) \"\(operation.layer)\"", at: operation.source, got: got,
           wanted: wanted, fix: "In: \(line(for: operation))")
+      }
+      let types: [TensorType]
+      do {
+        types = try operation.kind.outputTypes(for: operation.inputs.map { self[$0].type })
+      } catch let error as ABNError {
+        throw error.located(
+          in: "\(operation.kindName) \"\(operation.layer)\"", at: operation.source)
       }
       for id in operation.inputs where self[id].role == .temporary && !made.contains(id) {
         throw fail("input \"\(self[id].name)\" before it is made", "operations in order")
@@ -23,7 +51,9 @@ extension Program {
       for (position, id) in operation.outputs.enumerated() {
         let variable = self[id]
         let rule = must.first { $0.output == position }
-        if let rule, operation.inputs[rule.input] != id {
+        if let rule,
+          !operation.inputs.indices.contains(rule.input) || operation.inputs[rule.input] != id
+        {
           throw fail("output \"\(variable.name)\"", "the input it must update")
         }
         switch variable.role {
@@ -38,7 +68,6 @@ extension Program {
           }
         }
       }
-      let types = try operation.kind.outputTypes(for: operation.inputs.map { self[$0].type })
       guard types.count == operation.outputs.count else {
         throw fail("\(operation.outputs.count) outputs", "\(types.count)")
       }

@@ -127,13 +127,15 @@ public struct Program: Sendable {
     let types: [TensorType]
     do {
       types = try kind.outputTypes(for: inputVariables.map(\.type))
-      for type in types { _ = try type.shape.validated("output") }
+      if let given = outputNames?.count, given != types.count {
+        throw ABNError(.name, "names of outputs", got: "\(given)", wanted: "\(types.count)")
+      }
     } catch let error as ABNError {
       throw error.located(in: "\(kind.name) \"\(layer)\"", at: source)
     }
     let updated = Dictionary(
-      uniqueKeysWithValues: kind.sharing.filter { $0.strength == .must }
-        .map { ($0.output, $0.input) })
+      kind.sharing.filter { $0.strength == .must && inputs.indices.contains($0.input) }
+        .map { ($0.output, $0.input) }, uniquingKeysWith: { first, _ in first })
     var outputs: [VariableID] = []
     for (position, type) in types.enumerated() {
       if let known = given[position] ?? updated[position].map({ inputs[$0] }) {
@@ -179,6 +181,19 @@ public struct Program: Sendable {
     touch()
   }
 
+  /// Throws where an operation, put in by `with(operations:)`, is over variables of another program.
+  func checkNumbers() throws {
+    for operation in operations {
+      guard
+        (operation.inputs + operation.outputs).allSatisfy({ variables.indices.contains($0.index) })
+      else {
+        throw ABNError(
+          .program, "\(operation.kindName) \"\(operation.layer)\"", at: operation.source,
+          got: "a variable of another program", wanted: "variables of this program")
+      }
+    }
+  }
+
   /// The same variables with other operations: what passes return.
   public func with(operations: [Operation]) -> Program {
     var copy = self
@@ -192,19 +207,27 @@ public struct Program: Sendable {
   /// - Throws: `ABNError` at the line of the operation whose inputs do not fit, or whose outputs no tensor
   ///   can have.
   public func specialized(to shapes: [VariableID: Shape]) throws -> Program {
+    try checkNumbers()
     var copy = self
     for (id, shape) in shapes {
+      guard variables.indices.contains(id.index) else {
+        throw ABNError(
+          .program, "shape of variable number \(id.index)", got: "a variable of another program",
+          wanted: "variables of this program")
+      }
       copy.variables[id.index].type.shape = try shape.validated("data \"\(self[id].name)\"")
     }
-    for operation in copy.operations {
+    for (position, operation) in copy.operations.enumerated() {
       let inputs = operation.inputs.map { copy[$0].type }
       do {
         let types = try operation.kind.outputTypes(for: inputs)
-        for type in types { _ = try type.shape.validated("output") }
         for (id, type) in zip(operation.outputs, types) where !copy[id].isPersistable {
           copy.variables[id.index].type = type
         }
       } catch let error as ABNError {
+        if operation.role == .backward {
+          try copy.checkGradients(made: Set(operations[..<position].flatMap(\.outputs)))
+        }
         throw error.located(
           in: "\(operation.kindName) \"\(operation.layer)\"", at: operation.source)
       }

@@ -47,6 +47,14 @@ public enum Initializer: Sendable {
           ? .uniform(low: -bound, high: bound)
           : .normal(mean: 0, deviation: variance.squareRoot()))
     }
+    /// A count that was given, or the shape's own.
+    func fan(_ given: Int?, _ own: Double, _ what: String) throws -> Double {
+      if let given, given < 1 {
+        throw ABNError(
+          .attribute, "initializer: \(what)", got: "\(given)", wanted: "at least 1, or nil")
+      }
+      return given.map(Double.init) ?? own
+    }
     let fans = Self.fans(type.shape)
     switch self {
     case .constant(let value): return FillConstant(value, type: type)
@@ -56,10 +64,10 @@ public enum Initializer: Sendable {
     case .truncatedNormal(let mean, let deviation):
       return random(.truncatedNormal(mean: mean, deviation: deviation))
     case .xavier(let uniform, let fanIn, let fanOut):
-      let sum = (fanIn.map(Double.init) ?? fans.fanIn) + (fanOut.map(Double.init) ?? fans.fanOut)
+      let sum = try fan(fanIn, fans.fanIn, "fanIn") + fan(fanOut, fans.fanOut, "fanOut")
       return withVariance(2 / max(sum, 1), uniform: uniform)
     case .msra(let uniform, let fanIn):
-      return withVariance(2 / max(fanIn.map(Double.init) ?? fans.fanIn, 1), uniform: uniform)
+      return withVariance(2 / max(try fan(fanIn, fans.fanIn, "fanIn"), 1), uniform: uniform)
     case .array(let values):
       return AssignValue(values.dtype == type.dtype ? values : values.cast(to: type.dtype))
     }

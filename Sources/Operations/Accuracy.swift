@@ -26,7 +26,8 @@ public struct Accuracy: OperationKind {
 
   public var attributes: [(name: String, value: String)] { [("k", "\(k)")] }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let (scores, label) = (inputs[0], inputs[1])
     try requireFloatingPoint(scores, "input")
     try requireRank(scores, 2...2, "input")
@@ -46,4 +47,7 @@ public struct Accuracy: OperationKind {
     }
     return [TensorType([1], .float32)]
   }
+
+  /// None: a share of rows jumps.
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] { [nil, nil] }
 }

@@ -73,7 +73,8 @@ public struct Activate: OperationKind {
     }
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     return [inputs[0]]
   }
@@ -102,7 +103,12 @@ public struct ActivateGradient: OperationKind {
   public var name: String { "\(forward.name)_grad" }
   public var attributes: [(name: String, value: String)] { forward.attributes }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try requireFloatingPoint(inputs[0], "input")
+    try requireType(inputs[1], inputs[0], "dy")
+    return [inputs[1]]
+  }
 
   public var sharing: [SharingRule] {
     [SharingRule(output: 0, input: 1, .may), SharingRule(output: 0, input: 0, .may)]

@@ -32,7 +32,13 @@ public struct ActivateGradientOfSum: OperationKind {
   public var name: String { "\(forward.name)_grad of sum" }
   public var attributes: [(name: String, value: String)] { forward.attributes }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
+  public var inputCounts: ClosedRange<Int> { 3...3 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try requireFloatingPoint(inputs[0], "y")
+    try requireType(inputs[1], inputs[0], "da")
+    try requireType(inputs[2], inputs[0], "db")
+    return [inputs[1]]
+  }
 
   public var sharing: [SharingRule] {
     [1, 2, 0].map { SharingRule(output: 0, input: $0, .may) }

@@ -37,7 +37,14 @@ public struct AverageAccumulate: OperationKind {
     ]
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 7...7 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    guard (0...1).contains(rate), minimumWindow >= 1, maximumWindow >= 1 else {
+      throw ABNError(
+        .attribute, "window",
+        got: "rate \(rate), \(minimumWindow) to \(maximumWindow) updates",
+        wanted: "a rate in 0...1 and at least 1 update")
+    }
     try requireFloatingPoint(inputs[0], "parameter")
     for sum in inputs[1...3] where sum != inputs[0].accumulation {
       throw ABNError(.shape, "sum", got: "\(sum)", wanted: "\(inputs[0].accumulation)")
@@ -62,7 +69,8 @@ public struct ApplyAverage: OperationKind {
   /// Puts the mean in the parameter's place.
   public init() {}
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 7...7 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "parameter")
     for (position, what) in [(1, "backup"), (2, "sum"), (3, "sum"), (4, "sum")] {
       let wanted = position == 1 ? inputs[0] : inputs[0].accumulation
@@ -87,7 +95,8 @@ public struct RestoreParameter: OperationKind {
   /// Undoes `ApplyAverage`.
   public init() {}
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     guard inputs[1] == inputs[0] else {
       throw ABNError(.shape, "backup", got: "\(inputs[1])", wanted: "\(inputs[0])")
     }

@@ -20,7 +20,8 @@ public struct Cast: OperationKind {
 
   public var attributes: [(name: String, value: String)] { [("to", "\(target)")] }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     [TensorType(inputs[0].shape, target)]
   }
 
@@ -43,7 +44,8 @@ public struct Assign: OperationKind {
   /// The identity.
   public init() {}
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
   public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
   public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     [c.outputGradients[0]]
@@ -58,6 +60,8 @@ public struct ZerosLike: OperationKind {
   /// Zeros.
   public init() {}
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
   public var readsTypeOnly: Set<Int> { [0] }
+  public func gradients(_ c: inout GradientContext) throws -> [Variable?] { [nil] }
 }

@@ -16,10 +16,9 @@ public struct Concat: OperationKind {
 
   public var attributes: [(name: String, value: String)] { [("axis", "\(axis)")] }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
-    guard let first = inputs.first else {
-      throw ABNError(.program, "inputs", got: "none", wanted: "at least one")
-    }
+  public var inputCounts: ClosedRange<Int> { 1...Int.max }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    let first = inputs[0]
     let axis = try normalizedAxis(axis, rank: first.shape.rank)
     var shape = first.shape
     for (index, other) in inputs.enumerated().dropFirst() {
@@ -76,7 +75,14 @@ public struct ConcatGradient: OperationKind {
   public let start: Int
 
   /// The gradient of input `index` of a concatenation along `axis`, counted from the one at `start`.
-  public init(axis: Int, index: Int, start: Int = 0) {
+  ///
+  /// - Throws: `ABNError(.attribute)` for an index or a start outside 0...2^44.
+  public init(axis: Int, index: Int, start: Int = 0) throws {
+    guard [index, start].allSatisfy((0...Shape.mostElements).contains) else {
+      throw ABNError(
+        .attribute, "part of a concatenation", got: "input \(index) from \(start) on",
+        wanted: "numbers in 0...2^44")
+    }
     self.axis = axis
     self.index = index
     self.start = start
@@ -86,6 +92,21 @@ public struct ConcatGradient: OperationKind {
     [("axis", "\(axis)"), ("index", "\(index)"), ("start", "\(start)")]
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[index + 1]] }
+  public var inputCounts: ClosedRange<Int> { index + 2...index + 2 }
+
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    let whole = inputs[0].shape
+    let parts = try Concat(axis: axis).outputTypes(for: Array(inputs.dropFirst()))[0]
+    let at = try normalizedAxis(axis, rank: parts.shape.rank)
+    var wanted = parts
+    if whole.rank == parts.shape.rank { wanted.shape[at] = Shape.unknown }
+    try requireType(inputs[0], wanted, "dout")
+    guard whole[at] < 0 || parts.shape[at] < 0 || start + parts.shape[at] <= whole[at] else {
+      throw ABNError(
+        .shape, "dout", got: "\(whole[at]) at axis \(at) of \(whole)",
+        wanted: "at least the \(start + parts.shape[at]) where the part ends")
+    }
+    return [inputs[index + 1]]
+  }
   public var readsTypeOnly: Set<Int> { Set(1...index + 1) }
 }

@@ -41,7 +41,8 @@ public struct Conv2D: OperationKind {
   /// The spatial axes of x and y.
   public var spatialAxes: [Int] { layout == .nchw ? [2, 3] : [1, 2] }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 2...3 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let (x, w) = (inputs[0], inputs[1])
     try requireFloatingPoint(x, "input")
     try requireSameDType(x, w, "input and weight")
@@ -56,9 +57,7 @@ public struct Conv2D: OperationKind {
         got: "\(channels) channels, weight \(w.shape), \(groups) groups",
         wanted: "\(w.shape[1] * groups) channels, and filters in whole groups")
     }
-    if inputs.count > 2, inputs[2].shape != [w.shape[0]] {
-      throw ABNError(.shape, "bias", got: "\(inputs[2].shape)", wanted: "[\(w.shape[0])]")
-    }
+    if inputs.count > 2 { try requireType(inputs[2], TensorType([w.shape[0]], x.dtype), "bias") }
     var shape = x.shape
     shape[channelAxis] = w.shape[0]
     for (axis, position) in spatialAxes.enumerated() {
@@ -99,7 +98,11 @@ public struct Conv2DDataGradient: OperationKind {
   public init(of forward: Conv2D) { self.forward = forward }
 
   public var attributes: [(name: String, value: String)] { forward.attributes }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[2]] }
+  public var inputCounts: ClosedRange<Int> { 3...3 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try requireType(inputs[1], forward.outputTypes(for: [inputs[2], inputs[0]])[0], "dy")
+    return [inputs[2]]
+  }
   public var readsTypeOnly: Set<Int> { [2] }
 }
 
@@ -121,8 +124,11 @@ public struct Conv2DWeightGradient: OperationKind {
   }
 
   public var attributes: [(name: String, value: String)] { forward.attributes }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
-    [inputs[2]] + (hasBias ? [inputs[3]] : [])
+  public var inputCounts: ClosedRange<Int> { hasBias ? 4...4 : 3...3 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    let parameters = Array(inputs[2...])
+    try requireType(inputs[1], forward.outputTypes(for: [inputs[0]] + parameters)[0], "dy")
+    return parameters
   }
   public var toleratesRestored: Set<Int> { [0] }
   public var readsTypeOnly: Set<Int> { [2, 3] }

@@ -44,7 +44,8 @@ public struct Conv2DFusion: OperationKind {
     return list
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { hasResidual ? 4...4 : 3...3 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let outputs = try convolution.outputTypes(for: Array(inputs.prefix(3)))
     if hasResidual, inputs[3] != outputs[0] {
       throw ABNError(.shape, "residual", got: "\(inputs[3])", wanted: "\(outputs[0])")
@@ -75,7 +76,14 @@ public struct FoldNormalization: OperationKind {
 
   public var attributes: [(name: String, value: String)] { [("epsilon", "\(epsilon)")] }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 5...6 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    guard epsilon.isFinite, epsilon >= 0 else {
+      throw ABNError(
+        .attribute, "epsilon", got: "\(epsilon)", wanted: "a finite number of at least 0")
+    }
+    try requireFloatingPoint(inputs[0], "weight")
+    try requireImage(inputs[0], "weight")
     let filters = TensorType([inputs[0].shape[0]], inputs[0].dtype)
     for (position, what) in ["scale", "bias", "mean", "variance", "bias of the convolution"]
       .enumerated() where position + 1 < inputs.count && inputs[position + 1] != filters

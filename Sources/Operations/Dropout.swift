@@ -89,7 +89,8 @@ public struct Dropout: OperationKind {
       + (isTest ? [("isTest", "true")] : [])
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     let counter = TensorType([1], .int64)
     guard inputs[1] == counter else {
@@ -125,6 +126,11 @@ public struct DropoutGradient: OperationKind {
   public init(of forward: Dropout) { self.forward = forward }
 
   public var attributes: [(name: String, value: String)] { forward.attributes }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try requireFloatingPoint(inputs[0], "dout")
+    try requireCounter(inputs[1], "draw")
+    return [inputs[0]]
+  }
   public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
 }

@@ -37,17 +37,20 @@ public struct Elementwise: OperationKind {
 
   /// y's shape with ones after it, so that it is aligned at the right of x.
   public func alignedShape(_ y: Shape, to x: Shape) throws -> Shape {
-    guard axis >= 0, y.rank < x.rank else { return y }
-    guard axis <= x.rank - y.rank else {
+    guard axis != -1 else { return y }
+    guard axis >= 0, axis <= x.rank - y.rank else {
       throw ABNError(
         .attribute, "axis", got: "\(axis) for y \(y)", wanted: "y within x \(x)",
-        fix: "Use an axis of at most \(x.rank - y.rank).")
+        fix: "Use -1"
+          + (x.rank >= y.rank ? ", or an axis in 0...\(x.rank - y.rank)." : "."))
     }
     return Shape(
       y.dimensions + Array(repeating: 1, count: x.rank - y.rank - axis))
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try requireFloatingPoint(inputs[0], "x")
     try requireSameDType(inputs[0], inputs[1], "x and y")
     let y = try alignedShape(inputs[1].shape, to: inputs[0].shape)
     return [TensorType(try broadcast(inputs[0].shape, y), inputs[0].dtype)]
@@ -119,7 +122,12 @@ public struct DivisorGradient: OperationKind {
     axis >= 0 ? [("axis", "\(axis)")] : []
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
+  public var inputCounts: ClosedRange<Int> { 3...3 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    let quotient = Elementwise(.divide, axis: axis)
+    try requireType(inputs[0], quotient.outputTypes(for: [inputs[1], inputs[2]])[0], "dout")
+    return [inputs[0]]
+  }
 
   public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
   /// Linear in x.
@@ -163,10 +171,23 @@ public struct SumToShape: OperationKind {
     axis >= 0 ? [("axis", "\(axis)")] : []
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    let (gradient, like) = (inputs[0], inputs[1])
+    try requireFloatingPoint(gradient, "gradient")
+    try requireSameDType(gradient, like, "gradient and variable")
+    let aligned = try Elementwise(.add, axis: axis).alignedShape(like.shape, to: gradient.shape)
+    guard aligned.rank <= gradient.shape.rank,
+      zip(aligned.dimensions.reversed(), gradient.shape.dimensions.reversed())
+        .allSatisfy({ $0 == 1 || agrees($0, $1) })
+    else {
+      throw ABNError(
+        .shape, "gradient", got: "shape \(gradient.shape)",
+        wanted: "one to which \(like.shape) broadcasts")
+    }
+    return [like]
+  }
 
   public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
   public var readsTypeOnly: Set<Int> { [1] }
-
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] { [nil, nil] }
 }

@@ -11,14 +11,20 @@ public struct FillConstant: OperationKind {
   /// The shape and element type.
   public let type: TensorType
 
-  /// `value` everywhere.
+  /// `value` everywhere: a number that the type can hold, rounded as it rounds. The dimensions are known.
   public init(_ value: Double, type: TensorType) {
     self.value = value
     self.type = type
   }
 
   public var attributes: [(name: String, value: String)] { [("value", "\(value)")] }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [type] }
+  public var inputCounts: ClosedRange<Int> { 0...0 }
+
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try requireKnown(type, "output")
+    try requireHeld(value, by: type.dtype, "value")
+    return [type]
+  }
 }
 
 /// out = the sum of all inputs, which have one type.
@@ -29,10 +35,10 @@ public struct SumOf: OperationKind {
   /// The sum of all inputs.
   public init() {}
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
-    guard let first = inputs.first else {
-      throw ABNError(.program, "inputs", got: "none", wanted: "at least one")
-    }
+  public var inputCounts: ClosedRange<Int> { 1...Int.max }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    let first = inputs[0]
+    try requireFloatingPoint(first, "inputs")
     for other in inputs.dropFirst() {
       try requireSameDType(first, other, "inputs")
       guard first.shape.rank == other.shape.rank,

@@ -11,7 +11,8 @@ public struct SquaredNorm: OperationKind {
   /// The square of the Euclidean norm.
   public init() {}
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     return [TensorType([1], .float64)]
   }
@@ -42,10 +43,8 @@ public struct ClipScale: OperationKind {
 
   public var attributes: [(name: String, value: String)] { [("limit", "\(limit)")] }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
-    guard !inputs.isEmpty else {
-      throw ABNError(.program, "inputs", got: "none", wanted: "at least one")
-    }
+  public var inputCounts: ClosedRange<Int> { 1...Int.max }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     for input in inputs where input != TensorType([1], .float64) {
       throw ABNError(.dtype, "squared norm", got: "\(input)", wanted: "float64[1]")
     }

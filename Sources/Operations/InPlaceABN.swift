@@ -55,14 +55,20 @@ public struct InPlaceActivatedBatchNorm: OperationKind {
     return list + norm.printed
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
-    if hasSlopes {
-      let slopes = TensorType([1], inputs[0].dtype.accumulation)
-      guard inputs[5] == slopes else {
-        throw ABNError(.shape, "slopes", got: "\(inputs[5])", wanted: "\(slopes)")
-      }
-    }
-    return try norm.outputTypes(for: inputs)
+  public var inputCounts: ClosedRange<Int> {
+    let count = 5 + (hasSlopes ? 1 : 0) + (norm.hasMomentumInput ? 1 : 0)
+    return count...count
+  }
+
+  /// Throws unless slopes, where the activation has some, are what they must be.
+  func requireSlopes(_ inputs: [TensorType], at position: Int) throws {
+    guard hasSlopes else { return }
+    try requireType(inputs[position], TensorType([1], inputs[0].dtype.accumulation), "slopes")
+  }
+
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try requireSlopes(inputs, at: 5)
+    return try norm.inferTypes(inputs)
   }
 
   public var sharing: [SharingRule] {
@@ -101,8 +107,13 @@ public struct InPlaceABNGradient: OperationKind {
   public init(of forward: InPlaceActivatedBatchNorm) { self.forward = forward }
 
   public var attributes: [(name: String, value: String)] { forward.attributes }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
-    [inputs[1], inputs[2], inputs[3]] + (forward.hasSlopes ? [inputs[5]] : [])
+  public var inputCounts: ClosedRange<Int> { forward.hasSlopes ? 6...6 : 5...5 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try forward.norm.requireSaved(
+      image: inputs[0], scale: inputs[2], bias: inputs[3], saved: inputs[4])
+    try requireType(inputs[1], inputs[0], "dz")
+    try forward.requireSlopes(inputs, at: 5)
+    return [inputs[1], inputs[2], inputs[3]] + (forward.hasSlopes ? [inputs[5]] : [])
   }
   public var sharing: [SharingRule] { [SharingRule(output: 0, input: 1, .may)] }
   /// z where nothing hangs on its sign. Of the other activations the derivative jumps at zero, and a

@@ -23,16 +23,26 @@ public struct MaskedActivate: OperationKind {
     }
   }
 
-  /// `forward` with a mask; `canReplace(forward)` must hold.
-  public init(_ forward: Activate) {
-    precondition(Self.canReplace(forward))
+  /// `forward` with a mask.
+  ///
+  /// - Throws: `ABNError(.attribute)` unless `canReplace(forward)`.
+  public init(_ forward: Activate) throws {
+    guard Self.canReplace(forward) else {
+      throw ABNError(
+        .attribute, "activation with a mask",
+        got: "\(forward.function) with alpha \(forward.alpha)",
+        wanted:
+          "one with a derivative of two values, one of them 1: relu, relu6 or leaky_relu with "
+          + "alpha > 0 whose gradient reads y")
+    }
     self.forward = forward
   }
 
   public var name: String { "\(forward.name) with mask" }
   public var attributes: [(name: String, value: String)] { forward.attributes }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let x = try forward.outputTypes(for: inputs)[0]
     let bits = x.shape.isKnown ? (x.shape.elementCount + 7) / 8 : Shape.unknown
     return [x, TensorType([bits], .uint8)]
@@ -60,6 +70,11 @@ public struct MaskedActivateGradient: OperationKind {
 
   public var name: String { "\(forward.name)_grad from mask" }
   public var attributes: [(name: String, value: String)] { forward.attributes }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    let made = try MaskedActivate(forward).outputTypes(for: [inputs[1]])
+    try requireType(inputs[0], made[1], "mask")
+    return [inputs[1]]
+  }
   public var sharing: [SharingRule] { [SharingRule(output: 0, input: 1, .may)] }
 }

@@ -19,7 +19,8 @@ public struct Mul: OperationKind {
     [("num_flatten_dims", "\(numFlattenDims)")]
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let (x, w) = (inputs[0], inputs[1])
     try requireFloatingPoint(x, "input")
     try requireSameDType(x, w, "input and weight")
@@ -68,7 +69,11 @@ public struct MulDataGradient: OperationKind {
   public init(of forward: Mul) { self.forward = forward }
 
   public var attributes: [(name: String, value: String)] { forward.attributes }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[2]] }
+  public var inputCounts: ClosedRange<Int> { 3...3 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try requireType(inputs[1], forward.outputTypes(for: [inputs[2], inputs[0]])[0], "dy")
+    return [inputs[2]]
+  }
   public var readsTypeOnly: Set<Int> { [2] }
 }
 
@@ -83,7 +88,11 @@ public struct MulWeightGradient: OperationKind {
   public init(of forward: Mul) { self.forward = forward }
 
   public var attributes: [(name: String, value: String)] { forward.attributes }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[2]] }
+  public var inputCounts: ClosedRange<Int> { 3...3 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try requireType(inputs[1], forward.outputTypes(for: [inputs[0], inputs[2]])[0], "dy")
+    return [inputs[2]]
+  }
   public var toleratesRestored: Set<Int> { [0] }
   public var readsTypeOnly: Set<Int> { [2] }
 }

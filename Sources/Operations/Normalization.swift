@@ -25,6 +25,17 @@ public struct NormalizationAttributes: Sendable, Hashable {
     momentum: Double = 0.9, hasMomentumInput: Bool = false, epsilon: Double = 1e-5,
     layout: DataLayout = .nchw, isTest: Bool = false, useGlobalStats: Bool = false
   ) throws {
+    self.momentum = momentum
+    self.hasMomentumInput = hasMomentumInput
+    self.epsilon = epsilon
+    self.layout = layout
+    self.isTest = isTest
+    self.useGlobalStats = useGlobalStats
+    try validate()
+  }
+
+  /// Checks momentum and epsilon, which may have been set since.
+  func validate() throws {
     guard hasMomentumInput || (0...1).contains(momentum) else {
       throw ABNError(.attribute, "momentum", got: "\(momentum)", wanted: "a number in 0...1")
     }
@@ -32,12 +43,6 @@ public struct NormalizationAttributes: Sendable, Hashable {
       throw ABNError(
         .attribute, "epsilon", got: "\(epsilon)", wanted: "a finite number of at least 0")
     }
-    self.momentum = momentum
-    self.hasMomentumInput = hasMomentumInput
-    self.epsilon = epsilon
-    self.layout = layout
-    self.isTest = isTest
-    self.useGlobalStats = useGlobalStats
   }
 
   /// Whether the statistics are those of the batch.
@@ -53,7 +58,8 @@ public struct NormalizationAttributes: Sendable, Hashable {
 
   /// Outputs: the normalized tensor; in training the saved statistics; with batch statistics the
   /// moving mean and variance, updated.
-  func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try validate()
     let x = inputs[0]
     try requireFloatingPoint(x, "input")
     try requireRank(x, 2...5, "input")
@@ -105,6 +111,20 @@ public struct NormalizationAttributes: Sendable, Hashable {
     return copy
   }
 
+  /// What a gradient, or an inverse, reads beside an image.
+  func requireSaved(image: TensorType, scale: TensorType, bias: TensorType, saved: TensorType)
+    throws
+  {
+    try requireTraining("normalization")
+    try requireFloatingPoint(image, "image")
+    try requireRank(image, 2...5, "image")
+    let channels = image.shape[layout.channelAxis(rank: image.shape.rank)]
+    let parameter = TensorType([channels], image.dtype.accumulation)
+    try requireType(scale, parameter, "scale")
+    try requireType(bias, parameter, "bias")
+    try requireType(saved, TensorType([3, channels], parameter.dtype), "saved statistics")
+  }
+
   func requireTraining(_ kind: String) throws {
     guard !isTest else {
       throw ABNError(
@@ -129,8 +149,9 @@ public struct BatchNorm: OperationKind {
   public init(_ norm: NormalizationAttributes) { self.norm = norm }
 
   public var attributes: [(name: String, value: String)] { norm.printed }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
-    try norm.outputTypes(for: inputs)
+  public var inputCounts: ClosedRange<Int> { norm.hasMomentumInput ? 6...6 : 5...5 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try norm.inferTypes(inputs)
   }
   public var sharing: [SharingRule] { norm.updates }
   public func forTest() -> (any OperationKind)? { BatchNorm(norm.forTest) }
@@ -157,8 +178,12 @@ public struct BatchNormGradient: OperationKind {
   public init(of forward: BatchNorm) { self.forward = forward }
 
   public var attributes: [(name: String, value: String)] { forward.attributes }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
-    [inputs[1], inputs[2], inputs[3]]
+  public var inputCounts: ClosedRange<Int> { 5...5 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try forward.norm.requireSaved(
+      image: inputs[0], scale: inputs[2], bias: inputs[3], saved: inputs[4])
+    try requireType(inputs[1], inputs[0], "dy")
+    return [inputs[1], inputs[2], inputs[3]]
   }
   public var sharing: [SharingRule] { [SharingRule(output: 0, input: 1, .may)] }
   /// x restored is off by the rounding of x itself.

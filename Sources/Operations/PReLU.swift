@@ -13,7 +13,8 @@ public struct PReLU: OperationKind {
   /// Inputs: x, slopes.
   public init() {}
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     guard inputs[1].dtype == inputs[0].dtype.accumulation else {
       throw ABNError(
@@ -55,8 +56,10 @@ public struct PReLUGradient: OperationKind {
   /// Inputs: x, slopes, dy. The sign of x decides, so that x must have its exact bits.
   public init() {}
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
-    [inputs[0], TensorType(inputs[0].shape, inputs[1].dtype)]
+  public var inputCounts: ClosedRange<Int> { 3...3 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try requireType(inputs[2], PReLU().outputTypes(for: [inputs[0], inputs[1]])[0], "dy")
+    return [inputs[0], TensorType(inputs[0].shape, inputs[1].dtype)]
   }
 
   public var sharing: [SharingRule] {

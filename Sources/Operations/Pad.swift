@@ -35,7 +35,8 @@ public struct Pad: OperationKind {
     [("before", "\(before)"), ("after", "\(after)"), ("value", "\(value)")]
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let shape = inputs[0].shape
     guard shape.rank == before.count else {
       throw ABNError(

@@ -67,11 +67,12 @@ extension ParameterUpdate {
       + stateTypes.indices.map { SharingRule(output: 1 + $0, input: 3 + $0, .must) }
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
-    let wanted = scaleIndex + (treatment.isScaled ? 1 : 0)
-    guard inputs.count == wanted else {
-      throw ABNError(.program, "inputs", got: "\(inputs.count)", wanted: "\(wanted)")
-    }
+  public var inputCounts: ClosedRange<Int> {
+    let count = scaleIndex + (treatment.isScaled ? 1 : 0)
+    return count...count
+  }
+
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "parameter")
     guard inputs[1] == inputs[0] else {
       throw ABNError(

@@ -81,7 +81,10 @@ public struct Pool2D: OperationKind {
 
   /// The windows along spatial axis `axis` (0: height) of an image: for each output, the first
   /// input under it, padding included, and one past the last.
+  ///
+  /// - Throws: as `Window2D.outputSize`.
   public func windows(_ axis: Int, input: Int) throws -> [(first: Int, end: Int)] {
+    try requireSpatial(axis, input: input)
     switch extent {
     case .global: return [(0, input)]
     case .adaptive(let size):
@@ -89,7 +92,7 @@ public struct Pool2D: OperationKind {
         ($0 * input / size[axis], (($0 + 1) * input + size[axis] - 1) / size[axis])
       }
     case .window(let window):
-      let before = window.sides(axis, input: input).before
+      let before = try window.sides(axis, input: input).before
       return (0..<(try window.outputSize(axis, input: input))).map {
         let first = $0 * window.stride[axis] - before
         return (first, first + window.kernel[axis])
@@ -111,7 +114,8 @@ public struct Pool2D: OperationKind {
     return TensorType(output, most <= 255 ? .uint8 : .int32)
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let x = inputs[0]
     try requireFloatingPoint(x, "input")
     try requireImage(x, "input")
@@ -123,7 +127,7 @@ public struct Pool2D: OperationKind {
       case .adaptive(let size): shape[position] = size[axis]
       case .window(let window):
         shape[position] = try window.outputSize(axis, input: x.shape[position])
-        let sides = window.sides(axis, input: max(0, x.shape[position]))
+        let sides = try window.sides(axis, input: max(0, x.shape[position]))
         guard sides.before < window.kernel[axis],
           sides.after < window.kernel[axis]
         else {
@@ -156,6 +160,16 @@ public struct Pool2DGradient: OperationKind {
   public init(of forward: Pool2D) { self.forward = forward }
 
   public var attributes: [(name: String, value: String)] { forward.attributes }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
+  public var inputCounts: ClosedRange<Int> { forward.function == .max ? 3...3 : 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    let made = try forward.outputTypes(for: [inputs[1]])
+    try requireType(inputs[0], made[0], "dy")
+    // The winners of a size that was unknown may have had room for more.
+    if made.count > 1, inputs[2].dtype != .int32 { try requireType(inputs[2], made[1], "winners") }
+    if made.count > 1 {
+      try requireType(inputs[2], TensorType(made[1].shape, inputs[2].dtype), "winners")
+    }
+    return [inputs[1]]
+  }
   public var readsTypeOnly: Set<Int> { [1] }
 }

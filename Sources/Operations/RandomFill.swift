@@ -48,9 +48,33 @@ public struct RandomFill: OperationKind {
     }
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 0...0 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(type, "output")
+    try requireKnown(type, "output")
+    try distribution.validate(for: type.dtype)
     return [type]
+  }
+}
+
+extension RandomFill.Distribution {
+  /// Throws unless every number of the distribution is finite in an element type.
+  func validate(for dtype: DType) throws {
+    let (bounds, isMeant): ([Double], Bool) =
+      switch self {
+      case .uniform(let low, let high): ([low, high, high - low], low <= high)
+      // The largest logarithm is that of 2^-32: see the transform of Box and Muller.
+      case .normal(let mean, let deviation):
+        ([mean, mean.magnitude + 6.7 * deviation], deviation >= 0)
+      case .truncatedNormal(let mean, let deviation):
+        ([mean, mean.magnitude + 2 * deviation], deviation >= 0)
+      }
+    guard isMeant, bounds.allSatisfy(\.isFinite) else {
+      throw ABNError(
+        .attribute, "distribution", got: "\(self)",
+        wanted: "finite numbers, low at most high, and a deviation of at least 0")
+    }
+    for bound in bounds { try requireHeld(bound, by: dtype, "distribution \(self)") }
   }
 }
 
@@ -65,7 +89,8 @@ public struct AssignValue: OperationKind {
   /// These values.
   public init(_ values: Tensor) { self.values = values }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 0...0 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     [TensorType(try values.checked().shape, values.dtype)]
   }
 }

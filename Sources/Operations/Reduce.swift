@@ -40,7 +40,8 @@ public struct Reduce: OperationKind {
     return Set(try axes.map { try normalizedAxis($0, rank: rank) })
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     let shape = inputs[0].shape
     let reduced = try reducedAxes(rank: shape.rank)
@@ -75,6 +76,10 @@ public struct ReduceGradient: OperationKind {
 
   public var name: String { "\(forward.name)_grad" }
   public var attributes: [(name: String, value: String)] { forward.attributes }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try requireType(inputs[1], forward.outputTypes(for: [inputs[0]])[0], "dout")
+    return [inputs[0]]
+  }
   public var readsTypeOnly: Set<Int> { [0] }
 }

@@ -19,6 +19,19 @@ func requireSameDType(_ a: TensorType, _ b: TensorType, _ what: String) throws {
   }
 }
 
+/// Throws unless a type can be the one that is wanted: the same element type, and dimensions that agree
+/// wherever both are known.
+func requireType(_ type: TensorType, _ wanted: TensorType, _ what: String) throws {
+  guard type.dtype == wanted.dtype else {
+    throw ABNError(.dtype, what, got: "\(type.dtype)", wanted: "\(wanted.dtype)")
+  }
+  guard type.shape.rank == wanted.shape.rank,
+    zip(type.shape.dimensions, wanted.shape.dimensions).allSatisfy(agrees)
+  else {
+    throw ABNError(.shape, what, got: "shape \(type.shape)", wanted: "\(wanted.shape)")
+  }
+}
+
 /// Throws unless the rank is in the range.
 func requireRank(_ type: TensorType, _ ranks: ClosedRange<Int>, _ what: String) throws {
   guard ranks.contains(type.shape.rank) else {
@@ -26,6 +39,36 @@ func requireRank(_ type: TensorType, _ ranks: ClosedRange<Int>, _ what: String) 
       ranks.count == 1 ? "\(ranks.lowerBound)" : "\(ranks.lowerBound)...\(ranks.upperBound)"
     throw ABNError(
       .shape, what, got: "rank \(type.shape.rank), shape \(type.shape)", wanted: "rank \(wanted)")
+  }
+}
+
+/// Throws where a dimension is unknown: nothing that an operation without inputs could learn it from.
+func requireKnown(_ type: TensorType, _ what: String) throws {
+  guard type.shape.isKnown else {
+    throw ABNError(.shape, what, got: "shape \(type.shape)", wanted: "known dimensions")
+  }
+}
+
+/// Throws where a number is lost in an element type: a finite one becomes infinite, or one that is no
+/// integer's (NaN, beyond the range) is clamped. NaN and infinities of floating-point types are themselves.
+public func requireHeld(_ value: Double, by dtype: DType, _ what: String) throws {
+  let range: ClosedRange<Double>? =
+    switch dtype {
+    case .float16: value.isFinite ? -65_504...65_504 : nil
+    case .bfloat16, .float32:
+      value.isFinite
+        ? -Double(Float.greatestFiniteMagnitude)...Double(Float.greatestFiniteMagnitude) : nil
+    case .float64: nil
+    case .int8: -128...127
+    case .uint8: 0...255
+    case .int32: Double(Int32.min)...Double(Int32.max)
+    case .int64: -0x1p63...0x1p63
+    case .bool: 0...1
+    }
+  if let range, !range.contains(value) {
+    throw ABNError(
+      .attribute, what, got: "\(value)",
+      wanted: "a number that \(dtype) holds, in \(range.lowerBound)...\(range.upperBound)")
   }
 }
 

@@ -26,7 +26,8 @@ public struct Reshape: OperationKind {
 
   public var attributes: [(name: String, value: String)] { [("shape", "\(target)")] }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let x = inputs[0].shape
     var dimensions = target
     // What is left of x's dimensions once copied ones are taken out on both sides: an unknown
@@ -80,7 +81,8 @@ public struct Flatten: OperationKind {
 
   public var attributes: [(name: String, value: String)] { [("axis", "\(axis)")] }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let shape = inputs[0].shape
     guard (0...shape.rank).contains(axis) else {
       throw ABNError(
@@ -111,8 +113,18 @@ public struct ReshapeGradient: OperationKind {
   /// The gradient of a reshape or flatten.
   public init() {}
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
-    [TensorType(inputs[1].shape, inputs[0].dtype)]
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    let (dout, x) = (inputs[0], inputs[1])
+    try requireSameDType(dout, x, "dout and x")
+    if let count = dout.shape.checkedElementCount, let wanted = x.shape.checkedElementCount,
+      count != wanted
+    {
+      throw ABNError(
+        .shape, "dout", got: "shape \(dout.shape)",
+        wanted: "\(wanted) elements, as an input \(x.shape) has")
+    }
+    return [x]
   }
   public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
   public var readsTypeOnly: Set<Int> { [1] }

@@ -43,8 +43,13 @@ public struct ResidualSum: OperationKind {
   }
 
   public var attributes: [(name: String, value: String)] { [("slope", "\(slope)")] }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
-    [inputs[0], TensorType([1], .int32)]
+  public var inputCounts: ClosedRange<Int> { 4...4 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    // u stands for the layer's own output: alike in shape and channels.
+    try layer.norm.requireSaved(
+      image: inputs[0], scale: inputs[2], bias: inputs[2], saved: inputs[3])
+    try requireType(inputs[1], inputs[0], "v")
+    return [inputs[0], TensorType([1], .int32)]
   }
   public var sharing: [SharingRule] {
     [SharingRule(output: 0, input: 0, .may), SharingRule(output: 0, input: 1, .may)]
@@ -62,7 +67,13 @@ public struct ResidualTerm: OperationKind {
   public init(of sum: ResidualSum) { self.sum = sum }
 
   public var attributes: [(name: String, value: String)] { sum.attributes }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
+  public var inputCounts: ClosedRange<Int> { 3...3 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try requireFloatingPoint(inputs[0], "z")
+    try requireType(inputs[1], inputs[0], "v")
+    try requireType(inputs[2], TensorType([1], .int32), "kept")
+    return [inputs[0]]
+  }
   public var sharing: [SharingRule] {
     [SharingRule(output: 0, input: 0, .may), SharingRule(output: 0, input: 1, .may)]
   }

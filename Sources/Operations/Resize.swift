@@ -99,7 +99,8 @@ public struct Resize: OperationKind {
     return product >= 1 && product < 1e9 ? Int(product) : nil
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     try requireImage(inputs[0], "input")
     var shape = inputs[0].shape
@@ -144,7 +145,11 @@ public struct ResizeGradient: OperationKind {
 
   public var name: String { "\(forward.name)_grad" }
   public var attributes: [(name: String, value: String)] { forward.attributes }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try requireType(inputs[0], forward.outputTypes(for: [inputs[1]])[0], "dout")
+    return [inputs[1]]
+  }
   /// No value of x is read.
   public var readsTypeOnly: Set<Int> { [1] }
 }

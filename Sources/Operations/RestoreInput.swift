@@ -17,6 +17,12 @@ public struct RestoreInput: OperationKind {
   public init(of forward: InPlaceActivatedBatchNorm) { self.forward = forward }
 
   public var attributes: [(name: String, value: String)] { forward.attributes }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
+  public var inputCounts: ClosedRange<Int> { forward.hasSlopes ? 5...5 : 4...4 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try forward.norm.requireSaved(
+      image: inputs[0], scale: inputs[1], bias: inputs[2], saved: inputs[3])
+    try forward.requireSlopes(inputs, at: 4)
+    return [inputs[0]]
+  }
   public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
 }

@@ -21,7 +21,8 @@ public struct Scale: OperationKind {
     [("factor", "\(factor)"), ("bias", "\(bias)")]
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     return [inputs[0]]
   }

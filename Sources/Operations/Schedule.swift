@@ -9,7 +9,7 @@ import ABNTensors
 ///
 /// Steps count runs of the training program from 0. Every length is in steps, every `initial` is a
 /// learning rate. Make one with the static functions; `value(step:)` documents the edges.
-public indirect enum Schedule: Sendable, Hashable {
+public enum Schedule: Sendable, Hashable {
   /// The same value at every step.
   case constant(Double)
   /// values[i] with i the number of boundaries that are at most the step.
@@ -29,15 +29,70 @@ public indirect enum Schedule: Sendable, Hashable {
   /// end + (initial - end) * (1 + cos(pi * t / steps)) / 2 with
   /// t = min(floor(step / every) * every, steps). Loshchilov and Hutter (2017), without restarts.
   case cosine(_ initial: Double, steps: Int, end: Double = 0, every: Int = 1)
-  /// from + (to - from) * step / steps before `steps`, then `then` at the same step (it is not
-  /// shifted). `to` nil: `then` at `steps`, so that nothing jumps. Goyal et al. (2017).
-  case warmup(steps: Int, from: Double = 0, to: Double? = nil, then: Schedule)
+  /// What `warmup(steps:from:to:then:)` makes.
+  case warmedUp(Warmup)
   /// Up from peak / startDivisor to peak, then down to peak / startDivisor / endDivisor, both along
   /// half a cosine; the summit at warmup * (steps - 1), the end at steps - 1. Momentum stays as it
   /// is. Smith and Topin (2018).
   case oneCycle(
     peak: Double, steps: Int, warmup: Double = 0.3, startDivisor: Double = 25,
     endDivisor: Double = 1e4)
+
+  /// from + (to - from) * step / steps before `steps`, then `then` at the same step (it is not
+  /// shifted). `to` nil: `then` at `steps`, so that nothing jumps. Goyal et al. (2017).
+  ///
+  /// `validated()` throws where more than `Warmup.mostNested` stand in one another.
+  public static func warmup(
+    steps: Int, from: Double = 0, to: Double? = nil, then next: Schedule
+  ) -> Schedule {
+    .warmedUp(Warmup(steps: steps, from: from, to: to, next: next))
+  }
+
+  /// A rise, and the schedule after it.
+  public final class Warmup: Sendable, Hashable {
+    /// The most that may stand in one another: no value is so deep that to walk it, or to let go of it,
+    /// exhausts the stack.
+    public static let mostNested = 64
+
+    /// The length of the rise.
+    public let steps: Int
+    /// The rate at step 0.
+    public let from: Double
+    /// The rate towards which it rises; nil: that of `next` at `steps`.
+    public let to: Double?
+    /// What follows; nil where more than `mostNested` stood in one another.
+    public let next: Schedule?
+    fileprivate let depth: Int
+
+    fileprivate init(steps: Int, from: Double, to: Double?, next: Schedule) {
+      (self.steps, self.from, self.to) = (steps, from, to)
+      var depth = 1
+      var isKept = true
+      if case .warmedUp(let inner) = next {
+        depth += inner.depth
+        isKept = inner.next != nil && depth <= Self.mostNested
+      }
+      self.depth = depth
+      self.next = isKept ? next : nil
+    }
+
+    public static func == (a: Warmup, b: Warmup) -> Bool {
+      a === b
+        || a.steps == b.steps && a.from == b.from && a.to == b.to && a.depth == b.depth
+          && a.next == b.next
+    }
+
+    public func hash(into hasher: inout Hasher) {
+      hasher.combine(steps)
+      hasher.combine(from)
+      hasher.combine(to)
+      hasher.combine(next)
+    }
+  }
+
+  /// The largest rate: what float32 holds, in which programs keep it. Where a formula gives more, it is
+  /// this.
+  public static let largestRate = Double(Float.greatestFiniteMagnitude)
 
   /// The learning rate of a step.
   ///
@@ -54,12 +109,12 @@ public indirect enum Schedule: Sendable, Hashable {
     case .piecewise(let boundaries, let values):
       return values[boundaries.count { $0 <= step }]
     case .step(let initial, let every, let factor):
-      return initial * pow(factor, Double(step / every))
+      return Self.product(initial, pow(factor, Double(step / every)))
     case .multiStep(let initial, let milestones, let factor):
-      return initial * pow(factor, Double(milestones.count { $0 <= step }))
+      return Self.product(initial, pow(factor, Double(milestones.count { $0 <= step })))
     case .exponential(let initial, let steps, let rate, let staircase):
       let quotient = Double(step) / Double(steps)
-      return initial * pow(rate, staircase ? quotient.rounded(.down) : quotient)
+      return Self.product(initial, pow(rate, staircase ? quotient.rounded(.down) : quotient))
     case .polynomial(let initial, let steps, let end, let power, let cycle):
       // Below 2^53, as all steps that are ever run, this is exact.
       let span = Double(cycle ? (max(step, 1) - 1) / steps + 1 : 1) * Double(steps)
@@ -68,10 +123,11 @@ public indirect enum Schedule: Sendable, Hashable {
     case .cosine(let initial, let steps, let end, let every):
       let time = min(step / every * every, steps)
       return Self.halfCosine(from: initial, to: end, Double(time) / Double(steps))
-    case .warmup(let steps, let from, let to, let next):
-      guard step < steps else { return next.knownValue(step: step) }
-      let target = to ?? next.knownValue(step: steps)
-      return from + (target - from) * Double(step) / Double(steps)
+    case .warmedUp(let rise):
+      guard let next = rise.next else { return .nan }
+      guard step < rise.steps else { return next.knownValue(step: step) }
+      let target = rise.to ?? next.knownValue(step: rise.steps)
+      return rise.from + (target - rise.from) * Double(step) / Double(rise.steps)
     case .oneCycle(let peak, let steps, let warmup, let startDivisor, let endDivisor):
       let start = peak / startDivisor
       let last = Double(steps - 1)
@@ -84,6 +140,11 @@ public indirect enum Schedule: Sendable, Hashable {
     }
   }
 
+  /// A rate that may have grown beyond all numbers.
+  private static func product(_ rate: Double, _ factor: Double) -> Double {
+    rate == 0 ? 0 : min(rate * factor, largestRate)
+  }
+
   /// `from` at 0, `to` at 1, flat at both.
   private static func halfCosine(from: Double, to: Double, _ fraction: Double) -> Double {
     to + (from - to) * (1 + cos(.pi * fraction)) / 2
@@ -91,8 +152,8 @@ public indirect enum Schedule: Sendable, Hashable {
 
   /// The schedule itself, after a check of its numbers.
   ///
-  /// - Throws: `ABNError(.attribute)` for a rate that is negative or not finite, a length below 1,
-  ///   boundaries that do not ascend, or counts that do not fit.
+  /// - Throws: `ABNError(.attribute)` for a rate that is negative, not finite or beyond float32, a length
+  ///   below 1, boundaries that do not ascend, counts that do not fit, or too many in one another.
   public func validated() throws -> Schedule {
     switch self {
     case .constant(let value): try Self.requireRate(value, "value")
@@ -126,10 +187,15 @@ public indirect enum Schedule: Sendable, Hashable {
       try Self.requireRate(end, "end")
       try Self.requireLength(steps, "steps")
       try Self.requireLength(every, "every")
-    case .warmup(let steps, let from, let to, let next):
-      try Self.requireRate(from, "from")
-      if let to { try Self.requireRate(to, "to") }
-      try Self.requireLength(steps, "steps")
+    case .warmedUp(let rise):
+      guard let next = rise.next else {
+        throw Self.error(
+          "warmup", got: "more than \(Warmup.mostNested) of them in one another",
+          wanted: "at most \(Warmup.mostNested)")
+      }
+      try Self.requireRate(rise.from, "from")
+      if let to = rise.to { try Self.requireRate(to, "to") }
+      try Self.requireLength(rise.steps, "steps")
       _ = try next.validated()
     case .oneCycle(let peak, let steps, let warmup, let startDivisor, let endDivisor):
       try Self.requireRate(peak, "peak")
@@ -140,6 +206,8 @@ public indirect enum Schedule: Sendable, Hashable {
       for divisor in [startDivisor, endDivisor] where !(divisor > 0 && divisor.isFinite) {
         throw Self.error("divisor", got: "\(divisor)", wanted: "a finite number above 0")
       }
+      try Self.requireRate(peak / startDivisor, "start")
+      try Self.requireRate(peak / startDivisor / endDivisor, "end")
     }
     return self
   }
@@ -149,8 +217,8 @@ public indirect enum Schedule: Sendable, Hashable {
   }
 
   private static func requireRate(_ value: Double, _ what: String) throws {
-    guard value.isFinite, value >= 0 else {
-      throw error(what, got: "\(value)", wanted: "a finite number of at least 0")
+    guard value >= 0, value <= largestRate else {
+      throw error(what, got: "\(value)", wanted: "a finite number of at least 0 that float32 holds")
     }
   }
 
@@ -184,8 +252,9 @@ extension Schedule: CustomStringConvertible {
       "polynomial(\(initial), steps: \(steps), end: \(end), power: \(power), cycle: \(cycle))"
     case .cosine(let initial, let steps, let end, let every):
       "cosine(\(initial), steps: \(steps), end: \(end), every: \(every))"
-    case .warmup(let steps, let from, let to, let next):
-      "warmup(steps: \(steps), from: \(from), to: \(to.map { "\($0)" } ?? "next"), then: \(next))"
+    case .warmedUp(let rise):
+      "warmup(steps: \(rise.steps), from: \(rise.from), to: \(rise.to.map { "\($0)" } ?? "next"), "
+        + "then: \(rise.next?.description ?? "too many"))"
     case .oneCycle(let peak, let steps, let warmup, let startDivisor, let endDivisor):
       "oneCycle(peak: \(peak), steps: \(steps), warmup: \(warmup), "
         + "startDivisor: \(startDivisor), endDivisor: \(endDivisor))"

@@ -23,8 +23,10 @@ public struct ScheduledValue: OperationKind {
 
   public var attributes: [(name: String, value: String)] { [("schedule", "\(schedule)")] }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireCounter(inputs[0], "counter")
+    try requireLearningRate(TensorType([1], dtype))
     return [TensorType([1], dtype)]
   }
 }
@@ -37,7 +39,8 @@ public struct Increment: OperationKind {
   /// Counts runs.
   public init() {}
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireCounter(inputs[0], "counter")
     return [inputs[0]]
   }

@@ -65,7 +65,8 @@ public struct Slice: OperationKind {
     return ranges
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let dimensions = try ranges(in: inputs[0].shape).map { $0?.count ?? Shape.unknown }
     return [TensorType(Shape(dimensions), inputs[0].dtype)]
   }
@@ -88,7 +89,11 @@ public struct SliceGradient: OperationKind {
   public init(of forward: Slice) { self.forward = forward }
 
   public var attributes: [(name: String, value: String)] { forward.attributes }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try requireType(inputs[0], forward.outputTypes(for: [inputs[1]])[0], "dout")
+    return [inputs[1]]
+  }
   /// No value of x is read.
   public var readsTypeOnly: Set<Int> { [1] }
 }

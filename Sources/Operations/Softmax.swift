@@ -17,7 +17,8 @@ public struct Softmax: OperationKind {
 
   public var attributes: [(name: String, value: String)] { [("axis", "\(axis)")] }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     _ = try normalizedAxis(axis, rank: inputs[0].shape.rank)
     return [inputs[0]]
@@ -44,7 +45,11 @@ public struct SoftmaxGradient: OperationKind {
   public init(axis: Int) { self.axis = axis }
 
   public var attributes: [(name: String, value: String)] { [("axis", "\(axis)")] }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try requireType(inputs[1], Softmax(axis: axis).outputTypes(for: [inputs[0]])[0], "dy")
+    return [inputs[1]]
+  }
   public var sharing: [SharingRule] {
     [SharingRule(output: 0, input: 1, .may), SharingRule(output: 0, input: 0, .may)]
   }

@@ -33,7 +33,8 @@ public struct SoftmaxCrossEntropy: OperationKind {
       + (softLabel ? [("softLabel", "true")] : [("ignoreIndex", "\(ignoreIndex)")])
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let (logits, label) = (inputs[0], inputs[1])
     try requireFloatingPoint(logits, "logits")
     let axis = try normalizedAxis(axis, rank: logits.shape.rank)
@@ -92,6 +93,11 @@ public struct SoftmaxCrossEntropyGradient: OperationKind {
   public init(of forward: SoftmaxCrossEntropy) { self.forward = forward }
 
   public var attributes: [(name: String, value: String)] { forward.attributes }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[0]] }
+  public var inputCounts: ClosedRange<Int> { 3...3 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    let made = try forward.outputTypes(for: [inputs[0], inputs[1]])
+    try requireType(inputs[2], made[0], "dloss")
+    return [inputs[0]]
+  }
   public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
 }

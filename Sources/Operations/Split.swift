@@ -62,7 +62,8 @@ public struct Split: OperationKind {
     }
   }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let shape = inputs[0].shape
     let axis = try normalizedAxis(axis, rank: shape.rank)
     let whole = shape[axis]

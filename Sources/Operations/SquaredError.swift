@@ -11,7 +11,8 @@ public struct SquaredError: OperationKind {
   /// Inputs: x, y.
   public init() {}
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let (x, y) = (inputs[0], inputs[1])
     try requireFloatingPoint(x, "x")
     try requireSameDType(x, y, "x and y")
@@ -44,7 +45,12 @@ public struct SquaredErrorGradient: OperationKind {
   /// Inputs: x, y, dout.
   public init() {}
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[2]] }
+  public var inputCounts: ClosedRange<Int> { 3...3 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    let made = try SquaredError().outputTypes(for: [inputs[0], inputs[1]])
+    try requireType(inputs[2], made[0], "dout")
+    return [inputs[2]]
+  }
   public var sharing: [SharingRule] { (0..<3).map { SharingRule(output: 0, input: 2 - $0, .may) } }
   /// Smooth in x and y: an error of rounding stays one.
   public var toleratesRestored: Set<Int> { [0, 1] }

@@ -25,7 +25,8 @@ public struct Transpose: OperationKind {
 
   public var attributes: [(name: String, value: String)] { [("permutation", "\(permutation)")] }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let shape = inputs[0].shape
     guard shape.rank == permutation.count else {
       throw ABNError(

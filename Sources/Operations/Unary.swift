@@ -26,7 +26,8 @@ public struct Unary: OperationKind {
   /// Whether the derivative is told from y, else from x.
   public var gradientReadsOutput: Bool { function == .sqrt }
 
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
+  public var inputCounts: ClosedRange<Int> { 1...1 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     return [inputs[0]]
   }
@@ -52,7 +53,12 @@ public struct UnaryGradient: OperationKind {
   public init(of forward: Unary) { self.forward = forward }
 
   public var name: String { "\(forward.name)_grad" }
-  public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] { [inputs[1]] }
+  public var inputCounts: ClosedRange<Int> { 2...2 }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    try requireFloatingPoint(inputs[0], "input")
+    try requireType(inputs[1], inputs[0], "dy")
+    return [inputs[1]]
+  }
   public var sharing: [SharingRule] {
     [SharingRule(output: 0, input: 1, .may), SharingRule(output: 0, input: 0, .may)]
   }

@@ -25,6 +25,18 @@ public enum Padding: Sendable, Hashable, ExpressibleByIntegerLiteral, CustomStri
   }
 }
 
+/// Throws unless there is such a spatial axis, and an image of this size along it.
+func requireSpatial(_ axis: Int, input: Int) throws {
+  guard axis == 0 || axis == 1 else {
+    throw ABNError(
+      .attribute, "spatial axis", got: "\(axis)", wanted: "0 for the height or 1 for the width")
+  }
+  guard (0...largestWindowSize).contains(input) else {
+    throw ABNError(
+      .shape, "image", got: "\(input) pixels along an axis", wanted: "0...\(largestWindowSize)")
+  }
+}
+
 /// A window that slides over the two spatial axes of an image.
 public struct Window2D: Sendable, Hashable {
   /// Height and width.
@@ -71,8 +83,13 @@ public struct Window2D: Sendable, Hashable {
     }
   }
 
-  /// Zeros before and after along spatial axis `axis` of an image of this size.
-  public func sides(_ axis: Int, input: Int) -> (before: Int, after: Int) {
+  /// Zeros before and after along spatial axis `axis` (0: height) of an image of this size.
+  ///
+  /// - Throws: `ABNError(.attribute)` for counts or values that make no window, another axis than 0 and 1, or
+  ///   a size that no image has.
+  public func sides(_ axis: Int, input: Int) throws -> (before: Int, after: Int) {
+    try validate()
+    try requireSpatial(axis, input: input)
     let span = dilation[axis] * (kernel[axis] - 1) + 1
     var (before, after) = (0, 0)
     switch padding {
@@ -96,10 +113,10 @@ public struct Window2D: Sendable, Hashable {
 
   /// The number of windows along an axis; unknown for an unknown input.
   ///
-  /// - Throws: `ABNError(.shape)` where not one window fits.
+  /// - Throws: as `sides`, and `ABNError(.shape)` where not one window fits.
   public func outputSize(_ axis: Int, input: Int) throws -> Int {
-    guard input >= 0 else { return Shape.unknown }
-    let (before, after) = sides(axis, input: input)
+    guard input != Shape.unknown else { return Shape.unknown }
+    let (before, after) = try sides(axis, input: input)
     let span = dilation[axis] * (kernel[axis] - 1) + 1
     let room = input + before + after - span
     guard room >= 0 else {

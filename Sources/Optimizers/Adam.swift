@@ -100,9 +100,10 @@ public struct AdamW: Optimizer {
     try requireShare(beta1, "beta1")
     try requireShare(beta2, "beta2")
     try requirePositive(epsilon, "epsilon")
-    guard weightDecay.isFinite, weightDecay >= 0 else {
+    guard weightDecay >= 0, weightDecay <= Schedule.largestRate else {
       throw ABNError(
-        .attribute, "weightDecay", got: "\(weightDecay)", wanted: "a finite number of at least 0")
+        .attribute, "weightDecay", got: "\(weightDecay)",
+        wanted: "a finite number of at least 0 that float32 holds")
     }
   }
 

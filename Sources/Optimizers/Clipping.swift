@@ -12,9 +12,10 @@ struct ParameterPlan {
   init(_ parameter: Variable, _ optimizer: some Optimizer) throws {
     let traits = parameter.parameterTraits ?? ParameterTraits()
     do {
-      guard traits.learningRate.isFinite else {
+      guard traits.learningRate.magnitude <= Schedule.largestRate else {
         throw ABNError(
-          .attribute, "learning rate", got: "\(traits.learningRate)", wanted: "a finite number")
+          .attribute, "learning rate", got: "\(traits.learningRate)",
+          wanted: "a finite number that float32 holds")
       }
       try traits.regularizer?.validate()
       try traits.gradientClip?.validate()
@@ -88,14 +89,14 @@ struct ClipGroups {
 }
 
 extension Regularizer {
-  /// Throws unless the coefficient is a finite number of at least 0.
+  /// Throws unless the coefficient is a number of at least 0 that float32 holds.
   func validate() throws {
     switch self {
     case .l1(let coefficient), .l2(let coefficient):
-      guard coefficient.isFinite, coefficient >= 0 else {
+      guard coefficient >= 0, coefficient <= Schedule.largestRate else {
         throw ABNError(
           .attribute, "regularization", got: "\(coefficient)",
-          wanted: "a finite coefficient of at least 0")
+          wanted: "a finite coefficient of at least 0 that float32 holds")
       }
     }
   }
@@ -106,10 +107,11 @@ extension GradientClip {
   func validate() throws {
     switch self {
     case .value(let minimum, let maximum):
-      guard minimum <= maximum else {
+      let largest = Schedule.largestRate
+      guard minimum <= maximum, minimum <= largest, maximum >= -largest else {
         throw ABNError(
           .attribute, "gradient clip", got: "\(minimum)...\(maximum)",
-          wanted: "a minimum that is not above the maximum")
+          wanted: "a minimum that is not above the maximum, with numbers of float32 between them")
       }
     case .norm(let limit), .globalNorm(let limit, _): _ = try ClipScale(limit: limit)
     }

@@ -40,9 +40,10 @@ extension LearningRate {
   func validate() throws {
     switch self {
     case .constant(let value):
-      guard value.isFinite, value >= 0 else {
+      guard value >= 0, value <= Schedule.largestRate else {
         throw ABNError(
-          .attribute, "learning rate", got: "\(value)", wanted: "a finite number of at least 0")
+          .attribute, "learning rate", got: "\(value)",
+          wanted: "a finite number of at least 0 that float32 holds")
       }
     case .schedule(let schedule): _ = try schedule.validated()
     case .variable(let variable): try requireLearningRate(variable.type)

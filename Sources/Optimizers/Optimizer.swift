@@ -108,7 +108,11 @@ extension Optimizer {
     let parameter = plan.parameter
     let kind = update(
       of: parameter, treatment: plan.treatment, multiplier: plan.multiplier)
-    precondition(kind.stateTypes.count == state.count, "one name for each state of \(kind.name)")
+    guard kind.stateTypes.count == state.count else {
+      throw ABNError(
+        .program, "optimizer \(Self.self)", got: "\(state.count) names of states",
+        wanted: "\(kind.stateTypes.count), one for each state of \(kind.name)")
+    }
     let states = try zip(kind.stateTypes, state).map { stateType, entry in
       let type = stateType == .power ? TensorType([1], .float64) : parameter.type.accumulation
       return try builder.addPersistable(

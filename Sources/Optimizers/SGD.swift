@@ -82,9 +82,10 @@ func requireShare(_ value: Double, _ what: String) throws {
   }
 }
 
-/// Throws unless the number is finite and above 0.
+/// Throws unless the number is above 0, and not above those of float32.
 func requirePositive(_ value: Double, _ what: String) throws {
-  guard value > 0, value.isFinite else {
-    throw ABNError(.attribute, what, got: "\(value)", wanted: "a finite number above 0")
+  guard value > 0, value <= Schedule.largestRate else {
+    throw ABNError(
+      .attribute, what, got: "\(value)", wanted: "a finite number above 0 that float32 holds")
   }
 }

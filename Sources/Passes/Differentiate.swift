@@ -51,7 +51,7 @@ extension Program {
       try variables?.map { try owned($0) }
       ?? parameters.filter { $0.parameterTraits?.trainable == true }
     var program = self
-    let active = program.active(towards: loss, from: wanted)
+    let active = try program.active(towards: loss, from: wanted)
 
     var pending: [VariableID: [Variable]] = [:]
     if let seed {
@@ -112,21 +112,37 @@ extension Program {
   }
 
   /// Variables through which gradients flow from `loss` to one of `wanted`.
-  private func active(towards loss: Variable, from wanted: [Variable]) -> Set<VariableID> {
+  ///
+  /// - Throws: `ABNError(.unsupported)` where they would flow through an operation of a backward pass: what is
+  ///   left out there would be missing from the sum without a word.
+  private func active(towards loss: Variable, from wanted: [Variable]) throws -> Set<VariableID> {
     let asked = Set(wanted.map(\.id))
+    // Values of a backward pass stop gradients, as nobody asks for them; whether one would flow is seen here.
+    func isOpen(_ id: VariableID, _ role: OperationRole) -> Bool {
+      !self[id].isPersistable && self[id].dtype.isFloatingPoint
+        && (role == .backward || !self[id].stopsGradient || asked.contains(id))
+    }
     var reached = asked
-    for operation in operations where operation.role == .forward {
+    for operation in operations where operation.role != .optimize {
       guard operation.inputs.contains(where: reached.contains) else { continue }
-      for id in operation.outputs
-      where !self[id].isPersistable && self[id].dtype.isFloatingPoint
-        && (!self[id].stopsGradient || asked.contains(id))
-      {
-        reached.insert(id)
-      }
+      for id in operation.outputs where isOpen(id, operation.role) { reached.insert(id) }
     }
     var needed: Set<VariableID> = [loss.id]
-    for operation in operations.reversed() where operation.role == .forward {
-      if operation.outputs.contains(where: needed.contains) { needed.formUnion(operation.inputs) }
+    for operation in operations.reversed() where operation.role != .optimize {
+      guard operation.outputs.contains(where: needed.contains) else { continue }
+      let typeOnly = operation.kind.readsTypeOnly
+      let read = operation.inputs.enumerated().filter { !typeOnly.contains($0.offset) }
+      needed.formUnion(operation.role == .backward ? read.map(\.element) : operation.inputs)
+      guard operation.role == .backward,
+        operation.outputs.contains(where: { needed.contains($0) && reached.contains($0) }),
+        let through = read.first(where: { reached.contains($0.element) })
+      else { continue }
+      throw ABNError(
+        .unsupported, "gradient of \"\(loss.name)\"", at: loss.source,
+        got:
+          "\(operation.kindName) of a backward pass between it and \"\(self[through.element].name)\"",
+        wanted: "a loss of forward operations: gradients of gradients are not there",
+        fix: "Feed the gradient to a program of its own where it is to count as a constant.")
     }
     return reached.intersection(needed)
   }

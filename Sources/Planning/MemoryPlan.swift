@@ -13,7 +13,10 @@ public struct MemoryPlan: Sendable {
   /// Every block starts at a multiple of this: a cache line, and the widest vector.
   public static let alignment = 64
 
-  /// The bytes of the arena; Int.max, and no block has a place, where all blocks together have 2^61 or more.
+  /// The `PlanRequest.fault` of what was asked for; where there is one, no block has a place.
+  public let fault: String?
+  /// The bytes of the arena; Int.max, and no block has a place, where all blocks together have 2^61 or more,
+  /// or there is a `fault`.
   public let arenaBytes: Int
   /// The largest sum of bytes alive at one moment: no placement can need less.
   public let lowerBoundBytes: Int
@@ -38,7 +41,10 @@ public struct MemoryPlan: Sendable {
   private static let limit = 1 << 61
 
   /// Plans a request: decides who shares, then places.
-  public init(_ request: PlanRequest, mode: PlanningMode = .compact) {
+  public init(_ given: PlanRequest, mode: PlanningMode = .compact) {
+    let fault = given.fault
+    self.fault = fault
+    let request = fault == nil ? given : PlanRequest(buffers: [], steps: [])
     let clock = ContinuousClock()
     let start = clock.now
     let classes = SharingClasses(request, mayShare: mode != .separate)
@@ -58,7 +64,7 @@ public struct MemoryPlan: Sendable {
       blocks.append(Block(bytes: bytes, life: mode == .separate ? whole : life))
       roots.append(index)
     }
-    let fits = total < Self.limit
+    let fits = total < Self.limit && fault == nil
     if !fits { (blocks, roots) = ([], []) }
     var alive = [Int](repeating: 0, count: request.steps.count + 3)
     for block in blocks {
@@ -76,7 +82,8 @@ public struct MemoryPlan: Sendable {
     strategy = best.strategy
     arenaBytes = fits ? best.placement.bytes : .max
     looked = best.looked
-    offsets = request.buffers.indices.map { index in
+    offsets = given.buffers.indices.map { index in
+      guard fault == nil else { return nil }
       guard request.buffers[index].use.isInArena else { return nil }
       return request.buffers[index].bytes == 0 ? 0 : offsetOfRoot[classes.root(BufferID(index))]
     }

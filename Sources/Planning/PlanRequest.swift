@@ -110,6 +110,21 @@ public struct PlanRequest: Sendable {
     self.steps = steps
   }
 
+  /// Why nothing can be planned: a buffer that the table has not, or one of fewer than 0 bytes; nil where all
+  /// is well.
+  public var fault: String? {
+    if let buffer = buffers.first(where: { $0.bytes < 0 }) {
+      return "buffer \"\(buffer.name)\" of \(buffer.bytes) bytes"
+    }
+    for step in steps {
+      let ids = step.reads + step.writes + step.sharing.flatMap { [$0.output, $0.input] }
+      if let id = ids.first(where: { !buffers.indices.contains($0.index) }) {
+        return "step \"\(step.name)\" with buffer number \(id.index) of \(buffers.count)"
+      }
+    }
+    return nil
+  }
+
   /// The steps during which each buffer holds a value: -1 before the first (feeds), `steps.count`
   /// after the last (fetches). Nil for a buffer that nothing touches.
   func lifetimes() -> [ClosedRange<Int>?] {

@@ -21,10 +21,12 @@ public struct PlanTimeline: Sendable {
   /// The step at which most bytes are alive.
   public let peakStep: Int
 
-  /// The picture of a request and its plan.
+  /// The picture of a request and its plan. Blocks of buffers that the request has not are left out.
   public init(_ request: PlanRequest, _ plan: MemoryPlan) {
-    rectangles = plan.blocks.map { block in
-      let buffers = block.buffers.map { request.buffers[$0.index] }
+    rectangles = plan.blocks.compactMap { block in
+      let buffers = block.buffers.filter { request.buffers.indices.contains($0.index) }
+        .map { request.buffers[$0.index] }
+      guard !buffers.isEmpty else { return nil }
       return Rectangle(
         label: buffers.map { $0.origin.isEmpty ? $0.name : "\($0.name): \($0.origin)" }
           .joined(separator: "\n"),

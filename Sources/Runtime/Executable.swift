@@ -101,6 +101,10 @@ public final class Executable {
 
   /// Resolves every argument of every step to an address, if arena or scope have moved.
   func bind(arena: Arena, scope: Scope) throws {
+    if let fault = plan.fault {
+      throw ABNError(
+        .program, "lowered program", got: fault, wanted: "steps over the program's own buffers")
+    }
     try arena.reserve(max(plan.arenaBytes, 64))
     if boundArena == arena.generation, boundScope == scope.generation, self.scope === scope {
       return
@@ -149,10 +153,10 @@ public final class Executable {
     try makeConstants()
     var guardian = mode == .guarded ? ArenaGuard(plan, lowered, addresses) : nil
     for port in lowered.feeds {
+      // No step reads a value that is needed for its type alone: it has no bytes.
+      guard let address = addresses[port.buffer.index] else { continue }
       feed[port.name]!.withUnsafeBytes {
-        if let base = $0.baseAddress {
-          addresses[port.buffer.index]!.copyMemory(from: base, byteCount: $0.count)
-        }
+        if let base = $0.baseAddress { address.copyMemory(from: base, byteCount: $0.count) }
       }
     }
     if guardian != nil {

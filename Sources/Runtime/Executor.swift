@@ -292,24 +292,7 @@ public final class Executor {
     }
     let concrete = try pruned.specialized(to: shapes)
     try concrete.verify()
-    try checkGradients(concrete, made: made)
+    try concrete.checkGradients(made: made)
     return concrete
-  }
-
-  /// A gradient has its variable's shape. Where sizes were unknown, an operation that broadcasts them now was
-  /// differentiated as if they were equal.
-  private static func checkGradients(_ program: Program, made: Set<VariableID>) throws {
-    for id in made.sorted() where program[id].role != .state {
-      let variable = program[id]
-      guard let gradient = program.variable(named: "\(variable.name)@GRAD"),
-        made.contains(gradient.id), gradient.shape != variable.shape
-      else { continue }
-      throw ABNError(
-        .feed, "gradient of \"\(variable.name)\"", at: variable.source,
-        got: "shape \(gradient.shape)", wanted: "the variable's, \(variable.shape)",
-        fix:
-          "Sizes that were unknown when the program was differentiated are broadcast now: declare a size of 1 as 1."
-      )
-    }
   }
 }

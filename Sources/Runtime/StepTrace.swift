@@ -43,9 +43,13 @@ public struct StepTrace: Sendable {
 
   /// The course of one run of a lowered program.
   ///
-  /// - Precondition: the profile is of this program.
-  public init(_ lowered: LoweredProgram, _ profile: StepProfile) {
-    precondition(lowered.steps.count == profile.times.count, "a profile of another program")
+  /// - Throws: `ABNError(.program)` for a profile of another program.
+  public init(_ lowered: LoweredProgram, _ profile: StepProfile) throws {
+    guard lowered.steps.count == profile.times.count else {
+      throw ABNError(
+        .program, "trace", got: "a profile of \(profile.times.count) steps",
+        wanted: "one of the program's \(lowered.steps.count)")
+    }
     events = zip(lowered.steps, profile.times).map { step, time in
       let traffic = lowered.traffic(of: step)
       return Event(

@@ -27,13 +27,9 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
   /// Far enough below 2^63 that sums of sizes, and a size times a byte count, cannot overflow.
   public static let mostElements = 1 << 44
 
-  /// The product of the dimensions, 1 for a scalar; Int.max where it is larger.
-  ///
-  /// - Precondition: every dimension is known.
-  public var elementCount: Int {
-    precondition(isKnown, "elementCount of \(self), which has an unknown dimension")
-    return checkedElementCount ?? .max
-  }
+  /// The product of the dimensions, 1 for a scalar; Int.max where it is larger, and `Shape.unknown` where
+  /// a dimension is.
+  public var elementCount: Int { isKnown ? checkedElementCount ?? .max : Self.unknown }
 
   /// The product of the dimensions, or nil where one is unknown or the product overflows.
   public var checkedElementCount: Int? {

@@ -142,11 +142,9 @@ public struct Tensor: @unchecked Sendable {
   /// A scalar.
   public init<S: TensorScalar>(scalar: S) { self.init([scalar], shape: []) }
 
-  /// The elements in row-major order.
-  ///
-  /// - Precondition: `S` is the element type.
+  /// The elements in row-major order; of a tensor of another type converted as `cast(to:)` converts.
   public func elements<S: TensorScalar>(_ type: S.Type = S.self) -> [S] {
-    precondition(S.dtype == dtype, "elements(\(S.dtype)) of a tensor of \(dtype)")
+    if S.dtype != dtype { return cast(to: S.dtype).elements(S.self) }
     return withUnsafeBytes { Array($0.bindMemory(to: S.self)) }
   }
 

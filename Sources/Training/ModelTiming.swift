@@ -139,7 +139,7 @@ public func timeModel(
       convolutionFloorSeconds: convolutions, ratioToFloor: floor > 0 ? median / floor : 0,
       load: load, doubt: load.doubt,
       kinds: kinds(of: executable, profiles, floors)),
-    trace: StepTrace(lowered, fastest))
+    trace: try StepTrace(lowered, fastest))
 }
 
 /// A network ready to be run again and again.

@@ -32,7 +32,7 @@ enum TrapInitializers {
       _ = (
         shape.checkedElementCount, shape.strides, shape.isKnown, "\(shape)", shape.admits(d.shape())
       )
-      if shape.isKnown { _ = (shape.elementCount, TensorType(shape, d.dtype()).bytes) }
+      _ = (shape.elementCount, TensorType(shape, d.dtype()).bytes)
       _ = try shape.validated()
     },
     make("Tensor of zeros") { d in
@@ -57,6 +57,16 @@ enum TrapInitializers {
         padding: d.padding(), ceilMode: d.chance())
       let (x, w) = (type(&d), type(&d))
       d.note("\(window) over \(x) with \(w)")
+      let axis = d.pick(100) < d.extremes ? d.size() : d.pick(2)
+      let extent = d.pick([Pool2D.Extent.window(window), .adaptive([3, 2]), .global])
+      let size = d.size()
+      for ask: () throws -> Void in [
+        { _ = try window.sides(axis, input: size) },
+        { _ = try window.outputSize(axis, input: size) },
+        { if size < 1 << 20 { _ = try Pool2D(.max, extent).windows(axis, input: size) } },
+      ] {
+        do { try ask() } catch is ABNError {}
+      }
       if d.chance() {
         try infer(Conv2D(window: window, groups: d.size(), layout: d.layout()), x, w)
       } else {
@@ -88,6 +98,24 @@ enum TrapInitializers {
         { SoftmaxCrossEntropy(softLabel: true, ignoreIndex: $0.size(), axis: $0.axis()) },
         { _ in SquaredError() },
         { _ in PReLU() },
+        { try ConcatGradient(axis: $0.axis(), index: $0.size(), start: $0.size()) },
+        { try MaskedActivate(Activate($0.pick(Activation.all), alpha: $0.real())) },
+        { FillConstant($0.real(), type: TensorType($0.shape(), $0.dtype())) },
+        { FoldNormalization(epsilon: $0.real()) },
+        {
+          try InPlaceActivatedBatchNorm(
+            NormalizationAttributes(momentum: $0.real(), epsilon: $0.real()),
+            activation: $0.pick(Activation.all), alpha: $0.real())
+        },
+        {
+          AverageAccumulate(
+            rate: $0.real(), minimumWindow: $0.size(), maximumWindow: $0.size())
+        },
+        { try ScheduledValue(.constant($0.real()), dtype: $0.dtype()) },
+        { SGDUpdate(multiplier: $0.real()) },
+        {
+          AdamUpdate(beta1: $0.real(), beta2: $0.real(), epsilon: $0.real(), decay: $0.real())
+        },
       ]
       try infer(kinds[d.pick(kinds.count)](&d), a, b)
     },
@@ -101,11 +129,17 @@ enum TrapInitializers {
         .cosine(rates[0], steps: d.size(), every: d.size()),
         .warmup(steps: d.size(), then: .step(rates[0], every: d.size())),
         .oneCycle(peak: rates[0], steps: d.size(), warmup: rates[1]),
+        .oneCycle(
+          peak: rates[0], steps: 10, startDivisor: rates[1], endDivisor: d.real()),
+        nested(d.pick([1, 3, 64, 65, 100_000]), rates[0]),
       ]
       let schedule = d.pick(schedules)
       d.note("\(schedule)")
-      for _ in 0..<3 { _ = schedule.value(step: d.size()) }
+      let values = (0..<5).map { _ in schedule.value(step: d.size()) }
       _ = try schedule.validated()
+      guard values.allSatisfy({ $0 >= 0 && $0 <= Schedule.largestRate }) else {
+        throw KindCase.LateError(description: "\(schedule) gives \(values)")
+      }
     },
     make("initializers of weights") { d in
       let (fanIn, fanOut) = (d.size(), d.size())
@@ -114,6 +148,7 @@ enum TrapInitializers {
         .normal(mean: d.real(), deviation: d.real()),
         .truncatedNormal(mean: d.real(), deviation: d.real()),
         .xavier(uniform: d.chance(), fanIn: fanIn, fanOut: fanOut), .msra(fanIn: fanIn),
+        .uniform(low: d.real(), high: d.pick([1e308, -1e308, 3e38])),
         .array(Tensor(zeros: d.shape(), dtype: d.dtype())),
       ])
       let builder = ProgramBuilder()
@@ -121,8 +156,13 @@ enum TrapInitializers {
         try fc(
           data("x", shape: [2, d.pick([1, 3])]), size: 2, paramAttr: ParamAttr(initializer: value))
       }
+      let scope = Scope()
       try Executor(backend: CPUBackend(), memoryLimit: .bytes(1 << 20)).run(
-        builder.startup, scope: Scope())
+        builder.startup, scope: scope)
+      if case .constant = value { return }
+      for (name, values) in scope.snapshot() where !values.doubles.allSatisfy(\.isFinite) {
+        throw KindCase.LateError(description: "\(value) makes \(values) of \(name)")
+      }
     },
     make("optimizers") { d in
       let builder = ProgramBuilder()
@@ -152,21 +192,29 @@ enum TrapInitializers {
           augmentation: Augmentation(cropPadding: d.size(), flipsHorizontally: d.chance()),
           prefetchCount: d.size()))
       _ = (loader.bytesInFlight(), loader.bytesInFlight(batchSize: d.size()))
+      for _ in loader.epoch(d.size(), startingAt: d.size()).prefix(2) {}
+      _ = loader.batch(0, ofEpoch: d.size())
     },
     make("plans") { d in
       let buffers = (0..<3).map {
         PlanBuffer(
-          name: "b\($0)", bytes: max(0, d.size()), use: d.pick([.feed, .activation, .scratch]))
+          name: "b\($0)", bytes: d.size(), use: d.pick([.feed, .activation, .scratch]))
       }
-      let ids = buffers.indices.map(BufferID.init)
+      let ids = buffers.indices.map { d.pick(100) < d.extremes ? BufferID(d.size()) : BufferID($0) }
       let request = PlanRequest(
         buffers: buffers,
         steps: [
           PlanStep(name: "a", reads: [ids[0]], writes: [ids[1]]),
-          PlanStep(name: "b", reads: [ids[1]], writes: [ids[2]]),
+          PlanStep(
+            name: "b", reads: [ids[1]], writes: [ids[2]],
+            sharing: [BufferSharing(output: ids[2], input: ids[1], .overwrite)]),
         ])
-      d.note("plan of \(buffers.map(\.bytes))")
-      _ = MemoryPlan(request, mode: d.pick([.compact, .guarded, .separate]))
+      d.note("plan of \(buffers.map(\.bytes)), \(ids.map(\.index))")
+      let plan = MemoryPlan(request, mode: d.pick([.compact, .guarded, .separate]))
+      guard (plan.fault == nil) == (request.fault == nil), plan.offsets.count == buffers.count
+      else { throw KindCase.LateError(description: "\(request) makes \(plan)") }
+      _ = PlanTimeline(request, plan).html(title: "plan")
+      _ = PlanTimeline(PlanRequest(buffers: [], steps: []), plan).html(title: "another")
     },
     make("models") { d in
       let model = d.pick(Model.all.filter { ["mlp", "lenet", "resnet20"].contains($0.name) })
@@ -181,9 +229,15 @@ enum TrapInitializers {
     },
   ]
 
+  /// Warm-ups in one another.
+  private static func nested(_ count: Int, _ rate: Double) -> Schedule {
+    (0..<count).reduce(.constant(rate)) { inner, _ in .warmup(steps: 1, then: inner) }
+  }
+
   private static func use(_ tensor: Tensor, _ d: inout Draw) {
     // Large ones have pages that nobody should touch here.
     guard tensor.bytes < 1 << 20 else { return }
+    _ = (tensor.elements(Int8.self), tensor.elements(Double.self), tensor.elements(Bool.self))
     _ = (tensor.doubles, "\(tensor)", tensor == tensor, tensor.reshaped(d.shape()).failure)
     var copy = tensor.cast(to: d.pick(DType.allCases))
     copy.withUnsafeMutableBytes { bytes in for index in bytes.indices { bytes[index] = 0 } }

@@ -23,6 +23,17 @@ import Musl
     Self.tellLast("layers")
   }
 
+  /// What a program takes is compiled without a word about types, and runs.
+  @Test func kinds() async {
+    await #expect(processExitsWith: .success) {
+      try Self.run("kinds", 1500 * soakFactor) {
+        try TrapKinds.check(&$0)
+        return true
+      }
+    }
+    Self.tellLast("kinds")
+  }
+
   @Test func initializers() async {
     await #expect(processExitsWith: .success) {
       try Self.run("initializers", 5000 * soakFactor) {
