@@ -73,6 +73,14 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
     }
   }
 
+  /// The folder; nil for data that is built in.
+  public var directory: String? {
+    switch self {
+    case .digits: nil
+    case .mnist(let directory), .cifar10(let directory): directory
+    }
+  }
+
   /// `digits`, `mnist` or `cifar10`.
   public var name: String {
     switch self {

@@ -35,14 +35,26 @@ public enum AtomicFiles {
 
   /// Writes files into a folder that exists, as one; files of other names stay.
   ///
-  /// - Parameter files: the most important one first; their names are different.
+  /// - Parameters:
+  ///   - files: the most important one first; their names are different.
+  ///   - replacing: false: where one of the names is there, all stay as they are. Looked at last of all,
+  ///     when the contents are written: of two that began at once, the second finds the first's.
+  /// - Returns: whether the files are written; true unless `replacing` is false.
   /// - Throws: `ABNError(.file)` that names a path and the system's reason, or what gives the contents
   ///   throws; then all files are as they were, unless it says that one is complete.
-  public static func write(_ files: [File], in folder: String) throws {
-    try Uninterrupted.run { try write(files, in: folder, calls: .system) }
+  @discardableResult
+  public static func write(
+    _ files: [File], in folder: String, replacing: Bool = true
+  ) throws -> Bool {
+    try Uninterrupted.run {
+      try write(files, in: folder, replacing: replacing, calls: .system)
+    }
   }
 
-  static func write(_ files: [File], in folder: String, calls: FileCalls) throws {
+  @discardableResult
+  static func write(
+    _ files: [File], in folder: String, replacing: Bool = true, calls: FileCalls
+  ) throws -> Bool {
     TemporaryFiles.removeAbandoned(in: folder)
     var members: [StagedChange.Member] = []
     for file in files {
@@ -59,17 +71,19 @@ public enum AtomicFiles {
     let lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     defer { if lock >= 0 { close(lock) } }
     if lock >= 0 { while flock(lock, LOCK_EX) != 0, errno == EINTR {} }
+    if !replacing, members.contains(where: \.isThere) { return false }
     members.removeAll { $0.pending == nil && !$0.isThere }
     guard members.count > 1 else {
       if let only = members.first { try publish(only, folder, calls) }
-      return
+      return true
     }
     if members.allSatisfy({ !$0.isLink }),
       try StagedChange(in: folder, for: members[0].path, calls: calls).perform(members)
     {
-      return
+      return true
     }
     try publishInOrder(members, folder, calls)
+    return true
   }
 
   private static func publish(

@@ -36,16 +36,21 @@ extension ModelFile {
   /// at once, also for one who looks after this process was killed; without a summary that of an older
   /// model is removed with the model.
   ///
+  /// - Parameter replacing: false: a folder that has a model or a summary by then stays as it is.
+  /// - Returns: whether it was written; true unless `replacing` is false.
   /// - Throws: `ABNError(.file)` where that is not possible.
-  public func write(toFolder folder: String, summary: TrainingSummary? = nil) throws {
+  @discardableResult
+  public func write(
+    toFolder folder: String, summary: TrainingSummary? = nil, replacing: Bool = true
+  ) throws -> Bool {
     try Self.prepare(folder: folder)
     let contents = try Safetensors.contents(
       parameters, metadata: metadata, for: "\(folder)/\(Self.name)")
     let text = try summary?.json()
-    try AtomicFiles.write(
+    return try AtomicFiles.write(
       [
         .init(Self.name, contents: contents),
         .init(TrainingSummary.name, contents: text.map { text in { try $0.write(text) } }),
-      ], in: folder)
+      ], in: folder, replacing: replacing)
   }
 }

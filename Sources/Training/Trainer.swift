@@ -16,14 +16,20 @@ public final class Trainer {
   public let settings: TrainingSettings
   private let isInterrupted: () -> Bool
   private let report: (TrainingProgress) -> Void
+  private let otherFolder: (() throws -> String)?
 
   /// A trainer that tells `report` how it goes after every step, and asks `isInterrupted` before every step
   /// whether to stop.
+  ///
+  /// - Parameter otherFolder: gives the folder to save in where the settings' one has got a model since,
+  ///   by another run; nil: that model is replaced.
   public init(
     _ settings: TrainingSettings, report: @escaping (TrainingProgress) -> Void = { _ in },
-    isInterrupted: @escaping () -> Bool = { Interruption.isRequested }
+    isInterrupted: @escaping () -> Bool = { Interruption.isRequested },
+    otherFolder: (() throws -> String)? = nil
   ) {
     self.settings = settings
+    self.otherFolder = otherFolder
     self.isInterrupted = isInterrupted
     self.report = report
   }
@@ -70,7 +76,7 @@ public final class Trainer {
       parameters: parameters, model: settings.model, options: options,
       image: dataset.imageShape, normalization: dataset.normalization,
       data: settings.data.absolute.description)
-    let summary = TrainingSummary(
+    var summary = TrainingSummary(
       accuracy: final.accuracy, loss: final.loss, seconds: progress.seconds,
       imagesPerSecond: progress.imagesPerSecond,
       plannedPeakBytes: trained.memory.peakBytes, plannedStepBytes: trained.memory.stepBytes,
@@ -78,7 +84,13 @@ public final class Trainer {
       seed: settings.seed, interrupted: progress.epochsDone < settings.epochs,
       epochsDone: progress.epochsDone, modelPath: settings.output + "/" + ModelFile.name,
       modelChecksum: file.checksum, settings: settings.described)
-    try file.write(toFolder: settings.output, summary: summary)
+    if try !file.write(
+      toFolder: settings.output, summary: summary, replacing: otherFolder == nil),
+      let folder = try otherFolder?()
+    {
+      summary.modelPath = folder + "/" + ModelFile.name
+      try file.write(toFolder: folder, summary: summary)
+    }
     Interruption.finish()
     return summary
   }

@@ -94,19 +94,42 @@ struct Train: ParsableCommand {
       (made, settings.output) = (folder, folder.path)
       writeError("run \(folder.path)\n")
     }
+    if case let directory? = settings.data.directory, !directory.hasPrefix("/"),
+      settings.data.absolute == settings.data
+    {
+      writeError(
+        "note: the model will say \"\(settings.data)\", as the current folder's name is no text in UTF-8; "
+          + "from another folder give abn eval the data with --data\n")
+    }
+    let mayReplace = output == nil || existing.overwrite
     let summary: TrainingSummary
     do {
-      summary = try trained(settings)
+      summary = try trained(
+        settings,
+        otherFolder: mayReplace
+          ? nil
+          : {
+            let folder = try RunFolder(model: settings.model, data: settings.data)
+            made = folder
+            return folder.path
+          })
     } catch {
       made?.removeIfEmpty()
       throw error
     }
     if let trouble = made?.becomeLatest() { writeError("note: \(trouble)\n") }
     try show(summary)
+    if let made, let output {
+      throw ABNError(
+        .file, "output \"\(output)\"", got: "a model that another run has saved there since",
+        wanted: "a folder without a model", fix: "This run's model is in \"\(made.path)\".")
+    }
     if summary.interrupted { throw ExitCode(130) }
   }
 
-  private func trained(_ settings: TrainingSettings) throws -> TrainingSummary {
+  private func trained(
+    _ settings: TrainingSettings, otherFolder: (() throws -> String)?
+  ) throws -> TrainingSummary {
     // A line of progress may stand there, and the terminal shows ^C behind it.
     Interruption.install(
       notice: isatty(2) == 1
@@ -115,7 +138,7 @@ struct Train: ParsableCommand {
     let line = ProgressLine()
     // An error, too, begins on a line of its own.
     defer { line.finish() }
-    return try Trainer(settings) { line.show($0) }.run()
+    return try Trainer(settings, report: { line.show($0) }, otherFolder: otherFolder).run()
   }
 
   private func show(_ summary: TrainingSummary) throws {
