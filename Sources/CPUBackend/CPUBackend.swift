@@ -32,6 +32,15 @@ public struct CPUBackend: Backend {
     self.usesBlocks = usesBlocks
   }
 
+  public func tableBytes(of program: Program) -> Int {
+    // Sizes are below 2^31, and entries of a few dozen bytes.
+    program.operations.reduce(0) { sum, operation in
+      guard let kind = operation.kind as? any TableReader else { return sum }
+      let shapes = (operation.inputs + operation.outputs).map { program[$0].shape }
+      return sum + kind.tableBytes(shapes)
+    }
+  }
+
   public func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {
     guard !program.operations.isEmpty || !fetches.isEmpty else {
       return LoweredProgram(

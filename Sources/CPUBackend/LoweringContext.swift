@@ -22,6 +22,12 @@ extension CPULowerable {
   var walk: ImageWalk { .rowMajor }
 }
 
+/// A kind whose steps look something up in tables of their own.
+protocol TableReader: CPULowerable {
+  /// At most the bytes of the tables, for inputs and outputs of these shapes.
+  func tableBytes(_ shapes: [Shape]) -> Int
+}
+
 /// What a lowering sees: one operation, and the steps and buffers of the whole program.
 struct LoweringContext {
   let program: Program

@@ -175,6 +175,21 @@ extension Pool2DGradient: CPULowerable {
   }
 }
 
+extension Pool2D {
+  /// The windows along both axes of the result.
+  fileprivate func windowBytes(_ y: Shape) -> Int {
+    spatialAxes.reduce(0) { $0 + MemoryLayout<(first: Int, end: Int)>.stride * y[$1] }
+  }
+}
+
+extension Pool2D: TableReader {
+  func tableBytes(_ shapes: [Shape]) -> Int { windowBytes(shapes[1]) }
+}
+
+extension Pool2DGradient: TableReader {
+  func tableBytes(_ shapes: [Shape]) -> Int { forward.windowBytes(shapes[0]) }
+}
+
 /// Pooling as written, for float64, for adaptive windows of differing sizes, and for numbers that
 /// oneDNN does not pool right. One thread makes all of one image channel, so that gradients of
 /// overlapping windows are added in a fixed order.

@@ -16,21 +16,17 @@ final class AxisWeights: @unchecked Sendable {
   /// Their weights.
   let weight: UnsafeMutablePointer<Double>
 
-  private init(_ entries: [[(source: Int, weight: Double)]]) {
-    count = entries.count
-    let all = entries.joined()
+  /// Room for `entries` entries of `count` positions.
+  private init(count: Int, entries: Int) {
+    self.count = count
     first = .allocate(capacity: count + 1)
-    source = .allocate(capacity: all.count)
-    weight = .allocate(capacity: all.count)
-    first[0] = 0
-    for (position, own) in entries.enumerated() {
-      first[position + 1] = first[position] + own.count
-    }
-    for (index, entry) in all.enumerated() {
-      source[index] = entry.source
-      weight[index] = entry.weight
-    }
+    source = .allocate(capacity: max(1, entries))
+    weight = .allocate(capacity: max(1, entries))
+    first.initialize(repeating: 0, count: count + 1)
   }
+
+  /// The bytes of a table of `count` positions with `entries` entries.
+  static func bytes(count: Int, entries: Int) -> Int { 8 * (count + 1) + 16 * max(1, entries) }
 
   deinit {
     first.deallocate()
@@ -40,12 +36,24 @@ final class AxisWeights: @unchecked Sendable {
 
   /// The weights of a resize from size `from` to size `to`: see `Resize`.
   convenience init(_ resize: Resize, from: Int, to: Int) {
-    self.init((0..<to).map { Self.entries(resize, from: from, to: to, at: $0) })
+    self.init(count: to, entries: 2 * to)
+    var end = 0
+    for k in 0..<to {
+      let (below, share) = Self.place(resize, from: from, to: to, at: k)
+      (source[end], weight[end]) = (below, 1 - share)
+      end += 1
+      if share > 0 {
+        (source[end], weight[end]) = (below + 1, share)
+        end += 1
+      }
+      first[k + 1] = end
+    }
   }
 
-  private static func entries(
+  /// The position that position `k` is made of, and the share of the one behind it.
+  private static func place(
     _ resize: Resize, from: Int, to: Int, at k: Int
-  ) -> [(source: Int, weight: Double)] {
+  ) -> (below: Int, share: Double) {
     // The position is numerator / denominator.
     var (numerator, denominator) =
       resize.alignCorners ? (k * (from - 1), max(to - 1, 1)) : (k * from, to)
@@ -55,27 +63,56 @@ final class AxisWeights: @unchecked Sendable {
       let position =
         resize.alignCorners
         ? (2 * numerator + denominator) / (2 * denominator) : numerator / denominator
-      return [(min(position, from - 1), 1)]
+      return (min(position, from - 1), 0)
     case .bilinear:
       if !resize.alignCorners && resize.alignMode == 0 {
         (numerator, denominator) = (max((2 * k + 1) * from - to, 0), 2 * to)
       }
       let (below, rest) = numerator.quotientAndRemainder(dividingBy: denominator)
-      if rest == 0 || below + 1 >= from { return [(min(below, from - 1), 1)] }
-      let fraction = Double(rest) / Double(denominator)
-      return [(below, 1 - fraction), (below + 1, fraction)]
+      if rest == 0 || below + 1 >= from { return (min(below, from - 1), 0) }
+      return (below, Double(rest) / Double(denominator))
     }
   }
 
   /// The weights by which gradients go back to an axis of size `count`.
   func transposed(count sources: Int) -> AxisWeights {
-    var entries = [[(source: Int, weight: Double)]](repeating: [], count: sources)
+    let entries = first[count]
+    let result = AxisWeights(count: sources, entries: entries)
+    for entry in 0..<entries { result.first[source[entry] + 1] += 1 }
+    for position in 0..<sources { result.first[position + 1] += result.first[position] }
+    // Each position's next free entry is first[position], moved back below.
     for position in 0..<count {
       for entry in first[position]..<first[position + 1] {
-        entries[source[entry]].append((position, weight[entry]))
+        let free = result.first[source[entry]]
+        (result.source[free], result.weight[free]) = (position, weight[entry])
+        result.first[source[entry]] = free + 1
       }
     }
-    return AxisWeights(entries)
+    for position in stride(from: sources, to: 0, by: -1) {
+      result.first[position] = result.first[position - 1]
+    }
+    result.first[0] = 0
+    return result
+  }
+}
+
+extension Resize: TableReader {
+  /// The weights along both axes.
+  func tableBytes(_ shapes: [Shape]) -> Int {
+    [spatialAxes.height, spatialAxes.width].reduce(0) {
+      $0 + AxisWeights.bytes(count: shapes[1][$1], entries: 2 * shapes[1][$1])
+    }
+  }
+}
+
+extension ResizeGradient: TableReader {
+  /// The weights along both axes, and turned around.
+  func tableBytes(_ shapes: [Shape]) -> Int {
+    let (dout, dx) = (shapes[0], shapes[2])
+    return [forward.spatialAxes.height, forward.spatialAxes.width].reduce(0) {
+      $0 + AxisWeights.bytes(count: dout[$1], entries: 2 * dout[$1])
+        + AxisWeights.bytes(count: dx[$1], entries: 2 * dout[$1])
+    }
   }
 }
 
@@ -190,7 +227,6 @@ extension Resize: CPULowerable {
   func lower(_ c: inout LoweringContext) throws {
     let (x, out) = (c.inputType(0).shape, c.outputType(0).shape)
     let (height, width) = spatialAxes
-    try requireTables(out[height], out[width])
     let map = PlaneMap(
       x, out, layout, c.layout(ofInput: 0),
       rows: AxisWeights(self, from: x[height], to: out[height]),
@@ -205,7 +241,6 @@ extension ResizeGradient: CPULowerable {
   func lower(_ c: inout LoweringContext) throws {
     let (dout, dx) = (c.inputType(0).shape, c.outputType(0).shape)
     let (height, width) = forward.spatialAxes
-    try requireTables(dout[height], dout[width])
     func back(_ axis: Int) -> AxisWeights {
       AxisWeights(forward, from: dx[axis], to: dout[axis]).transposed(count: dx[axis])
     }
@@ -224,14 +259,4 @@ private func lowerMap(_ map: PlaneMap, _ c: inout LoweringContext) throws {
     { p in map.run(p(0, as: T.self), p(1, as: T.self)) }
   }
   c.step(arguments, run: try c.float(c.inputType(0).dtype, run(Float.self), run(Double.self)))
-}
-
-/// Throws where the tables of weights, up to 192 bytes a row or column, need more than the machine has.
-private func requireTables(_ sizes: Int...) throws {
-  let bytes = sizes.reduce(0) { $0 + 192 * $1 }
-  if let most = MachineMemory.bytes, bytes > most {
-    throw ABNError(
-      .system, "tables of a resize", got: describeBytes(bytes),
-      wanted: "at most the \(describeBytes(most)) that there are", fix: "Choose smaller sizes.")
-  }
 }

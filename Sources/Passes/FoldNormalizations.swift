@@ -189,7 +189,7 @@ extension Program {
 extension OperationList {
   /// Where a variable is made that one operation reads and nobody fetches; nil for others.
   fileprivate func producer(of id: VariableID) -> Int? {
-    guard hasOneReader(id), aliases(of: id) == [id], !isFetched(id) else { return nil }
+    guard hasOneReader(id), !hasAliases(id), !isFetched(id) else { return nil }
     return maker(of: id)
   }
 }

@@ -43,6 +43,6 @@ public struct FuseGradientSums: ProgramPass {
     let types = Set((sum.inputs + [id]).map { list.program[$0].type })
     guard let dtype = types.first?.dtype else { return false }
     return types.count == 1 && (dtype == .float32 || dtype == .float64)
-      && list.hasOneReader(id) && list.aliases(of: id) == [id] && !list.isFetched(id)
+      && list.hasOneReader(id) && !list.hasAliases(id) && !list.isFetched(id)
   }
 }

@@ -28,6 +28,14 @@ struct OperationList {
     var overwriting = 0
   }
 
+  /// Who looks at the variables of a class of views.
+  private struct ClassUses {
+    var readers = 0
+    var backward = 0
+    var overwriting = 0
+    var isFetched = false
+  }
+
   /// How many uses and operations were looked at: for tests of how a pass grows with its program.
   private final class Counter { var count = 0 }
 
@@ -36,7 +44,10 @@ struct OperationList {
   private var nodes: [Operation?] = [nil]
   private var links: [Link] = [Link(previous: 0, next: 0, label: .min)]
   private var uses: [Uses]
-  private var views: Views
+  private let views: Views
+  /// The same for all variables of a class of views together, and whether one of them is fetched: a question
+  /// about a class costs no more than one about a variable.
+  private var classUses: [ClassUses]
   private let counter = Counter()
 
   init(_ program: Program, fetches: Set<VariableID>) {
@@ -44,6 +55,10 @@ struct OperationList {
     self.fetches = fetches
     uses = Array(repeating: Uses(), count: program.variables.count)
     views = Views(program)
+    classUses = Array(repeating: ClassUses(), count: views.count)
+    for id in fetches {
+      if let own = views.number(of: id) { classUses[own].isFetched = true }
+    }
     let operations = program.operations
     nodes.reserveCapacity(2 * operations.count)
     links.reserveCapacity(2 * operations.count)
@@ -185,18 +200,28 @@ struct OperationList {
   private mutating func addReader(_ place: Place, of id: VariableID, readsValue: Bool) {
     makeRoom(for: id)
     uses[id.index].readers[place] = readsValue
+    if let own = views.number(of: id) { classUses[own].readers += 1 }
     if readsValue { count(place, of: id, by: 1) }
   }
 
   private mutating func removeReader(_ place: Place, of id: VariableID) {
     counter.count += 1
-    if uses[id.index].readers.removeValue(forKey: place) == true { count(place, of: id, by: -1) }
+    guard let readsValue = uses[id.index].readers.removeValue(forKey: place) else { return }
+    if let own = views.number(of: id) { classUses[own].readers -= 1 }
+    if readsValue { count(place, of: id, by: -1) }
   }
 
   private mutating func count(_ place: Place, of id: VariableID, by change: Int) {
     let operation = nodes[place]!
-    if operation.role == .backward { uses[id.index].backward += change }
-    if operation.kind is InPlaceActivatedBatchNorm { uses[id.index].overwriting += change }
+    let own = views.number(of: id)
+    if operation.role == .backward {
+      uses[id.index].backward += change
+      if let own { classUses[own].backward += change }
+    }
+    if operation.kind is InPlaceActivatedBatchNorm {
+      uses[id.index].overwriting += change
+      if let own { classUses[own].overwriting += change }
+    }
   }
 
   /// Whether one operation alone looks at a variable's value: found without going through all of many.
@@ -210,9 +235,11 @@ struct OperationList {
     return count == 1
   }
 
-  /// How many operations have a variable among their inputs, those that ask for its type alone included.
-  func readerCount(_ id: VariableID) -> Int {
-    id.index < uses.count ? uses[id.index].readers.count : 0
+  /// How many operations have a variable, or a view of its bytes, among their inputs; those that ask for its
+  /// type alone included.
+  func readerCount(ofViews id: VariableID) -> Int {
+    if let own = views.number(of: id) { return classUses[own].readers }
+    return id.index < uses.count ? uses[id.index].readers.count : 0
   }
 
   // A variable that was made since is used by nobody yet.
@@ -242,14 +269,16 @@ struct OperationList {
       ? readers(of: ids.first!) : sorted(Set(ids.flatMap { readers(of: $0) }))
   }
 
-  /// Whether a gradient looks at the value of one of these variables.
-  func isReadBackward(_ ids: Set<VariableID>) -> Bool {
-    ids.contains { $0.index < uses.count && uses[$0.index].backward > 0 }
+  /// Whether a gradient looks at a variable's value, or at a view of it.
+  func isReadBackward(_ id: VariableID) -> Bool {
+    if let own = views.number(of: id) { return classUses[own].backward > 0 }
+    return id.index < uses.count && uses[id.index].backward > 0
   }
 
-  /// Whether an in-place layer would like to overwrite one of these variables.
-  func isOverwritten(_ ids: Set<VariableID>) -> Bool {
-    ids.contains { $0.index < uses.count && uses[$0.index].overwriting > 0 }
+  /// Whether an in-place layer would like to overwrite a variable, or a view of it.
+  func isOverwritten(_ id: VariableID) -> Bool {
+    if let own = views.number(of: id) { return classUses[own].overwriting > 0 }
+    return id.index < uses.count && uses[id.index].overwriting > 0
   }
 
   /// The operations that write a variable, in order.
@@ -268,8 +297,12 @@ struct OperationList {
     return Set(all)
   }
 
+  /// Whether a variable is a view of another one, or has one.
+  func hasAliases(_ id: VariableID) -> Bool { views.number(of: id) != nil }
+
+  /// Whether a variable's value, or a view of it, is fetched.
   func isFetched(_ id: VariableID) -> Bool {
-    fetches.contains(id) || views.members(of: id).contains(where: fetches.contains)
+    views.number(of: id).map { classUses[$0].isFetched } ?? fetches.contains(id)
   }
 
   /// Whether an operation is content with a restored value of `id` wherever it reads it.
@@ -379,6 +412,12 @@ private struct Views {
       }
     }
   }
+
+  /// How many numbers of classes there are.
+  var count: Int { classes.count }
+
+  /// The class of a variable; nil for one alone in its bytes.
+  func number(of id: VariableID) -> Int? { classOf[id] }
 
   func members(of id: VariableID) -> [VariableID] { classOf[id].map { classes[$0] } ?? [id] }
 

@@ -26,7 +26,7 @@ public struct RecomputeActivations: ProgramPass {
       }
       if isOverwritten && !kind.readsKeptInput { continue }
       // A view of z would go on reading the first z.
-      guard list.aliases(of: z) == [z], !fetches.contains(z) else { continue }
+      guard !list.hasAliases(z), !fetches.contains(z) else { continue }
       let later = list.readers(of: z).filter { list[$0].role != .forward }
       guard let first = later.first,
         list.readers(of: y).contains(where: { list[$0].role != .forward })

@@ -18,7 +18,7 @@ public struct SaveMasks: ProgramPass {
         MaskedActivate.canReplace(kind)
       else { continue }
       let y = made.outputs[0]
-      guard let place = list.maker(of: y), list.aliases(of: y) == [y], !fetches.contains(y) else {
+      guard let place = list.maker(of: y), !list.hasAliases(y), !fetches.contains(y) else {
         continue
       }
       let readers = list.readers(of: y)

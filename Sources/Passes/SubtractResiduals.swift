@@ -61,7 +61,7 @@ public struct SubtractResiduals: ProgramPass {
 
     let options = [(0, 1), (1, 0)].compactMap { first, second -> Candidate? in
       let (u, v) = (operation.inputs[first], operation.inputs[second])
-      guard let maker = list.maker(of: u), list.aliases(of: u) == [u], !list.isFetched(u),
+      guard let maker = list.maker(of: u), !list.hasAliases(u), !list.isFetched(u),
         let layer = list[maker].kind as? InPlaceActivatedBatchNorm,
         let kind = ResidualSum(
           after: layer, activation: activation.map { list[$0].kind as! Activate })
@@ -83,12 +83,12 @@ public struct SubtractResiduals: ProgramPass {
 
   /// Whether a gradient reads a variable's value.
   private func isKept(_ id: VariableID, _ list: OperationList) -> Bool {
-    list.isReadBackward(list.aliases(of: id))
+    list.isReadBackward(id)
   }
 
   /// Whether an in-place layer would like to overwrite a variable.
   private func isOverwritten(_ id: VariableID, _ list: OperationList) -> Bool {
-    list.isOverwritten(list.aliases(of: id))
+    list.isOverwritten(id)
   }
 
   private func apply(_ found: Candidate, _ list: inout OperationList) throws -> PassDecision {

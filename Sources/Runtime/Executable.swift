@@ -90,10 +90,7 @@ public final class Executable {
   /// step; Int.max where that is more than Int can hold.
   public var plannedPeakBytes: Int {
     let parts = [plan.arenaBytes, constantBytes] + lowered.persistents.map(\.port.type.bytes)
-    return parts.reduce(0) { sum, bytes in
-      let (next, overflow) = sum.addingReportingOverflow(bytes)
-      return overflow ? .max : next
-    }
+    return parts.reduce(0, saturatingSum)
   }
 
   /// The bytes that steps asked for because of their data.

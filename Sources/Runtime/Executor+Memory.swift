@@ -1,6 +1,12 @@
 import ABNGraph
 import ABNTensors
 
+/// The sum of two sizes, Int.max where it is larger.
+func saturatingSum(_ a: Int, _ b: Int) -> Int {
+  let (sum, overflow) = a.addingReportingOverflow(b)
+  return overflow ? .max : sum
+}
+
 extension Program {
   /// Bytes that a run needs whatever its plan is: all that lives on in the scope, and the largest other
   /// value. The shapes must be known.
@@ -18,10 +24,7 @@ extension Program {
         }
       }
     }
-    return persistent.reduce(largest) { sum, id in
-      let (next, overflow) = sum.addingReportingOverflow(self[id].type.bytes)
-      return overflow ? .max : next
-    }
+    return persistent.reduce(largest) { saturatingSum($0, self[$1].type.bytes) }
   }
 }
 

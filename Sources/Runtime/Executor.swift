@@ -209,9 +209,11 @@ public final class Executor {
     _ program: Program, feed: [String: Shape], fetches: [VariableID], limit: Int
   ) throws -> Int {
     let (concrete, decisions) = try rewritten(program, feed: feed, fetches: fetches, verbosity: 0)
-    let least = concrete.leastBytes
-    return least > limit
-      ? least : try executable(concrete, decisions, fetches: fetches).plannedPeakBytes
+    let tables = backend.tableBytes(of: concrete)
+    let least = saturatingSum(concrete.leastBytes, tables)
+    if least > limit { return least }
+    return saturatingSum(
+      try executable(concrete, decisions, fetches: fetches).plannedPeakBytes, tables)
   }
 
   /// Specializes, rewrites, lowers and plans, within the limit of memory.
@@ -224,10 +226,15 @@ public final class Executor {
       guard let limit = memoryLimit.bytes, bytes > limit else { return }
       throw tooLarge(program, feed: feed, fetches: fetches, needed: bytes, limit: limit)
     }
-    // Before the tables of kernels are made, which may be as large as the tensors.
-    try check(concrete.leastBytes)
+    // Before the tables of kernels are made, which may be larger than the tensors.
+    let tables = backend.tableBytes(of: concrete)
+    try check(saturatingSum(concrete.leastBytes, tables))
+    // They are made for a plan too.
+    if let limit = MachineMemory.bytes, tables > limit {
+      throw tooLarge(program, feed: feed, fetches: fetches, needed: tables, limit: limit)
+    }
     let made = try executable(concrete, decisions, fetches: fetches)
-    try check(made.plannedPeakBytes)
+    try check(saturatingSum(made.plannedPeakBytes, tables))
     return made
   }
 

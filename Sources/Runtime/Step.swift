@@ -186,6 +186,10 @@ public protocol Backend: Sendable {
   /// How runs share the processors with other runs, of this process or another; nil: they do not.
   var turns: (any Turns)? { get }
 
+  /// At most the bytes of what the steps of a program look up beside their arguments, in memory of their
+  /// own, as the weights of a resize. Asked before they are made.
+  func tableBytes(of program: Program) -> Int
+
   /// - Throws: `ABNError(.unsupported)` for a kind or element type that the backend cannot run.
   func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram
 }
@@ -199,6 +203,9 @@ extension Backend {
 
   /// None.
   public var turns: (any Turns)? { nil }
+
+  /// None.
+  public func tableBytes(of program: Program) -> Int { 0 }
 }
 
 /// Runs that want the same processors take turns, so that none waits for a thread that is not scheduled. Turns

@@ -48,6 +48,28 @@ import Testing
       for index in 0..<count { x = try index % 2 == 0 ? assign(x) : reshape(x, [0, 4]) }
       return x
     },
+    Form(testDescription: "in-place layers on one value") { x, count in
+      let y = try fc(x, size: 4)
+      return try sums((0..<count).map { _ in try inplaceABN(y, act: .elu) })
+    },
+    Form(testDescription: "in-place layers on views of one value") { x, count in
+      let y = try fc(x, size: 4)
+      return try sums((0..<count).map { _ in try inplaceABN(reshape(y, [0, 4]), act: .elu) })
+    },
+    Form(testDescription: "sums with views of one value") { x, count in
+      let y = try fc(x, size: 4)
+      return try sums(
+        (0..<count).map { _ in try elementwiseAdd(inplaceABN(fc(x, size: 4)), assign(y)) })
+    },
+    Form(testDescription: "one gradient under many shapes") { x, count in
+      var y = try fc(x, size: 4)
+      for index in 0..<count {
+        let row = try reduceMean(fc(x, size: 4), axes: [0], keepDimensions: true)
+        y = try elementwiseAdd(y, row)
+        if index % 3 == 0 { y = try relu(y) }
+      }
+      return y
+    },
     Form(testDescription: "in-place layers recomputed") { x, count in
       var x = x
       for _ in 0..<count { x = try inplaceABN(fc(x, size: 4), act: .relu) }

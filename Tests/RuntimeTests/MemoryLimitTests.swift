@@ -47,6 +47,45 @@ import Testing
         .doubles == [0])
   }
 
+  /// What windows and weights are looked up in may be larger than the images: counted before it is made.
+  @Test func tables() throws {
+    typealias Layer = @Sendable (Variable) throws -> Variable
+    let count = 1 << 21
+    // An image of one column, its result of 2^21 rows, 8 MiB: the tables have 16 to 40 bytes a row.
+    let layers: [(rows: Int, least: Int, build: Layer)] = [
+      (4, 40, { try resizeBilinear($0, outShape: [count, 1]) }),
+      (4, 40, { try resizeNearest($0, outShape: [count, 1]) }),
+      (4, 16, { try adaptivePool2d($0, poolSize: [count, 1], poolType: .average) }),
+      (2 * count, 16, { try pool2d($0, poolSize: [2, 1], poolStride: [2, 1]) }),
+    ]
+    for (rows, least, build) in layers {
+      let builder = ProgramBuilder()
+      let y = try builder.build { try build(data("x", shape: [1, 1, rows, 1])) }
+      func compile(_ limit: MemoryLimit) throws -> Int {
+        try Executor(backend: CPUBackend(), memoryLimit: limit).compile(
+          builder.main, feed: ["x": [1, 1, rows, 1]], fetch: [y]
+        ).plannedPeakBytes
+      }
+      let planned = try compile(.none)
+      let error = #expect(throws: ABNError.self, "\(builder.main)") {
+        try compile(.bytes(planned + least * count - 1))
+      }
+      #expect(error?.category == .system)
+      #expect(try compile(.bytes(planned + (least + 1) * count)) == planned)
+    }
+    // A size that no machine has tables for: refused at once, whatever the limit on the program is.
+    let builder = ProgramBuilder()
+    let y = try builder.build {
+      try resizeBilinear(data("x", shape: [1, 1, 2, 2]), outShape: [Int(Int32.max), 1])
+    }
+    for limit in [MemoryLimit.none, .machine, .bytes(1 << 34)] {
+      #expect(throws: ABNError.self) {
+        try Executor(backend: CPUBackend(), memoryLimit: limit).compile(
+          builder.main, feed: ["x": [1, 1, 2, 2]], fetch: [y])
+      }
+    }
+  }
+
   /// Where nothing but the sizes can be chosen, and where the parameters alone are too large.
   @Test func withoutABatch() throws {
     let fixed = try Network(batch: 1 << 20)
