@@ -23,7 +23,8 @@ struct OperationList {
     var readers: [Place: Bool] = [:]
     /// The operations with this output: one for a temporary.
     var writers: [Place] = []
-    /// Of those that look at the value, how many are of the backward pass, and how many overwrite it.
+    /// How many look at the value, how many of them are of the backward pass, and how many overwrite it.
+    var ofValue = 0
     var backward = 0
     var overwriting = 0
   }
@@ -214,6 +215,7 @@ struct OperationList {
   private mutating func count(_ place: Place, of id: VariableID, by change: Int) {
     let operation = nodes[place]!
     let own = views.number(of: id)
+    uses[id.index].ofValue += change
     if operation.role == .backward {
       uses[id.index].backward += change
       if let own { classUses[own].backward += change }
@@ -224,15 +226,9 @@ struct OperationList {
     }
   }
 
-  /// Whether one operation alone looks at a variable's value: found without going through all of many.
+  /// Whether one operation alone looks at a variable's value.
   func hasOneReader(_ id: VariableID) -> Bool {
-    guard id.index < uses.count else { return false }
-    var count = 0
-    for looks in uses[id.index].readers.values where looks {
-      count += 1
-      if count > 1 { return false }
-    }
-    return count == 1
+    id.index < uses.count && uses[id.index].ofValue == 1
   }
 
   /// How many operations have a variable, or a view of its bytes, among their inputs; those that ask for its

@@ -50,7 +50,9 @@ public struct RestoreInputs: ProgramPass {
     let layer = list.maker(of: z)!
     // Every reader would be moved before each of the layers in turn.
     let mostReaders = 64
-    if list.readerCount(ofViews: x) > mostReaders { return "more than \(mostReaders) operations read it" }
+    if list.readerCount(ofViews: x) > mostReaders {
+      return "more than \(mostReaders) operations read it"
+    }
     func later(_ ids: Set<VariableID>) -> [OperationList.Place] {
       list.readers(of: ids).filter { list.precedes(layer, $0) }
     }

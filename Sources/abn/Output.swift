@@ -10,14 +10,26 @@ struct OverwriteOption: ParsableArguments {
   /// - Throws: `ABNError(.file)` where a folder has a model and may not lose it.
   func requireFree(folder: String) throws {
     if overwrite { return }
-    for name in [ModelFile.name, "summary.json"] {
+    for name in [ModelFile.name, TrainingSummary.name] {
       let path = folder + "/" + name
-      guard FileIdentity(path) != nil else { continue }
-      throw ABNError(
-        .file, "output \"\(folder)\"", got: "\"\(path)\", which is there already",
-        wanted: "a folder without a model",
-        fix: "Choose another folder, or replace the model with --overwrite.")
+      if FileIdentity(path) != nil { throw Self.taken(folder, by: "\"\(path)\"") }
     }
+  }
+
+  /// Writes a model that took no time to make.
+  ///
+  /// - Throws: `ABNError(.file)` where the folder has got a model meanwhile, and may not lose it.
+  func write(_ file: ModelFile, toFolder folder: String) throws {
+    guard try file.write(toFolder: folder, replacing: overwrite) else {
+      throw Self.taken(folder, by: "a model")
+    }
+  }
+
+  private static func taken(_ folder: String, by what: String) -> ABNError {
+    ABNError(
+      .file, "output \"\(folder)\"", got: "\(what), which is there already",
+      wanted: "a folder without a model",
+      fix: "Choose another folder, or replace the model with --overwrite.")
   }
 }
 

@@ -33,10 +33,10 @@ struct Weights: ParsableCommand {
     func run() throws {
       try existing.requireFree(folder: output)
       let made = try network.made()
-      try ModelFile(
-        firstValuesOf: made.model, options: made.options, image: made.image, seed: seed,
-        normalization: made.normalization, data: made.data
-      ).write(toFolder: output)
+      try existing.write(
+        ModelFile(
+          firstValuesOf: made.model, options: made.options, image: made.image, seed: seed,
+          normalization: made.normalization, data: made.data), toFolder: output)
     }
   }
 
@@ -87,10 +87,10 @@ struct Weights: ParsableCommand {
           wanted: "another folder", fix: "Choose another name.")
       }
       let made = try network.made()
-      try ModelFile(
-        weights: file, names: names, model: made.model, options: made.options, image: made.image,
-        normalization: made.normalization, data: made.data
-      ).write(toFolder: output)
+      try existing.write(
+        ModelFile(
+          weights: file, names: names, model: made.model, options: made.options, image: made.image,
+          normalization: made.normalization, data: made.data), toFolder: output)
     }
   }
 }

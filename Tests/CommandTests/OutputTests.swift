@@ -53,6 +53,48 @@ import Testing
     #expect(place.files("runs").count == 4)
   }
 
+  /// Of two runs into one new folder the second keeps what it has learnt, and not in the first one's place.
+  @Test func theSecondOfTwoRunsIntoOneFolder() throws {
+    let place = try Workplace()
+    let slow = try place.start(
+      ["train", "--model", "mlp", "--epochs", "100000", "--seed", "2", "--output", "out"])
+    let deadline = ContinuousClock.now + .seconds(60)
+    // It has looked for a model by then.
+    while !slow.errors.contains("\n"), slow.process.isRunning, .now < deadline { usleep(20_000) }
+    #expect(try place.train("--output", "out").status == 0)
+    let first = try (place.data("out/model.safetensors"), place.data("out/summary.json"))
+    kill(slow.process.processIdentifier, SIGINT)
+    let outcome = try slow.finish()
+    #expect(outcome.status == 1, "\(outcome.errors)")
+    #expect(try place.data("out/model.safetensors") == first.0)
+    #expect(try place.data("out/summary.json") == first.1)
+    let saved = try #require(place.files("runs").first { $0 != "latest" })
+    for word in ["out", "another run", "runs/\(saved)"] {
+      #expect(outcome.errorLines.last?.contains(word) == true, "\(outcome.errors)")
+    }
+    let summary = try TrainingSummary.read(folder: place.path + "/runs/\(saved)")
+    #expect(summary.seed == 2 && summary.modelPath == "runs/\(saved)/model.safetensors")
+    let model = try ModelFile.read(folder: place.path + "/runs/\(saved)")
+    #expect(model.checksum == summary.modelChecksum)
+    #expect(place.files("out") == ["model.safetensors", "summary.json"])
+    // With --overwrite the last one stays, as it says.
+    #expect(try place.train("--output", "out", "--overwrite").status == 0)
+  }
+
+  /// A current folder whose name is no text: what the model says of its data holds there only.
+  @Test func aFolderThatIsNoText() throws {
+    let place = try Workplace()
+    try place.makePhotographs("photos", train: 60, test: 20)
+    let enter = #"d=$(printf 'caf\351') && mkdir -p "$d" && cd "$d" && ln -sfn ../photos data"#
+    let words = "train --model mlp --data cifar10:data --epochs 1 --batch-size 10 --output ../out"
+    let outcome = try run(place, words, shell: enter)
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    #expect(outcome.errors.contains("note:") && outcome.errors.contains("--data"))
+    #expect(try run(place, "eval ../out", shell: enter).status == 0)
+    try expectMistake(place, "eval out", "data")
+    #expect(try run(place, "eval out --data cifar10:photos").status == 0)
+  }
+
   /// A folder that older versions made under that name is nobody's to remove.
   @Test func aFolderCalledLatestStays() throws {
     let place = try Workplace()

@@ -69,6 +69,36 @@ import Testing
     try expectSuccess(place, "eval again")
   }
 
+  /// Networks that end in products of all pixels take what comes to as many, with a note, and nothing else.
+  @Test(arguments: ["lenet", "mlp"]) func networksOfOneSize(_ name: String) throws {
+    let place = try Workplace()
+    let made = try place.abn(
+      "weights", "init", "--model", name, "--image-size", "28", "--output", "net")
+    #expect(made.status == 0, "\(made.errors)")
+    let channels = try ModelFile.read(folder: place.path + "/net").image[0]
+    var taken = 0
+    for (height, width) in [(27, 28), (28, 29), (56, 56), (14, 56), (1, 784), (8, 8), (28, 28)] {
+      unlink(place.path + "/y.npy")
+      try NPY.write(
+        Tensor(zeros: [2, channels, height, width], dtype: .float32), to: place.path + "/x.npy")
+      let outcome = try place.abn("predict", "net", "--input", "x.npy", "--output", "y.npy")
+      let what = "\(height) x \(width): \(outcome.errors)"
+      #expect((outcome.status == 0) == place.files("").contains("y.npy"), "\(what)")
+      if (height, width) == (28, 28) {
+        #expect(outcome.status == 0 && outcome.errors.isEmpty, "\(what)")
+      } else if outcome.status == 0 {
+        taken += 1
+        #expect(
+          outcome.errors
+            == "note: images of \(height) x \(width); the model was made for 28 x 28\n")
+      } else {
+        #expect(outcome.errorLines.count == 1 && outcome.errors.contains("images"), "\(what)")
+        #expect(outcome.errors.contains("\(height) x \(width)"), "\(what)")
+      }
+    }
+    #expect(taken < 4, "images of any size are taken")
+  }
+
   /// Images of another size: a note where the network can take them, an error that says what works where not.
   @Test func otherSizes() throws {
     let place = try Workplace()

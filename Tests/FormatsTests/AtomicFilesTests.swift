@@ -38,6 +38,26 @@ struct AtomicFilesTests {
     pair = Pair(folder: folder.path)
   }
 
+  /// Whichever of the names is there, all stay.
+  @Test func nothingIsReplacedUnasked() throws {
+    func write(_ text: String, replacing: Bool) throws -> Bool {
+      try AtomicFiles.write(
+        ["model", "note"].map { name in .init(name) { try $0.write(text) } }, in: folder.path,
+        replacing: replacing)
+    }
+    #expect(try write("a", replacing: false))
+    #expect(pair.state == ["a", "a"])
+    for name in ["model", "note"] {
+      #expect(try !write("b", replacing: false))
+      #expect(pair.entries.allSatisfy { !$0.hasSuffix(".tmp") })
+      #expect(pair.state.compactMap { $0 } == pair.entries.map { _ in "a" })
+      unlink("\(folder.path)/\(name)")
+    }
+    #expect(try write("c", replacing: false))
+    #expect(try write("d", replacing: true))
+    #expect(pair.state == ["d", "d"])
+  }
+
   @Test(arguments: [true, false]) func writesReplacesAndRemoves(unnamed: Bool) throws {
     var calls = FileCalls.system
     calls.makesUnnamedFiles = unnamed

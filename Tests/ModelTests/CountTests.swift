@@ -32,6 +32,35 @@ import Testing
     return (builder.main, logits)
   }
 
+  /// Numbers of networks that nobody has the machine for: Int.max for all that is more, no trap.
+  @Test func countsEndAtTheLargestNumber() throws {
+    func count(_ build: (Variable) throws -> Variable, _ shape: Shape) throws -> Int {
+      let builder = ProgramBuilder()
+      try builder.build {
+        let x = try data("x", shape: shape, stopsGradient: false)
+        let loss = try mean(build(x))
+        let result = try builder.main.differentiated(loss)
+        builder.replaceMain { $0 = result.program }
+      }
+      #expect(builder.main.trainedParameterCount > 0)
+      return builder.main.multiplyAdds
+    }
+    let wide = 1 << 20
+    // 2^60 for each product and each gradient but that of x: eight make 2^63.
+    func layers(_ number: Int) throws -> Int {
+      try count(
+        { x in try (0..<number).reduce(x) { x, _ in try fc(x, size: wide) } }, [wide, wide])
+    }
+    #expect(try layers(2) == 5 << 60)
+    #expect(try layers(3) == .max)
+    #expect(try layers(5) == .max)
+    // One operation alone.
+    let image: Shape = [8, 1024, 1 << 15, 1 << 15]
+    #expect(
+      try count({ try conv2d($0, numFilters: 1024, filterSize: 32, padding: .same) }, image) == .max
+    )
+  }
+
   /// Both numbers as the documentation of torchvision's pretrained models has them (num_params,
   /// GFLOPS).
   static let published = [

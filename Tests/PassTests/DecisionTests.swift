@@ -51,6 +51,25 @@ import Testing
     #expect(with.plan.arenaBytes < without.plan.arenaBytes)
   }
 
+  /// Of a value that very many operations read, a copy is kept: to move them all would take the square of
+  /// their number. Readers of the same bytes under another shape count.
+  @Test(arguments: [false, true]) func manyReadersAreACopy(_ isViewed: Bool) throws {
+    func decided(_ count: Int) throws -> [PassDecision] {
+      try compiled { x in
+        let h = try conv(x)
+        let readers = try (0..<count).map { index in
+          try mean(square(isViewed && index > 0 ? reshape(h, [0, 0, 64]) : h))
+        }
+        let y = try inplaceABN(h, act: .elu)
+        return try elementwiseAdd(conv(y), sums(readers))
+      }.decisions
+    }
+    #expect(try !decided(10).contains { $0.reason.contains("more than 64") })
+    let many = try decided(100)
+    #expect(
+      many.contains { $0.action == .copied && $0.reason == "more than 64 operations read it" })
+  }
+
   @Test func secondReaderEarlierIsRestored() throws {
     let with = try compiled { x in
       let h = try conv(x)

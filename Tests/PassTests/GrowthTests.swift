@@ -70,6 +70,19 @@ import Testing
       }
       return y
     },
+    Form(testDescription: "normalized convolutions that many read") { x, count in
+      func conv(_ x: Variable) throws -> Variable {
+        try conv2d(x, numFilters: 4, filterSize: 1, biasAttr: ParamAttr.none)
+      }
+      let image = try reshape(x, [0, 4, 1, 1])
+      let y = try conv(image)
+      let z = try inplaceABN(y, act: .leakyReLU, actAlpha: 0.1)
+      return try sums(
+        (0..<count).map { index in
+          let own = try inplaceABN(conv(index % 2 == 0 ? z : image))
+          return try leakyReLU(elementwiseAdd(own, index % 3 == 0 ? y : z), alpha: 0.1)
+        })
+    },
     Form(testDescription: "in-place layers recomputed") { x, count in
       var x = x
       for _ in 0..<count { x = try inplaceABN(fc(x, size: 4), act: .relu) }
@@ -95,6 +108,24 @@ import Testing
       var (program, loss) = try Self.program(form, count)
       return try CPUBackend().passes.map { pass in
         let result = try pass.rewrite(program, fetches: [loss.id])
+        program = result.program
+        return result.looked
+      }
+    }
+    let (half, whole) = (try looked(100), try looked(200))
+    for (pass, (a, b)) in zip(CPUBackend().passes, zip(half, whole)) {
+      #expect(Double(b) <= 2.4 * Double(a) + 100, "\(pass.name): \(a), then \(b)")
+    }
+  }
+
+  /// The same of programs without gradients, whose passes fold and fuse.
+  @Test(arguments: forms) func inference(_ form: Form) throws {
+    func looked(_ count: Int) throws -> [Int] {
+      let builder = ProgramBuilder()
+      let y = try builder.build { try form.build(data("x", shape: [8, 4]), count) }
+      var program = builder.main.cloned(forTest: true)
+      return try CPUBackend().passes.map { pass in
+        let result = try pass.rewrite(program, fetches: [y.id])
         program = result.program
         return result.looked
       }

@@ -126,6 +126,17 @@ private struct Saved {
       #expect(error()?.got.contains("checksum") == true)
       try rewrite { $0["format"] = "swift-inplace-abn model 3.0" }
       #expect(error()?.category == .unsupported)
+      // Before its checksum, which a newer version may count otherwise.
+      try rewrite {
+        $0["format"] = "swift-inplace-abn model 3.0"
+        $0[Safetensors.checksumKey] = "0000"
+      }
+      var text = try #require(
+        String(data: Data(contentsOf: URL(filePath: path)), encoding: .isoLatin1))
+      text.replace("model 3.0", with: "model 4.0")
+      try AtomicFile.write([UInt8](#require(text.data(using: .isoLatin1))), to: path)
+      #expect(error()?.category == .unsupported)
+      #expect(error()?.got.contains("4.0") == true)
       try rewrite { $0["format"] = "swift-inplace-abn checkpoint 1.0" }
       #expect(error()?.got.contains("checkpoint") == true)
       try rewrite {
