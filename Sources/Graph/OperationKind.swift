@@ -78,11 +78,9 @@ extension OperationKind {
   public func outputTypes(for inputs: [TensorType]) throws -> [TensorType] {
     let counts = inputCounts
     guard counts.contains(inputs.count) else {
+      let (least, most) = (counts.lowerBound, counts.upperBound)
       let wanted =
-        counts.upperBound == .max
-        ? "at least \(counts.lowerBound)"
-        : counts.count == 1
-          ? "\(counts.lowerBound)" : "\(counts.lowerBound) to \(counts.upperBound)"
+        most == .max ? "at least \(least)" : most == least ? "\(least)" : "\(least) to \(most)"
       throw ABNError(.program, "inputs", got: "\(inputs.count)", wanted: wanted)
     }
     for input in inputs { _ = try input.shape.validated("input") }

@@ -1,26 +1,6 @@
 import ABNTensors
 
 extension Program {
-  /// A gradient has its variable's shape. Where sizes were unknown, an operation that broadcasts them now was
-  /// differentiated as if they were equal.
-  ///
-  /// - Parameter made: the results of operations whose shapes are known.
-  /// - Throws: `ABNError(.feed)` for a gradient of another shape.
-  public func checkGradients(made: Set<VariableID>) throws {
-    for id in made.sorted() where variables.indices.contains(id.index) && self[id].role != .state {
-      let variable = self[id]
-      guard let gradient = self.variable(named: "\(variable.name)@GRAD"),
-        made.contains(gradient.id), gradient.shape != variable.shape
-      else { continue }
-      throw ABNError(
-        .feed, "gradient of \"\(variable.name)\"", at: variable.source,
-        got: "shape \(gradient.shape)", wanted: "the variable's, \(variable.shape)",
-        fix:
-          "Sizes that were unknown when the program was differentiated are broadcast now: declare a size of 1 as 1."
-      )
-    }
-  }
-
   /// Checks what every pass must keep.
   ///
   /// Every input of an operation is data, persistable, or made by an earlier operation; every

@@ -119,9 +119,7 @@ public struct Program: Sendable {
     source: SourceLocation, outputNames: [String]? = nil, outputs given: [Int: VariableID] = [:]
   ) throws -> Operation {
     guard inputs.allSatisfy({ variables.indices.contains($0.index) }) else {
-      throw ABNError(
-        .program, "\(kind.name) \"\(layer)\"", at: source, got: "an input of another program",
-        wanted: "variables of this program")
+      throw Self.foreign("\(kind.name) \"\(layer)\"", at: source)
     }
     let inputVariables = inputs.map { self[$0] }
     let types: [TensorType]
@@ -181,15 +179,18 @@ public struct Program: Sendable {
     touch()
   }
 
+  private static func foreign(_ what: String, at source: SourceLocation? = nil) -> ABNError {
+    ABNError(
+      .program, what, at: source, got: "a variable of another program",
+      wanted: "variables of this program")
+  }
+
   /// Throws where an operation, put in by `with(operations:)`, is over variables of another program.
   func checkNumbers() throws {
     for operation in operations {
-      guard
-        (operation.inputs + operation.outputs).allSatisfy({ variables.indices.contains($0.index) })
-      else {
-        throw ABNError(
-          .program, "\(operation.kindName) \"\(operation.layer)\"", at: operation.source,
-          got: "a variable of another program", wanted: "variables of this program")
+      let ids = operation.inputs + operation.outputs
+      guard ids.allSatisfy({ variables.indices.contains($0.index) }) else {
+        throw Self.foreign("\(operation.kindName) \"\(operation.layer)\"", at: operation.source)
       }
     }
   }
@@ -210,14 +211,10 @@ public struct Program: Sendable {
     try checkNumbers()
     var copy = self
     for (id, shape) in shapes {
-      guard variables.indices.contains(id.index) else {
-        throw ABNError(
-          .program, "shape of variable number \(id.index)", got: "a variable of another program",
-          wanted: "variables of this program")
-      }
+      guard variables.indices.contains(id.index) else { throw Self.foreign("shape \(shape)") }
       copy.variables[id.index].type.shape = try shape.validated("data \"\(self[id].name)\"")
     }
-    for (position, operation) in copy.operations.enumerated() {
+    for operation in copy.operations {
       let inputs = operation.inputs.map { copy[$0].type }
       do {
         let types = try operation.kind.outputTypes(for: inputs)
@@ -225,9 +222,6 @@ public struct Program: Sendable {
           copy.variables[id.index].type = type
         }
       } catch let error as ABNError {
-        if operation.role == .backward {
-          try copy.checkGradients(made: Set(operations[..<position].flatMap(\.outputs)))
-        }
         throw error.located(
           in: "\(operation.kindName) \"\(operation.layer)\"", at: operation.source)
       }

@@ -297,9 +297,49 @@ public final class Executor {
         got: "a variable that this program does not make",
         wanted: "a result of one of its operations", fix: "Fetch it from the training program.")
     }
-    let concrete = try pruned.specialized(to: shapes)
+    let concrete: Program
+    do {
+      concrete = try pruned.specialized(to: shapes)
+    } catch {
+      // What does not fit there may come of a gradient that has another shape than its variable.
+      try checkGradients(longestPrefix(of: pruned, fitting: shapes))
+      throw error
+    }
     try concrete.verify()
-    try concrete.checkGradients(made: made)
+    try checkGradients(concrete)
     return concrete
+  }
+
+  /// As many operations of a program as have types for these shapes.
+  private static func longestPrefix(
+    of program: Program, fitting shapes: [VariableID: Shape]
+  ) throws -> Program {
+    func prefix(_ count: Int) throws -> Program {
+      try program.with(operations: Array(program.operations.prefix(count))).specialized(to: shapes)
+    }
+    var (fits, exceeds) = (0, program.operations.count)
+    while exceeds - fits > 1 {
+      let middle = (fits + exceeds) / 2
+      if (try? prefix(middle)) == nil { exceeds = middle } else { fits = middle }
+    }
+    return try prefix(fits)
+  }
+
+  /// A gradient has its variable's shape. Where sizes were unknown, an operation that broadcasts them now was
+  /// differentiated as if they were equal.
+  private static func checkGradients(_ program: Program) throws {
+    let made = Set(program.operations.flatMap(\.outputs))
+    for id in made.sorted() where program[id].role != .state {
+      let variable = program[id]
+      guard let gradient = program.variable(named: "\(variable.name)@GRAD"),
+        made.contains(gradient.id), gradient.shape != variable.shape
+      else { continue }
+      throw ABNError(
+        .feed, "gradient of \"\(variable.name)\"", at: variable.source,
+        got: "shape \(gradient.shape)", wanted: "the variable's, \(variable.shape)",
+        fix:
+          "Sizes that were unknown when the program was differentiated are broadcast now: declare a size of 1 as 1."
+      )
+    }
   }
 }

@@ -200,6 +200,39 @@ import Testing
     }
   }
 
+  /// The same request has the same plan, whoever asks and how often.
+  @Test func plansAreTheSameEveryTime() async {
+    let requests = (1...8).map { Self.deepRequest(layers: 40 * $0, seed: UInt64($0)) }
+    let plans = requests.map { MemoryPlan($0) }
+    await withTaskGroup(of: [MemoryPlan].self) { group in
+      for _ in 0..<4 { group.addTask { requests.map { MemoryPlan($0) } } }
+      for await again in group {
+        for (a, b) in zip(plans, again) {
+          #expect(a.offsets == b.offsets && a.arenaBytes == b.arenaBytes)
+          #expect(a.strategy == b.strategy && a.looked == b.looked)
+          #expect(a.peakBuffers == b.peakBuffers && a.peakStep == b.peakStep)
+        }
+      }
+    }
+  }
+
+  /// A request that names what is not there has no plan, and says why.
+  @Test func faultsAreNamed() {
+    let buffer = PlanBuffer(name: "a", bytes: 64, use: .activation)
+    func plan(_ bytes: Int, _ id: Int) -> MemoryPlan {
+      MemoryPlan(
+        PlanRequest(
+          buffers: [PlanBuffer(name: "a", bytes: bytes, use: .activation), buffer],
+          steps: [PlanStep(name: "s", reads: [BufferID(id)], writes: [BufferID(1)])]))
+    }
+    #expect(plan(64, 0).fault == nil)
+    for faulty in [plan(-1, 0), plan(64, 2), plan(64, -1), plan(64, .max)] {
+      #expect(faulty.fault != nil && faulty.arenaBytes == .max && faulty.blocks.isEmpty)
+      #expect(faulty.offsets == [nil, nil])
+    }
+    #expect(plan(64, 7).fault == "step \"s\" with buffer number 7 of 2")
+  }
+
   @Test func refusalsSayWhy() {
     let buffers = [
       PlanBuffer(name: "x", bytes: 64, use: .feed),
