@@ -156,7 +156,8 @@ public struct BatchLoader: Sendable {
     var order = Array(0..<split.count)
     guard options.isShuffled else { return order }
     var random = SequentialRandom(
-      CounterRandom(seed: options.seed, stream: Self.orderStreams &+ UInt64(epoch)))
+      CounterRandom(
+        seed: options.seed, stream: Self.orderStreams &+ UInt64(bitPattern: Int64(epoch))))
     for i in stride(from: order.count - 1, to: 0, by: -1) {
       // Off from uniform by less than 2^-64 of the number of pictures.
       let j = Int(random.next().multipliedFullWidth(by: UInt64(i + 1)).high)
@@ -183,7 +184,7 @@ public struct BatchLoader: Sendable {
       buffers.labels = Tensor(uninitialized: [samples.count, 1], dtype: .int64)
     }
     let random = CounterRandom(
-      seed: options.seed, stream: Self.augmentationStreams &+ UInt64(epoch))
+      seed: options.seed, stream: Self.augmentationStreams &+ UInt64(bitPattern: Int64(epoch)))
     let size = split.imageShape.elementCount
     buffers.images.withUnsafeMutableBytes { to in
       let to = to.bindMemory(to: Float.self)

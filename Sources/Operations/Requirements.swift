@@ -103,7 +103,8 @@ func agrees(_ a: Int, _ b: Int) -> Bool { a < 0 || b < 0 || a == b }
 func normalizedAxis(_ axis: Int, rank: Int, _ what: String = "axis") throws -> Int {
   guard axis >= -rank, axis < rank else {
     throw ABNError(
-      .attribute, what, got: "\(axis)", wanted: "an axis in \(-rank)...\(rank - 1)")
+      .attribute, what, got: "\(axis)",
+      wanted: rank == 0 ? "an input with axes, not a scalar" : "an axis in \(-rank)...\(rank - 1)")
   }
   return axis < 0 ? axis + rank : axis
 }

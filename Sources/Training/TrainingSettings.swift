@@ -53,11 +53,12 @@ public struct TrainingSettings: Sendable {
     try require(epochs <= mostEpochs, "epochs", "\(epochs)", "at most \(mostEpochs)")
     try require(batchSize >= 2, "batch size", "\(batchSize)", "at least 2")
     try require(
-      learningRate.isFinite && learningRate > 0, "learning rate", "\(learningRate)",
-      "a positive number")
+      learningRate > 0 && learningRate <= Schedule.largestRate, "learning rate",
+      "\(learningRate)", "a positive number that float32 holds")
     try require((0..<1).contains(momentum), "momentum", "\(momentum)", "a number in 0..<1")
     try require(
-      weightDecay.isFinite && weightDecay >= 0, "weight decay", "\(weightDecay)", "0 or more")
+      weightDecay >= 0 && weightDecay <= Schedule.largestRate, "weight decay", "\(weightDecay)",
+      "a finite number, 0 or more, that float32 holds")
     if let alpha { try require(alpha.isFinite, "alpha", "\(alpha)", "a finite number") }
     try require(!output.isEmpty, "output", "an empty path", "a folder")
   }

@@ -183,7 +183,8 @@ enum TrapInitializers {
       }
     },
     make("data") { d in
-      let images = Tensor(zeros: Shape(d.sizes(4)), dtype: .uint8)
+      let shape: Shape = d.chance() ? [2, 1, 2, 3] : Shape(d.sizes(4))
+      let images = Tensor(zeros: shape, dtype: .uint8)
       let split = try DataSplit(images: images, labels: [0, 1])
       let loader = try BatchLoader(
         split, normalization: ChannelNormalization(of: split),
@@ -192,8 +193,22 @@ enum TrapInitializers {
           augmentation: Augmentation(cropPadding: d.size(), flipsHorizontally: d.chance()),
           prefetchCount: d.size()))
       _ = (loader.bytesInFlight(), loader.bytesInFlight(batchSize: d.size()))
-      for _ in loader.epoch(d.size(), startingAt: d.size()).prefix(2) {}
-      _ = loader.batch(0, ofEpoch: d.size())
+      let epoch = d.chance() ? d.size() : d.pick([-1, .min, .max])
+      d.note("epoch \(epoch) of \(shape)")
+      for _ in loader.epoch(epoch, startingAt: d.size()).prefix(2) {}
+      _ = loader.batch(0, ofEpoch: epoch)
+    },
+    make("settings of a training") { d in
+      var settings = TrainingSettings(data: .digits, model: .mlp, output: "nowhere")
+      settings.epochs = d.size()
+      settings.batchSize = d.size()
+      settings.learningRate = d.real()
+      settings.momentum = d.real()
+      settings.weightDecay = d.real()
+      settings.alpha = d.real()
+      d.note("\(settings)")
+      try settings.validate()
+      _ = try Schedule.oneCycle(peak: settings.learningRate, steps: settings.epochs).validated()
     },
     make("plans") { d in
       let buffers = (0..<3).map {
