@@ -36,7 +36,7 @@ public enum AtomicFiles {
   /// Writes files into a folder that exists, as one; files of other names stay.
   ///
   /// - Parameters:
-  ///   - files: the most important one first; their names are different.
+  ///   - files: the most important one first; names without a slash, each once.
   ///   - replacing: false: where one of the names is there, all stay as they are. Looked at last of all,
   ///     when the contents are written: of two that began at once, the second finds the first's.
   /// - Returns: whether the files are written; true unless `replacing` is false.
@@ -55,6 +55,7 @@ public enum AtomicFiles {
   static func write(
     _ files: [File], in folder: String, replacing: Bool = true, calls: FileCalls
   ) throws -> Bool {
+    try requireNames(files, in: folder)
     TemporaryFiles.removeAbandoned(in: folder)
     var members: [StagedChange.Member] = []
     for file in files {
@@ -84,6 +85,20 @@ public enum AtomicFiles {
     }
     try publishInOrder(members, folder, calls)
     return true
+  }
+
+  /// Throws unless each name is one of the folder itself, and is there once.
+  private static func requireNames(_ files: [File], in folder: String) throws {
+    var seen = Set<String>()
+    for name in files.map(\.name) {
+      guard !["", ".", ".."].contains(name), !name.utf8.contains(where: { $0 == 0x2f || $0 == 0 }),
+        seen.insert(name).inserted
+      else {
+        throw ABNError(
+          .file, "files of folder \"\(folder)\"", got: "the name \"\(name)\"",
+          wanted: "names without a slash, each once")
+      }
+    }
   }
 
   private static func publish(

@@ -101,7 +101,9 @@ public struct Pool2D: OperationKind {
   }
 
   /// The type of the winners: an index into a window.
-  func winnerType(_ input: Shape, _ output: Shape) -> TensorType {
+  ///
+  /// - Throws: `ABNError(.attribute)` where that is beyond int32.
+  func winnerType(_ input: Shape, _ output: Shape) throws -> TensorType {
     var most = 1
     for (axis, position) in spatialAxes.enumerated() {
       switch extent {
@@ -110,6 +112,10 @@ public struct Pool2D: OperationKind {
       case .adaptive(let size):
         most *= input[position] < 0 ? 256 : input[position] / size[axis] + 2
       }
+    }
+    guard most <= Int(Int32.max) else {
+      throw ABNError(
+        .attribute, "window", got: "\(most) elements", wanted: "at most \(Int32.max) for a maximum")
     }
     return TensorType(output, most <= 255 ? .uint8 : .int32)
   }
@@ -138,7 +144,7 @@ public struct Pool2D: OperationKind {
       }
     }
     let y = TensorType(shape, x.dtype)
-    return function == .max ? [y, winnerType(x.shape, shape)] : [y]
+    return function == .max ? [y, try winnerType(x.shape, shape)] : [y]
   }
 
   public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
@@ -164,11 +170,7 @@ public struct Pool2DGradient: OperationKind {
   public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let made = try forward.outputTypes(for: [inputs[1]])
     try requireType(inputs[0], made[0], "dy")
-    // The winners of a size that was unknown may have had room for more.
-    if made.count > 1, inputs[2].dtype != .int32 { try requireType(inputs[2], made[1], "winners") }
-    if made.count > 1 {
-      try requireType(inputs[2], TensorType(made[1].shape, inputs[2].dtype), "winners")
-    }
+    if made.count > 1 { try requireType(inputs[2], made[1], "winners") }
     return [inputs[1]]
   }
   public var readsTypeOnly: Set<Int> { [1] }

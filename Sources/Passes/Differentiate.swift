@@ -33,7 +33,9 @@ extension Program {
   ///   - variables: those whose gradients are wanted; nil: all trainable parameters.
   ///   - seed: the gradient of `loss` itself, of its type; nil: 1.
   /// - Throws: `ABNError(.program)` where the loss has several elements, the seed another type, a
-  ///   variable is of another program, or an operation on the way runs in test mode.
+  ///   variable is of another program, or an operation on the way runs in test mode; `.unsupported` where the
+  ///   loss depends on one of the variables through a gradient (of gradients there are none), or through an
+  ///   operation that has none.
   public func differentiated(
     _ loss: Variable, withRespectTo variables: [Variable]? = nil, seed: Variable? = nil
   ) throws -> Differentiated {

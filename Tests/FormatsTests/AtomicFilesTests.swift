@@ -38,6 +38,17 @@ struct AtomicFilesTests {
     pair = Pair(folder: folder.path)
   }
 
+  @Test(arguments: [
+    ["a", "a"], ["../a", "b"], ["a", ""], ["."], ["b", ".."], ["a/b"], ["a\0b"],
+  ])
+  func namesThatAreNone(_ names: [String]) throws {
+    let error = #expect(throws: ABNError.self) {
+      try AtomicFiles.write(
+        names.map { name in .init(name) { try $0.write("x") } }, in: folder.path)
+    }
+    #expect(error?.category == .file && pair.entries.isEmpty)
+  }
+
   /// Whichever of the names is there, all stay.
   @Test func nothingIsReplacedUnasked() throws {
     func write(_ text: String, replacing: Bool) throws -> Bool {

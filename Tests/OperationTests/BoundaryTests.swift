@@ -33,6 +33,26 @@ import Testing
   }
 
   /// A window that lies in the padding alone has no largest element.
+  /// The winner of a window is an int32, also where the window is mostly padding.
+  @Test func windowsOfTooManyElements() throws {
+    let dtype = DType.float64
+    func pool(_ size: Int, _ type: Pool2D.Function) throws -> Tensor {
+      let builder = ProgramBuilder()
+      let y = try builder.build {
+        try pool2d(
+          data("x", shape: [1, 1, 1, 1], dtype: dtype), poolSize: Pair(size), poolType: type,
+          poolPadding: .explicit([[size - 1, 0], [size - 1, 0]]))
+      }
+      return try Executor(backend: CPUBackend()).run(
+        builder.main, feed: ["x": Tensor([3.0], shape: [1, 1, 1, 1]).cast(to: dtype)], fetch: [y],
+        scope: Scope())[0]
+    }
+    #expect(try pool(46_340, .max).doubles == [3])
+    #expect(try pool(65_536, .average).doubles == [3])
+    let error = #expect(throws: ABNError.self) { try pool(65_536, .max) }
+    #expect(error?.category == .attribute && error?.got == "4294967296 elements")
+  }
+
   @Test func poolingPadsByLessThanItsKernel() throws {
     for (sides, isRight) in [([[0, 1], [1, 0]], true), ([[0, 2], [0, 0]], false)] {
       let builder = ProgramBuilder()

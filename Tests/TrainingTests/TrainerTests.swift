@@ -49,6 +49,17 @@ import Testing
   }
 
   /// Stopped after the last step of a pass: a whole pass, with its evaluation.
+  /// A wish to stop waits for a step as long as the documents say.
+  @Test func aWishWaitsAMinute() async {
+    await #expect(processExitsWith: .success) {
+      Interruption.install()
+      raise(SIGINT)
+      let left = Int(alarm(0))
+      exit(
+        Interruption.isRequested && (Interruption.patienceSeconds - 2...60).contains(left) ? 0 : 1)
+    }
+  }
+
   @Test func anInterruptionAtTheEndOfAPassCountsIt() throws {
     try withFolder { folder in
       var steps = 0
