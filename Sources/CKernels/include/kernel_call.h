@@ -25,7 +25,7 @@ typedef struct {
   void *_Nonnull out;
   /// `Slot.count` rows of `lanes` numbers each, in the precision of sums.
   void *_Nonnull parameters;
-  /// Of rows: 3 rows of `lanes` numbers, in the precision of sums. Of the forward step: `AsideWord`s.
+  /// Of the forward step: `AsideWord`s. Other steps keep no state.
   void *_Nonnull state;
   /// 3 rows of `lanes` float64.
   void *_Nonnull sums;

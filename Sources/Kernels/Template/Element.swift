@@ -4,182 +4,141 @@ import Builtin
 /// index are of elements; nothing outside the 16, or outside the `count` of a tail, is touched.
 protocol Element {
   associatedtype V: Vector
+  /// Sixteen elements as they are in memory.
+  associatedtype Memory: LaneMemory
+  static func decode(_ memory: Memory) -> V
+  static func encode(_ value: V) -> Memory
   /// Whether a vector keeps an element and an element keeps a lane, bit for bit.
   static var isExact: Bool { get }
   /// Half an ulp of 1.
   static var roundoff: Double { get }
-  static var bytes: Int { get }
-  static func load(_ base: UnsafeRawPointer, _ index: Int) -> V
-  static func store(_ value: V, _ base: UnsafeMutableRawPointer, _ index: Int)
-  /// The first `count` lanes from memory, the rest 0.
-  static func loadTail(_ base: UnsafeRawPointer, _ index: Int, _ count: Int) -> V
-  static func storeTail(_ value: V, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int)
-  /// The same in one step, where the rest of the 16 may be written back as it is.
-  static func storeLeading(
-    _ value: V, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int)
   /// Whether 32 elements in an order of their own cost less than twice 16 in memory's order.
-  static var hasTwins: Bool { get }
-  /// 32 elements, in any order; `storeTwin` puts them back in memory's.
-  static func loadTwin(_ base: UnsafeRawPointer, _ index: Int) -> (V, V)
-  static func storeTwin(_ values: (V, V), _ base: UnsafeMutableRawPointer, _ index: Int)
+  static var hasPairs: Bool { get }
+  /// 32 elements, in any order; `storePair` puts them back in memory's.
+  static func loadPair(_ base: UnsafeRawPointer, _ index: Int) -> (V, V)
+  static func storePair(_ values: (V, V), _ base: UnsafeMutableRawPointer, _ index: Int)
+}
+
+/// Sixteen numbers of one size, bit for bit.
+protocol LaneMemory: BitwiseCopyable {
+  static var zero: Self { get }
+  /// The lanes before lane `count`.
+  static func first(_ count: Int) -> LaneMask
+  static func choose(_ mask: LaneMask, _ yes: Self, _ no: Self) -> Self
+}
+
+extension F32: LaneMemory {
+  static var zero: F32 { F32(0) }
+}
+
+extension F64: LaneMemory {
+  static var zero: F64 { F64(0) }
+}
+
+extension U16: LaneMemory {
+  static var zero: U16 { U16(0) }
+  @inline(__always)
+  static func first(_ count: Int) -> LaneMask { lanes < U16(UInt16(truncatingIfNeeded: count)) }
 }
 
 extension Element {
-  static var hasTwins: Bool { @inline(__always) get { false } }
-  @inline(__always) static func loadTwin(_ base: UnsafeRawPointer, _ index: Int) -> (V, V) {
+  static var bytes: Int { MemoryLayout<Memory>.size / 16 }
+
+  @inline(__always)
+  static func load(_ base: UnsafeRawPointer, _ index: Int) -> V { decode(memory(base, index)) }
+
+  @inline(__always)
+  static func store(_ value: V, _ base: UnsafeMutableRawPointer, _ index: Int) {
+    base.storeBytes(of: encode(value), toByteOffset: index &* bytes, as: Memory.self)
+  }
+
+  @inline(__always)
+  private static func memory(_ base: UnsafeRawPointer, _ index: Int) -> Memory {
+    base.loadUnaligned(fromByteOffset: index &* bytes, as: Memory.self)
+  }
+
+  /// The first `count` lanes from memory, the rest 0.
+  @inline(__always)
+  static func loadTail(_ base: UnsafeRawPointer, _ index: Int, _ count: Int) -> V {
+    var memory = Memory.zero
+    withUnsafeMutableBytes(of: &memory) {
+      copyTail(base + index &* bytes, $0.baseAddress.unsafelyUnwrapped, count &* bytes)
+    }
+    return decode(memory)
+  }
+
+  @inline(__always)
+  static func storeTail(_ value: V, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int) {
+    withUnsafeBytes(of: encode(value)) {
+      copyTail($0.baseAddress.unsafelyUnwrapped, base + index &* bytes, count &* bytes)
+    }
+  }
+
+  /// The same in one step, where the rest of the 16 may be written back as it is.
+  @inline(__always)
+  static func storeFirst(_ value: V, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int) {
+    let mixed = Memory.choose(Memory.first(count), encode(value), memory(base, index))
+    base.storeBytes(of: mixed, toByteOffset: index &* bytes, as: Memory.self)
+  }
+
+  /// What a lane is after a trip through memory.
+  @inline(__always) static func rounded(_ value: V) -> V { decode(encode(value)) }
+
+  static var hasPairs: Bool { false }
+
+  @inline(__always)
+  static func loadPair(_ base: UnsafeRawPointer, _ index: Int) -> (V, V) {
     (load(base, index), load(base, index &+ 16))
   }
-  @inline(__always) static func storeTwin(
-    _ values: (V, V), _ base: UnsafeMutableRawPointer, _ index: Int
-  ) {
+
+  @inline(__always)
+  static func storePair(_ values: (V, V), _ base: UnsafeMutableRawPointer, _ index: Int) {
     store(values.0, base, index)
     store(values.1, base, index &+ 16)
-  }
-  /// What a lane is after a trip through memory.
-  @inline(__always) static func rounded(_ value: V) -> V {
-    if isExact { return value }
-    var memory = U16(0)
-    return withUnsafeMutableBytes(of: &memory) { buffer in
-      let base = buffer.baseAddress.unsafelyUnwrapped
-      store(value, base, 0)
-      return load(base, 0)
-    }
   }
 }
 
 /// Copies up to 15 elements in at most four pieces of fixed size; a loop, or a copy of variable size,
-/// would cost more than the arithmetic. `T` is an unsigned integer of the element's size.
-@inline(__always) private func copyTail<T: SIMDScalar & BitwiseCopyable>(
-  _ type: T.Type, _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ count: Int
+/// would cost more than the arithmetic.
+@inline(__always)
+private func copyTail(
+  _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ bytes: Int
 ) {
-  let stride = MemoryLayout<T>.stride
   var at = 0
-  if count & 8 != 0 {
-    target.storeBytes(of: source.loadUnaligned(as: SIMD8<T>.self), as: SIMD8<T>.self)
-    at = 8 &* stride
+  @inline(__always) func copy<Piece: BitwiseCopyable>(_ piece: Piece.Type) {
+    let size = MemoryLayout<Piece>.size
+    if bytes & size == 0 { return }
+    let value = source.loadUnaligned(fromByteOffset: at, as: Piece.self)
+    target.storeBytes(of: value, toByteOffset: at, as: Piece.self)
+    at = at &+ size
   }
-  if count & 4 != 0 {
-    let piece = source.loadUnaligned(fromByteOffset: at, as: SIMD4<T>.self)
-    target.storeBytes(of: piece, toByteOffset: at, as: SIMD4<T>.self)
-    at = at &+ 4 &* stride
-  }
-  if count & 2 != 0 {
-    let piece = source.loadUnaligned(fromByteOffset: at, as: SIMD2<T>.self)
-    target.storeBytes(of: piece, toByteOffset: at, as: SIMD2<T>.self)
-    at = at &+ 2 &* stride
-  }
-  if count & 1 != 0 {
-    let piece = source.loadUnaligned(fromByteOffset: at, as: T.self)
-    target.storeBytes(of: piece, toByteOffset: at, as: T.self)
-  }
-}
-
-/// The first `count` elements, the rest 0, as one vector of bits.
-@inline(__always) private func gather<T: SIMDScalar & BitwiseCopyable, B: BitwiseCopyable>(
-  _ type: T.Type, _ base: UnsafeRawPointer, _ index: Int, _ count: Int, _ zero: B
-) -> B {
-  var block = zero
-  withUnsafeMutableBytes(of: &block) { buffer in
-    copyTail(
-      type, base + index &* MemoryLayout<T>.stride, buffer.baseAddress.unsafelyUnwrapped, count)
-  }
-  return block
-}
-
-@inline(__always) private func scatter<T: SIMDScalar & BitwiseCopyable, B: BitwiseCopyable>(
-  _ type: T.Type, _ block: B, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-) {
-  withUnsafeBytes(of: block) { buffer in
-    copyTail(
-      type, buffer.baseAddress.unsafelyUnwrapped, base + index &* MemoryLayout<T>.stride, count)
-  }
-}
-
-/// Writes the first `count` of 16 elements of 16 bits, bit for bit, and the rest as it is.
-@inline(__always) private func mixHalves(
-  _ bits: U16, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-) {
-  let isNew = U16.lanes < U16(UInt16(truncatingIfNeeded: count))
-  U16.choose(isNew, bits, U16.load(base, index)).store(base, index)
+  copy(SIMD8<UInt64>.self)
+  copy(SIMD4<UInt64>.self)
+  copy(SIMD2<UInt64>.self)
+  copy(UInt64.self)
+  copy(UInt32.self)
+  copy(UInt16.self)
 }
 
 enum Float32Element: Element {
-  typealias V = F32
-  static var isExact: Bool { @inline(__always) get { true } }
-  static var bytes: Int { @inline(__always) get { 4 } }
-  static var roundoff: Double { @inline(__always) get { 0x1p-24 } }
-  @inline(__always) static func load(_ base: UnsafeRawPointer, _ index: Int) -> F32 {
-    F32.load(base, index)
-  }
-  @inline(__always) static func store(
-    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int
-  ) { value.store(base, index) }
-  @inline(__always) static func loadTail(
-    _ base: UnsafeRawPointer, _ index: Int, _ count: Int
-  ) -> F32 {
-    gather(UInt32.self, base, index, count, F32(0))
-  }
-  @inline(__always) static func storeTail(
-    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) { scatter(UInt32.self, value, base, index, count) }
-  @inline(__always) static func storeLeading(
-    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) {
-    F32.choose(F32(Double(count)) > F32.lanes, value, F32.load(base, index)).store(base, index)
-  }
+  @inline(__always) static func decode(_ memory: F32) -> F32 { memory }
+  @inline(__always) static func encode(_ value: F32) -> F32 { value }
+  static var isExact: Bool { true }
+  static var roundoff: Double { 0x1p-24 }
 }
 
 enum Float64Element: Element {
-  typealias V = F64
-  static var isExact: Bool { @inline(__always) get { true } }
-  static var bytes: Int { @inline(__always) get { 8 } }
-  static var roundoff: Double { @inline(__always) get { 0x1p-53 } }
-  @inline(__always) static func load(_ base: UnsafeRawPointer, _ index: Int) -> F64 {
-    F64.load(base, index)
-  }
-  @inline(__always) static func store(
-    _ value: F64, _ base: UnsafeMutableRawPointer, _ index: Int
-  ) { value.store(base, index) }
-  @inline(__always) static func loadTail(
-    _ base: UnsafeRawPointer, _ index: Int, _ count: Int
-  ) -> F64 {
-    gather(UInt64.self, base, index, count, F64(0))
-  }
-  @inline(__always) static func storeTail(
-    _ value: F64, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) { scatter(UInt64.self, value, base, index, count) }
-  @inline(__always) static func storeLeading(
-    _ value: F64, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) {
-    F64.choose(F64(Double(count)) > F64.lanes, value, F64.load(base, index)).store(base, index)
-  }
+  @inline(__always) static func decode(_ memory: F64) -> F64 { memory }
+  @inline(__always) static func encode(_ value: F64) -> F64 { value }
+  static var isExact: Bool { true }
+  static var roundoff: Double { 0x1p-53 }
 }
 
 enum BFloat16Element: Element {
-  typealias V = F32
-  static var isExact: Bool { @inline(__always) get { false } }
-  @inline(__always) static func load(_ base: UnsafeRawPointer, _ index: Int) -> F32 {
-    decode(U16.load(base, index))
-  }
-  @inline(__always) static func store(
-    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int
-  ) { encode(value).store(base, index) }
-  @inline(__always) static func loadTail(
-    _ base: UnsafeRawPointer, _ index: Int, _ count: Int
-  ) -> F32 {
-    decode(gather(UInt16.self, base, index, count, U16(0)))
-  }
-  @inline(__always) static func storeTail(
-    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) { scatter(UInt16.self, encode(value), base, index, count) }
-  @inline(__always) static func storeLeading(
-    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) { mixHalves(encode(value), base, index, count) }
-  static var bytes: Int { @inline(__always) get { 2 } }
-  static var roundoff: Double { @inline(__always) get { 0x1p-8 } }
-  @inline(__always) static func decode(_ bits: U16) -> F32 {
-    (bits.wide &<< 16).number
-  }
+  static var isExact: Bool { false }
+  static var roundoff: Double { 0x1p-8 }
+  @inline(__always) static func decode(_ bits: U16) -> F32 { (bits.wide &<< 16).number }
+
   /// Nearest, ties to even. NaN stays NaN, as no NaN that reaches this has a bit set in its lower
   /// half: the processor makes none, elements have no lower half, parameters are made so.
   @inline(__always) static func encode(_ value: F32) -> U16 {
@@ -187,20 +146,23 @@ enum BFloat16Element: Element {
     return (bits &+ U32(0x7FFF) &+ ((bits &>> 16) & U32(1))).upperHalf
   }
 
-  static var hasTwins: Bool { @inline(__always) get { true } }
+  static var hasPairs: Bool { true }
+
   /// Those at even places, and those at odd ones: a step each, where widening takes two.
-  @inline(__always) static func loadTwin(_ base: UnsafeRawPointer, _ index: Int) -> (F32, F32) {
+  @inline(__always)
+  static func loadPair(_ base: UnsafeRawPointer, _ index: Int) -> (F32, F32) {
     let both = base.loadUnaligned(fromByteOffset: index &* 2, as: U32.self)
     return ((both &<< 16).number, (both & U32(0xFFFF_0000)).number)
   }
+
   /// Rounds as `encode` does, with one store, and a permutation for both vectors.
-  @inline(__always) static func storeTwin(
-    _ values: (F32, F32), _ base: UnsafeMutableRawPointer, _ index: Int
-  ) {
+  @inline(__always)
+  static func storePair(_ values: (F32, F32), _ base: UnsafeMutableRawPointer, _ index: Int) {
     let even = roundedUpper(values.0) &>> 16
     let odd = roundedUpper(values.1) & U32(0xFFFF_0000)
     base.storeBytes(of: odd | even, toByteOffset: index &* 2, as: U32.self)
   }
+
   /// The upper half rounded; the lower one is no longer wanted. A choice of what to add: as a mask it
   /// is a step less than the last bit as a number.
   @inline(__always) private static func roundedUpper(_ value: F32) -> U32 {
@@ -211,27 +173,8 @@ enum BFloat16Element: Element {
 }
 
 enum Float16Element: Element {
-  typealias V = F32
-  static var isExact: Bool { @inline(__always) get { false } }
-  @inline(__always) static func load(_ base: UnsafeRawPointer, _ index: Int) -> F32 {
-    decode(U16.load(base, index))
-  }
-  @inline(__always) static func store(
-    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int
-  ) { encode(value).store(base, index) }
-  @inline(__always) static func loadTail(
-    _ base: UnsafeRawPointer, _ index: Int, _ count: Int
-  ) -> F32 {
-    decode(gather(UInt16.self, base, index, count, U16(0)))
-  }
-  @inline(__always) static func storeTail(
-    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) { scatter(UInt16.self, encode(value), base, index, count) }
-  @inline(__always) static func storeLeading(
-    _ value: F32, _ base: UnsafeMutableRawPointer, _ index: Int, _ count: Int
-  ) { mixHalves(encode(value), base, index, count) }
-  static var bytes: Int { @inline(__always) get { 2 } }
-  static var roundoff: Double { @inline(__always) get { 0x1p-11 } }
+  static var isExact: Bool { false }
+  static var roundoff: Double { 0x1p-11 }
   #if ABN_F16C || arch(arm64)
   @inline(__always) static func decode(_ bits: U16) -> F32 {
     let halves = Builtin.bitcast_Vec16xInt16_Vec16xFPIEEE16(bits.v)

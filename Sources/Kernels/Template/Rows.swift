@@ -1,233 +1,118 @@
 import CKernels
 
-/// Vectors between two requests across rows, where eight were slower.
-@inline(__always) private var stepAcross: Int { 2 }
-
-/// Whether an operation crosses two groups of channels side by side. Where pairs of vectors have sums of their own,
-/// which groups side by side have not, in every set: the order of the sums, and so their bits, depends on it.
-@inline(__always) private func hasTwoGroups<O: LaneOperation>(_ operation: O.Type) -> Bool {
-  O.hasNeighbours && (isTuned || O.hasPairs)
+/// Rows of `length` neighbouring channels, whose parameters go along the row. A chunk of rows is crossed once for
+/// each group of lanes, so that its parameters and sums stay in registers.
+@inline(never) func overRows<P: LanePass>(_ type: P.Type, _ call: Call) {
+  let channels = call.length
+  let most = mostGroups(type)
+  let elements = call.count &* channels
+  var row = 0
+  while row < call.count {
+    let rows = Rows<P.E>(call, row: row)
+    var lane = 0
+    // Neighbouring groups at once: fewer crossings, over whole cache lines, and chains of sums that do not wait for
+    // one another.
+    while most == 4 && lane &+ 64 <= channels {
+      rows.cross(SideBySide<SideBySide<P>>.self, lane, 64) { $0.process($1) }
+      lane &+= 64
+    }
+    while most >= 2 && lane &+ 32 <= channels {
+      rows.cross(SideBySide<P>.self, lane, 32) { $0.process($1) }
+      lane &+= 32
+    }
+    while lane &+ 16 <= channels {
+      rows.cross(type, lane, 16) {
+        $0.process($1)
+        if P.takesTurns { $0.takeTurns() }
+      }
+      lane &+= 16
+    }
+    let width = channels &- lane
+    if width > 0 {
+      rows.cross(type, lane, width) {
+        if $1 &+ 16 <= elements { $0.processFirst(width, $1) } else { $0.processTail(width, $1) }
+      }
+    }
+    row &+= rows.count
+  }
 }
 
-/// The same of four groups, whose sums 16 registers do not hold: with them the statistics of AVX2 take two thirds
-/// more instructions than with two groups.
-@inline(__always) private func hasFourGroups<O: LaneOperation>(_ operation: O.Type) -> Bool {
+/// How many groups of 16 lanes are crossed at once. 16 registers do not hold the sums of four. Sums that
+/// take turns in a group alone do not in one beside another, and so their bits depend on it: every set has two there.
+@inline(__always) private func mostGroups<P: LanePass>(_ type: P.Type) -> Int {
   #if ABN_AVX512
-  O.hasNeighbours
+  4
   #else
-  false
+  isTuned || P.takesTurns ? 2 : 1
   #endif
 }
 
-/// Rows of `channels` neighbouring channels, `lanes` rounded up to 16: the parameters go along the
-/// row. Small tiles keep the traffic of parameters and sums low while memory is read in order. A tensor
-/// that is not far goes by whole chunks, as what starts and ends a tile costs as much as a small one.
-@inline(never) func overRows<O: LaneOperation>(
-  _ operation: O.Type, _ call: Call, _ rows: Int, _ channels: Int
-) {
-  let chunkVectors = chunkVectors(of: O.E.self)
-  let tileRows =
-    !call.isFar || channels <= 64 ? chunkVectors : channels >= 1024 ? 4 : 4096 / channels
-  let limit = rows &* channels &* O.E.bytes
-  var ahead = Ahead()
-  ahead.limit = (tileRows < rows ? tileRows : rows) &* channels &* O.E.bytes
-  if call.isFar {
-    while ahead.at < ahead.limit { ahead.ask(operation, call) }
+/// A chunk of rows.
+private struct Rows<E: Element> {
+  let call: Call
+  let first: Int
+  let count: Int
+
+  @inline(__always) init(_ call: Call, row: Int) {
+    self.call = call
+    first = row &* call.length
+    count = min(chunkVectors(of: E.self), call.count &- row)
   }
-  var first = 0
-  while first < rows {
-    let chunk = rows &- first < chunkVectors ? rows &- first : chunkVectors
-    var row = 0
-    while row < chunk {
-      let tile = Tile(
-        first: (first &+ row) &* channels, channels: channels,
-        rows: chunk &- row < tileRows ? chunk &- row : tileRows, row: row, chunk: chunk)
-      // The tile after this one, which may be shorter.
-      let after = (first &+ row &+ tile.rows &+ tileRows) &* channels &* O.E.bytes
-      ahead.limit = after < limit ? after : limit
-      var lane = 0
-      // Not asked for, tiles are as high as a chunk: four groups at once cross a row of 64 in order.
-      while hasFourGroups(operation) && !call.isFar && lane &+ 64 <= channels {
-        tile.cross(Neighbours<Neighbours<O>>.self, call, lane, &ahead)
-        lane &+= 64
-      }
-      while hasTwoGroups(operation) && lane &+ 32 <= channels {
-        tile.cross(Neighbours<O>.self, call, lane, &ahead)
-        lane &+= 32
-      }
-      while lane &+ 16 <= channels {
-        tile.cross(operation, call, lane, &ahead)
-        lane &+= 16
-      }
-      if lane < channels { tile.crossRest(operation, call, lane, rows &* channels, &ahead) }
-      row &+= tile.rows
+
+  /// `width` lanes from `lane` on, in all rows.
+  ///
+  /// Crossing rows defeats the processor's own reading ahead. Where elements come from memory those that will be
+  /// crossed next, in the same row or that of the next chunk, are prefetched.
+  @inline(__always)
+  func cross<P: Pass>(
+    _ type: P.Type, _ lane: Int, _ width: Int, _ process: (inout P, Int) -> Void
+  ) where P.E == E {
+    let channels = call.length
+    let ahead = lane &+ width < channels ? width : count &* channels &- lane
+    var index = first &+ lane
+    let end = index &+ count &* channels
+    var pass = P(call, lane)
+    // What begins a chunk may take whole vectors of its first rows.
+    let isInside = index &+ 7 &* channels &+ 16 <= call.count &* channels
+    pass.begin(
+      Chunk(
+        index: index, step: channels, vectors: count, count: isInside || width >= 16 ? 16 : width))
+    while index < end {
+      if call.is_far { call.prefetch(E.self, index &+ ahead, width, both: P.readsBoth) }
+      process(&pass, index)
+      index &+= channels
     }
-    first &+= chunk
+    pass.end(E.V(Double(count)))
   }
 }
 
-/// Rows that are crossed once for each group of lanes: `rows` rows from element `first` on, row `row` and
-/// those after it of a chunk of `chunk`.
-private struct Tile {
-  var first: Int
-  var channels: Int
-  var rows: Int
-  var row: Int
-  var chunk: Int
-
-  @inline(__always) func start<O: TileOperation>(
-    _ worker: inout O, _ call: Call, _ lane: Int, _ count: Int
-  ) {
-    if row == 0 {
-      worker.begin(call, first &+ lane, channels, chunk, count)
-    } else {
-      worker.resume(call, lane)
-    }
-  }
-
-  @inline(__always) func end<O: TileOperation>(_ worker: inout O, _ call: Call, _ lane: Int) {
-    if row &+ rows == chunk {
-      worker.fold(call, lane, chunk, false)
-    } else {
-      worker.suspend(call, lane)
-    }
-  }
-
-  /// The 16 lanes of each of the operation's groups, from `lane` on.
-  @inline(__always) func cross<O: TileOperation>(
-    _ operation: O.Type, _ call: Call, _ lane: Int, _ ahead: inout Ahead
-  ) {
-    var worker = O(call, lane)
-    start(&worker, call, lane, 16)
-    var index = first &+ lane
-    let last = index &+ rows &* channels
-    while index < last {
-      let end = ahead.stretch(operation, call, from: index, to: last, channels)
-      if O.canKeep && call.keeps {
-        while index < end {
-          worker.fullKeeping(call, index)
-          index &+= channels
-        }
-      } else {
-        if O.hasPairs {
-          while index &+ channels < end {
-            worker.pair(call, index, channels)
-            index &+= 2 &* channels
-          }
-        }
-        while index < end {
-          worker.full(call, index)
-          index &+= channels
-        }
-      }
-    }
-    end(&worker, call, lane)
-  }
-
-  /// The channels from `lane` on, less than 16, of a tensor of `elements`.
-  @inline(__always) func crossRest<O: LaneOperation>(
-    _ operation: O.Type, _ call: Call, _ lane: Int, _ elements: Int, _ ahead: inout Ahead
-  ) {
-    let count = channels &- lane
-    var worker = O(call, lane)
-    var index = first &+ lane
-    // What starts a chunk may take whole vectors of its first rows, as `leading` does.
-    let isInside = index &+ 7 &* channels &+ 16 <= elements
-    start(&worker, call, lane, isInside ? 16 : count)
-    let last = index &+ rows &* channels
-    while index < last {
-      let end = ahead.stretch(operation, call, from: index, to: last, channels)
-      while index < end {
-        if index &+ 16 <= elements {
-          worker.leading(call, index, count)
-        } else {
-          worker.partial(call, index, count)
-        }
-        index &+= channels
-      }
-    }
-    end(&worker, call, lane)
-  }
-}
-
-/// Two groups of 16 lanes side by side, or twice as many of what is that itself: each row is crossed half as
-/// often, two cache lines at a time, and the two chains of sums do not wait for one another.
-private struct Neighbours<O: TileOperation>: TileOperation {
-  typealias E = O.E
-  static var readsBoth: Bool { @inline(__always) get { O.readsBoth } }
-  static var groups: Int { @inline(__always) get { 2 &* O.groups } }
-  /// Elements from the left ones to the right.
-  @inline(__always) private static var width: Int { 16 &* O.groups }
-  static var canKeep: Bool { @inline(__always) get { O.canKeep } }
-  var left: O
-  var right: O
+/// Two passes over neighbouring groups of lanes.
+private struct SideBySide<P: Pass>: Pass {
+  typealias E = P.E
+  static var readsBoth: Bool { P.readsBoth }
+  static var width: Int { 2 &* P.width }
+  var left: P
+  var right: P
 
   @inline(__always) init(_ call: Call, _ lane: Int) {
-    left = O(call, lane)
-    right = O(call, lane &+ Self.width)
+    left = P(call, lane)
+    right = P(call, lane &+ P.width)
   }
 
-  @inline(__always) mutating func begin(
-    _ call: Call, _ index: Int, _ step: Int, _ available: Int, _ count: Int
-  ) {
-    left.begin(call, index, step, available, count)
-    right.begin(call, index &+ Self.width, step, available, count)
+  @inline(__always) mutating func begin(_ chunk: Chunk) {
+    left.begin(chunk)
+    var other = chunk
+    other.index &+= P.width
+    right.begin(other)
   }
 
-  @inline(__always) mutating func resume(_ call: Call, _ lane: Int) {
-    left.resume(call, lane)
-    right.resume(call, lane &+ Self.width)
+  @inline(__always) mutating func process(_ index: Int) {
+    left.process(index)
+    right.process(index &+ P.width)
   }
 
-  @inline(__always) func suspend(_ call: Call, _ lane: Int) {
-    left.suspend(call, lane)
-    right.suspend(call, lane &+ Self.width)
-  }
-
-  @inline(__always) mutating func full(_ call: Call, _ index: Int) {
-    left.full(call, index)
-    right.full(call, index &+ Self.width)
-  }
-
-  @inline(__always) mutating func fullKeeping(_ call: Call, _ index: Int) {
-    left.fullKeeping(call, index)
-    right.fullKeeping(call, index &+ Self.width)
-  }
-
-  @inline(__always) mutating func fold(
-    _ call: Call, _ lane: Int, _ vectors: Int, _ starts: Bool
-  ) {
-    left.fold(call, lane, vectors, starts)
-    right.fold(call, lane &+ Self.width, vectors, starts)
-  }
-}
-
-/// Asks for memory in order and ahead of the vectors that go across it: the next tile arrives while this
-/// one is worked on. Crossing rows defeats the processor's own reading ahead.
-private struct Ahead {
-  /// The next cache line to ask for, in bytes from the start of the call's elements, and the end of what
-  /// is worth asking for.
-  var at = 0
-  var limit = 0
-
-  /// Where the vectors that go across rows from `index` on stop to ask again: at `last` if nothing is far.
-  @inline(__always) mutating func stretch<O: TileOperation>(
-    _ operation: O.Type, _ call: Call, from index: Int, to last: Int, _ channels: Int
-  ) -> Int {
-    if !call.isFar { return last }
-    ask(operation, call)
-    let step = index &+ stepAcross / O.groups &* channels
-    return step < last ? step : last
-  }
-
-  /// As many lines as `stepAcross` vectors have.
-  @inline(__always) mutating func ask<O: TileOperation>(_ operation: O.Type, _ call: Call) {
-    if at >= limit { return }
-    let end = at &+ stepAcross &* 16 &* O.E.bytes
-    while at < end {
-      abn_prefetch(call.a + at)
-      if O.readsBoth { abn_prefetch(call.b + at) }
-      at &+= 64
-    }
+  @inline(__always) mutating func end(_ count: E.V) {
+    left.end(count)
+    right.end(count)
   }
 }

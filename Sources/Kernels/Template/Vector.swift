@@ -8,9 +8,6 @@ import Builtin
 protocol Vector: BitwiseCopyable {
   typealias Mask = LaneMask
   init(_ value: Double)
-  /// Lane `lane` and the 15 after it of an array.
-  static func load(_ base: UnsafeRawPointer, _ lane: Int) -> Self
-  func store(_ base: UnsafeMutableRawPointer, _ lane: Int)
   /// Number `index` of an array, in all lanes.
   static func broadcast(_ base: UnsafeRawPointer, _ index: Int) -> Self
   static func + (a: Self, b: Self) -> Self
@@ -59,8 +56,18 @@ protocol Vector: BitwiseCopyable {
 }
 
 extension Vector {
+  /// Lane `lane` and the 15 after it of an array.
+  @inline(__always) static func load(_ base: UnsafeRawPointer, _ lane: Int) -> Self {
+    base.loadUnaligned(fromByteOffset: lane &* (MemoryLayout<Self>.size / 16), as: Self.self)
+  }
+  @inline(__always) func store(_ base: UnsafeMutableRawPointer, _ lane: Int) {
+    base.storeBytes(of: self, toByteOffset: lane &* (MemoryLayout<Self>.size / 16), as: Self.self)
+  }
   /// Whether any lane is set: one test of the whole mask.
   @inline(__always) static func any(_ mask: Mask) -> Bool { mask.bits != 0 }
+  /// The lanes before lane `count`, and the last `count` of the 16.
+  @inline(__always) static func first(_ count: Int) -> Mask { Self(Double(count)) > lanes }
+  @inline(__always) static func last(_ count: Int) -> Mask { lanes > Self(Double(15 &- count)) }
 }
 
 /// Sixteen float32.
@@ -69,42 +76,24 @@ struct F32: Vector {
 
   @inline(__always) init(v: Builtin.Vec16xFPIEEE32) { self.v = v }
   @inline(__always) init(_ value: Double) { self.init(all: Float(value)) }
-  @inline(__always) init(all value: Float) {
-    let zero: Builtin.Vec16xFPIEEE32 = Builtin.zeroInitializer()
-    let one = Builtin.insertelement_Vec16xFPIEEE32_FPIEEE32_Int32(
-      zero, value._value, Builtin.zeroInitializer())
-    v = Builtin.shufflevector_Vec16xFPIEEE32_Vec16xInt32(one, zero, Builtin.zeroInitializer())
-  }
-  @inline(__always) static func load(_ base: UnsafeRawPointer, _ lane: Int) -> F32 {
-    base.loadUnaligned(fromByteOffset: lane &* 4, as: F32.self)
-  }
-  @inline(__always) func store(_ base: UnsafeMutableRawPointer, _ lane: Int) {
-    base.storeBytes(of: self, toByteOffset: lane &* 4, as: F32.self)
-  }
+  @inline(__always) init(all value: Float) { self = U32(value.bitPattern).number }
   @inline(__always) static func broadcast(_ base: UnsafeRawPointer, _ index: Int) -> F32 {
     F32(all: base.load(fromByteOffset: index &* 4, as: Float.self))
   }
-  @inline(__always) static func + (a: F32, b: F32) -> F32 {
-    F32(v: Builtin.fadd_Vec16xFPIEEE32(a.v, b.v))
-  }
-  @inline(__always) static func - (a: F32, b: F32) -> F32 {
-    F32(v: Builtin.fsub_Vec16xFPIEEE32(a.v, b.v))
-  }
-  @inline(__always) static func * (a: F32, b: F32) -> F32 {
-    F32(v: Builtin.fmul_Vec16xFPIEEE32(a.v, b.v))
-  }
-  @inline(__always) static func / (a: F32, b: F32) -> F32 {
-    F32(v: Builtin.fdiv_Vec16xFPIEEE32(a.v, b.v))
-  }
-  @inline(__always) static prefix func - (a: F32) -> F32 {
-    F32(v: Builtin.fneg_Vec16xFPIEEE32(a.v))
-  }
-  @inline(__always) static func > (a: F32, b: F32) -> Mask {
-    Mask(v: Builtin.fcmp_ogt_Vec16xFPIEEE32(a.v, b.v))
-  }
-  @inline(__always) static func == (a: F32, b: F32) -> Mask {
-    Mask(v: Builtin.fcmp_oeq_Vec16xFPIEEE32(a.v, b.v))
-  }
+  @inline(__always)
+  static func + (a: F32, b: F32) -> F32 { F32(v: Builtin.fadd_Vec16xFPIEEE32(a.v, b.v)) }
+  @inline(__always)
+  static func - (a: F32, b: F32) -> F32 { F32(v: Builtin.fsub_Vec16xFPIEEE32(a.v, b.v)) }
+  @inline(__always)
+  static func * (a: F32, b: F32) -> F32 { F32(v: Builtin.fmul_Vec16xFPIEEE32(a.v, b.v)) }
+  @inline(__always)
+  static func / (a: F32, b: F32) -> F32 { F32(v: Builtin.fdiv_Vec16xFPIEEE32(a.v, b.v)) }
+  @inline(__always)
+  static prefix func - (a: F32) -> F32 { F32(v: Builtin.fneg_Vec16xFPIEEE32(a.v)) }
+  @inline(__always)
+  static func > (a: F32, b: F32) -> Mask { Mask(v: Builtin.fcmp_ogt_Vec16xFPIEEE32(a.v, b.v)) }
+  @inline(__always)
+  static func == (a: F32, b: F32) -> Mask { Mask(v: Builtin.fcmp_oeq_Vec16xFPIEEE32(a.v, b.v)) }
   @inline(__always) static func exceedsNot(_ a: F32, _ b: F32) -> Mask {
     Mask(v: Builtin.fcmp_ule_Vec16xFPIEEE32(a.v, b.v))
   }
@@ -112,26 +101,18 @@ struct F32: Vector {
     F32(v: Builtin.select_Vec16xInt1_Vec16xFPIEEE32(mask.v, yes.v, no.v))
   }
   @inline(__always) static func fma(_ c: F32, _ a: F32, _ b: F32) -> F32 {
-    #if ABN_FMA || arch(arm64)
-    F32(v: Builtin.int_fma_Vec16xFPIEEE32(a.v, b.v, c.v))
-    #else
-    c + a * b
-    #endif
+    isTuned ? F32(v: Builtin.int_fma_Vec16xFPIEEE32(a.v, b.v, c.v)) : c + a * b
   }
   @inline(__always) var wide: F64 { F64(v: Builtin.fpext_Vec16xFPIEEE32_Vec16xFPIEEE64(v)) }
   @inline(__always) var first: Double {
     Double(Float(Builtin.extractelement_Vec16xFPIEEE32_Int32(v, Builtin.zeroInitializer())))
   }
   static var lanes: F32 {
-    @inline(__always) get {
-      F32(
-        v: SIMD16<Float>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)._storage._value)
-    }
+    F32(v: SIMD16<Float>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)._storage._value)
   }
 
-  @inline(__always) static func power(_ shifted: F32) -> F32 {
-    (U32(bitsOf: shifted) &<< 23).number
-  }
+  @inline(__always)
+  static func power(_ shifted: F32) -> F32 { (U32(bitsOf: shifted) &<< 23).number }
   @inline(__always) static func scaling(_ w: F32) -> (scale: F32, k: F32) {
     // k in place of the exponent, below it nothing.
     let exponent = (U32(bitsOf: w) &- U32(0x3F35_04F3)) & U32(0xFF80_0000)
@@ -141,21 +122,13 @@ struct F32: Vector {
     let k = U32.choose(U32.isSignedLess(exponent, least), least, exponent)
     return ((U32(0x3F80_0000) &- k).number, k.converted)
   }
-  static var exponentUnit: Double { @inline(__always) get { 0x1p23 } }
-  static var magic: Double { @inline(__always) get { 0x1.8p23 + 127 } }
-  static var ln2High: Double { @inline(__always) get { 0x1.62e4p-1 } }
-  static var ln2Low: Double { @inline(__always) get { 1.4286068203094172e-06 } }
-  static var hasNearLn2: Bool {
-    @inline(__always) get {
-      #if ABN_FMA || arch(arm64)
-      true
-      #else
-      false
-      #endif
-    }
-  }
-  static var least: Double { @inline(__always) get { -104 } }
-  static var tailEnd: Double { @inline(__always) get { 14 } }
+  static var exponentUnit: Double { 0x1p23 }
+  static var magic: Double { 0x1.8p23 + 127 }
+  static var ln2High: Double { 0x1.62e4p-1 }
+  static var ln2Low: Double { 1.4286068203094172e-06 }
+  static var hasNearLn2: Bool { isTuned }
+  static var least: Double { -104 }
+  static var tailEnd: Double { 14 }
 }
 
 /// Sixteen float64.
@@ -164,42 +137,24 @@ struct F64: Vector {
 
   @inline(__always) init(v: Builtin.Vec16xFPIEEE64) { self.v = v }
   @inline(__always) init(_ value: Double) { self.init(all: value) }
-  @inline(__always) init(all value: Double) {
-    let zero: Builtin.Vec16xFPIEEE64 = Builtin.zeroInitializer()
-    let one = Builtin.insertelement_Vec16xFPIEEE64_FPIEEE64_Int32(
-      zero, value._value, Builtin.zeroInitializer())
-    v = Builtin.shufflevector_Vec16xFPIEEE64_Vec16xInt32(one, zero, Builtin.zeroInitializer())
-  }
-  @inline(__always) static func load(_ base: UnsafeRawPointer, _ lane: Int) -> F64 {
-    base.loadUnaligned(fromByteOffset: lane &* 8, as: F64.self)
-  }
-  @inline(__always) func store(_ base: UnsafeMutableRawPointer, _ lane: Int) {
-    base.storeBytes(of: self, toByteOffset: lane &* 8, as: F64.self)
-  }
+  @inline(__always) init(all value: Double) { self = U64(value.bitPattern).number }
   @inline(__always) static func broadcast(_ base: UnsafeRawPointer, _ index: Int) -> F64 {
     F64(all: base.load(fromByteOffset: index &* 8, as: Double.self))
   }
-  @inline(__always) static func + (a: F64, b: F64) -> F64 {
-    F64(v: Builtin.fadd_Vec16xFPIEEE64(a.v, b.v))
-  }
-  @inline(__always) static func - (a: F64, b: F64) -> F64 {
-    F64(v: Builtin.fsub_Vec16xFPIEEE64(a.v, b.v))
-  }
-  @inline(__always) static func * (a: F64, b: F64) -> F64 {
-    F64(v: Builtin.fmul_Vec16xFPIEEE64(a.v, b.v))
-  }
-  @inline(__always) static func / (a: F64, b: F64) -> F64 {
-    F64(v: Builtin.fdiv_Vec16xFPIEEE64(a.v, b.v))
-  }
-  @inline(__always) static prefix func - (a: F64) -> F64 {
-    F64(v: Builtin.fneg_Vec16xFPIEEE64(a.v))
-  }
-  @inline(__always) static func > (a: F64, b: F64) -> Mask {
-    Mask(v: Builtin.fcmp_ogt_Vec16xFPIEEE64(a.v, b.v))
-  }
-  @inline(__always) static func == (a: F64, b: F64) -> Mask {
-    Mask(v: Builtin.fcmp_oeq_Vec16xFPIEEE64(a.v, b.v))
-  }
+  @inline(__always)
+  static func + (a: F64, b: F64) -> F64 { F64(v: Builtin.fadd_Vec16xFPIEEE64(a.v, b.v)) }
+  @inline(__always)
+  static func - (a: F64, b: F64) -> F64 { F64(v: Builtin.fsub_Vec16xFPIEEE64(a.v, b.v)) }
+  @inline(__always)
+  static func * (a: F64, b: F64) -> F64 { F64(v: Builtin.fmul_Vec16xFPIEEE64(a.v, b.v)) }
+  @inline(__always)
+  static func / (a: F64, b: F64) -> F64 { F64(v: Builtin.fdiv_Vec16xFPIEEE64(a.v, b.v)) }
+  @inline(__always)
+  static prefix func - (a: F64) -> F64 { F64(v: Builtin.fneg_Vec16xFPIEEE64(a.v)) }
+  @inline(__always)
+  static func > (a: F64, b: F64) -> Mask { Mask(v: Builtin.fcmp_ogt_Vec16xFPIEEE64(a.v, b.v)) }
+  @inline(__always)
+  static func == (a: F64, b: F64) -> Mask { Mask(v: Builtin.fcmp_oeq_Vec16xFPIEEE64(a.v, b.v)) }
   @inline(__always) static func exceedsNot(_ a: F64, _ b: F64) -> Mask {
     Mask(v: Builtin.fcmp_ule_Vec16xFPIEEE64(a.v, b.v))
   }
@@ -207,44 +162,36 @@ struct F64: Vector {
     F64(v: Builtin.select_Vec16xInt1_Vec16xFPIEEE64(mask.v, yes.v, no.v))
   }
   @inline(__always) static func fma(_ c: F64, _ a: F64, _ b: F64) -> F64 {
-    #if ABN_FMA || arch(arm64)
-    F64(v: Builtin.int_fma_Vec16xFPIEEE64(a.v, b.v, c.v))
-    #else
-    c + a * b
-    #endif
+    isTuned ? F64(v: Builtin.int_fma_Vec16xFPIEEE64(a.v, b.v, c.v)) : c + a * b
   }
   @inline(__always) var wide: F64 { self }
   @inline(__always) var first: Double {
     Double(Builtin.extractelement_Vec16xFPIEEE64_Int32(v, Builtin.zeroInitializer()))
   }
   static var lanes: F64 {
-    @inline(__always) get {
-      F64(
-        v: SIMD16<Double>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)._storage._value)
-    }
+    F64(v: SIMD16<Double>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)._storage._value)
   }
 
-  @inline(__always) static func power(_ shifted: F64) -> F64 {
-    (U64(bitsOf: shifted) &<< 52).number
-  }
+  @inline(__always)
+  static func power(_ shifted: F64) -> F64 { (U64(bitsOf: shifted) &<< 52).number }
   @inline(__always) static func scaling(_ w: F64) -> (scale: F64, k: F64) {
     let bits = U64(bitsOf: w.atLeast(F64(0x1p-54)))
     let biased = (bits &+ U64(0x3FF0_0000_0000_0000 - 0x3FE6_A09E_667F_3BCD)) &>> 52
     let shifted = (biased | U64(0x4338_0000_0000_0000)).number
     return (((U64(2046) &- biased) &<< 52).number, shifted - F64(magic))
   }
-  static var exponentUnit: Double { @inline(__always) get { 1 } }
-  static var magic: Double { @inline(__always) get { 0x1.8p52 + 1023 } }
-  static var ln2High: Double { @inline(__always) get { 0x1.62e42feep-1 } }
-  static var ln2Low: Double { @inline(__always) get { 1.90821492927058770002e-10 } }
-  static var hasNearLn2: Bool { @inline(__always) get { false } }
-  static var least: Double { @inline(__always) get { -746 } }
-  static var tailEnd: Double { @inline(__always) get { 39 } }
+  static var exponentUnit: Double { 1 }
+  static var magic: Double { 0x1.8p52 + 1023 }
+  static var ln2High: Double { 0x1.62e42feep-1 }
+  static var ln2Low: Double { 1.90821492927058770002e-10 }
+  static var hasNearLn2: Bool { false }
+  static var least: Double { -746 }
+  static var tailEnd: Double { 39 }
 }
 
-/// Whether this set gets the code that only speed asks for. The baseline of x86-64 does without: it is for processors
-/// from before 2013.
-@inline(__always) var isTuned: Bool {
+/// Whether the processors of this set have a fused multiply-add: all but those of x86-64's baseline, from before 2013,
+/// which does without the code that only speed asks for.
+var isTuned: Bool {
   #if ABN_FMA || arch(arm64)
   true
   #else

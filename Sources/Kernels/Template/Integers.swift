@@ -8,6 +8,7 @@ struct LaneMask: BitwiseCopyable {
   var v: Builtin.Vec16xInt1
 
   @inline(__always) init(v: Builtin.Vec16xInt1) { self.v = v }
+  static var none: LaneMask { LaneMask(v: Builtin.zeroInitializer()) }
   /// Lane n as bit n.
   @inline(__always) var bits: Int { Int(UInt16(Builtin.bitcast_Vec16xInt1_Int16(v))) }
 }
@@ -23,25 +24,15 @@ struct U16: BitwiseCopyable {
       zero, value._value, Builtin.zeroInitializer())
     v = Builtin.shufflevector_Vec16xInt16_Vec16xInt32(one, zero, Builtin.zeroInitializer())
   }
-  @inline(__always) static func load(_ base: UnsafeRawPointer, _ index: Int) -> U16 {
-    base.loadUnaligned(fromByteOffset: index &* 2, as: U16.self)
-  }
-  @inline(__always) func store(_ base: UnsafeMutableRawPointer, _ index: Int) {
-    base.storeBytes(of: self, toByteOffset: index &* 2, as: U16.self)
-  }
-  @inline(__always) static func < (a: U16, b: U16) -> LaneMask {
-    LaneMask(v: Builtin.cmp_ult_Vec16xInt16(a.v, b.v))
-  }
+  @inline(__always)
+  static func < (a: U16, b: U16) -> LaneMask { LaneMask(v: Builtin.cmp_ult_Vec16xInt16(a.v, b.v)) }
   @inline(__always) static func choose(_ mask: LaneMask, _ yes: U16, _ no: U16) -> U16 {
     U16(v: Builtin.select_Vec16xInt1_Vec16xInt16(mask.v, yes.v, no.v))
   }
   @inline(__always) var wide: U32 { U32(v: Builtin.zext_Vec16xInt16_Vec16xInt32(v)) }
   /// 0, 1 ... 15.
   static var lanes: U16 {
-    @inline(__always) get {
-      U16(
-        v: SIMD16<UInt16>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)._storage._value)
-    }
+    U16(v: SIMD16<UInt16>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)._storage._value)
   }
 }
 
@@ -56,22 +47,17 @@ struct U32: BitwiseCopyable {
       zero, value._value, Builtin.zeroInitializer())
     v = Builtin.shufflevector_Vec16xInt32_Vec16xInt32(one, zero, Builtin.zeroInitializer())
   }
-  @inline(__always) init(bitsOf number: F32) {
-    v = Builtin.bitcast_Vec16xFPIEEE32_Vec16xInt32(number.v)
-  }
+  @inline(__always)
+  init(bitsOf number: F32) { v = Builtin.bitcast_Vec16xFPIEEE32_Vec16xInt32(number.v) }
   @inline(__always) var number: F32 { F32(v: Builtin.bitcast_Vec16xInt32_Vec16xFPIEEE32(v)) }
-  @inline(__always) static func &+ (a: U32, b: U32) -> U32 {
-    U32(v: Builtin.add_Vec16xInt32(a.v, b.v))
-  }
-  @inline(__always) static func &- (a: U32, b: U32) -> U32 {
-    U32(v: Builtin.sub_Vec16xInt32(a.v, b.v))
-  }
-  @inline(__always) static func & (a: U32, b: U32) -> U32 {
-    U32(v: Builtin.and_Vec16xInt32(a.v, b.v))
-  }
-  @inline(__always) static func | (a: U32, b: U32) -> U32 {
-    U32(v: Builtin.or_Vec16xInt32(a.v, b.v))
-  }
+  @inline(__always)
+  static func &+ (a: U32, b: U32) -> U32 { U32(v: Builtin.add_Vec16xInt32(a.v, b.v)) }
+  @inline(__always)
+  static func &- (a: U32, b: U32) -> U32 { U32(v: Builtin.sub_Vec16xInt32(a.v, b.v)) }
+  @inline(__always)
+  static func & (a: U32, b: U32) -> U32 { U32(v: Builtin.and_Vec16xInt32(a.v, b.v)) }
+  @inline(__always)
+  static func | (a: U32, b: U32) -> U32 { U32(v: Builtin.or_Vec16xInt32(a.v, b.v)) }
   /// `count` is less than 32; so below.
   @inline(__always) static func &<< (a: U32, count: UInt32) -> U32 {
     U32(v: Builtin.shl_Vec16xInt32(a.v, U32(count).v))
@@ -79,12 +65,10 @@ struct U32: BitwiseCopyable {
   @inline(__always) static func &>> (a: U32, count: UInt32) -> U32 {
     U32(v: Builtin.lshr_Vec16xInt32(a.v, U32(count).v))
   }
-  @inline(__always) static func < (a: U32, b: U32) -> LaneMask {
-    LaneMask(v: Builtin.cmp_ult_Vec16xInt32(a.v, b.v))
-  }
-  @inline(__always) static func != (a: U32, b: U32) -> LaneMask {
-    LaneMask(v: Builtin.cmp_ne_Vec16xInt32(a.v, b.v))
-  }
+  @inline(__always)
+  static func < (a: U32, b: U32) -> LaneMask { LaneMask(v: Builtin.cmp_ult_Vec16xInt32(a.v, b.v)) }
+  @inline(__always)
+  static func != (a: U32, b: U32) -> LaneMask { LaneMask(v: Builtin.cmp_ne_Vec16xInt32(a.v, b.v)) }
   /// Where a is less than b, both with a sign.
   @inline(__always) static func isSignedLess(_ a: U32, _ b: U32) -> LaneMask {
     LaneMask(v: Builtin.cmp_slt_Vec16xInt32(a.v, b.v))
@@ -121,19 +105,15 @@ struct U64: BitwiseCopyable {
       zero, value._value, Builtin.zeroInitializer())
     v = Builtin.shufflevector_Vec16xInt64_Vec16xInt32(one, zero, Builtin.zeroInitializer())
   }
-  @inline(__always) init(bitsOf number: F64) {
-    v = Builtin.bitcast_Vec16xFPIEEE64_Vec16xInt64(number.v)
-  }
+  @inline(__always)
+  init(bitsOf number: F64) { v = Builtin.bitcast_Vec16xFPIEEE64_Vec16xInt64(number.v) }
   @inline(__always) var number: F64 { F64(v: Builtin.bitcast_Vec16xInt64_Vec16xFPIEEE64(v)) }
-  @inline(__always) static func &+ (a: U64, b: U64) -> U64 {
-    U64(v: Builtin.add_Vec16xInt64(a.v, b.v))
-  }
-  @inline(__always) static func &- (a: U64, b: U64) -> U64 {
-    U64(v: Builtin.sub_Vec16xInt64(a.v, b.v))
-  }
-  @inline(__always) static func | (a: U64, b: U64) -> U64 {
-    U64(v: Builtin.or_Vec16xInt64(a.v, b.v))
-  }
+  @inline(__always)
+  static func &+ (a: U64, b: U64) -> U64 { U64(v: Builtin.add_Vec16xInt64(a.v, b.v)) }
+  @inline(__always)
+  static func &- (a: U64, b: U64) -> U64 { U64(v: Builtin.sub_Vec16xInt64(a.v, b.v)) }
+  @inline(__always)
+  static func | (a: U64, b: U64) -> U64 { U64(v: Builtin.or_Vec16xInt64(a.v, b.v)) }
   /// `count` is less than 64; so below.
   @inline(__always) static func &<< (a: U64, count: UInt64) -> U64 {
     U64(v: Builtin.shl_Vec16xInt64(a.v, U64(count).v))
