@@ -54,9 +54,6 @@ private func run<E: Element, A: InvertibleActivation>(
   if call.is_rows { overRows(MapPass<M>.self, call) } else { overRuns(MapPass<M>.self, call) }
 }
 
-@inline(__always) private func sum<S: LaneSum>(_ operation: S.Type, _ original: Call) {
-  // The first of two passes leaves the memory to itself: what comes later is prefetched beside the second.
-  var call = original
-  call.later = 0
+@inline(__always) private func sum<S: LaneSum>(_ operation: S.Type, _ call: Call) {
   if call.is_rows { overRows(SumPass<S>.self, call) } else { overRuns(SumPass<S>.self, call) }
 }

@@ -82,6 +82,8 @@ protocol Pass {
 
 /// A pass over one group of lanes.
 protocol LanePass: Pass {
+  /// Whether it is the second of two passes, beside which memory has little else to do (`later`).
+  static var prefetchesLater: Bool { get }
   /// Whether it is a sum with two sets of accumulators, and their exchange.
   static var takesTurns: Bool { get }
   mutating func takeTurns()
@@ -116,6 +118,7 @@ struct MapPass<M: LaneMap>: LanePass {
 
   static var readsBoth: Bool { M.readsBoth }
   static var width: Int { 16 }
+  static var prefetchesLater: Bool { true }
   static var takesTurns: Bool { false }
   @inline(__always) mutating func takeTurns() {}
   @inline(__always) mutating func begin(_ chunk: Chunk) {}
@@ -192,6 +195,7 @@ struct SumPass<S: LaneSum>: LanePass {
 
   static var readsBoth: Bool { S.readsBoth }
   static var width: Int { 16 }
+  static var prefetchesLater: Bool { false }
   static var takesTurns: Bool { S.takesTurns }
   @inline(__always) mutating func takeTurns() { swap(&sums, &others) }
   @inline(__always) mutating func begin(_ chunk: Chunk) { operation.begin(call, chunk) }

@@ -79,14 +79,13 @@ private func process<P: LanePass>(
   var index = first
   while index < end {
     var stop = end
-    if call.is_far || call.later != 0 {
+    let later = P.prefetchesLater ? call.later : 0
+    if call.is_far || later != 0 {
       stop = min(index &+ stretchVectors &* 16, end)
       prefetch.advance(stop &- index)
       // At most one line for each vector, or this pass waits for the memory: of elements of 4 bytes a alone.
       let both = P.readsBoth && P.E.bytes < 4
-      if call.later != 0 {
-        call.prefetch(P.E.self, index &+ call.later, stop &- index, both: both)
-      }
+      if later != 0 { call.prefetch(P.E.self, index &+ later, stop &- index, both: both) }
     }
     if P.takesTurns || P.E.hasPairs && call.isUniform {
       while index &+ 16 < stop {
