@@ -57,63 +57,55 @@ protocol Vector: BitwiseCopyable {
 
 extension Vector {
   /// Lane `lane` and the 15 after it of an array.
-  @inline(__always) static func load(_ base: UnsafeRawPointer, _ lane: Int) -> Self {
+  static func load(_ base: UnsafeRawPointer, _ lane: Int) -> Self {
     base.loadUnaligned(fromByteOffset: lane &* (MemoryLayout<Self>.size / 16), as: Self.self)
   }
-  @inline(__always) func store(_ base: UnsafeMutableRawPointer, _ lane: Int) {
+  func store(_ base: UnsafeMutableRawPointer, _ lane: Int) {
     base.storeBytes(of: self, toByteOffset: lane &* (MemoryLayout<Self>.size / 16), as: Self.self)
   }
   /// Whether any lane is set: one test of the whole mask.
-  @inline(__always) static func any(_ mask: Mask) -> Bool { mask.bits != 0 }
+  static func any(_ mask: Mask) -> Bool { mask.bits != 0 }
   /// The lanes before lane `count`, and the last `count` of the 16.
-  @inline(__always) static func first(_ count: Int) -> Mask { Self(Double(count)) > lanes }
-  @inline(__always) static func last(_ count: Int) -> Mask { lanes > Self(Double(15 &- count)) }
+  static func first(_ count: Int) -> Mask { Self(Double(count)) > lanes }
+  static func last(_ count: Int) -> Mask { lanes > Self(Double(15 &- count)) }
 }
 
 /// Sixteen float32.
 struct F32: Vector {
   var v: Builtin.Vec16xFPIEEE32
 
-  @inline(__always) init(v: Builtin.Vec16xFPIEEE32) { self.v = v }
-  @inline(__always) init(_ value: Double) { self.init(all: Float(value)) }
-  @inline(__always) init(all value: Float) { self = U32(value.bitPattern).number }
-  @inline(__always) static func broadcast(_ base: UnsafeRawPointer, _ index: Int) -> F32 {
+  init(v: Builtin.Vec16xFPIEEE32) { self.v = v }
+  init(_ value: Double) { self.init(all: Float(value)) }
+  init(all value: Float) { self = U32(value.bitPattern).number }
+  static func broadcast(_ base: UnsafeRawPointer, _ index: Int) -> F32 {
     F32(all: base.load(fromByteOffset: index &* 4, as: Float.self))
   }
-  @inline(__always)
   static func + (a: F32, b: F32) -> F32 { F32(v: Builtin.fadd_Vec16xFPIEEE32(a.v, b.v)) }
-  @inline(__always)
   static func - (a: F32, b: F32) -> F32 { F32(v: Builtin.fsub_Vec16xFPIEEE32(a.v, b.v)) }
-  @inline(__always)
   static func * (a: F32, b: F32) -> F32 { F32(v: Builtin.fmul_Vec16xFPIEEE32(a.v, b.v)) }
-  @inline(__always)
   static func / (a: F32, b: F32) -> F32 { F32(v: Builtin.fdiv_Vec16xFPIEEE32(a.v, b.v)) }
-  @inline(__always)
   static prefix func - (a: F32) -> F32 { F32(v: Builtin.fneg_Vec16xFPIEEE32(a.v)) }
-  @inline(__always)
   static func > (a: F32, b: F32) -> Mask { Mask(v: Builtin.fcmp_ogt_Vec16xFPIEEE32(a.v, b.v)) }
-  @inline(__always)
   static func == (a: F32, b: F32) -> Mask { Mask(v: Builtin.fcmp_oeq_Vec16xFPIEEE32(a.v, b.v)) }
-  @inline(__always) static func exceedsNot(_ a: F32, _ b: F32) -> Mask {
+  static func exceedsNot(_ a: F32, _ b: F32) -> Mask {
     Mask(v: Builtin.fcmp_ule_Vec16xFPIEEE32(a.v, b.v))
   }
-  @inline(__always) static func choose(_ mask: Mask, _ yes: F32, _ no: F32) -> F32 {
+  static func choose(_ mask: Mask, _ yes: F32, _ no: F32) -> F32 {
     F32(v: Builtin.select_Vec16xInt1_Vec16xFPIEEE32(mask.v, yes.v, no.v))
   }
-  @inline(__always) static func fma(_ c: F32, _ a: F32, _ b: F32) -> F32 {
+  static func fma(_ c: F32, _ a: F32, _ b: F32) -> F32 {
     isTuned ? F32(v: Builtin.int_fma_Vec16xFPIEEE32(a.v, b.v, c.v)) : c + a * b
   }
-  @inline(__always) var wide: F64 { F64(v: Builtin.fpext_Vec16xFPIEEE32_Vec16xFPIEEE64(v)) }
-  @inline(__always) var first: Double {
+  var wide: F64 { F64(v: Builtin.fpext_Vec16xFPIEEE32_Vec16xFPIEEE64(v)) }
+  var first: Double {
     Double(Float(Builtin.extractelement_Vec16xFPIEEE32_Int32(v, Builtin.zeroInitializer())))
   }
   static var lanes: F32 {
     F32(v: SIMD16<Float>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)._storage._value)
   }
 
-  @inline(__always)
   static func power(_ shifted: F32) -> F32 { (U32(bitsOf: shifted) &<< 23).number }
-  @inline(__always) static func scaling(_ w: F32) -> (scale: F32, k: F32) {
+  static func scaling(_ w: F32) -> (scale: F32, k: F32) {
     // k in place of the exponent, below it nothing.
     let exponent = (U32(bitsOf: w) &- U32(0x3F35_04F3)) & U32(0xFF80_0000)
     // Here, of what is used twice: the optimizer carries a choice between numbers that are used once on into
@@ -135,46 +127,38 @@ struct F32: Vector {
 struct F64: Vector {
   var v: Builtin.Vec16xFPIEEE64
 
-  @inline(__always) init(v: Builtin.Vec16xFPIEEE64) { self.v = v }
-  @inline(__always) init(_ value: Double) { self.init(all: value) }
-  @inline(__always) init(all value: Double) { self = U64(value.bitPattern).number }
-  @inline(__always) static func broadcast(_ base: UnsafeRawPointer, _ index: Int) -> F64 {
+  init(v: Builtin.Vec16xFPIEEE64) { self.v = v }
+  init(_ value: Double) { self.init(all: value) }
+  init(all value: Double) { self = U64(value.bitPattern).number }
+  static func broadcast(_ base: UnsafeRawPointer, _ index: Int) -> F64 {
     F64(all: base.load(fromByteOffset: index &* 8, as: Double.self))
   }
-  @inline(__always)
   static func + (a: F64, b: F64) -> F64 { F64(v: Builtin.fadd_Vec16xFPIEEE64(a.v, b.v)) }
-  @inline(__always)
   static func - (a: F64, b: F64) -> F64 { F64(v: Builtin.fsub_Vec16xFPIEEE64(a.v, b.v)) }
-  @inline(__always)
   static func * (a: F64, b: F64) -> F64 { F64(v: Builtin.fmul_Vec16xFPIEEE64(a.v, b.v)) }
-  @inline(__always)
   static func / (a: F64, b: F64) -> F64 { F64(v: Builtin.fdiv_Vec16xFPIEEE64(a.v, b.v)) }
-  @inline(__always)
   static prefix func - (a: F64) -> F64 { F64(v: Builtin.fneg_Vec16xFPIEEE64(a.v)) }
-  @inline(__always)
   static func > (a: F64, b: F64) -> Mask { Mask(v: Builtin.fcmp_ogt_Vec16xFPIEEE64(a.v, b.v)) }
-  @inline(__always)
   static func == (a: F64, b: F64) -> Mask { Mask(v: Builtin.fcmp_oeq_Vec16xFPIEEE64(a.v, b.v)) }
-  @inline(__always) static func exceedsNot(_ a: F64, _ b: F64) -> Mask {
+  static func exceedsNot(_ a: F64, _ b: F64) -> Mask {
     Mask(v: Builtin.fcmp_ule_Vec16xFPIEEE64(a.v, b.v))
   }
-  @inline(__always) static func choose(_ mask: Mask, _ yes: F64, _ no: F64) -> F64 {
+  static func choose(_ mask: Mask, _ yes: F64, _ no: F64) -> F64 {
     F64(v: Builtin.select_Vec16xInt1_Vec16xFPIEEE64(mask.v, yes.v, no.v))
   }
-  @inline(__always) static func fma(_ c: F64, _ a: F64, _ b: F64) -> F64 {
+  static func fma(_ c: F64, _ a: F64, _ b: F64) -> F64 {
     isTuned ? F64(v: Builtin.int_fma_Vec16xFPIEEE64(a.v, b.v, c.v)) : c + a * b
   }
-  @inline(__always) var wide: F64 { self }
-  @inline(__always) var first: Double {
+  var wide: F64 { self }
+  var first: Double {
     Double(Builtin.extractelement_Vec16xFPIEEE64_Int32(v, Builtin.zeroInitializer()))
   }
   static var lanes: F64 {
     F64(v: SIMD16<Double>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)._storage._value)
   }
 
-  @inline(__always)
   static func power(_ shifted: F64) -> F64 { (U64(bitsOf: shifted) &<< 52).number }
-  @inline(__always) static func scaling(_ w: F64) -> (scale: F64, k: F64) {
+  static func scaling(_ w: F64) -> (scale: F64, k: F64) {
     let bits = U64(bitsOf: w.atLeast(F64(0x1p-54)))
     let biased = (bits &+ U64(0x3FF0_0000_0000_0000 - 0x3FE6_A09E_667F_3BCD)) &>> 52
     let shifted = (biased | U64(0x4338_0000_0000_0000)).number
