@@ -53,6 +53,7 @@ let rooms: [Room] =
     .system("CZlib", path: "CZlib", provider: "zlib1g-dev"),
     .swift("ABNTensors", path: "Tensors", needs: []),
     .swift("ABNKernels", path: "ABNKernels", needs: [] + kernelNames),
+    .swift("ABNMeasuring", path: "Measuring", needs: ["ABNKernels"] + kernelNames),
     .swift("ABNGraph", path: "Graph", needs: ["ABNTensors"]),
     .swift("ABNOperations", path: "Operations", needs: ["ABNGraph", "ABNTensors"]),
     .swift("ABNPasses", path: "Passes", needs: ["ABNOperations", "ABNGraph", "ABNTensors"]),
@@ -67,8 +68,8 @@ let rooms: [Room] =
     .swift(
       "ABNCPUBackend", path: "CPUBackend",
       needs: [
-        "ABNRuntime", "ABNPlanning", "ABNPasses", "ABNOperations", "ABNGraph", "ABNKernels",
-        "ABNTensors", "CDNNL", "CParallel", numerics,
+        "ABNRuntime", "ABNPlanning", "ABNPasses", "ABNOperations", "ABNGraph", "ABNMeasuring",
+        "ABNKernels", "ABNTensors", "CDNNL", "CParallel", numerics,
       ]),
     .swift("ABNFormats", path: "Formats", needs: ["ABNTensors", "CZlib"]),
     .swift(
@@ -90,7 +91,7 @@ let rooms: [Room] =
         "ABNPlanning", "ABNOptimizers", "ABNPasses", "ABNLayers", "ABNOperations", "ABNGraph",
         "ABNTensors",
       ]),
-    .command("abn", path: "abn", needs: ["InPlaceABN", "ABNKernels", arguments]),
+    .command("abn", path: "abn", needs: ["InPlaceABN", "ABNMeasuring", "ABNKernels", arguments]),
   ]
 
 /// The READMEs of a room: files that the build is told to leave alone.
@@ -154,8 +155,8 @@ var tests: [Target] = [
     path: "Tests/Support"),
   // Optimized: the layer that the kernels are held against is a loop over elements.
   .testTarget(
-    name: "ABNKernelsTests", dependencies: ["ABNKernels"], path: "Tests/ABNKernelsTests",
-    swiftSettings: [.unsafeFlags(["-O"])]),
+    name: "ABNKernelsTests", dependencies: ["ABNKernels", "ABNMeasuring"],
+    path: "Tests/ABNKernelsTests", swiftSettings: [.unsafeFlags(["-O"])]),
 ]
 for room in testRooms {
   var needs: [Target.Dependency] = ["InPlaceABN", "ABNTestSupport", "CTestSupport", "CZlib"]
@@ -171,6 +172,7 @@ let package = Package(
   products: [
     .library(name: "InPlaceABN", targets: ["InPlaceABN"]),
     .library(name: "ABNKernels", targets: ["ABNKernels"]),
+    .library(name: "ABNMeasuring", targets: ["ABNMeasuring"]),
     .executable(name: "abn", targets: ["abn"]),
   ],
   dependencies: [

@@ -22,6 +22,7 @@ let package = Package(
       name: "Layer",
       dependencies: [
         .product(name: "ABNKernels", package: library),
+        .product(name: "ABNMeasuring", package: library),
         .product(name: "InPlaceABN", package: library),
         .product(name: "Benchmark", package: "benchmark"),
       ],

@@ -58,23 +58,27 @@ final class Buffers: @unchecked Sendable {
       slopeCount: isLearned ? kernel.geometry.channels : 0)
   }
 
-  private var saved: ABNSavedStatistics {
-    ABNSavedStatistics(mean: row(3), meanRemainder: row(4), inverseDeviation: row(5))
+  private var state: ABNLayerState {
+    ABNLayerState(
+      parameters: parameters,
+      saved: ABNSavedStatistics(
+        mean: row(3), meanRemainder: row(4), inverseDeviation: row(5)))
   }
+
+  private var workspace: ABNWorkspace { ABNWorkspace(scratch: scratch, team: Parallel.team) }
 
   /// x over itself becomes z.
   func forward() throws {
     try kernel.trainForward(
-      source: x, destination: x, parameters: parameters, moving: nil, saved: saved,
-      scratch: scratch, parallel: Parallel.run)
+      source: x, destination: x, state: state, moving: nil, workspace: workspace)
   }
 
   /// dz over itself becomes dx.
   func backward() throws {
     try kernel.backward(
-      mode: .batch, output: x, gradient: gradient, destination: gradient, parameters: parameters,
-      saved: saved, gradients: ABNGradients(scale: row(6), bias: nil), scratch: scratch,
-      parallel: Parallel.run)
+      ABNBackward(
+        mode: .batch, kept: .output(x), gradient: gradient, destination: gradient,
+        gradients: ABNGradients(scale: row(6), bias: nil)), state: state, workspace: workspace)
   }
 
   /// New data in both tensors: the layer overwrites them.

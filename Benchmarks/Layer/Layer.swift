@@ -1,4 +1,5 @@
 import ABNKernels
+import ABNMeasuring
 import Benchmark
 import InPlaceABN
 
@@ -35,10 +36,8 @@ struct Case {
   func kernel() throws -> ABNKernel {
     let geometry = try ABNGeometry(
       outer: sizes[0], channels: sizes[1], spatial: sizes.dropFirst(2).reduce(1, *), layout: layout)
-    var kernel = try ABNKernel(
+    return try ABNKernel(
       geometry: geometry, element: element, activation: activation, instructionSet: set)
-    kernel.threads = Parallel.threads
-    return kernel
   }
 
   /// Whether Performance.md has an aim for the case against what the memory of the machine allows.
@@ -84,7 +83,7 @@ let benchmarks: @Sendable () -> Void = {
     ) { benchmark in
       do {
         // A median of 9 rounds in which the layer and the floor take turns.
-        let timing = try layer.kernel().timing(parallel: Parallel.run)
+        let timing = try layer.kernel().timing(team: Parallel.team)
         benchmark.measurement(ratioToFloor, Int((timing.ratioToFloor * 1000).rounded()))
       } catch {
         benchmark.error("\(layer.name): \(error)")

@@ -1,12 +1,3 @@
-/// Runs `body(0) ... body(parts - 1)`, each once, in any order and on any threads, and returns when
-/// all are done. Results do not depend on how it does that, bit by bit.
-public typealias KernelParallel = (_ parts: Int, _ body: (Int) -> Void) -> Void
-
-/// Runs the parts one after the other on the calling thread.
-public func serialParallel(_ parts: Int, _ body: (Int) -> Void) {
-  for part in 0..<parts { body(part) }
-}
-
 /// Scale, bias and slopes: float32, or float64 for float64 elements (`ABNElement.statistics`).
 public struct ABNParameters {
   /// `channels` values, or nil for all 1.
@@ -90,10 +81,95 @@ public struct ABNGradients {
   }
 }
 
+/// What a layer holds between its passes.
+public struct ABNLayerState {
+  /// Scale, bias and slopes; only read.
+  public var parameters: ABNParameters
+  /// What the forward passes write, and the way back reads.
+  public var saved: ABNSavedStatistics
+  /// Takes the x that z does not tell. nil for a caller that keeps x, or makes no gradients.
+  public var rescue: ABNRescue?
+
+  /// Collects the three.
+  public init(parameters: ABNParameters, saved: ABNSavedStatistics, rescue: ABNRescue? = nil) {
+    self.parameters = parameters
+    self.saved = saved
+    self.rescue = rescue
+  }
+}
+
+/// Where statistics go, `channels` values each, of type `ABNElement.statistics`.
+public struct ABNStatistics {
+  /// The mean, rounded.
+  public var mean: UnsafeMutableRawPointer
+  /// The biased variance.
+  public var variance: UnsafeMutableRawPointer
+  /// What the rounding took from the mean, or nil if not wanted.
+  public var meanRemainder: UnsafeMutableRawPointer?
+
+  /// Collects the pointers.
+  public init(
+    mean: UnsafeMutableRawPointer, variance: UnsafeMutableRawPointer,
+    meanRemainder: UnsafeMutableRawPointer? = nil
+  ) {
+    self.mean = mean
+    self.variance = variance
+    self.meanRemainder = meanRemainder
+  }
+}
+
+/// Statistics that are given, `channels` values each; only read.
+public struct ABNGivenStatistics {
+  /// The mean.
+  public var mean: UnsafeRawPointer
+  /// The variance.
+  public var variance: UnsafeRawPointer
+
+  /// Collects the pointers.
+  public init(mean: UnsafeRawPointer, variance: UnsafeRawPointer) {
+    self.mean = mean
+    self.variance = variance
+  }
+}
+
 /// Which statistics the forward pass used, which decides the gradient.
 public enum ABNStatisticsMode: Hashable, Sendable {
   /// Those of the batch: they depend on x, so dx has the two correction terms.
   case batch
   /// Given ones (moving statistics): dx = scale * inverseDeviation * dy.
   case given
+}
+
+/// The tensor that a backward pass starts from; only read.
+public enum ABNKept {
+  /// What the forward pass left: z, or y for an activation that cannot be inverted.
+  case output(UnsafeRawPointer)
+  /// x, of a layer that keeps it: for any activation and any scale, without a rescue.
+  case input(UnsafeRawPointer)
+}
+
+/// The tensors of a backward pass, and where the gradients of the parameters go.
+public struct ABNBackward {
+  /// Which statistics the forward pass used.
+  public var mode: ABNStatisticsMode
+  /// What there is of the forward pass.
+  public var kept: ABNKept
+  /// dz.
+  public var gradient: UnsafeRawPointer
+  /// Gets dx: the buffer of dz (in place), or one apart.
+  public var destination: UnsafeMutableRawPointer
+  /// Get the gradients of scale, bias and slopes.
+  public var gradients: ABNGradients
+
+  /// Collects the five.
+  public init(
+    mode: ABNStatisticsMode, kept: ABNKept, gradient: UnsafeRawPointer,
+    destination: UnsafeMutableRawPointer, gradients: ABNGradients
+  ) {
+    self.mode = mode
+    self.kept = kept
+    self.gradient = gradient
+    self.destination = destination
+    self.gradients = gradients
+  }
 }

@@ -4,7 +4,7 @@
 /// xhat = (x - mean) / sqrt(variance + epsilon);  y = scale * xhat + bias;  z = act(y)
 /// ```
 /// For an invertible activation the buffer then holds z, else y (see `activate`). The value holds no
-/// memory: buffers, scratch and the way to run in parallel are passed to every call, and nothing is
+/// memory: buffers, scratch and threads are passed to every call, and nothing is
 /// allocated but the rows of an `ABNRescue` in which they are needed. Equal inputs give equal bits,
 /// whatever the number of threads.
 ///
@@ -21,11 +21,6 @@ public struct ABNKernel: Hashable, Sendable {
   public let epsilon: Double
   /// The kernels that do the work.
   public let instructionSet: ABNInstructionSet
-  /// How many threads the `parallel` of the calls runs its parts on, the t-th part of as many on the t-th;
-  /// 1 (the default) where that is not known. It decides the order of the work for channels that only
-  /// several caches together can hold, and which slices a thread goes over a second time (those that it
-  /// went over first), and nothing else: the results are the same bits.
-  public var threads = 1
   /// The sizes of caches that the work is cut for.
   var caches = Caches.ofThisMachine
   /// Elements that a channel must have for its gradients to be taken without y - bias (`Engine.canBeDirect`):

@@ -50,7 +50,7 @@ extension Engine {
 
   /// Puts the lists' elements in their places: x or dx.
   func giveAside(
-    _ list: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ parallel: KernelParallel
+    _ list: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ parallel: KernelTeam
   ) {
     guard let aside else { return }
     let geometry = kernel.geometry

@@ -8,14 +8,27 @@ struct BackwardCall {
   var gradient: UnsafeRawPointer
   var destination: UnsafeMutableRawPointer
   var gradients: ABNGradients
+
+  init(_ pass: ABNBackward) {
+    mode = pass.mode
+    switch pass.kept {
+    case .output(let output): (kept, keptIsInput) = (output, false)
+    case .input(let input): (kept, keptIsInput) = (input, true)
+    }
+    gradient = pass.gradient
+    destination = pass.destination
+    gradients = pass.gradients
+  }
 }
 
 extension Engine {
   /// dx, and the gradients of scale, bias and slopes.
   func backward(
-    _ call: BackwardCall, _ memory: UnsafeMutableRawPointer, _ parallel: KernelParallel
+    _ pass: ABNBackward, _ workspace: ABNWorkspace
   ) {
-    let scratch = Scratch(memory, kernel, schedule)
+    let call = BackwardCall(pass)
+    let parallel = workspace.team
+    let scratch = Scratch(workspace.scratch, kernel, schedule)
     switch schedule.form {
     case .runs(let runs):
       if schedule.slices == 1 {
@@ -37,11 +50,11 @@ extension Engine {
   }
 
   private func backwardUnits(
-    _ call: BackwardCall, _ runs: Schedule.Runs, _ scratch: Scratch, _ parallel: KernelParallel
+    _ call: BackwardCall, _ runs: Schedule.Runs, _ scratch: Scratch, _ parallel: KernelTeam
   ) {
     let whole = (runs: 0..<runs.count, elements: 0..<runs.length)
     let step = schedule.unitsPerPart
-    let later = later(runs, tensors: 2, parts: kernel.threads, step: step)
+    let later = later(runs, tensors: 2, parts: parallel.count, step: step)
     parallel(schedule.unitParts(runs.units)) { part in
       StackBlock.with(isUniform: runs.width == 1) { block, sums in
         for unit in schedule.units(part, runs.units) {
@@ -57,7 +70,7 @@ extension Engine {
   }
 
   private func backwardSlices(
-    _ call: BackwardCall, _ runs: Schedule.Runs, _ scratch: Scratch, _ parallel: KernelParallel
+    _ call: BackwardCall, _ runs: Schedule.Runs, _ scratch: Scratch, _ parallel: KernelTeam
   ) {
     let parts = runs.units * schedule.slices
     parallel(parts) { reduceSlice(call, runs, $0, scratch) }
@@ -91,7 +104,7 @@ extension Engine {
   }
 
   private func backwardRows(
-    _ call: BackwardCall, _ count: Int, _ scratch: Scratch, _ parallel: KernelParallel
+    _ call: BackwardCall, _ count: Int, _ scratch: Scratch, _ parallel: KernelTeam
   ) {
     let lanes = schedule.lanes
     let rows = rows(scratch.block, lanes)

@@ -1,111 +1,164 @@
-/// What every entry point refuses before it touches a buffer.
-extension ABNKernel {
-  func check(_ parameters: ABNParameters) throws(KernelError) {
-    if activation == .prelu {
+/// The buffers of one call: each aligned, and what is written nobody else's. A value on the stack: the kernels
+/// allocate nothing.
+struct CallBuffers {
+  private struct Region {
+    var name: StaticString = ""
+    var first: UInt = 0
+    var bytes: UInt = 0
+    var isAlone = false
+
+    var end: UInt { first &+ bytes }
+  }
+
+  private let kernel: ABNKernel
+  /// At most: kept tensor, dz and dx, scale, bias, slopes, mean and variance, three saved
+  /// statistics, three gradients or two moving statistics, scratch.
+  private var regions = InlineArray<14, Region>(repeating: Region())
+  private var count = 0
+
+  init(_ kernel: ABNKernel) { self.kernel = kernel }
+
+  private mutating func add(_ region: Region, alignment: Int) throws(KernelError) {
+    let rest = region.first % UInt(alignment)
+    guard rest == 0 else {
+      throw KernelError(
+        what: "\(region.name)", got: "an address that is \(rest) mod \(alignment)",
+        wanted: "a multiple of \(alignment)", fix: "Align the buffer to its element.")
+    }
+    if region.bytes == 0 { return }
+    regions[count] = region
+    count += 1
+  }
+
+  /// A whole tensor that is only read.
+  mutating func tensor(
+    _ name: StaticString, _ base: UnsafeRawPointer, isAlone: Bool = false
+  ) throws(KernelError) {
+    let region = Region(
+      name: name, first: UInt(bitPattern: base), bytes: UInt(kernel.bufferBytes), isAlone: isAlone)
+    try add(region, alignment: kernel.element.bytes)
+  }
+
+  /// A tensor that is read and one that is written: the same, or apart.
+  mutating func pair(
+    _ source: UnsafeRawPointer, _ destination: UnsafeRawPointer, isGradient: Bool = false
+  ) throws(KernelError) {
+    if source == destination {
+      try tensor(
+        isGradient ? "gradient (and destination)" : "source (and destination)", source,
+        isAlone: true)
+      return
+    }
+    // A gradient that is the kept tensor is a mistake even where it is only read.
+    try tensor(isGradient ? "gradient" : "source", source, isAlone: isGradient)
+    try tensor("destination", destination, isAlone: true)
+  }
+
+  /// Parameters or statistics, one value for each channel unless said; nothing where there are none.
+  mutating func array(
+    _ name: StaticString, _ base: UnsafeRawPointer?, count: Int? = nil, isWritten: Bool
+  ) throws(KernelError) {
+    guard let base else { return }
+    let number = kernel.element.statisticsBytes
+    let region = Region(
+      name: name, first: UInt(bitPattern: base),
+      bytes: UInt((count ?? kernel.geometry.channels) * number), isAlone: isWritten)
+    try add(region, alignment: number)
+  }
+
+  mutating func add(_ workspace: ABNWorkspace) throws(KernelError) {
+    let region = Region(
+      name: "scratch", first: UInt(bitPattern: workspace.scratch),
+      bytes: UInt(kernel.scratchBytes), isAlone: true)
+    try add(region, alignment: 64)
+  }
+
+  mutating func add(_ parameters: ABNParameters) throws(KernelError) {
+    let channels = kernel.geometry.channels
+    if kernel.activation == .prelu {
       guard parameters.slopes != nil else {
         throw KernelError(
-          what: "prelu slopes", got: "nil", wanted: "a pointer to 1 or \(geometry.channels) slopes",
+          what: "prelu slopes", got: "nil", wanted: "a pointer to 1 or \(channels) slopes",
           fix: "Set ABNParameters.slopes.")
       }
-      guard parameters.slopeCount == 1 || parameters.slopeCount == geometry.channels else {
+      guard parameters.slopeCount == 1 || parameters.slopeCount == channels else {
         throw KernelError(
           what: "prelu slope count", got: "\(parameters.slopeCount)",
-          wanted: "1 or \(geometry.channels)", fix: "Pass one slope, or one per channel.")
+          wanted: "1 or \(channels)", fix: "Pass one slope, or one per channel.")
       }
     }
-    let bytes = element.statisticsBytes
-    if let scale = parameters.scale { try checkAligned(scale, bytes, "scale") }
-    if let bias = parameters.bias { try checkAligned(bias, bytes, "bias") }
-    if let slopes = parameters.slopes { try checkAligned(slopes, bytes, "slopes") }
+    try array("scale", parameters.scale, isWritten: false)
+    try array("bias", parameters.bias, isWritten: false)
+    try array("slopes", parameters.slopes, count: slopeCount(parameters), isWritten: false)
   }
 
-  func checkMomentum(_ moving: ABNMovingStatistics?) throws(KernelError) {
-    guard let moving else { return }
-    try checkAligned(moving.mean, element.statisticsBytes, "moving mean")
-    try checkAligned(moving.variance, element.statisticsBytes, "moving variance")
-    guard moving.momentum >= 0, moving.momentum <= 1 else {
-      throw KernelError(
-        what: "momentum", got: "\(moving.momentum)", wanted: "0 ... 1", fix: "Use 0.9.")
-    }
-  }
-
-  func check(_ saved: ABNSavedStatistics) throws(KernelError) {
-    try checkAligned(saved.mean, element.statisticsBytes, "saved mean")
-    try checkAligned(saved.meanRemainder, element.statisticsBytes, "saved mean remainder")
-    try checkAligned(saved.inverseDeviation, element.statisticsBytes, "saved inverse deviation")
-  }
-
-  func check(_ gradients: ABNGradients) throws(KernelError) {
-    let bytes = element.statisticsBytes
-    if let scale = gradients.scale { try checkAligned(scale, bytes, "scale gradient") }
-    if let bias = gradients.bias { try checkAligned(bias, bytes, "bias gradient") }
-    if let slopes = gradients.slopes { try checkAligned(slopes, bytes, "slopes gradient") }
-  }
-
-  func check(_ rescue: ABNRescue?) throws(KernelError) {
-    guard let rescue else { return }
-    guard rescue.geometry == geometry, rescue.element == element else {
+  mutating func add(_ state: ABNLayerState, isWritten: Bool) throws(KernelError) {
+    try add(state.parameters)
+    let saved = state.saved
+    try array("saved mean", saved.mean, isWritten: isWritten)
+    try array("saved mean remainder", saved.meanRemainder, isWritten: isWritten)
+    try array("saved inverse deviation", saved.inverseDeviation, isWritten: isWritten)
+    guard let rescue = state.rescue else { return }
+    guard rescue.geometry == kernel.geometry, rescue.element == kernel.element else {
       throw KernelError(
         what: "rescue", got: "that of a tensor of \(rescue.element), \(rescue.geometry)",
-        wanted: "\(element), \(geometry)",
+        wanted: "\(kernel.element), \(kernel.geometry)",
         fix: "Make it with ABNRescue(kernel), one for each tensor.")
     }
   }
 
-  func checkScratch(_ scratch: UnsafeMutableRawPointer) throws(KernelError) {
-    try checkAligned(scratch, 64, "scratch")
-  }
-
-  func checkAligned(
-    _ pointer: UnsafeRawPointer, _ bytes: Int, _ name: String
+  mutating func add(
+    _ gradients: ABNGradients, _ parameters: ABNParameters
   ) throws(KernelError) {
-    guard UInt(bitPattern: pointer) % UInt(bytes) == 0 else {
-      throw KernelError(
-        what: name,
-        got: "an address that is \(UInt(bitPattern: pointer) % UInt(bytes)) mod \(bytes)",
-        wanted: "a multiple of \(bytes)", fix: "Align the buffer to its element.")
-    }
+    try array("scale gradient", gradients.scale, isWritten: true)
+    try array("bias gradient", gradients.bias, isWritten: true)
+    try array("slopes gradient", gradients.slopes, count: slopeCount(parameters), isWritten: true)
   }
 
-  /// Two whole tensors: the same buffer where `sameAllowed`, else apart.
-  func checkPair(
-    _ a: UnsafeRawPointer, _ aName: String, _ b: UnsafeRawPointer, _ bName: String,
-    sameAllowed: Bool
-  ) throws(KernelError) {
-    try checkAligned(a, element.bytes, aName)
-    try checkAligned(b, element.bytes, bName)
-    if a == b && (sameAllowed || bufferBytes == 0) { return }
-    let first = min(UInt(bitPattern: a), UInt(bitPattern: b))
-    let second = max(UInt(bitPattern: a), UInt(bitPattern: b))
-    guard second - first >= UInt(bufferBytes) else {
-      throw KernelError(
-        what: "\(aName) and \(bName)", got: "buffers that overlap, \(second - first) bytes apart",
-        wanted: sameAllowed
-          ? "the same buffer, or \(bufferBytes) bytes apart" : "\(bufferBytes) bytes apart or more",
-        fix: "Pass separate buffers.")
-    }
+  private func slopeCount(_ parameters: ABNParameters) -> Int {
+    kernel.activation == .prelu ? parameters.slopeCount : 0
   }
 
-  func checkTrainable() throws(KernelError) {
-    guard geometry.countPerChannel != 1 || geometry.channels == 0 else {
-      throw KernelError(
-        what: "batch statistics", got: "one element per channel",
-        wanted: "two or more, as the variance of one value is 0",
-        fix: "Use a larger batch, or given statistics (globalForward).")
+  /// Throws for a buffer that must be alone and overlaps another.
+  func check() throws(KernelError) {
+    for index in 0..<count {
+      let b = regions[index]
+      for other in 0..<index {
+        let a = regions[other]
+        guard (a.isAlone || b.isAlone) && a.first < b.end && b.first < a.end else { continue }
+        throw KernelError(
+          what: "\(a.name) and \(b.name)", got: "buffers that overlap",
+          wanted: "memory of its own for each"
+            + (a.name.description == "source" ? ", or the same for both" : ""),
+          fix: "Pass separate buffers, each as large as its documentation says.")
+      }
     }
-    guard geometry.countPerChannel != 0 || geometry.channels == 0 else {
-      throw KernelError(
-        what: "batch statistics", got: "an empty tensor",
-        wanted: "two or more elements per channel",
-        fix: "Skip the layer for an empty batch.")
-    }
+  }
+}
+
+extension ABNKernel {
+  func checkMomentum(_ moving: ABNMovingStatistics?) throws(KernelError) {
+    guard let moving, !(0...1).contains(moving.momentum) else { return }
+    throw KernelError(
+      what: "momentum", got: "\(moving.momentum)", wanted: "0 ... 1", fix: "Use 0.9.")
+  }
+
+  package func checkTrainable() throws(KernelError) {
+    guard geometry.channels > 0, geometry.countPerChannel < 2 else { return }
+    let isEmpty = geometry.countPerChannel == 0
+    throw KernelError(
+      what: "batch statistics", got: isEmpty ? "an empty tensor" : "one element per channel",
+      wanted: isEmpty
+        ? "two or more elements per channel" : "two or more, as the variance of one value is 0",
+      fix: isEmpty
+        ? "Skip the layer for an empty batch."
+        : "Use a larger batch, or given statistics (globalForward).")
   }
 
   /// Scale 0 cannot be divided by, and the sign of z does not tell that of y under a slope below 0: such a
-  /// channel needs its row in the rescue buffer.
-  func checkInvertible(
-    _ parameters: ABNParameters, _ rescue: ABNRescue?
-  ) throws(KernelError) {
+  /// channel needs its row in the rescue.
+  func checkInvertible(_ state: ABNLayerState) throws(KernelError) {
+    let (parameters, rescue) = (state.parameters, state.rescue)
     if rescue?.count ?? 0 == 0, activation != .prelu, allNonzero(parameters.scale),
       !activation.isInvertible || slope(parameters, 0) > 0
     {
@@ -122,26 +175,17 @@ extension ABNKernel {
       }
     }
   }
-}
 
-extension ABNKernel {
   /// Whether no value of an array of parameters is 0: a loop without a choice, as thousands of small
   /// channels feel it.
   private func allNonzero(_ base: UnsafeRawPointer?) -> Bool {
     guard let base else { return true }
-    var zeros = 0
-    var channel = 0
-    if element.statistics == .float64 {
-      while channel < geometry.channels {
-        zeros |= base.load(fromByteOffset: channel &* 8, as: Double.self) == 0 ? 1 : 0
-        channel &+= 1
-      }
-    } else {
-      while channel < geometry.channels {
-        zeros |= base.load(fromByteOffset: channel &* 4, as: Float.self) == 0 ? 1 : 0
-        channel &+= 1
-      }
+    func zeros<Number: BinaryFloatingPoint>(_ type: Number.Type) -> Int {
+      let numbers = base.assumingMemoryBound(to: Number.self)
+      var zeros = 0
+      for channel in 0..<geometry.channels { zeros |= numbers[channel] == 0 ? 1 : 0 }
+      return zeros
     }
-    return zeros == 0
+    return (element.statistics == .float64 ? zeros(Double.self) : zeros(Float.self)) == 0
   }
 }

@@ -3,17 +3,27 @@ import CKernels
 
 extension Engine {
   func restore(
-    _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer,
-    _ memory: UnsafeMutableRawPointer, _ parallel: KernelParallel
+    _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ workspace: ABNWorkspace
   ) {
-    elementwise(Step.restore, appliedCode, source, destination, memory, parallel)
-    if let aside { giveAside(aside.x, destination, parallel) }
+    elementwise(
+      Step.restore, appliedCode, source, destination, workspace.scratch, workspace.team)
+    if let aside { giveAside(aside.x, destination, workspace.team) }
+  }
+
+  func activate(
+    _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ workspace: ABNWorkspace
+  ) {
+    if kernel.activation == .prelu {
+      elementwise(Step.activate, code, source, destination, workspace.scratch, workspace.team)
+    } else {
+      activateFlat(source, destination, workspace.team)
+    }
   }
 
   /// An elementwise step over the whole tensor; rescued channels get their x first and keep it.
   func elementwise(
     _ step: Int, _ code: Int, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer,
-    _ memory: UnsafeMutableRawPointer, _ parallel: KernelParallel
+    _ memory: UnsafeMutableRawPointer, _ parallel: KernelTeam
   ) {
     switch schedule.form {
     case .runs(let runs):
@@ -53,7 +63,7 @@ extension Engine {
 
   /// z = act(y) with one slope: the layout does not matter.
   func activateFlat(
-    _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ parallel: KernelParallel
+    _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ parallel: KernelTeam
   ) {
     let elements = kernel.geometry.elementCount
     let parts = (elements + Schedule.partElements - 1) / Schedule.partElements

@@ -28,6 +28,10 @@ struct Engine {
   let inverseAlpha: Double
   let hasSlopes: Bool
 
+  init(_ kernel: ABNKernel, _ state: ABNLayerState) {
+    self.init(kernel, state.parameters, state.saved, state.rescue)
+  }
+
   init(
     _ kernel: ABNKernel, _ parameters: ABNParameters, _ saved: ABNSavedStatistics?,
     _ rescue: ABNRescue? = nil
@@ -209,8 +213,8 @@ struct Engine {
 
   /// Calls `body` for every part from the last to the first, as what was read last is nearest: with a known
   /// number of threads each goes back over what a first pass in order gave it.
-  func backwards(_ parts: Int, _ parallel: KernelParallel, _ body: (Int) -> Void) {
-    let threads = min(kernel.threads, parts)
+  func backwards(_ parts: Int, _ parallel: KernelTeam, _ body: (Int) -> Void) {
+    let threads = min(parallel.count, parts)
     withoutActuallyEscaping(body) { body in
       if threads <= 1 {
         parallel(parts) { body(parts - 1 - $0) }

@@ -6,29 +6,28 @@ enum StatisticsTarget {
   /// The forward pass of training.
   case train(ABNSavedStatistics, ABNMovingStatistics?)
   /// Given mean and variance.
-  case given(ABNSavedStatistics, mean: UnsafeRawPointer, variance: UnsafeRawPointer)
+  case given(ABNSavedStatistics, ABNGivenStatistics)
   /// Statistics only.
-  case only(
-    mean: UnsafeMutableRawPointer, variance: UnsafeMutableRawPointer,
-    remainder: UnsafeMutableRawPointer?)
+  case only(ABNStatistics)
 }
 
 extension Engine {
   /// Statistics, or statistics and z, or z with given statistics.
   func forward(
     _ target: StatisticsTarget, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer?,
-    _ memory: UnsafeMutableRawPointer, _ parallel: KernelParallel
+    _ workspace: ABNWorkspace
   ) {
-    let scratch = Scratch(memory, kernel, schedule)
+    let scratch = Scratch(workspace.scratch, kernel, schedule)
+    let parallel = workspace.team
     if keepsAside(target) {
       let units: Int
       if case .runs(let runs) = schedule.form { units = runs.units } else { units = 1 }
       rescue?.aside.begin(parts: units * schedule.slices)
     }
-    if case .given(let saved, let mean, let variance) = target {
+    if case .given(let saved, let given) = target {
       for channel in 0..<channels {
-        let spread = kernel.statistic(variance, channel, default: 1)
-        kernel.setStatistic(saved.mean, channel, kernel.statistic(mean, channel, default: 0))
+        let spread = kernel.statistic(given.variance, channel, default: 1)
+        kernel.setStatistic(saved.mean, channel, kernel.statistic(given.mean, channel, default: 0))
         kernel.setStatistic(saved.meanRemainder, channel, 0)
         kernel.setStatistic(
           saved.inverseDeviation, channel, 1 / (spread + kernel.epsilon).squareRoot())
@@ -59,11 +58,11 @@ extension Engine {
   /// step together: the steps of one wait for one another, those of several do not.
   private func forwardUnits(
     _ target: StatisticsTarget, _ runs: Schedule.Runs, _ source: UnsafeRawPointer,
-    _ destination: UnsafeMutableRawPointer?, _ scratch: Scratch, _ parallel: KernelParallel
+    _ destination: UnsafeMutableRawPointer?, _ scratch: Scratch, _ parallel: KernelTeam
   ) {
     let whole = (runs: 0..<runs.count, elements: 0..<runs.length)
     let step = schedule.unitsPerPart
-    let later = later(runs, tensors: 1, parts: kernel.threads, step: step)
+    let later = later(runs, tensors: 1, parts: parallel.count, step: step)
     parallel(schedule.unitParts(runs.units)) { part in
       StackBlock.with(isUniform: runs.width == 1) { block, sums in
         let units = schedule.units(part, runs.units)
@@ -100,7 +99,7 @@ extension Engine {
 
   private func forwardSlices(
     _ target: StatisticsTarget, _ runs: Schedule.Runs, _ source: UnsafeRawPointer,
-    _ destination: UnsafeMutableRawPointer?, _ scratch: Scratch, _ parallel: KernelParallel
+    _ destination: UnsafeMutableRawPointer?, _ scratch: Scratch, _ parallel: KernelTeam
   ) {
     let parts = runs.units * schedule.slices
     if takesSums(target) {
@@ -151,7 +150,7 @@ extension Engine {
 
   private func forwardRows(
     _ target: StatisticsTarget, _ count: Int, _ source: UnsafeRawPointer,
-    _ destination: UnsafeMutableRawPointer?, _ scratch: Scratch, _ parallel: KernelParallel
+    _ destination: UnsafeMutableRawPointer?, _ scratch: Scratch, _ parallel: KernelTeam
   ) {
     let lanes = schedule.lanes
     let block = rows(scratch.block, lanes)
@@ -215,7 +214,7 @@ extension Engine {
   private func pivot(
     _ target: StatisticsTarget, _ source: UnsafeRawPointer, _ first: Int, _ channel: Int
   ) -> Double {
-    if case .given(let saved, _, _) = target { return number(saved.mean, channel, default: 0) }
+    if case .given(let saved, _) = target { return number(saved.mean, channel, default: 0) }
     let (middle, last) = schedule.samples
     let a = kernel.load(source, first)
     let b = kernel.load(source, first + middle)
@@ -329,10 +328,10 @@ extension Engine {
       let variance = isBeyond ? .infinity : (raw < 0 ? 0 : raw)
       let (mean, remainder) = splitSum(pivot, shift)
       switch target {
-      case .only(let meanTarget, let varianceTarget, let remainderTarget):
-        kernel.setStatistic(meanTarget, channel, mean)
-        kernel.setStatistic(varianceTarget, channel, variance)
-        kernel.setStatistic(remainderTarget, channel, remainder)
+      case .only(let statistics):
+        kernel.setStatistic(statistics.mean, channel, mean)
+        kernel.setStatistic(statistics.variance, channel, variance)
+        kernel.setStatistic(statistics.meanRemainder, channel, remainder)
       case .train(let saved, let moving):
         setNumber(saved.mean, channel, mean)
         setNumber(saved.meanRemainder, channel, remainder)
@@ -345,7 +344,7 @@ extension Engine {
         // A variance that underflows is not that of a constant channel.
         let spread = variance == 0 && shift != 0 ? Double.leastNonzeroMagnitude : variance
         keepIfLost(channel, mean: 0, square: spread * inverse * inverse, scratch)
-      case .given(let saved, _, _):
+      case .given(let saved, _):
         // Around the given mean, which the pivot is.
         let inverse = number(saved.inverseDeviation, channel, default: 1)
         let spread = square / m * inverse * inverse

@@ -79,19 +79,6 @@ public enum ABNInstructionSet: String, Hashable, Sendable, CaseIterable {
     }
   }
 
-  /// The set's way over memory, for what a layer is held against.
-  var sweep: @Sendable (Bool, UnsafeMutableRawPointer, Int, Int) -> Void {
-    switch self {
-    case .baseline: ABNKernelsBaseline.sweep
-    #if arch(x86_64)
-    case .avx2: ABNKernelsAVX2.sweep
-    case .avx512: ABNKernelsAVX512.sweep
-    #else
-    default: ABNKernelsBaseline.sweep
-    #endif
-    }
-  }
-
   /// The set's arithmetic of residual sums.
   var combine: CombineEntry {
     switch self {
@@ -101,19 +88,6 @@ public enum ABNInstructionSet: String, Hashable, Sendable, CaseIterable {
     case .avx512: ABNKernelsAVX512.combine
     #else
     default: ABNKernelsBaseline.combine
-    #endif
-    }
-  }
-
-  /// The elementary functions of the set, for the tests of their bounds.
-  var evaluate: @Sendable (Int, Bool, UnsafeRawPointer, UnsafeMutableRawPointer, Int) -> Void {
-    switch self {
-    case .baseline: ABNKernelsBaseline.evaluate
-    #if arch(x86_64)
-    case .avx2: ABNKernelsAVX2.evaluate
-    case .avx512: ABNKernelsAVX512.evaluate
-    #else
-    default: ABNKernelsBaseline.evaluate
     #endif
     }
   }

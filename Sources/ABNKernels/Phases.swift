@@ -10,18 +10,18 @@ extension Engine {
   /// The passes over units that are too large for one core's cache, unit by unit, the second one from the
   /// last slice to the first.
   ///
-  /// With a known number of threads (`ABNKernel.threads`) all of them work on the same unit, a share each
+  /// With a known number of threads (`KernelTeam.count`) all of them work on the same unit, a share each
   /// that stays in their own caches until its second pass; what a thread does between two meetings is the
   /// second pass over its share of one unit and the first over that of the next. Otherwise, and if
   /// `tensors` tensors of a unit fit one core's cache, or those of a unit for each thread a shared one from which
   /// a second pass reads nearly as fast, a unit is one part of the work. The results are
   /// the same bits, as the slices are.
   func inPhases<P: UnitPasses>(
-    _ runs: Schedule.Runs, tensors: Int, _ passes: P, _ parallel: KernelParallel
+    _ runs: Schedule.Runs, tensors: Int, _ passes: P, _ parallel: KernelTeam
   ) {
     let units = runs.units
     let slices = schedule.slices
-    let threads = min(kernel.threads, units * slices)
+    let threads = min(parallel.count, units * slices)
     let later = later(runs, tensors: tensors, parts: threads, step: 1)
     if threads <= 1 || later != 0
       || tensors * runs.count * runs.length * bytes <= kernel.caches.coreBytes

@@ -1,5 +1,6 @@
 import ABNGraph
 import ABNKernels
+import ABNMeasuring
 import ABNOperations
 import ABNTensors
 
@@ -19,7 +20,7 @@ public struct MachineRates: Sendable, Hashable {
         geometry: ABNGeometry(
           outer: 32, channels: 64, spatial: 112 * 112, layout: .channelSecond),
         element: .float32, activation: .identity
-      ).timing(repetitions: 5, parallel: Parallel.run)
+      ).timing(repetitions: 5, team: Parallel.team)
       return MachineRates(readRate: timing.readGBs * 1e9, inPlaceRate: timing.inPlaceGBs * 1e9)
     } catch {
       throw ABNError(.system, error.what, got: error.got, wanted: error.wanted, fix: error.fix)

@@ -62,13 +62,19 @@ func checkedKernel(_ body: () throws -> Void) throws {
   }
 }
 
-/// The three rows of a `saved` variable.
-func savedStatistics(_ base: UnsafeMutableRawPointer, _ kernel: ABNKernel)
-  -> ABNSavedStatistics
-{
-  let row = kernel.geometry.channels * kernel.element.statisticsBytes
-  return ABNSavedStatistics(
-    mean: base, meanRemainder: base + row, inverseDeviation: base + 2 * row)
+extension ABNLayerState {
+  /// That of a layer whose `saved` variable, three rows of statistics, is at `base`.
+  init(
+    _ kernel: ABNKernel, _ parameters: ABNParameters, saved base: UnsafeMutableRawPointer,
+    _ rescue: RescueBuffer? = nil
+  ) {
+    let row = kernel.geometry.channels * kernel.element.statisticsBytes
+    self.init(
+      parameters: parameters,
+      saved: ABNSavedStatistics(
+        mean: base, meanRemainder: base + row, inverseDeviation: base + 2 * row),
+      rescue: rescue?.rescue)
+  }
 }
 
 /// A forward pass, in place or apart, for both layers.
@@ -111,15 +117,15 @@ private struct NormalizationForward {
         scale: p[3], bias: p[4], slopes: slopesAt.map { UnsafeRawPointer(p[$0]) },
         slopeCount: slopesAt == nil ? 0 : 1)
       try checkedKernel {
-        let kept = rescue?.rescue
-        let saved = savedStatistics(p[2], kernel)
+        let state = ABNLayerState(kernel, parameters, saved: p[2], rescue)
+        let workspace = ABNWorkspace(scratch: p[7], team: Parallel.team)
         if norm.usesBatchStatistics {
           let given = momentumAt.map { Double(p($0, as: Float.self)[0]) } ?? norm.momentum
           let momentum = (0...1).contains(given) ? given : nil
-          try kernel.onTeam.trainForward(
-            source: p[0], destination: p[1], parameters: parameters,
+          try kernel.trainForward(
+            source: p[0], destination: p[1], state: state,
             moving: ABNMovingStatistics(mean: p[5], variance: p[6], momentum: momentum ?? 0),
-            saved: saved, rescue: kept, scratch: p[7], parallel: Parallel.run)
+            workspace: workspace)
           if momentum == nil {
             for row in [p[5], p[6]] {
               parallelFill(row, .nan, type.dtype.accumulation, count: channels)
@@ -127,8 +133,8 @@ private struct NormalizationForward {
           }
         } else {
           try kernel.globalForward(
-            source: p[0], destination: p[1], parameters: parameters, mean: p[5], variance: p[6],
-            saved: saved, rescue: kept, scratch: p[7], parallel: Parallel.run)
+            source: p[0], destination: p[1], state: state,
+            given: ABNGivenStatistics(mean: p[5], variance: p[6]), workspace: workspace)
         }
       }
     }
@@ -161,12 +167,12 @@ extension BatchNormGradient: CPULowerable {
     ]
     c.step(arguments) { p in
       try checkedKernel {
-        try kernel.onTeam.backward(
-          mode: mode, input: p[0], gradient: p[1], destination: p[2],
-          parameters: ABNParameters(scale: p[3], bias: p[4]),
-          saved: savedStatistics(p[5], kernel),
-          gradients: ABNGradients(scale: p[6], bias: p[7]), scratch: p[8],
-          parallel: Parallel.run)
+        try kernel.backward(
+          ABNBackward(
+            mode: mode, kept: .input(p[0]), gradient: p[1], destination: p[2],
+            gradients: ABNGradients(scale: p[6], bias: p[7])),
+          state: ABNLayerState(kernel, ABNParameters(scale: p[3], bias: p[4]), saved: p[5]),
+          workspace: ABNWorkspace(scratch: p[8], team: Parallel.team))
       }
     }
   }
@@ -214,11 +220,12 @@ extension InPlaceABNGradient: CPULowerable {
         scale: p[3], bias: p[4], slopes: hasSlopes ? UnsafeRawPointer(p[9]) : nil,
         slopeCount: hasSlopes ? 1 : 0)
       try checkedKernel {
-        try kernel.onTeam.backward(
-          mode: mode, output: p[0], gradient: p[1], destination: p[2], parameters: parameters,
-          saved: savedStatistics(p[5], kernel), rescue: rescue.rescue,
-          gradients: ABNGradients(scale: p[6], bias: p[7], slopes: hasSlopes ? p[10] : nil),
-          scratch: p[8], parallel: Parallel.run)
+        try kernel.backward(
+          ABNBackward(
+            mode: mode, kept: .output(p[0]), gradient: p[1], destination: p[2],
+            gradients: ABNGradients(scale: p[6], bias: p[7], slopes: hasSlopes ? p[10] : nil)),
+          state: ABNLayerState(kernel, parameters, saved: p[5], rescue),
+          workspace: ABNWorkspace(scratch: p[8], team: Parallel.team))
       }
     }
   }

@@ -57,13 +57,9 @@ public enum Parallel {
   }
 }
 
-extension ABNKernel {
-  /// The same kernel, told how many threads `Parallel.run` has at this moment.
-  var onTeam: ABNKernel {
-    var kernel = self
-    kernel.threads = Parallel.threads
-    return kernel
-  }
+extension Parallel {
+  /// The team for a call of a layer kernel: of as many threads as it has at this moment.
+  public static var team: KernelTeam { KernelTeam(count: threads, run: run) }
 }
 
 /// Turns of the OpenMP team.

@@ -22,9 +22,9 @@ extension RestoreInput: CPULowerable {
         slopeCount: hasSlopes ? 1 : 0)
       try checkedKernel {
         try kernel.restore(
-          source: p[0], destination: p[1], parameters: parameters,
-          saved: savedStatistics(p[4], kernel), rescue: rescue.rescue, scratch: p[5],
-          parallel: Parallel.run)
+          source: p[0], destination: p[1],
+          state: ABNLayerState(kernel, parameters, saved: p[4], rescue),
+          workspace: ABNWorkspace(scratch: p[5], team: Parallel.team))
       }
     }
   }

@@ -1,4 +1,5 @@
 import ABNKernels
+import ABNMeasuring
 import ArgumentParser
 import InPlaceABN
 
@@ -84,7 +85,7 @@ struct BenchLayer: ParsableCommand {
       throw ABNError(.attribute, "--shape", got: "\"\(shape)\"", wanted: "sizes that fit in memory")
     }
     do {
-      var kernel = try ABNKernel(
+      let kernel = try ABNKernel(
         geometry: ABNGeometry(
           outer: sizes[0], channels: sizes[1], spatial: spatial.0,
           layout: choose(
@@ -108,8 +109,7 @@ struct BenchLayer: ParsableCommand {
             ("tanh", .tanh), ("swish", .swish), ("gelu", .gelu), ("hard_swish", .hardSwish),
             ("mish", .mish),
           ]))
-      kernel.threads = Parallel.threads
-      return try kernel.timing(parallel: Parallel.run)
+      return try kernel.timing(team: Parallel.team)
     } catch let error as KernelError {
       throw ABNError(
         .attribute, error.what, got: error.got, wanted: error.wanted, fix: error.fix)

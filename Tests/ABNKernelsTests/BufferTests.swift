@@ -99,8 +99,11 @@ import Testing
         let scratch = Buffer(bytes: kernel.scratchBytes)
         for withRemainder in [false, true] {
           try kernel.statistics(
-            of: x.base, mean: rows[0].base, variance: rows[1].base,
-            meanRemainder: withRemainder ? rows[2].base : nil, scratch: scratch.base)
+            of: x.base,
+            into: ABNStatistics(
+              mean: rows[0].base, variance: rows[1].base,
+              meanRemainder: withRemainder ? rows[2].base : nil),
+            workspace: ABNWorkspace(scratch: scratch.base))
           let values = rows.map { row in
             (0..<geometry.channels).map { number.load(row.base, $0) }
           }
@@ -143,33 +146,40 @@ import Testing
       let saved = ABNSavedStatistics(
         mean: place("saved mean"), meanRemainder: place("saved mean remainder"),
         inverseDeviation: place("saved inverse deviation"))
+      let state = ABNLayerState(parameters: parameters, saved: saved)
+      let workspace = ABNWorkspace(scratch: place("scratch"))
       switch function {
       case "forward":
         try kernel.trainForward(
-          source: place("destination"), destination: place("destination"), parameters: parameters,
+          source: place("destination"), destination: place("destination"), state: state,
           moving: ABNMovingStatistics(
             mean: place("moving mean"), variance: place("moving variance"), momentum: 0.9),
-          saved: saved, scratch: place("scratch"))
+          workspace: workspace)
       case "given":
         try kernel.globalForward(
-          source: place("destination"), destination: place("destination"), parameters: parameters,
-          mean: place("moving mean"), variance: place("moving variance"), saved: saved,
-          scratch: place("scratch"))
+          source: place("destination"), destination: place("destination"), state: state,
+          given: ABNGivenStatistics(
+            mean: place("moving mean"), variance: place("moving variance")),
+          workspace: workspace)
       case "backward":
         try kernel.backward(
-          mode: .batch, output: place("output"), gradient: place("destination"),
-          destination: place("destination"), parameters: parameters, saved: saved,
-          gradients: ABNGradients(
-            scale: place("scale gradient"), bias: place("bias gradient"),
-            slopes: place("slopes gradient")), scratch: place("scratch"))
+          ABNBackward(
+            mode: .batch, kept: .output(place("output")), gradient: place("destination"),
+            destination: place("destination"),
+            gradients: ABNGradients(
+              scale: place("scale gradient"), bias: place("bias gradient"),
+              slopes: place("slopes gradient"))), state: state, workspace: workspace)
       case "restore":
         try kernel.restore(
-          source: place("output"), destination: place("destination"), parameters: parameters,
-          saved: saved, scratch: place("scratch"))
+          source: place("output"), destination: place("destination"), state: state,
+          workspace: workspace)
       default:
         try kernel.statistics(
-          of: place("output"), mean: place("saved mean"), variance: place("saved mean remainder"),
-          meanRemainder: place("saved inverse deviation"), scratch: place("scratch"))
+          of: place("output"),
+          into: ABNStatistics(
+            mean: place("saved mean"), variance: place("saved mean remainder"),
+            meanRemainder: place("saved inverse deviation")),
+          workspace: workspace)
       }
     }
     let apart = Array(names.indices)

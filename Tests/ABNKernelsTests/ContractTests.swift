@@ -1,6 +1,7 @@
 import Testing
 
 @testable import ABNKernels
+import ABNMeasuring
 
 /// Threads, bad input, instruction sets, shapes without elements.
 @Suite struct ContractTests {
@@ -26,10 +27,11 @@ import Testing
           input.scale[1] = 0
           for set in AgreementTests.sets {
             let one = try LayerRun(input: input, set: set)()
-            var run = LayerRun(input: input, set: set, parallel: manyThreads)
+            var run = LayerRun(
+              input: input, set: set, team: KernelTeam(count: 1, run: manyThreads))
             let many = try run()
             #expect(one.bytes == many.bytes, "\(set) \(element) \(activation) \(geometry)")
-            run.threads = 3
+            run.team = KernelTeam(count: 3, run: manyThreads)
             #expect(try run().bytes == one.bytes, "\(set) \(element) \(activation) \(geometry)")
             let error = relativeError(one.dx, input.reference.dx)
             #expect(error < 40 * element.unitRoundoff, "\(error) \(activation) \(geometry)")
@@ -57,11 +59,10 @@ import Testing
             var run = LayerRun(input: input, set: set, caches: Caches(coreBytes: 100))
             #expect(Schedule(geometry, element, run.caches).isPhased)
             let one = try run()
-            run.parallel = manyThreads
             run.caches.victimBytes =
               AgreementTests.askingForNext(geometry, element).victimBytes
             for threads in [-1, 2, 3, 4, 6, 16, .max] {
-              run.threads = threads
+              run.team = KernelTeam(count: threads, run: manyThreads)
               let many = try run()
               #expect(
                 one.bytes == many.bytes, "\(threads) \(set) \(element) \(activation) \(geometry)")
@@ -188,9 +189,10 @@ import Testing
       _ scratchOffset: Int = 0, momentum: Double = 0.9
     ) throws {
       try kernel.trainForward(
-        source: source, destination: destination, parameters: parameters(slopes),
+        source: source, destination: destination,
+        state: ABNLayerState(parameters: parameters(slopes), saved: saved),
         moving: ABNMovingStatistics(mean: small + 256, variance: small + 320, momentum: momentum),
-        saved: saved, scratch: scratch.base + scratchOffset)
+        workspace: ABNWorkspace(scratch: scratch.base + scratchOffset))
     }
     let before = memory.contents
     expectError("source and destination") { try forward(x, x + 16) }
@@ -203,13 +205,15 @@ import Testing
     expectError("slopes") {
       try kernel.activate(
         source: x, destination: x, parameters: ABNParameters(scale: nil, bias: nil),
-        scratch: scratch.base)
+        workspace: ABNWorkspace(scratch: scratch.base))
     }
     func backward(_ gradient: UnsafeMutableRawPointer, _ rescue: ABNRescue? = nil) throws {
       try kernel.backward(
-        mode: .batch, output: x, gradient: gradient, destination: gradient,
-        parameters: parameters(3), saved: saved, rescue: rescue,
-        gradients: ABNGradients(scale: nil, bias: nil), scratch: scratch.base)
+        ABNBackward(
+          mode: .batch, kept: .output(x), gradient: gradient, destination: gradient,
+          gradients: ABNGradients(scale: nil, bias: nil)),
+        state: ABNLayerState(parameters: parameters(3), saved: saved, rescue: rescue),
+        workspace: ABNWorkspace(scratch: scratch.base))
     }
     expectError("gradient") { try backward(x) }
     expectError("gradient") { try backward(x + 4) }

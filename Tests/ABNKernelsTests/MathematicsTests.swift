@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import ABNKernels
+import ABNMeasuring
 
 /// The documented error bounds of the elementary functions, over their whole ranges.
 @Suite struct MathematicsTests {

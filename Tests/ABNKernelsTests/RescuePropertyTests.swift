@@ -119,7 +119,9 @@ import Testing
     let input = each.input
     let reference = input.reference
     let inside = try LayerRun(
-      input: input, set: each.set, threads: each.threads, leastDirectCount: each.leastDirectCount)()
+      input: input, set: each.set,
+      team: KernelTeam(count: each.threads, run: KernelTeam.serial.run),
+      leastDirectCount: each.leastDirectCount)()
     let outside = try LayerRun(input: input, set: each.set, outOfPlace: true)()
     #expect(inside.isIntact && inside.paddingIsZero, "wrote outside: seed \(seed)")
     for channel in input.x.indices {

@@ -89,8 +89,8 @@ import Testing
       input.bias = [0, -0.3, -1]
       let one = try LayerRun(input: input, set: .baseline)()
       let many = try LayerRun(
-        input: input, set: .baseline, parallel: manyThreads, caches: Caches(coreBytes: 100),
-        threads: 3)()
+        input: input, set: .baseline, team: KernelTeam(count: 3, run: manyThreads),
+        caches: Caches(coreBytes: 100))()
       #expect(one.asideCount <= 3 * 2100 / 5, "\(share): \(one.asideCount)")
       #expect(one.asideCount == many.asideCount && one.isRescued == many.isRescued)
       #expect(relativeError(one.dx, input.reference.dx) <= 16 * 0x1p-24, "\(share)")

@@ -79,8 +79,10 @@ import Testing
     let rows = (0..<3).map { _ in Buffer(bytes: x.count * number.bytes) }
     let scratch = Buffer(bytes: kernel.scratchBytes)
     try kernel.statistics(
-      of: tensor.base, mean: rows[0].base, variance: rows[1].base, meanRemainder: rows[2].base,
-      scratch: scratch.base)
+      of: tensor.base,
+      into: ABNStatistics(
+        mean: rows[0].base, variance: rows[1].base, meanRemainder: rows[2].base),
+      workspace: ABNWorkspace(scratch: scratch.base))
     let areIntact = ([tensor, scratch] + rows).allSatisfy(\.isIntact)
     #expect(areIntact)
     let lists = rows.map { row in x.indices.map { number.load(row.base, $0) } }

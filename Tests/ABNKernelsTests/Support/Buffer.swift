@@ -95,14 +95,6 @@ struct Source: RandomNumberGenerator {
 }
 
 /// Runs the parts on several threads, out of order.
-func manyThreads(_ parts: Int, _ body: (Int) -> Void) {
-  withoutActuallyEscaping(body) { escaping in
-    let box = Box(escaping)
-    DispatchQueue.concurrentPerform(iterations: parts) { box.call(parts - 1 - $0) }
-  }
-}
-
-private final class Box: @unchecked Sendable {
-  let call: (Int) -> Void
-  init(_ call: @escaping (Int) -> Void) { self.call = call }
+@Sendable func manyThreads(_ parts: Int, _ body: @Sendable (Int) -> Void) {
+  DispatchQueue.concurrentPerform(iterations: parts) { body(parts - 1 - $0) }
 }

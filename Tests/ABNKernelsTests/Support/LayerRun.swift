@@ -84,14 +84,13 @@ struct LayerResult {
 struct LayerRun {
   var input: LayerInput
   var set: ABNInstructionSet = .baseline
-  var parallel: KernelParallel = serialParallel
+  var team = KernelTeam.serial
   /// Keeps x and uses the backward pass from x.
   var outOfPlace = false
   var rescues = true
   var momentum = 0.9
-  /// `ABNKernel.caches` and `threads`.
+  /// `ABNKernel.caches`.
   var caches = Caches()
-  var threads = 1
   /// `ABNKernel.leastDirectCount`: 1 for all channels that may, a large one for none.
   var leastDirectCount = 512
   /// What the moving statistics begin with.
@@ -106,7 +105,6 @@ struct LayerRun {
       geometry: input.geometry, element: input.element, activation: input.activation,
       epsilon: input.epsilon, instructionSet: set)
     kernel.caches = caches
-    kernel.threads = threads
     kernel.leastDirectCount = leastDirectCount
     // Not read through `input` for every element, which would be copied each time.
     let (geometry, element) = (input.geometry, input.element)
@@ -159,19 +157,20 @@ struct LayerRun {
       mean: saved[0].base, meanRemainder: saved[1].base, inverseDeviation: saved[2].base)
     var result = LayerResult()
     let rescue = rescues && !outOfPlace ? ABNRescue(kernel) : nil
+    let state = ABNLayerState(parameters: parameters, saved: savedStatistics, rescue: rescue)
+    let workspace = ABNWorkspace(scratch: scratch.base, team: team)
     if let given = input.given {
       let mean = array(given.mean)
       let variance = array(given.variance)
       try kernel.globalForward(
-        source: x.base, destination: out.base, parameters: parameters, mean: mean.base,
-        variance: variance.base, saved: savedStatistics, rescue: rescue, scratch: scratch.base,
-        parallel: parallel)
+        source: x.base, destination: out.base, state: state,
+        given: ABNGivenStatistics(mean: mean.base, variance: variance.base), workspace: workspace)
     } else {
       try kernel.trainForward(
-        source: x.base, destination: out.base, parameters: parameters,
+        source: x.base, destination: out.base, state: state,
         moving: ABNMovingStatistics(
           mean: movingMean.base, variance: movingVariance.base, momentum: momentum),
-        saved: savedStatistics, rescue: rescue, scratch: scratch.base, parallel: parallel)
+        workspace: workspace)
     }
     result.rescued = rescue?.count ?? 0
     result.asideCount = rescue?.asideCount ?? 0
@@ -190,7 +189,7 @@ struct LayerRun {
       }
       try kernel.activate(
         source: isApart ? activated.base : out.base, destination: activated.base,
-        parameters: parameters, scratch: scratch.base, parallel: parallel)
+        parameters: parameters, workspace: workspace)
       result.z = read(activated)
     }
     let wanted = ABNGradients(
@@ -198,17 +197,10 @@ struct LayerRun {
       slopes: input.slopes.isEmpty ? nil : gradients[2].base)
     let mode: ABNStatisticsMode = input.given == nil ? .batch : .given
     let dx = isApart ? tensor(input.x.map { $0.map { _ in 7 } }) : gradient
-    if outOfPlace {
-      try kernel.backward(
-        mode: mode, input: x.base, gradient: gradient.base, destination: dx.base,
-        parameters: parameters, saved: savedStatistics, gradients: wanted, scratch: scratch.base,
-        parallel: parallel)
-    } else {
-      try kernel.backward(
-        mode: mode, output: out.base, gradient: gradient.base, destination: dx.base,
-        parameters: parameters, saved: savedStatistics, rescue: rescue, gradients: wanted,
-        scratch: scratch.base, parallel: parallel)
-    }
+    try kernel.backward(
+      ABNBackward(
+        mode: mode, kept: outOfPlace ? .input(x.base) : .output(out.base), gradient: gradient.base,
+        destination: dx.base, gradients: wanted), state: state, workspace: workspace)
     result.dx = read(dx)
     result.dscale = list(gradients[0])
     result.dbias = list(gradients[1])
@@ -217,8 +209,7 @@ struct LayerRun {
     let restored = isApart ? tensor(input.x.map { $0.map { _ in 7 } }) : out
     if !outOfPlace {
       try kernel.restore(
-        source: out.base, destination: restored.base, parameters: parameters,
-        saved: savedStatistics, rescue: rescue, scratch: scratch.base, parallel: parallel)
+        source: out.base, destination: restored.base, state: state, workspace: workspace)
       result.restored = read(restored)
       result.bytes += restored.contents
     }
