@@ -62,3 +62,37 @@ public struct ABNGeometry: Hashable, Sendable {
   /// Elements that share one channel, `outer * spatial`: the m of the formulas.
   public var countPerChannel: Int { outer * spatial }
 }
+
+extension ABNGeometry {
+  /// The channel of an element of the buffer, and its number in the channel: `outer`, then `spatial`.
+  func place(_ offset: Int) -> (channel: Int, index: Int) {
+    switch layout {
+    case .channelSecond:
+      let (run, inside) = offset.quotientAndRemainder(dividingBy: spatial)
+      let (sample, channel) = run.quotientAndRemainder(dividingBy: channels)
+      return (channel, sample * spatial + inside)
+    case .channelLast:
+      let (index, channel) = offset.quotientAndRemainder(dividingBy: channels)
+      return (channel, index)
+    case .blocked(let size):
+      let (vector, lane) = offset.quotientAndRemainder(dividingBy: size)
+      let (run, inside) = vector.quotientAndRemainder(dividingBy: spatial)
+      let (sample, block) = run.quotientAndRemainder(dividingBy: (channels + size - 1) / size)
+      return (block * size + lane, sample * spatial + inside)
+    }
+  }
+
+  /// The element of the buffer that is number `index` of a channel: undoes `place`.
+  func offset(_ channel: Int, _ index: Int) -> Int {
+    switch layout {
+    case .channelSecond:
+      let (sample, inside) = index.quotientAndRemainder(dividingBy: spatial)
+      return (sample * channels + channel) * spatial + inside
+    case .channelLast: return index * channels + channel
+    case .blocked(let size):
+      let (sample, inside) = index.quotientAndRemainder(dividingBy: spatial)
+      let (block, lane) = channel.quotientAndRemainder(dividingBy: size)
+      return ((sample * ((channels + size - 1) / size) + block) * spatial + inside) * size + lane
+    }
+  }
+}

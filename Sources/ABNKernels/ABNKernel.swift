@@ -65,9 +65,9 @@ public struct ABNKernel: Hashable, Sendable {
   /// Bytes of the tensor's buffer, padding of blocked layouts included.
   public var bufferBytes: Int { geometry.elementCount * element.bytes }
 
-  /// Bytes of scratch that any function of this value may use; align it to 64. 0 only if empty.
+  /// Bytes of scratch that any function of this value may use; align it to 64.
   public var scratchBytes: Int {
-    max(64, (Scratch.bytes(self, Schedule(geometry, element, caches)) + 63) / 64 * 64)
+    Scratch.bytes(self)
   }
 
   /// Bytes that `ABNRescue` holds for `channels` rescued channels: at most all of them, which more are taken for.

@@ -1,15 +1,32 @@
+import ABNKernelsBaseline
+
 #if canImport(Glibc)
 import Glibc
 #elseif canImport(Musl)
 import Musl
 #endif
 
+/// Memory that is freed with its owner.
+final class Memory {
+  let base: UnsafeMutableRawPointer
+  let bytes: Int
+
+  /// All 0.
+  init(bytes: Int) {
+    self.bytes = bytes
+    base = .allocate(byteCount: max(1, bytes), alignment: 64)
+    base.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
+  }
+
+  deinit { base.deallocate() }
+}
+
 /// What a layer keeps of x beside what its forward pass stores: the x of channels that cannot be computed
 /// back from it, bit for bit, and in elu that of single elements far below the others. Each such channel has a row
 /// of `geometry.countPerChannel` elements; of the single ones there are at most a fifth of a channel.
 ///
 /// The forward pass decides which channels those are, between the statistics and what it writes
-/// (`ABNKernel.mustRescue` has the rule), and takes a row for each; the backward pass and `restore` of the
+/// (`RescueRule` has the rule), and takes a row for each; the backward pass and `restore` of the
 /// same tensor read them. Rows are allocated when they are first needed and used again by later passes:
 /// a layer without such channels allocates nothing. One value belongs to one tensor: its passes
 /// run one after the other.
@@ -25,9 +42,10 @@ public final class ABNRescue: @unchecked Sendable {
   let rows: UnsafeMutablePointer<UnsafeMutableRawPointer?>
   /// For each channel what `size` gives.
   let sizes: UnsafeMutablePointer<Double>
-  private var spare: [UnsafeMutableRawPointer] = []
-  private var allocated = 0
-  private let lock: UnsafeMutablePointer<pthread_mutex_t>
+  private let perChannel: Memory
+  private var allocated: [Memory] = []
+  private var spare: [Memory] = []
+  private let lock = Memory(bytes: MemoryLayout<pthread_mutex_t>.size)
   /// Single elements, of activations that saturate.
   let aside: Aside
   private let hasLists: Bool
@@ -37,30 +55,24 @@ public final class ABNRescue: @unchecked Sendable {
     geometry = kernel.geometry
     element = kernel.element
     aside = Aside(kernel)
-    hasLists = Engine.keepsAside(kernel)
-    rows = .allocate(capacity: max(1, kernel.geometry.channels))
-    rows.initialize(repeating: nil, count: max(1, kernel.geometry.channels))
-    sizes = .allocate(capacity: max(1, kernel.geometry.channels))
-    sizes.initialize(repeating: 0, count: max(1, kernel.geometry.channels))
-    lock = .allocate(capacity: 1)
-    lock.initialize(to: pthread_mutex_t())
-    pthread_mutex_init(lock, nil)
+    hasLists = RescueRule(kernel).keepsAside
+    let channels = kernel.geometry.channels
+    perChannel = Memory(bytes: channels * 16)
+    rows = perChannel.base.bindMemory(to: UnsafeMutableRawPointer?.self, capacity: channels)
+    sizes = (perChannel.base + channels * 8).bindMemory(to: Double.self, capacity: channels)
+    pthread_mutex_init(mutex, nil)
   }
 
-  deinit {
-    clear()
-    for row in spare { row.deallocate() }
-    rows.deallocate()
-    sizes.deallocate()
-    pthread_mutex_destroy(lock)
-    lock.deallocate()
-  }
+  deinit { pthread_mutex_destroy(mutex) }
 
-  /// Bytes of a channel's row.
-  var rowBytes: Int { geometry.countPerChannel * element.bytes }
+  private var mutex: UnsafeMutablePointer<pthread_mutex_t> {
+    lock.base.assumingMemoryBound(to: pthread_mutex_t.self)
+  }
 
   /// The bytes that are held now, in use or for the next pass.
-  public var bytes: Int { allocated * rowBytes + aside.bytes }
+  public var bytes: Int {
+    allocated.count * geometry.countPerChannel * element.bytes + aside.bytes
+  }
 
   /// The most that the data can make it hold between two passes: a row for every channel, and for elu a fifth of
   /// every channel in lists.
@@ -71,7 +83,7 @@ public final class ABNRescue: @unchecked Sendable {
   }
 
   /// How many channels the last forward pass rescued.
-  public var count: Int { allocated - spare.count }
+  public var count: Int { allocated.count - spare.count }
 
   /// How many single elements the last forward pass kept aside.
   public var asideCount: Int { aside.count }
@@ -87,22 +99,20 @@ public final class ABNRescue: @unchecked Sendable {
   func clear() {
     aside.clear()
     if count == 0 { return }
-    for channel in 0..<geometry.channels {
-      guard let row = rows[channel] else { continue }
-      spare.append(row)
-      rows[channel] = nil
-    }
+    for channel in 0..<geometry.channels { rows[channel] = nil }
+    spare = allocated
   }
 
   /// Gives a channel its row. From any thread, once for a channel.
   func take(_ channel: Int) {
-    pthread_mutex_lock(lock)
-    defer { pthread_mutex_unlock(lock) }
+    pthread_mutex_lock(mutex)
+    defer { pthread_mutex_unlock(mutex) }
     if let row = spare.popLast() {
-      rows[channel] = row
+      rows[channel] = row.base
       return
     }
-    allocated += 1
-    rows[channel] = .allocate(byteCount: max(1, rowBytes), alignment: 64)
+    let row = Memory(bytes: geometry.countPerChannel * element.bytes)
+    allocated.append(row)
+    rows[channel] = row.base
   }
 }

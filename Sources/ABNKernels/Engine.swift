@@ -2,9 +2,13 @@ import ABNKernelsBaseline
 import CKernels
 
 /// One call of a layer function: the buffers of parameters, how the tensor is cut, and the kernels.
-struct Engine {
+///
+/// A class, as the compiler copies a struct of this size wherever it calls a function of it.
+final class Engine: @unchecked Sendable {
+  // Sendable: parts of the work that run at the same time write channels and elements of their own.
+
   let kernel: ABNKernel
-  let schedule: Schedule
+  let plan: Plan
   let parameters: ABNParameters
   let saved: ABNSavedStatistics?
   let rescue: ABNRescue?
@@ -16,8 +20,6 @@ struct Engine {
   let code: Int
   let isInvertible: Bool
   let canBeDirect: Bool
-  let canKeepAside: Bool
-  let usual: UsualChannels
   let bytes: Int
   let isDouble: Bool
   /// Whether the tensor is larger than the caches that make asking for it ahead a loss.
@@ -27,17 +29,22 @@ struct Engine {
   let alpha: Double
   let inverseAlpha: Double
   let hasSlopes: Bool
+  /// Elements of a channel, as the formulas have it.
+  let m: Double
+  /// Elements from a channel's first to one in the middle and to the last.
+  let middle: Int
+  let last: Int
 
-  init(_ kernel: ABNKernel, _ state: ABNLayerState) {
+  convenience init(_ kernel: ABNKernel, _ state: ABNLayerState) {
     self.init(kernel, state.parameters, state.saved, state.rescue)
   }
 
   init(
     _ kernel: ABNKernel, _ parameters: ABNParameters, _ saved: ABNSavedStatistics?,
-    _ rescue: ABNRescue? = nil
+    _ rescue: ABNRescue? = nil, plan given: Plan? = nil
   ) {
     self.kernel = kernel
-    schedule = Schedule(kernel.geometry, kernel.element, kernel.caches)
+    plan = given ?? Plan(kernel.geometry, kernel.element, kernel.caches)
     self.parameters = parameters
     self.saved = saved
     self.rescue = rescue
@@ -47,15 +54,11 @@ struct Engine {
     code = kernel.activation.code
     isInvertible = kernel.activation.isInvertible
     canBeDirect = Self.canBeDirect(kernel)
-    canKeepAside = Self.keepsAside(kernel)
-    usual = UsualChannels(kernel)
     bytes = kernel.element.bytes
-    switch schedule.form {
-    case .runs(let runs):
-      isFar = kernel.caches.areFar(runs: runs.length * bytes, of: kernel.bufferBytes)
-    case .rows:
-      isFar = kernel.caches.areFar(rowsOf: kernel.geometry.channels, of: kernel.bufferBytes)
-    }
+    isFar =
+      plan.isRows
+      ? kernel.caches.areFar(rowsOf: kernel.geometry.channels, of: kernel.bufferBytes)
+      : kernel.caches.areFar(runs: plan.length * bytes, of: kernel.bufferBytes)
     isDouble = kernel.element.statistics == .float64
     hasSlopes = kernel.activation == .prelu
     // As the kernels have it: the inverse must be that of the rounded slope, so that -alpha times it is not
@@ -63,6 +66,9 @@ struct Engine {
     let slope = hasSlopes ? 1 : kernel.slope(parameters, 0)
     alpha = isDouble ? slope : Double(Float(slope))
     inverseAlpha = 1 / alpha
+    m = Double(kernel.geometry.countPerChannel)
+    let number = max(0, kernel.geometry.countPerChannel - 1)
+    (middle, last) = (plan.offset(number / 2), plan.offset(number))
   }
 
   var channels: Int { kernel.geometry.channels }
@@ -70,30 +76,6 @@ struct Engine {
 
   /// The activation that the forward pass applies: none where y is stored.
   var appliedCode: Int { isInvertible ? code : ActivationCode.identity }
-
-  /// The channels of a unit.
-  func group(_ runs: Schedule.Runs, _ unit: Int) -> LaneGroup {
-    switch runs.width {
-    case 1: LaneGroup.alone(unit)
-    case 8: LaneGroup(first: unit * 8, channels: min(8, channels - unit * 8), copies: 2)
-    default: LaneGroup(first: unit * 16, channels: min(16, channels - unit * 16), copies: 1)
-    }
-  }
-
-  /// The channels of 16 lanes of a row.
-  func group(row lane: Int) -> LaneGroup {
-    LaneGroup(first: lane, channels: min(16, channels - lane), copies: 1)
-  }
-
-  /// The rows of a tensor's channels.
-  func rows(_ base: UnsafeMutableRawPointer, _ stride: Int) -> ParameterRows {
-    ParameterRows(base: base, stride: stride, isDouble: isDouble)
-  }
-
-  /// The rows of a group.
-  func rows(_ base: UnsafeMutableRawPointer, of group: LaneGroup) -> ParameterRows {
-    ParameterRows(base: base, stride: group.parameterLanes, isDouble: isDouble)
-  }
 
   /// Value `channel` of an array of parameters or statistics: `ABNKernel.statistic` with the type
   /// looked up once.
@@ -118,176 +100,208 @@ struct Engine {
     }
   }
 
-  /// What the forward pass and the way back from z need of a channel. Inlined, so that nothing is
-  /// computed that the caller does not use.
-  @inline(__always) func values(_ channel: Int) -> ChannelValues {
+  @inline(__always) func scale(_ channel: Int) -> Double {
+    number(parameters.scale, channel, default: 1)
+  }
+  @inline(__always) func bias(_ channel: Int) -> Double {
+    number(parameters.bias, channel, default: 0)
+  }
+  @inline(__always) func slope(_ channel: Int) -> Double {
+    hasSlopes ? kernel.slope(parameters, channel) : alpha
+  }
+  /// 1 / deviation.
+  @inline(__always) func inverse(_ channel: Int, default value: Double = 1) -> Double {
+    number(saved?.inverseDeviation, channel, default: value)
+  }
+
+  /// All numbers of a channel but the factors of dx.
+  func values(_ channel: Int) -> ChannelValues {
     var values = ChannelValues()
-    let scale = number(parameters.scale, channel, default: 1)
-    values.bias = number(parameters.bias, channel, default: 0)
+    values.bias = bias(channel)
     values.shiftedBias = values.bias
     if let saved {
-      let inverse = number(saved.inverseDeviation, channel, default: 1)
+      let inverse = inverse(channel)
       values.mean = number(saved.mean, channel, default: 0)
       values.meanRemainder = number(saved.meanRemainder, channel, default: 0)
-      values.gain = inverse * scale
+      values.gain = inverse * scale(channel)
       values.unit = unit(inverse, values.mean)
     }
     if values.meanRemainder != 0 {
       values.shiftedBias = values.bias - values.meanRemainder * values.gain
     }
-    values.slope = hasSlopes ? kernel.slope(parameters, channel) : alpha
+    values.slope = slope(channel)
     values.inverseSlope = hasSlopes ? 1 / values.slope : inverseAlpha
     values.keep = rescueRow(channel) == nil ? 0 : 1
     return values
   }
 
-  /// The same, and what x is computed back with.
-  func restoring(_ channel: Int) -> ChannelValues {
-    var values = values(channel)
-    values.spread = 1 / values.gain
-    values.unit = 1
-    return values
+  /// `Slot.unit` of a channel: 1, or where 1 / deviation^2 comes near the ends of float32 (a deviation of 1e-20 or
+  /// 1e20), the power of two below 1 / deviation. The products of dz and x - mean, and the factor of x - mean in
+  /// dx, then stay within the range, as xhat does.
+  @inline(__always) func unit(_ inverse: Double, _ mean: Double) -> Double {
+    inverse >= 0x1p-40 && inverse <= 0x1p40 ? 1 : extremeUnit(inverse, mean)
   }
 
-  /// One call of a kernel on a range of runs of a unit, whose sums begin with it (`starts`) or go on. A second
-  /// pass over a unit goes from its last run to its first (`isReversed`), as what was read last is nearest.
-  @inline(__always) func callRuns(
-    _ step: Int, _ code: Int, _ runs: Schedule.Runs, _ unit: Int,
-    _ extent: (runs: Range<Int>, elements: Range<Int>), _ a: UnsafeRawPointer,
-    _ b: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, _ block: UnsafeMutableRawPointer,
-    _ sums: UnsafeMutableRawPointer, starts: Bool = false, isReversed: Bool = false, later: Int = 0,
-    state: UnsafeMutableRawPointer? = nil
+  @inline(never) private func extremeUnit(_ inverse: Double, _ mean: Double) -> Double {
+    guard inverse > 0, inverse.isFinite, mean.isFinite else { return 1 }
+    let unit = inverse.binade
+    // Only of a constant channel is the mean so many deviations large: x * unit must stay a number.
+    let limit = isDouble ? 0x1p900 : 0x1p100
+    return abs(mean) * unit > limit ? (limit / abs(mean)).binade : unit
+  }
+
+  // MARK: calls of a kernel
+
+  /// A call of a step, in which the window is still to be set.
+  func call(_ step: KernelStep) -> abn_kernel_call {
+    abn_kernel_call(
+      step: step.step, element: kernel.element.rawValue, activation: step.activation, a: step.a,
+      b: step.b, out: step.out, parameters: step.out, state: step.out, sums: step.out,
+      lanes: plan.parameterLanes, is_rows: plan.isRows,
+      // A channel in all lanes is rescued as a whole, by other calls.
+      keeps: hasRescued && !plan.isUniform, starts: step.isSum, is_far: isFar, later: 0, count: 1,
+      stride: step.isSum || plan.isRows ? plan.stride : -plan.stride, length: 0)
+  }
+
+  /// A call over a window. The second pass over a unit goes from its last run to its first, as what was
+  /// read last is nearest; the first begins sums. `notes`: where elements that are kept aside are noted.
+  @inline(__always) func go(
+    _ template: abn_kernel_call, _ window: Window, _ room: Room,
+    notes: UnsafeMutableRawPointer? = nil
   ) {
-    if extent.runs.isEmpty {
-      if starts { clearSums(sums, 16) }
-      return
+    var call = template
+    call.parameters = room.block(window.unit)
+    call.sums = room.sums(window.unit, window.slice)
+    call.state = notes ?? (call.is_rows ? call.sums + 3 &* room.plan.lanes &* 8 : call.sums)
+    call.later = window.later
+    var start = window.unit &* room.plan.unitStride
+    if room.plan.slices == 1 {
+      call.count = room.plan.runs
+      call.length = room.plan.length
+    } else {
+      start &+= cut(&call, window, room)
     }
-    let first = isReversed ? extent.runs.upperBound - 1 : extent.runs.lowerBound
+    if call.starts && (call.is_rows || call.count == 0) { clearSums(call.sums, room.plan.lanes) }
+    if call.count == 0 { return }
     // Within the buffers, whose sizes have been checked.
-    let start =
-      (unit &* runs.unitStride &+ first &* runs.stride &+ extent.elements.lowerBound) &* bytes
-    // A channel in all lanes is rescued as a whole, by other calls.
-    let isUniform = runs.width == 1
-    var call = abn_kernel_call(self, step, code, block: block, sums: sums)
-    call.take(a + start, b + start, out + start)
-    if let state { call.state = state }
-    call.lanes = isUniform ? 1 : 16
-    call.keeps = !isUniform && hasRescued
-    call.starts = starts
-    call.is_far = isFar
-    call.later = later
+    if call.stride < 0 { start &-= (call.count &- 1) &* call.stride }
+    call.a += start &* bytes
+    call.b += start &* bytes
+    call.out += start &* bytes
+    run(call)
+  }
+
+  /// Limits a call to a slice of its unit; gives the slice's first element. Not inlined, as the plan is copied for it.
+  @inline(never) private func cut(
+    _ call: inout abn_kernel_call, _ window: Window, _ room: Room
+  ) -> Int {
+    let extent = room.plan.extent(window.slice)
     call.count = extent.runs.count
-    call.stride = isReversed ? -runs.stride : runs.stride
     call.length = extent.elements.count
+    return extent.runs.lowerBound * room.plan.stride + extent.elements.lowerBound
+  }
+
+  /// A step on `count` elements side by side, of one channel, whose parameters stand in `room`.
+  func go(_ step: KernelStep, _ count: Int, _ room: Room) {
+    run(
+      abn_kernel_call(
+        step: step.step, element: kernel.element.rawValue, activation: step.activation, a: step.a,
+        b: step.b, out: step.out, parameters: room.blocks, state: room.allSums,
+        sums: room.allSums, lanes: 1, is_rows: false, keeps: false, starts: false, is_far: false,
+        later: 0, count: 1, stride: 0, length: count))
+  }
+
+  /// Writes the slot `plain` of a unit's parameters, from bias and slope; nothing for one channel in all lanes,
+  /// where the kernels do it themselves.
+  func prepare(_ block: UnsafeMutableRawPointer) {
+    if plan.isUniform { return }
+    let step = isInvertible ? Step.prepare : Step.prepareStored
+    var call = call(KernelStep(step, code, block))
+    call.parameters = block
+    call.count = 0
+    call.is_rows = false
     run(call)
   }
 
-  /// One call of a kernel on a range of rows.
-  func callRows(
-    _ step: Int, _ code: Int, _ range: Range<Int>, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer,
-    _ out: UnsafeMutableRawPointer, _ block: UnsafeMutableRawPointer,
-    _ state: UnsafeMutableRawPointer, _ sums: UnsafeMutableRawPointer
+  /// Room on the stack for one channel in all lanes, with its parameters and sums that are 0.
+  func alone(_ values: ChannelValues, _ body: (Room) -> Void) {
+    Room.onStack(Plan(flat: 0, kernel.element), isDouble: isDouble) { room in
+      room.slots(0..<1).put(0, values)
+      clearSums(room.allSums, 16)
+      body(room)
+    }
+  }
+
+  // MARK: sums
+
+  func clearSums(_ sums: UnsafeMutableRawPointer, _ lanes: Int) {
+    sums.initializeMemory(as: Double.self, repeating: 0, count: 3 * lanes)
+  }
+
+  /// The sums of all slices of a unit, in their order, where those of its first slice were: 16 lanes.
+  @inline(__always) func sumOfSlices(
+    _ unit: Int, lane: Int, _ room: Room
+  ) -> UnsafeMutableRawPointer {
+    let sums = room.sums(unit, 0) + lane &* 8
+    if plan.slices > 1 { addSlices(sums, unit, lane: lane, room) }
+    return sums
+  }
+
+  @inline(never) private func addSlices(
+    _ sums: UnsafeMutableRawPointer, _ unit: Int, lane: Int, _ room: Room
   ) {
-    let start = range.lowerBound * channels * bytes
-    var call = abn_kernel_call(self, step, code, block: block, sums: sums)
-    call.take(a + start, b + start, out + start)
-    call.state = state
-    call.lanes = schedule.lanes
-    call.is_rows = true
-    call.keeps = hasRescued
-    call.is_far = isFar
-    call.count = range.count
-    call.length = channels
-    run(call)
-  }
-
-  /// Elements from a unit to the one `step` units on, which its thread is to read next, if asking for that
-  /// beside the passes over this one brings it nearer (in the second the memory has nothing else to do); else 0.
-  /// `parts`: how many parts of `step` units are worked on at the same time, of `tensors` tensors.
-  func later(_ runs: Schedule.Runs, tensors: Int, parts: Int, step: Int) -> Int {
-    let unit = runs.count * runs.length * bytes
-    let atOnce = min(max(1, min(parts, runs.units)) * step, runs.units)
-    let next = tensors * atOnce * unit
-    return kernel.caches.hold(next: next, of: kernel.bufferBytes) ? step * runs.unitStride : 0
-  }
-
-  /// Calls `body` for every part from the last to the first, as what was read last is nearest: with a known
-  /// number of threads each goes back over what a first pass in order gave it.
-  func backwards(_ parts: Int, _ parallel: KernelTeam, _ body: (Int) -> Void) {
-    let threads = min(parallel.count, parts)
-    withoutActuallyEscaping(body) { body in
-      if threads <= 1 {
-        parallel(parts) { body(parts - 1 - $0) }
-        return
-      }
-      parallel(threads) { thread in
-        for part in share(thread, of: threads, in: parts).reversed() { body(part) }
+    for slice in 1..<plan.slices {
+      let more = room.sums(unit, slice) + lane &* 8
+      for row in 0..<3 {
+        let at = row &* plan.lanes &* 8
+        let sum =
+          (sums + at).load(as: SIMD16<Double>.self) + (more + at).load(as: SIMD16<Double>.self)
+        (sums + at).storeBytes(of: sum, as: SIMD16<Double>.self)
       }
     }
   }
 
-  /// Writes the slot `plain` of the rows, from bias and slope; nothing for one channel in all lanes,
-  /// where the kernels do it themselves.
-  func prepare(_ block: UnsafeMutableRawPointer, _ lanes: Int) {
-    if lanes == 1 { return }
-    let step = isInvertible ? Step.prepare : Step.prepareStored
-    var call = abn_kernel_call(self, step, code, block: block, sums: block)
-    call.lanes = lanes
-    call.count = 0
-    run(call)
+  /// The sum over the lanes of a channel in one row of sums of 16 lanes; pairwise, as a chain of
+  /// 16 additions would be felt in small channels.
+  @inline(__always) func total(_ sums: UnsafeRawPointer, _ local: Int) -> Double {
+    if plan.isUniform { return Self.total(sums) }
+    let lanes = sums.assumingMemoryBound(to: Double.self)
+    return plan.copies == 2 ? lanes[local] + lanes[local &+ 8] : lanes[local]
+  }
+
+  /// The sum over 16 lanes.
+  @inline(__always) static func total(_ sums: UnsafeRawPointer) -> Double {
+    let all = sums.loadUnaligned(as: SIMD16<Double>.self)
+    let eight = all.lowHalf + all.highHalf
+    let four = eight.lowHalf + eight.highHalf
+    let two = four.lowHalf + four.highHalf
+    return two[0] + two[1]
   }
 }
 
-/// The part of scratch that each purpose has.
-struct Scratch {
-  /// Sums of every slice: 3 rows of `lanes` float64 each.
-  var sums: UnsafeMutableRawPointer
-  /// Running state of every slice in the rows form: 3 rows of `lanes` numbers each.
-  var state: UnsafeMutableRawPointer
-  /// Parameter rows that all slices share in the rows form.
-  var block: UnsafeMutableRawPointer
-  /// Three float64 for each channel: the finished sums; forward two, and the pivot.
-  var totals: UnsafeMutablePointer<Double>
+/// A step of the kernels and the tensors that it goes over.
+struct KernelStep {
+  var step: Int
+  var activation: Int
+  /// Whether it takes sums; else it is a map.
+  var isSum: Bool
+  /// Read.
+  var a: UnsafeRawPointer
+  var b: UnsafeRawPointer
+  /// Written.
+  var out: UnsafeMutableRawPointer
 
-  let sumsBytes: Int
-  let stateBytes: Int
-
-  init(_ base: UnsafeMutableRawPointer, _ kernel: ABNKernel, _ schedule: Schedule) {
-    let parts = Self.parts(kernel, schedule)
-    totals = base.assumingMemoryBound(to: Double.self)
-    sums = base + parts.totals
-    block = sums + parts.sums
-    state = block + parts.block
-    sumsBytes = 3 * schedule.lanes * 8
-    stateBytes = Self.stateBytes(schedule)
-  }
-
-  func sums(_ slice: Int) -> UnsafeMutableRawPointer { sums + slice * sumsBytes }
-  func state(_ slice: Int) -> UnsafeMutableRawPointer { state + slice * stateBytes }
-
-  static func bytes(_ kernel: ABNKernel, _ schedule: Schedule) -> Int {
-    let parts = Self.parts(kernel, schedule)
-    return parts.totals + parts.sums + parts.block + parts.state
-  }
-
-  private static func stateBytes(_ schedule: Schedule) -> Int { 3 * schedule.lanes * 8 }
-
-  private static func parts(
-    _ kernel: ABNKernel, _ schedule: Schedule
-  ) -> (totals: Int, sums: Int, block: Int, state: Int) {
-    let number = kernel.element.statisticsBytes
-    let totals = (kernel.geometry.channels * 24 + 63) / 64 * 64
-    switch schedule.form {
-    case .runs(let runs):
-      let slices = schedule.slices == 1 ? 0 : runs.units * schedule.slices
-      return (totals, slices * 3 * 16 * 8, 0, 0)
-    case .rows:
-      let lanes = schedule.lanes
-      return (
-        totals, schedule.slices * 3 * lanes * 8, Slot.count * lanes * number,
-        schedule.slices * Self.stateBytes(schedule)
-      )
-    }
+  /// A sum, or a map to `out`.
+  init(
+    _ step: Int, _ activation: Int, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer? = nil,
+    to out: UnsafeMutableRawPointer? = nil
+  ) {
+    self.step = step
+    self.activation = activation
+    isSum = out == nil
+    self.a = a
+    self.b = b ?? a
+    self.out = out ?? UnsafeMutableRawPointer(mutating: a)
   }
 }
 

@@ -36,14 +36,3 @@ public struct ABNWorkspace {
     self.team = team
   }
 }
-
-extension KernelTeam {
-  private struct Unchecked: @unchecked Sendable { let call: (Int) -> Void }
-
-  func callAsFunction(_ parts: Int, _ body: (Int) -> Void) {
-    withoutActuallyEscaping(body) { body in
-      let box = Unchecked(call: body)
-      run(parts) { box.call($0) }
-    }
-  }
-}

@@ -83,6 +83,8 @@ private final class MeasuredLayer: @unchecked Sendable {
   /// Rows of `channels` numbers: scale, bias, slopes, three saved statistics, a gradient.
   private let arrays: UnsafeMutableRawPointer
   private let state: ABNLayerState
+  /// The machine's floor, not the chosen set's: narrow vectors get less out of the memory.
+  private let sweep = (ABNInstructionSet.allCases.last(where: \.isSupported) ?? .baseline).sweep
   private let backward: ABNBackward
 
   init(_ kernel: ABNKernel) throws(KernelError) {
@@ -142,9 +144,7 @@ private final class MeasuredLayer: @unchecked Sendable {
       read: milliseconds() - changed)
   }
 
-  /// The machine's floor, not the chosen set's: narrow vectors get less out of the memory.
   private func sweep(_ base: UnsafeMutableRawPointer, changes: Bool, _ team: KernelTeam) {
-    let sweep = (ABNInstructionSet.allCases.last(where: \.isSupported) ?? .baseline).sweep
     let parts = 64
     let tensor = base == x
     team.run(parts) { [self] part in

@@ -100,7 +100,7 @@ import Testing
             input: input, set: set, caches: Caches(sharedBytes: 0, crossedBytes: 0))
           let next = LayerRun(input: input, set: set, caches: Self.askingForNext(geometry, element))
           try check(far)
-          if case .rows = Schedule(geometry, element).form { continue }
+          if Plan(geometry, element).isRows { continue }
           let bytes = try near().bytes
           #expect(try far().bytes == bytes, "\(set) \(element) \(activation) \(geometry)")
           #expect(try next().bytes == bytes, "\(set) \(element) \(activation) \(geometry)")

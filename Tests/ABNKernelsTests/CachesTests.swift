@@ -60,13 +60,11 @@ import Testing
   @Test func theNextUnitIsTheThreads() throws {
     let geometry = try ABNGeometry(outer: 4, channels: 12, spatial: 1024, layout: .channelSecond)
     var kernel = try ABNKernel(geometry: geometry, element: .float32, activation: .identity)
-    let runs =
-      if case .runs(let runs) = Schedule(geometry, .float32).form { runs } else { fatalError() }
     let parameters = ABNParameters(scale: nil, bias: nil)
     func later(_ victim: Int, _ tensors: Int, _ parts: Int, step: Int = 1) -> Int {
       kernel.caches = Caches(victimBytes: victim)
       let engine = Engine(kernel, parameters, nil)
-      return engine.later(runs, tensors: tensors, parts: parts, step: step)
+      return engine.later(tensors: tensors, parts: parts, step: step)
     }
     let unit = 4 * 1024 * 4
     #expect(later(0, 1, 1) == 0)

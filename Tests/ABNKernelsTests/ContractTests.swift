@@ -57,7 +57,7 @@ import ABNMeasuring
           input.scale[1] = 0
           for set in AgreementTests.sets {
             var run = LayerRun(input: input, set: set, caches: Caches(coreBytes: 100))
-            #expect(Schedule(geometry, element, run.caches).isPhased)
+            #expect(Plan(geometry, element, run.caches).isPhased)
             let one = try run()
             run.caches.victimBytes =
               AgreementTests.askingForNext(geometry, element).victimBytes
