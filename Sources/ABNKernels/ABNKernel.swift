@@ -5,7 +5,7 @@
 /// ```
 /// For an invertible activation the buffer then holds z, else y (see `activate`). The value holds no
 /// memory: buffers, scratch and threads are passed to every call, and nothing is
-/// allocated but the rows of an `ABNRescue` in which they are needed. Equal inputs give equal bits,
+/// allocated for longer than a call but the rows of an `ABNRescue` in which they are needed. Equal inputs give equal bits,
 /// whatever the number of threads.
 ///
 /// Buffers are dense in the geometry's layout and aligned to their element. A source and a

@@ -65,9 +65,8 @@ struct BackwardPass: LayerPass, @unchecked Sendable {
 
   @inline(never) func first(_ window: Window, _ room: Room) {
     if !engine.isRescuedWhole(window.unit) {
-      var call = sumCall
-      if room.isDirect(window.unit) { call.step = Step.reduceDirect }
-      engine.go(call, window, room)
+      let isDirect = room.isDirect(window.unit)
+      engine.go(sumCall, step: isDirect ? Step.reduceDirect : nil, window, room)
     }
     if engine.hasRescued { reduceRescued(window, room) }
   }
@@ -150,9 +149,8 @@ struct BackwardPass: LayerPass, @unchecked Sendable {
     if engine.hasRescued { applyRescued(window) }
     // No more of it is left to do.
     if engine.isRescuedWhole(window.unit) { return }
-    var call = mapCall
-    if room.isDirect(window.unit) { call.step = Step.applyDirect }
-    engine.go(call, window, room)
+    let isDirect = room.isDirect(window.unit)
+    engine.go(mapCall, step: isDirect ? Step.applyDirect : nil, window, room)
   }
 
   @inline(__always) private func usesInput(_ channel: Int) -> Bool {

@@ -166,39 +166,39 @@ final class Engine: @unchecked Sendable {
   /// A call over a window. The second pass over a unit goes from its last run to its first, as what was
   /// read last is nearest; the first begins sums. `notes`: where elements that are kept aside are noted.
   @inline(__always) func go(
-    _ template: abn_kernel_call, _ window: Window, _ room: Room,
+    _ call: abn_kernel_call, step: Int? = nil, _ window: Window, _ room: Room,
     notes: UnsafeMutableRawPointer? = nil
   ) {
-    var call = template
-    call.parameters = room.block(window.unit)
-    call.sums = room.sums(window.unit, window.slice)
-    call.state = notes ?? (call.is_rows ? call.sums + 3 &* room.plan.lanes &* 8 : call.sums)
-    call.later = window.later
+    let sums = room.sums(window.unit, window.slice)
+    var (runs, length) = (room.plan.runs, room.plan.length)
     var start = window.unit &* room.plan.unitStride
-    if room.plan.slices == 1 {
-      call.count = room.plan.runs
-      call.length = room.plan.length
-    } else {
-      start &+= cut(&call, window, room)
+    if room.plan.slices != 1 {
+      let extent = extent(window, room)
+      (runs, length) = (extent.runs.count, extent.elements.count)
+      start &+= extent.runs.lowerBound &* room.plan.stride &+ extent.elements.lowerBound
     }
-    if call.starts && (call.is_rows || call.count == 0) { clearSums(call.sums, room.plan.lanes) }
-    if call.count == 0 { return }
-    // Within the buffers, whose sizes have been checked.
-    if call.stride < 0 { start &-= (call.count &- 1) &* call.stride }
-    call.a += start &* bytes
-    call.b += start &* bytes
-    call.out += start &* bytes
-    run(call)
+    if call.starts && (call.is_rows || runs == 0) { clearSums(sums, room.plan.lanes) }
+    if runs == 0 { return }
+    if call.stride < 0 { start &-= (runs &- 1) &* call.stride }
+    // Within the buffers, whose sizes have been checked. Made in one piece: of a struct that is changed first the
+    // compiler passes a copy, which has to wait for what was just stored.
+    let offset = start &* bytes
+    run(
+      abn_kernel_call(
+        step: step ?? call.step, element: call.element, activation: call.activation,
+        a: call.a + offset,
+        b: call.b + offset, out: call.out + offset, parameters: room.block(window.unit),
+        state: notes ?? (call.is_rows ? sums + 3 &* room.plan.lanes &* 8 : sums), sums: sums,
+        lanes: call.lanes, is_rows: call.is_rows, keeps: call.keeps, starts: call.starts,
+        is_far: call.is_far, later: window.later, count: runs, stride: call.stride,
+        length: length))
   }
 
-  /// Limits a call to a slice of its unit; gives the slice's first element. Not inlined, as the plan is copied for it.
-  @inline(never) private func cut(
-    _ call: inout abn_kernel_call, _ window: Window, _ room: Room
-  ) -> Int {
-    let extent = room.plan.extent(window.slice)
-    call.count = extent.runs.count
-    call.length = extent.elements.count
-    return extent.runs.lowerBound * room.plan.stride + extent.elements.lowerBound
+  /// What a window covers. Not inlined, as the plan is copied for it.
+  @inline(never) private func extent(
+    _ window: Window, _ room: Room
+  ) -> (runs: Range<Int>, elements: Range<Int>) {
+    room.plan.extent(window.slice)
   }
 
   /// A step on `count` elements side by side, of one channel, whose parameters stand in `room`.

@@ -126,9 +126,9 @@ struct Room: @unchecked Sendable {
     block(unit).initializeMemory(as: UInt8.self, repeating: 0, count: plan.blockBytes)
   }
 
-  /// Units that there is room for on the stack.
+  /// Units that there is room for on the stack: as many as a part of the work has, or nearly.
   static func unitsOnStack(_ plan: Plan) -> Int {
-    plan.isUniform ? max(1, (1024 - 64 - 3 * 16 * 8) / plan.blockBytes) : 1
+    plan.isUniform ? max(1, min(plan.unitsPerPart, (2304 - 64 - 3 * 16 * 8) / plan.blockBytes)) : 1
   }
 
   /// Calls `body` with room on the stack for a few units from `first` on, one after the other. It begins with a line of
@@ -141,8 +141,9 @@ struct Room: @unchecked Sendable {
           plan: plan, isDouble: isDouble, first: first, blocks: base + 3 * 16 * 8, allSums: base,
           windowBytes: 0))
     }
-    if plan.isUniform {
-      // From the stack: at most 1 KiB, and no larger alignment than that of the largest number.
+    if plan.isUniform && plan.unitsPerPart == 1 {
+      // From the stack: at most 1 KiB, and no larger alignment than that of the largest number. It is not made 0, which
+      // a unit on its own would feel.
       withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 16, call)
     } else {
       var memory = (
