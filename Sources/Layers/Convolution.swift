@@ -27,7 +27,7 @@ public struct Pair: Sendable, Hashable, ExpressibleByIntegerLiteral, Expressible
 ///   - filterSize: kh and kw.
 ///   - padding: zeros around the image; `.same` for an output of ceil(input / stride).
 ///   - groups: splits channels and filters into groups that do not see each other.
-///   - biasAttr: `.none` for no bias, as before a normalization.
+///   - biasAttr: `ParamAttr.none` for no bias, as before a normalization.
 ///   - act: applied last, with its `defaultAlpha`.
 public func conv2d(
   _ input: Variable, numFilters: Int, filterSize: Pair, stride: Pair = 1, padding: Padding = 0,

@@ -9,7 +9,8 @@ import ABNTensors
 ///     rule.
 ///   - dtype: its element type.
 ///   - stopsGradient: whether gradients end here; pass false to ask for the gradient of an input.
-/// - Throws: `ABNError(.name)` for a name that is taken, `.shape` for a dimension below -1 or 0.
+/// - Throws: `ABNError(.name)` for a name that is taken or empty, `.shape` for a dimension below -1 or 0, or
+///   more than 2^44 elements.
 public func data(
   _ name: String, shape: Shape, dtype: DType = .float32, stopsGradient: Bool = true,
   file: StaticString = #fileID, line: UInt = #line

@@ -13,7 +13,7 @@ import ABNTensors
 ///   - size: the number of output features.
 ///   - numFlattenDims: how many dimensions are rows; 1 or more.
 ///   - paramAttr: the weights; with several inputs each gets a name of its own where it has none.
-///   - biasAttr: the bias; `.none` for none.
+///   - biasAttr: the bias; `ParamAttr.none` for none.
 ///   - act: applied last, with its `defaultAlpha`.
 /// - Returns: shape [rows ..., size].
 public func fc(

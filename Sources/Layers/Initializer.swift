@@ -6,7 +6,7 @@ import ABNTensors
 public enum Initializer: Sendable {
   /// The same value everywhere.
   case constant(Double)
-  /// Uniform in low ..< high.
+  /// Uniform in low ..< high, then rounded to the element type, which may make it `high`.
   case uniform(low: Double = -1, high: Double = 1)
   /// Normal with this mean and standard deviation.
   case normal(mean: Double = 0, deviation: Double = 1)

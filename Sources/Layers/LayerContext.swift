@@ -30,11 +30,17 @@ struct LayerContext {
   /// - Parameters:
   ///   - suffix: `w` or `b`: names the parameter `<layer>.w_<n>` where the attribute does not.
   ///   - initializer: the layer's choice where the attribute has none.
+  /// - Throws: `ABNError(.attribute)` for `ParamAttr.none`: a layer that can do without asks before.
   func parameter(
     _ attribute: ParamAttr?, suffix: String, shape: Shape, dtype: DType,
     initializer: Initializer
   ) throws -> Variable {
     let attribute = attribute ?? ParamAttr()
+    guard !attribute.isNone else {
+      throw error(
+        .attribute, "parameter \"\(suffix)\"", got: "ParamAttr.none", wanted: "a ParamAttr, or nil",
+        fix: "The layer cannot do without it: set trainable to false to leave it as it is.")
+    }
     return try persistable(
       named: attribute.name ?? builder.ownedName(layer: name, suffix: suffix),
       TensorType(shape, dtype), .parameter(attribute.traits),

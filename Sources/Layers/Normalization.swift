@@ -72,7 +72,7 @@ private struct NormalizationLayer {
     func parameter(
       _ attribute: ParamAttr?, _ suffix: String, _ value: Double
     ) throws -> Variable {
-      // `.none`: the constant that leaves the formula as it is, not trained.
+      // `ParamAttr.none`: the constant that leaves the formula as it is, not trained.
       let absent = ParamAttr(initializer: .constant(value), trainable: false, doModelAverage: false)
       return try c.parameter(
         attribute?.isNone == true ? absent : attribute, suffix: suffix, shape: shape,
@@ -106,7 +106,8 @@ private struct NormalizationLayer {
 
 /// Batch normalization, then an activation, out of place: the input stays in memory for the
 /// gradient. The layer to compare `inplaceABN` with; its parameters are those of `inplaceABN`, but for
-/// `actAlpha`: alpha of leaky_relu and elu, by default `act.defaultAlpha`.
+/// two defaults: `doModelAverageForMeanAndVar` is true, as in the original's `batch_norm`, and `actAlpha`,
+/// alpha of leaky_relu and elu, is `act.defaultAlpha`.
 public func batchNorm(
   _ input: Variable, act: Activation? = nil, isTest: Bool = false, momentum: Momentum = 0.9,
   epsilon: Double = 1e-5, paramAttr: ParamAttr? = nil, biasAttr: ParamAttr? = nil,
@@ -137,12 +138,12 @@ public func batchNorm(
 ///
 /// - Parameters:
 ///   - input: rank 2 to 5, floating point; the channel dimension known.
-///   - act: identity (nil), leaky_relu, elu and prelu are inverted in place; every other activation
-///     keeps y = scale * xhat + bias in the input's bytes and makes z from it.
+///   - act: identity (nil), prelu, and leaky_relu and elu with alpha above 0 are inverted in place; every
+///     other activation keeps y = scale * xhat + bias in the input's bytes and makes z from it.
 ///   - isTest: normalise with the moving statistics, which stay as they are; no gradient.
 ///   - momentum: moving = moving * momentum + new * (1 - momentum); a number or a variable.
 ///   - epsilon: added to the variance, at least 0.
-///   - paramAttr: the scale. `biasAttr`: the bias. `.none` leaves it at its constant.
+///   - paramAttr: the scale. `biasAttr`: the bias. `ParamAttr.none` leaves it at its constant.
 ///   - dataLayout: channels second or last, for any rank.
 ///   - name: prefix of the names of what the layer makes.
 ///   - movingMeanName: the moving mean's name; layers with one name share it.

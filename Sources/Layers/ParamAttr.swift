@@ -49,7 +49,8 @@ public struct ParamAttr: Sendable, ExpressibleByStringLiteral {
   /// A parameter of this name.
   public init(stringLiteral value: String) { self.init(name: value) }
 
-  /// No parameter: a layer without bias, say.
+  /// No parameter: a layer without bias, or a normalization without scale. An error for a weight, which no
+  /// layer can do without. Spelled out where a `ParamAttr?` is asked for: there `.none` alone is Swift's nil.
   public static let none = ParamAttr(
     name: nil, initializer: nil, learningRate: 1, regularizer: nil, trainable: false,
     doModelAverage: false, gradientClip: nil, isNone: true)

@@ -140,6 +140,16 @@ import Testing
       _ = try elementwiseAdd(
         data("x", shape: [2, 3]), data("y", shape: [2, 3], dtype: .float64))
     },
+    Case("no weights", "ParamAttr.none", "fc_0", "trainable") {
+      _ = try fc(data("x", shape: [2, 3]), size: 4, paramAttr: ParamAttr.none)
+    },
+    Case("no filters", "ParamAttr.none", "conv2d_0", "trainable") {
+      _ = try conv2d(
+        data("x", shape: [2, 3, 4, 4]), numFilters: 2, filterSize: 3, paramAttr: ParamAttr.none)
+    },
+    Case("no slopes", "ParamAttr.none", "prelu_0", "trainable") {
+      _ = try prelu(data("x", shape: [2, 3]), paramAttr: ParamAttr.none)
+    },
     Case("a name twice", "BadInputTests.swift", "name of its own") {
       _ = try data("x", shape: [2])
       _ = try data("x", shape: [2])
