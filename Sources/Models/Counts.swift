@@ -32,7 +32,7 @@ extension Program {
     // y or dy, and the position of w among the inputs.
     let (result, position): (VariableID, Int)
     switch operation.kind {
-    case is Conv2D, is Mul: (result, position) = (operation.outputs[0], 1)
+    case is Conv2D, is Conv2DFusion, is Mul: (result, position) = (operation.outputs[0], 1)
     case is Conv2DDataGradient, is MulDataGradient: (result, position) = (operation.inputs[1], 0)
     case is Conv2DWeightGradient, is MulWeightGradient:
       (result, position) = (operation.inputs[1], 2)

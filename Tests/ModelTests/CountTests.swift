@@ -165,11 +165,17 @@ import Testing
       let x = try data("x", shape: [2, 2, 9, 9])
       var y = try conv2d(x, numFilters: 4, filterSize: 1)
       y = try conv2d(y, numFilters: 6, filterSize: 3, stride: 2, padding: 1, groups: 2)
+      y = try leakyReLU(y)
       let loss = try mean(fc(y, size: 7))
       #expect(ProgramBuilder.current.main.multiplyAdds == first + second + product)
       _ = try SGD(learningRate: 1).minimize(loss)
     }
     // Nobody asks for the gradient of x.
     #expect(builder.main.multiplyAdds == 2 * first + 3 * second + 3 * product)
+    // Convolutions count as much with what was put into them.
+    let evaluation = builder.main.cloned(forTest: true)
+    let fused = try FuseConvolutions().rewrite(evaluation, fetches: []).program
+    #expect(fused.operations.contains { $0.kind is Conv2DFusion })
+    #expect(fused.multiplyAdds == first + second + product)
   }
 }
