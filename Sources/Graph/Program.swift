@@ -39,7 +39,7 @@ public struct Program: Sendable {
       fix: near.map { "Did you mean \"\($0)\"?" } ?? "Print the program to see its variables.")
   }
 
-  /// The variable as it is in this program.
+  /// The variable as it is in this program, told by its number, type and source line.
   ///
   /// - Throws: `ABNError(.program)` for a variable of another program.
   public func owned(_ variable: Variable) throws -> Variable {

@@ -86,7 +86,8 @@ public final class ProgramBuilder: Sendable {
 
   /// Adds a persistable to the main program, and its initialization to the startup program.
   ///
-  /// The same name again gives the same variable (shared parameters), if type and role agree.
+  /// The same name again gives the same variable (shared parameters), if it is a persistable of this type:
+  /// its role, traits and first value stay those of the layer that made it.
   ///
   /// - Throws: `ABNError(.name)` where the name is in use for something else.
   public func addPersistable(

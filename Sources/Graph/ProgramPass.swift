@@ -1,7 +1,7 @@
 import ABNTensors
 
 /// Rewrites a program whose shapes are all known so that it needs less memory or less work, with the
-/// same results (up to rounding where a value is restored).
+/// same results (up to rounding where a value is restored, or a normalization is folded into weights).
 public protocol ProgramPass: Sendable {
   /// For reports.
   var name: String { get }

@@ -2,7 +2,7 @@ import ABNTensors
 
 /// What a variable holds: dimensions and element type.
 public struct TensorType: Hashable, Sendable, CustomStringConvertible {
-  /// The dimensions; one may be unknown until the program is compiled.
+  /// The dimensions; any of them may be unknown until the program is compiled.
   public var shape: Shape
   /// The element type.
   public var dtype: DType
