@@ -21,8 +21,8 @@ public struct Conv2DFusion: OperationKind {
   /// The slope of leaky_relu below zero.
   public let alpha: Double
 
-  /// A fused convolution; nil for an activation that it does not take. Without an alpha it is the
-  /// activation's `defaultAlpha`.
+  /// A fused convolution; nil for an activation that it does not take, leaky_relu with an alpha that is 0
+  /// in float32 among them. Without an alpha it is the activation's `defaultAlpha`.
   public init?(
     _ convolution: Conv2D, hasResidual: Bool = false, activation: Activation = .identity,
     alpha: Double? = nil

@@ -7,7 +7,7 @@ import ABNTensors
 public struct RandomFill: OperationKind {
   /// What the numbers are like.
   public enum Distribution: Sendable, Hashable {
-    /// Uniform in low ..< high.
+    /// Uniform in low ..< high, then rounded to the element type, which may make it `high`.
     case uniform(low: Double, high: Double)
     /// Normal, by Box and Muller's transform.
     case normal(mean: Double, deviation: Double)

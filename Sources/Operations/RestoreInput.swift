@@ -5,8 +5,7 @@ import ABNTensors
 
 /// x = mean + (act^-1(z) - bias) / (scale * inv): what an in-place layer overwrote, for a gradient
 /// that tolerates rounding. Channels that cannot be inverted come from the layer's rescue buffer,
-/// bit for bit; of the others the error is about u * (abs(bias / scale) + abs(xhat)) standard
-/// deviations of x. Inputs: z, scale, bias, saved and, for prelu, slopes.
+/// bit for bit; of the others the error is about u * (abs(bias / scale) + abs(xhat)) / inv. Inputs: z, scale, bias, saved and, for prelu, slopes.
 public struct RestoreInput: OperationKind {
   public static let kindName = "inplace_abn_restore"
   public static let formula = "x = mean + (act^-1(z) - bias) / (scale * inv)"

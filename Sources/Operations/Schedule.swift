@@ -22,8 +22,8 @@ public enum Schedule: Sendable, Hashable {
   case exponential(_ initial: Double, steps: Int, rate: Double, staircase: Bool = false)
   /// (initial - end) * (1 - min(step, steps) / steps)^power + end.
   ///
-  /// With `cycle`, `steps` is replaced by its smallest multiple that is not below the step, so that
-  /// the rate starts again, lower each time.
+  /// With `cycle`, `steps` is replaced by its smallest multiple that is not below the step (and not 0),
+  /// so that the rate starts again, lower each time.
   case polynomial(
     _ initial: Double, steps: Int, end: Double = 1e-4, power: Double = 1, cycle: Bool = false)
   /// end + (initial - end) * (1 + cos(pi * t / steps)) / 2 with
