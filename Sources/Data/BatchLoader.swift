@@ -135,7 +135,7 @@ public struct BatchLoader: Sendable {
 
   /// Batch `index` of an epoch, made on the calling thread.
   ///
-  /// O(pictures of the split) where the order is shuffled: prefer `epoch(_:)` for many batches.
+  /// O(pictures of the split), for the order of the epoch: prefer `epoch(_:)` for many batches.
   ///
   /// - Precondition: as for an element of an array, `index` is in `0..<batchesPerEpoch`.
   public func batch(_ index: Int, ofEpoch epoch: Int) -> Batch {

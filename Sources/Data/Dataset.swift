@@ -73,7 +73,7 @@ public struct Dataset: Sendable {
   public let classNames: [String]
   /// The pictures to learn from.
   public let train: DataSplit
-  /// The pictures to be judged by; none of them is in `train`.
+  /// The pictures to be judged by. That none of them is in `train` is the caller's business.
   public let test: DataSplit
   /// Mean and standard deviation of each channel of `train`.
   public let normalization: ChannelNormalization
