@@ -4,8 +4,8 @@ import ABNTensors
 ///
 /// The bytes go to a file without a name in the same folder, are flushed to the disk, and only then
 /// take the final name by `rename`, which POSIX makes atomic; the folder is flushed last. Whoever
-/// opens the final name sees the old file or the complete new one. On any failure, and where the
-/// process is killed, the system removes what was written, and the old file stays as it was.
+/// opens the final name sees the old file or the complete new one. On any failure before that, and where
+/// the process is killed, what was written is removed, and the old file stays as it was.
 ///
 /// `rename` needs a name to begin with: for that moment, and from the start on a file system whose
 /// files always have names, it is a temporary, `.abn-<random>.tmp`. A process that is killed then
@@ -32,7 +32,8 @@ public enum AtomicFile {
   /// names no file is replaced itself.
   ///
   /// - Throws: `ABNError(.file)` that names the path and the system's reason, or what `body`
-  ///   throws; in both cases `path` is as it was before.
+  ///   throws; in both cases `path` is as it was before, unless the error says that the file is complete
+  ///   (its folder could not be flushed).
   public static func write(to path: String, _ body: (FileWriter) throws -> Void) throws {
     try Uninterrupted.run { try write(to: path, calls: .system, body) }
   }
