@@ -42,9 +42,9 @@ public struct MemoryReport: Sendable, Codable {
   public let arenaBytes: Int
   /// The largest sum of temporaries alive at one moment.
   public let lowerBoundBytes: Int
-  /// Trained parameters and moving statistics.
+  /// Parameters, trained or fixed, and moving statistics.
   public let parameterBytes: Int
-  /// What the optimizer and schedules keep from step to step.
+  /// What the optimizer, schedules and dropout keep from step to step.
   public let optimizerBytes: Int
   /// Of the temporaries alive at the peak: made by the forward pass.
   public let activationBytes: Int

@@ -59,9 +59,9 @@ public func loadParams(
 
 /// Loads all persistables of a program: what `savePersistables` saved.
 ///
-/// The original keeps a constant learning rate in a variable of its own, and saves it with them; a
-/// constant rate of this package is no variable. A combined file with it has one variable more than
-/// the program: read it with `PaddleParameters.readCombined` and `setProgramState`.
+/// A constant learning rate is one of them, as in the original (`learning_rate_<n>`): that of the file
+/// counts from then on. A combined file that was saved with it has one variable more than a program without
+/// the optimizer: read it with `PaddleParameters.readCombined` and `setProgramState`.
 ///
 /// - Throws: as `loadParams`.
 ///
