@@ -16,11 +16,10 @@ import Musl
 /// | | 3 | per compiled program: every wish to share bytes, granted or refused, with the reason |
 /// | | 3 | per compiled program: steps that go around a fault of oneDNN, with the reason |
 /// | | 4 | per compiled program: the program as it is, and after each pass |
-///
-/// | `ABN_TURNS` | 0 | runs that want all processors do not take turns with those of other threads and processes |
 /// | `ABN_CHECK` | 1 | every run: freed bytes become NaN, bytes between buffers are watched |
+/// | `ABN_TURNS` | 0 | runs that want most processors do not take turns with those of other threads and processes |
 ///
-/// A level includes those below it. All output goes to standard error.
+/// A level of `ABN_VERBOSE` includes those below it. All output goes to standard error.
 public enum Debug {
   /// The level of `ABN_VERBOSE`.
   ///
