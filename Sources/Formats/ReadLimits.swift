@@ -15,7 +15,7 @@ public struct ReadLimits: Sendable, Hashable {
   /// The most bytes of all elements that one call gives, unpacked. At first the memory of the
   /// machine: deflate packs a gibibyte of zeros into one mebibyte.
   public var mostBytes: Int
-  /// The most tensors, or entries of a zip file; at first 1,048,576.
+  /// The most tensors, entries of a zip file, or files of a folder; at first 1,048,576.
   public var mostEntries = 1 << 20
   /// The most dimensions of a tensor; at first 1,024, where numpy allows 64.
   public var mostDimensions = 1024

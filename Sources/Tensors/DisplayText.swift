@@ -1,6 +1,6 @@
 /// Text that may come from anywhere, made fit for a terminal and a log: every error passes through it.
 public enum DisplayText {
-  /// The most bytes of one part of an error.
+  /// The most bytes that one part of an error takes of a text, before characters are written out.
   public static let mostBytes = 2048
 
   /// The text in one line. Control characters (escape sequences, line breaks) and characters that
