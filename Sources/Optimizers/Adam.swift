@@ -20,7 +20,7 @@ public struct Adam: Optimizer {
   public let beta1: Double
   /// The share of the second moment that stays, in 0 ..< 1.
   public let beta2: Double
-  /// Added to the root of the second moment; above 0.
+  /// Added to the root of the second moment; above 0, and at least what `AdamUpdate` says.
   public let epsilon: Double
   public var state: [(suffix: String, initial: Double)] { adamState(beta1, beta2) }
 
@@ -67,7 +67,7 @@ public struct AdamW: Optimizer {
   public let beta1: Double
   /// The share of the second moment that stays, in 0 ..< 1.
   public let beta2: Double
-  /// Added to the root of the second moment; above 0.
+  /// Added to the root of the second moment; above 0, and at least what `AdamUpdate` says.
   public let epsilon: Double
   /// The share of a parameter that goes in each step, times the rate.
   public let weightDecay: Double
