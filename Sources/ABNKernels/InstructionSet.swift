@@ -79,15 +79,15 @@ public enum ABNInstructionSet: String, Hashable, Sendable, CaseIterable {
     }
   }
 
-  /// The set's arithmetic of residual sums.
-  var combine: CombineEntry {
+  /// The set's flat loops.
+  var flat: @Sendable (UnsafePointer<abn_flat_call>) -> Void {
     switch self {
-    case .baseline: ABNKernelsBaseline.combine
+    case .baseline: ABNKernelsBaseline.flat
     #if arch(x86_64)
-    case .avx2: ABNKernelsAVX2.combine
-    case .avx512: ABNKernelsAVX512.combine
+    case .avx2: ABNKernelsAVX2.flat
+    case .avx512: ABNKernelsAVX512.flat
     #else
-    default: ABNKernelsBaseline.combine
+    default: ABNKernelsBaseline.flat
     #endif
     }
   }
@@ -95,10 +95,3 @@ public enum ABNInstructionSet: String, Hashable, Sendable, CaseIterable {
 
 /// The signature of `run` in every kernel set.
 typealias KernelEntry = @Sendable (abn_kernel_call) -> Void
-
-/// The signature of `combine` in every kernel set: step, wide, a, b, c, out, count, slope.
-typealias CombineEntry =
-  @Sendable (
-    Int, Bool, UnsafeRawPointer, UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer, Int,
-    Double
-  ) -> Void

@@ -1,3 +1,4 @@
+import ABNKernels
 import ABNOperations
 import ABNRuntime
 import ABNTensors
@@ -15,6 +16,13 @@ extension Cast: CPULowerable {
       return
     }
     let count = to.shape.elementCount
+    if let (source, target) = flatTypes(from.dtype, to.dtype) {
+      let copy = try FlatKernel(.copy, in: source == .float64 ? .float64 : .float32)
+      c.step(arguments) { p in
+        copy(FlatOperands(FlatOperand(p[0], source), FlatOperand(p[1], target)), count: count)
+      }
+      return
+    }
     let (load, store) = (loader(from.dtype), storer(to.dtype))
     c.step(arguments) { p in
       // By way of float64, a few at a time. Exact for every pair but int64 above 2^53, which is
@@ -33,6 +41,12 @@ extension Cast: CPULowerable {
       }
     }
   }
+}
+
+/// Two floating-point types between which a flat loop rounds once.
+private func flatTypes(_ from: DType, _ to: DType) -> (ABNElement, ABNElement)? {
+  guard let source = from.element, let target = to.element else { return nil }
+  return source == .float64 && to.is16Bits ? nil : (source, target)
 }
 
 /// Reads a range of elements as float64.

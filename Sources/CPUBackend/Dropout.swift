@@ -14,14 +14,11 @@ extension Dropout: CPULowerable {
       let layout = c.layout(ofInput: 0)
       let factor = testFactor
       let arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
-      func scaled<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
-        FlatLoop(type).map { $0.each { (x: T) in T(factor) * x } }
-      }
       c.step(
         arguments,
         run: factor == 1
           ? viewStep(bytes: c.outputType(0).bytes)
-          : try c.float(dtype, scaled(Float.self), scaled(Double.self)))
+          : try c.flat(.scale(factor: factor, bias: 0), type, inputs: 1))
       return
     }
     // Reading tells that the counter must have a value; the update is one argument.

@@ -1,3 +1,4 @@
+import ABNKernels
 import ABNOperations
 import ABNRuntime
 import ABNTensors
@@ -44,17 +45,19 @@ extension Elementwise: CPULowerable {
 
   func lower(_ c: inout LoweringContext) throws {
     let (x, y, out) = (c.inputType(0).shape, c.inputType(1).shape, c.outputType(0).shape)
-    let dtype = c.outputType(0).dtype
+    let operation: FlatOperation =
+      switch function {
+      case .add: .add
+      case .subtract: .subtract
+      case .multiply: .multiply
+      case .divide: .divide
+      }
     if x == y {
       let layout = c.layout(ofInput: 0)
       let arguments = [
         try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout),
       ]
-      c.step(
-        arguments,
-        run: try c.float(
-          dtype, flat(FlatLoop(c.outputType(0)), Float.self),
-          flat(FlatLoop(c.outputType(0)), Double.self)))
+      c.step(arguments, run: try c.flat(operation, c.outputType(0), inputs: 2))
       return
     }
     let aligned = try alignedShape(y, to: x)
@@ -69,56 +72,24 @@ extension Elementwise: CPULowerable {
       try c.read(0, in: layout.forOperand(x, of: out)),
       try c.read(1, in: layout.forOperand(y, of: out)), c.write(0, in: layout),
     ]
-    c.step(
-      arguments,
-      run: try c.float(
-        dtype, strided(loop, dtype, Float.self), strided(loop, dtype, Double.self)))
-  }
-
-  private func flat<T: CPUFloat>(_ loop: FlatLoop, _: T.Type) -> @Sendable (StepPointers) -> Void {
-    switch function {
-    case .add: loop.zip { $0.each { (x: T, y: T) in x + y } }
-    case .subtract: loop.zip { $0.each { (x: T, y: T) in x - y } }
-    case .multiply: loop.zip { $0.each { (x: T, y: T) in x * y } }
-    case .divide: loop.zip { $0.each { (x: T, y: T) in x / y } }
-    }
-  }
-
-  private func strided<T: CPUFloat>(
-    _ loop: StridedLoop, _ dtype: DType, _: T.Type
-  ) -> @Sendable (StepPointers) -> Void {
-    switch function {
-    case .add: stridedZipStep(loop, dtype) { $0.each { (x: T, y: T) in x + y } }
-    case .subtract: stridedZipStep(loop, dtype) { $0.each { (x: T, y: T) in x - y } }
-    case .multiply: stridedZipStep(loop, dtype) { $0.each { (x: T, y: T) in x * y } }
-    case .divide: stridedZipStep(loop, dtype) { $0.each { (x: T, y: T) in x / y } }
-    }
+    c.step(arguments, run: try c.flat(operation, over: loop, c.outputType(0).dtype))
   }
 }
 
 extension DivisorGradient: CPULowerable {
+  static var takes16Bits: Bool { true }
+
   func lower(_ c: inout LoweringContext) throws {
     let (x, y, out) = (c.inputType(1).shape, c.inputType(2).shape, c.outputType(0).shape)
     let aligned = try Elementwise(.divide, axis: axis).alignedShape(y, to: x)
     let loop = StridedLoop(
       out,
-      [out.strides] + [x, aligned].map { StridedLoop.broadcastStrides(of: $0, to: out) })
-    let arguments = [try c.read(0), try c.read(1), try c.read(2), c.write(0)]
-    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
-      let (inner, xStride, yStride) = (loop.inner, loop.innerStride(1), loop.innerStride(2))
-      return { p in
-        let (dout, terms) = (p(0, as: T.self), p(3, as: T.self))
-        loop.forEachStretch { row, range in
-          let x = p(1, as: T.self) + loop.offset(1, row: row)
-          let y = p(2, as: T.self) + loop.offset(2, row: row)
-          for i in range {
-            let (dividend, divisor) = (Double(x[i * xStride]), Double(y[i * yStride]))
-            let place = row * inner + i
-            terms[place] = T(-(Double(dout[place]) / divisor) * (dividend / divisor))
-          }
-        }
-      }
-    }
-    c.step(arguments, run: try c.float(c.outputType(0).dtype, run(Float.self), run(Double.self)))
+      [x, aligned].map { StridedLoop.broadcastStrides(of: $0, to: out) }
+        + [out.strides, out.strides])
+    let arguments = [try c.read(1), try c.read(2), try c.read(0), c.write(0)]
+    // In float64: each quotient may be beyond float32 where the product is not.
+    c.step(
+      arguments,
+      run: try c.flat(.divisorGradient, over: loop, c.outputType(0).dtype, isWide: true))
   }
 }

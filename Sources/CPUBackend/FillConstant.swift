@@ -1,3 +1,4 @@
+import ABNKernels
 import ABNOperations
 import ABNRuntime
 import ABNTensors
@@ -39,55 +40,35 @@ extension SumOf: CPULowerable {
     let terms = c.inputCount
     let arguments =
       try (0..<terms).map { try c.read($0, in: layout) } + [c.write(0, in: layout)]
-    let dtype = c.inputType(0).dtype
-    if dtype.is16Bits {
-      c.step(arguments) { p in
-        Parallel.ranges(count) { range in
-          forEachTile(of: range) { part, sum, term in
-            let first = 2 * part.lowerBound
-            dtype.widen(p[0] + first, part.count, into: sum)
-            for index in 1..<terms {
-              dtype.widen(p[index] + first, part.count, into: term)
-              for i in 0..<part.count { sum[i] += term[i] }
-            }
-            // Finite terms whose partial sums overflow.
-            for i in 0..<part.count where terms > 2 && !sum[i].isFinite {
-              var total = 0.0
-              for index in 0..<terms {
-                dtype.widen(p[index] + first + 2 * i, 1, into: term)
-                total += Double(term[0])
-              }
-              sum[i] = Float(total)
-            }
-            dtype.narrow(sum, part.count, into: p[terms] + first)
-          }
-        }
-      }
+    let (type, element) = (c.inputType(0), try c.element(c.inputType(0).dtype))
+    if terms == 2 {
+      c.step(arguments, run: try c.flat(.add, type, inputs: 2))
       return
     }
-    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
-      { p in
-        let out = p(terms, as: T.self)
-        // The term that shares its bytes with the result is read before the element is written. Two
-        // and three terms, the usual numbers, have loops that become vectors. More than two are added
-        // in float64, where partial sums do not overflow.
-        let (a, b) = (p(0, as: T.self), p(min(1, terms - 1), as: T.self))
-        let c = p(min(2, terms - 1), as: T.self)
-        Parallel.ranges(count) { range in
-          switch terms {
-          case 2: for i in range { out[i] = a[i] + b[i] }
-          case 3: for i in range { out[i] = T(Double(a[i]) + Double(b[i]) + Double(c[i])) }
-          default:
-            for i in range {
-              var sum = Double(a[i])
-              for term in 1..<terms { sum += Double(p(term, as: T.self)[i]) }
-              out[i] = T(sum)
+    // More than two are added in float64, where partial sums do not overflow.
+    if terms == 3 {
+      c.step(arguments, run: try c.flat(.addThree, type, inputs: 3, isWide: true))
+      return
+    }
+    let add = try FlatKernel(.add, in: element, isWide: true)
+    let copy = try FlatKernel(.copy, in: element, isWide: true)
+    let tile = 1024
+    c.step(arguments) { p in
+      Parallel.ranges(count) { range in
+        withUnsafeTemporaryAllocation(of: Double.self, capacity: tile) { room in
+          let sum = FlatOperand(UnsafeRawPointer(room.baseAddress!), .float64)
+          for first in stride(from: range.lowerBound, to: range.upperBound, by: tile) {
+            let own = 0..<min(tile, range.upperBound - first)
+            func term(_ index: Int) -> FlatOperand {
+              FlatOperand(p[index] + first * element.bytes, element)
             }
+            // The term that shares its bytes with the result is read before they are written.
+            copy(FlatOperands(term(0), sum), own)
+            for index in 1..<terms { add(FlatOperands(sum, term(index), sum), own) }
+            copy(FlatOperands(sum, term(terms)), own)
           }
         }
       }
     }
-    c.step(
-      arguments, run: try c.float(dtype, run(Float.self), run(Double.self)))
   }
 }

@@ -1,4 +1,5 @@
 import ABNGraph
+import ABNKernels
 import ABNPlanning
 import ABNRuntime
 import ABNTensors
@@ -86,7 +87,7 @@ struct LoweringContext {
     widens = false
     for (output, layout, wide) in unfinished {
       let target = write(output, in: layout).buffer
-      appendConversion(outputType(output), from: wide, .float32, to: target)
+      try appendConversion(outputType(output), from: wide, .float32, to: target)
     }
     unfinished = []
   }
@@ -196,7 +197,7 @@ struct LoweringContext {
     let narrow = try buffer(of: id, in: home)
     let type = seenType(id)
     let wide = intermediate("\(program[id].name) in float32", bytes: type.bytes)
-    appendConversion(program[id].type, from: narrow, program[id].dtype, to: wide)
+    try appendConversion(program[id].type, from: narrow, program[id].dtype, to: wide)
     widened[id, default: [:]][home] = wide
     guard layout != home else { return wide }
     let target = intermediate("\(program[id].name) in float32, \(layout)", bytes: type.bytes)
@@ -208,27 +209,18 @@ struct LoweringContext {
   /// A step that converts between 16 bits and float32, `type` being the 16-bit variable's.
   private mutating func appendConversion(
     _ type: TensorType, from source: BufferID, _ stored: DType, to target: BufferID
-  ) {
+  ) throws {
     let (count, dtype) = (type.shape.elementCount, type.dtype)
     let widens = stored == dtype
+    let (from, to) = (try element(stored), try element(widens ? .float32 : dtype))
+    let kernel = try FlatKernel(.copy, in: .float32)
     steps.append(
       Step(
         name: "\(operation.kindName) (\(widens ? "from" : "to") \(dtype))", layer: operation.layer,
         source: operation.source, arguments: [.read(source), .write(target)], sharing: [],
         purpose: .conversion, operation: position
       ) { p in
-        Parallel.ranges(count) { range in
-          let (from, to) = (p[0], p[1])
-          if widens {
-            dtype.widen(
-              from + 2 * range.lowerBound, range.count,
-              into: to.assumingMemoryBound(to: Float.self) + range.lowerBound)
-          } else {
-            dtype.narrow(
-              from.assumingMemoryBound(to: Float.self) + range.lowerBound, range.count,
-              into: to + 2 * range.lowerBound)
-          }
-        }
+        kernel(FlatOperands(FlatOperand(p[0], from), FlatOperand(p[1], to)), count: count)
       })
   }
 

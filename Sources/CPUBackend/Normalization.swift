@@ -54,9 +54,9 @@ extension NormalizationAttributes {
 /// Runs a kernel call whose buffers were checked when the program was compiled.
 ///
 /// - Throws: the kernel's refusal all the same, as the error of the run.
-func checkedKernel(_ body: () throws -> Void) throws {
+func checkedKernel<R>(_ body: () throws -> R) throws -> R {
   do {
-    try body()
+    return try body()
   } catch let error as KernelError {
     throw ABNError(.attribute, error.what, got: error.got, wanted: error.wanted, fix: error.fix)
   }
@@ -183,14 +183,7 @@ extension InPlaceActivatedBatchNorm: CPULowerable {
   static var takes16Bits: Bool { true }
 
   /// The activation in the kernels' words.
-  var kernelActivation: ABNActivation {
-    switch activation {
-    case .leakyReLU: .leakyReLU(alpha: alpha)
-    case .elu: .elu(alpha: alpha)
-    case .prelu: .prelu
-    default: .identity
-    }
-  }
+  var kernelActivation: ABNActivation { ABNActivation(activation, alpha: alpha) }
 
   func lower(_ c: inout LoweringContext) throws {
     try NormalizationForward(

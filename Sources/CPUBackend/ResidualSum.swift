@@ -114,8 +114,9 @@ extension ResidualSum: CPULowerable {
   private func run<T: CPUFloat>(
     _ planes: Planes, _ rescue: RescueBuffer, _ kept: KeptPlanes, _ type: T.Type
   ) throws -> @Sendable (StepPointers) -> Void {
-    let slope = slope
-    let arithmetic = try ABNResidual.of(type)
+    let element: ABNElement = T.self == Double.self ? .float64 : .float32
+    let squares = try FlatKernel(.residualSquares, in: element)
+    let sum = try FlatKernel(.residualSum(slope: slope), in: element)
     // A variance of a thousandth of epsilon: what rounding leaves of a constant channel.
     let constant = T(0.9995 / layer.norm.epsilon.squareRoot())
     return { p in
@@ -125,13 +126,13 @@ extension ResidualSum: CPULowerable {
       Parallel.run(planes.groups) { index in
         let group = planes.group(index)
         let first = index / planes.groupsPerSample * planes.channels + group.channel
-        withUnsafeTemporaryAllocation(of: T.self, capacity: group.lanes) { squares in
-          squares.initialize(repeating: 0)
-          planes.squares(of: group, u, v, into: squares.baseAddress!, arithmetic)
+        withUnsafeTemporaryAllocation(of: T.self, capacity: group.lanes) { sums in
+          sums.initialize(repeating: 0)
+          planes.squares(of: group, u, v, into: sums.baseAddress!, squares, element)
           for lane in 0..<group.lanes {
             let channel = group.channel + lane
             let bound = Self.limit * rescue.rescue.size(channel)
-            let square = Double(squares[lane])
+            let square = Double(sums[lane])
             // Written so that NaN is kept, and what left the range of T. Channels in the layer's own rescue
             // buffer need no u.
             let isInRange = square < .infinity && bound * bound >= Double(T.leastNormalMagnitude)
@@ -146,7 +147,10 @@ extension ResidualSum: CPULowerable {
           }
         }
         planes.each(group) {
-          arithmetic.sum(u + $0, v + $0, into: z + $0, count: $1, slope: slope)
+          sum(
+            FlatOperands(
+              FlatOperand(u + $0, element), FlatOperand(v + $0, element),
+              FlatOperand(z + $0, element)), 0..<$1)
         }
       }
       p(3, as: Int32.self)[0] = Int32(kept.isKept.reduce(0) { $0 + ($1 ? 1 : 0) })
@@ -174,14 +178,17 @@ extension ResidualTerm: CPULowerable {
   private func run<T: CPUFloat>(
     _ planes: Planes, _ kept: KeptPlanes, _ type: T.Type
   ) throws -> @Sendable (StepPointers) -> Void {
-    let inverse = 1 / sum.slope
-    let arithmetic = try ABNResidual.of(type)
+    let element: ABNElement = T.self == Double.self ? .float64 : .float32
+    let term = try FlatKernel(.residualTerm(inverseSlope: 1 / sum.slope), in: element)
     return { p in
       let (z, v, u) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
       Parallel.run(planes.groups) { index in
         let group = planes.group(index)
         planes.each(group) {
-          arithmetic.term(z + $0, v + $0, into: u + $0, count: $1, inverseSlope: inverse)
+          term(
+            FlatOperands(
+              FlatOperand(z + $0, element), FlatOperand(v + $0, element),
+              FlatOperand(u + $0, element)), 0..<$1)
         }
         let first = index / planes.groupsPerSample * planes.channels + group.channel
         for lane in 0..<group.lanes where kept.isKept[first + lane] {
@@ -203,20 +210,18 @@ extension Planes {
   /// For each channel of a group the sum of (u + v)^2. For a decision, so element type is enough.
   fileprivate func squares<T: CPUFloat>(
     of group: PlaneGroup, _ u: UnsafePointer<T>, _ v: UnsafePointer<T>,
-    into sums: UnsafeMutablePointer<T>, _ arithmetic: ABNResidual
+    into sums: UnsafeMutablePointer<T>, _ kernel: FlatKernel, _ element: ABNElement
   ) {
     // One stretch of neighbours, whose channels come round every `width` elements.
     let isOneStretch = laneStride != 1 || step == group.lanes
     if isOneStretch && 16 % width == 0 {
       let elements = count * width
-      withUnsafeTemporaryAllocation(of: T.self, capacity: 16) { lanes in
-        arithmetic.squares(
-          u + group.start, v + group.start, into: lanes.baseAddress!, count: elements)
-        for lane in 0..<16 { sums[lane % width] += lanes[lane] }
-      }
-      for i in elements & ~15..<elements {
-        let s = u[group.start + i] + v[group.start + i]
-        sums[i % width] += s * s
+      kernel.withLanes(
+        FlatOperands(
+          FlatOperand(u + group.start, element), FlatOperand(v + group.start, element), .none),
+        0..<elements
+      ) { lanes in
+        for lane in 0..<16 { sums[lane % width] += T(lanes[lane]) }
       }
       return
     }
@@ -239,16 +244,5 @@ extension Planes {
     _ lane: Int, of group: PlaneGroup, _ row: UnsafePointer<T>, to target: UnsafeMutablePointer<T>
   ) {
     for k in 0..<count { target[group.start + lane * laneStride + k * step] = row[k] }
-  }
-}
-
-extension ABNResidual {
-  /// The arithmetic of an element type that is computed in.
-  static func of<T: CPUFloat>(_ type: T.Type) throws -> ABNResidual {
-    do {
-      return try ABNResidual(element: T.self == Double.self ? .float64 : .float32)
-    } catch {
-      throw ABNError(.system, error.what, got: error.got, wanted: error.wanted, fix: error.fix)
-    }
   }
 }

@@ -1,7 +1,7 @@
+import ABNKernels
 import ABNOperations
 import ABNRuntime
 import ABNTensors
-import Numerics
 
 /// Lines along one axis of a row-major tensor: the elements of a line are `inner` apart.
 struct AxisLines: Sendable {
@@ -14,7 +14,7 @@ struct AxisLines: Sendable {
 
   /// Neighbouring lines that are worked on together: 1 KiB of float32, long enough for vectors and
   /// few pages, and the most that a temporary allocation keeps on the stack.
-  static func width<T>(_: T.Type) -> Int { 1024 / MemoryLayout<T>.size }
+  static func width(_ element: ABNElement) -> Int { 1024 / element.bytes }
 
   init(_ shape: Shape, axis: Int) {
     let axis = axis < 0 ? axis + shape.rank : axis
@@ -28,8 +28,8 @@ struct AxisLines: Sendable {
   ///
   /// Lines that are contiguous (inner 1) come one at a time.
   @inline(__always)
-  func forEachGroup<T>(of type: T.Type, _ body: (Int, Int, Int) -> Void) {
-    let width = Self.width(T.self)
+  func forEachGroup(of element: ABNElement, _ body: (Int, Int, Int) -> Void) {
+    let width = Self.width(element)
     let blocks = (inner + width - 1) / width
     let each = max(1, length * min(inner, width))
     Parallel.ranges(outer * blocks, grain: max(1, 16384 / each)) { groups in
@@ -42,116 +42,103 @@ struct AxisLines: Sendable {
   }
 }
 
+/// The loops of a softmax, over groups of lines of one element type.
+struct SoftmaxKernels: Sendable {
+  let element: ABNElement
+  let largest, maximum, exponential, sum, add, multiply, divide: FlatKernel
+
+  init(_ element: ABNElement) throws {
+    self.element = element
+    largest = try FlatKernel(.largest, in: element)
+    maximum = try FlatKernel(.maximum, in: element)
+    exponential = try FlatKernel(.shiftedExponential, in: element)
+    sum = try FlatKernel(.sum, in: element)
+    add = try FlatKernel(.add, in: element)
+    multiply = try FlatKernel(.multiply, in: element)
+    divide = try FlatKernel(.divide, in: element)
+  }
+
+  /// Neighbouring numbers.
+  func array<T>(_ x: UnsafePointer<T>) -> FlatOperand { FlatOperand(x, element) }
+  /// One number.
+  func number<T>(_ x: UnsafePointer<T>) -> FlatOperand { .number(x, element) }
+}
+
 /// The pieces of a softmax over a group of lines; `width` numbers for the group where lines are
 /// not contiguous, else one.
-struct SoftmaxGroup<T: VectorFloat> {
+struct SoftmaxGroup<T: CPUFloat> {
   let lines: AxisLines
   let width: Int
+  let kernels: SoftmaxKernels
+
+  /// The elements of a line, or of place `c` in all lines.
+  private var line: Range<Int> { 0..<lines.length }
+  private var row: Range<Int> { 0..<width }
 
   /// top[j] = the largest element of line j; NaN is passed over, and turns up in the sum.
-  @inline(__always)
   func maxima(_ x: UnsafePointer<T>, into top: UnsafeMutablePointer<T>) {
     if lines.inner == 1 {
-      var best = -T.infinity
-      var i = 0
-      if lines.length >= 32 {
-        // Sixteen independent maxima, so that the loop becomes vectors.
-        withUnsafeTemporaryAllocation(of: T.self, capacity: 16) { buffer in
-          let lanes = buffer.baseAddress!
-          lanes.update(repeating: best, count: 16)
-          while i + 16 <= lines.length {
-            let from = x + i
-            for lane in 0..<16 { lanes[lane] = from[lane] > lanes[lane] ? from[lane] : lanes[lane] }
-            i += 16
-          }
-          for lane in 0..<16 where lanes[lane] > best { best = lanes[lane] }
-        }
-      }
-      while i < lines.length {
-        best = x[i] > best ? x[i] : best
-        i += 1
-      }
-      top[0] = best
-    } else {
-      if lines.length > 0 { top.update(from: x, count: width) }
-      for c in 1..<max(1, lines.length) {
-        let row = x + c * lines.inner
-        for j in 0..<width { top[j] = row[j] > top[j] ? row[j] : top[j] }
-      }
+      top[0] = T(kernels.largest.total(FlatOperands(kernels.array(x), .none), line))
+      return
+    }
+    if lines.length > 0 { top.update(from: x, count: width) }
+    let best = kernels.array(top)
+    for c in 1..<max(1, lines.length) {
+      kernels.maximum(FlatOperands(best, kernels.array(x + c * lines.inner), best), row)
     }
   }
 
   /// y = exp(x - top), sum[j] = the sum of line j. y may be x.
-  @inline(__always)
   func exponentials(
     _ x: UnsafePointer<T>, _ y: UnsafeMutablePointer<T>, top: UnsafePointer<T>,
     sum: UnsafeMutablePointer<T>
   ) {
     if lines.inner == 1 {
-      let shift = top[0]
-      for i in 0..<lines.length { y[i] = T.vectorExp(x[i] - shift) }
-      sum[0] = lineSum(lines.length, { vector8(y + $0) }, { y[$0] })
-    } else {
-      sum.update(repeating: 0, count: width)
-      for c in 0..<lines.length {
-        let (from, to) = (x + c * lines.inner, y + c * lines.inner)
-        for j in 0..<width { to[j] = T.vectorExp(from[j] - top[j]) }
-        for j in 0..<width { sum[j] += to[j] }
-      }
+      kernels.exponential(
+        FlatOperands(kernels.array(x), kernels.number(top), kernels.array(y)), line)
+      sum[0] = self.sum(y)
+      return
+    }
+    sum.update(repeating: 0, count: width)
+    let (shift, total) = (kernels.array(top), kernels.array(sum))
+    for c in 0..<lines.length {
+      let to = kernels.array(y + c * lines.inner)
+      kernels.exponential(FlatOperands(kernels.array(x + c * lines.inner), shift, to), row)
+      kernels.add(FlatOperands(total, to, total), row)
     }
   }
 
   /// y /= sum.
-  @inline(__always)
   func normalize(_ y: UnsafeMutablePointer<T>, sum: UnsafePointer<T>) {
     if lines.inner == 1 {
-      let factor = 1 / sum[0]
-      for i in 0..<lines.length { y[i] *= factor }
-    } else {
-      for c in 0..<lines.length {
-        let row = y + c * lines.inner
-        for j in 0..<width { row[j] /= sum[j] }
-      }
+      var factor = 1 / sum[0]
+      kernels.multiply(
+        FlatOperands(kernels.array(y), kernels.number(&factor), kernels.array(y)), line)
+      return
+    }
+    for c in 0..<lines.length {
+      let own = kernels.array(y + c * lines.inner)
+      kernels.divide(FlatOperands(own, kernels.array(sum), own), row)
     }
   }
-}
 
-/// Eight elements.
-@inline(__always)
-func vector8<T: CPUFloat>(_ p: UnsafePointer<T>) -> SIMD8<T> {
-  UnsafeRawPointer(p).loadUnaligned(as: SIMD8<T>.self)
-}
-
-/// The sum of `count` terms, which `eight` gives eight at a time and `one` singly: eight
-/// independent sums, joined in float64 every 1024 terms, so that long lines keep their accuracy.
-@inline(__always)
-func lineSum<T: CPUFloat>(_ count: Int, _ eight: (Int) -> SIMD8<T>, _ one: (Int) -> T) -> T {
-  var total = 0.0
-  var i = 0
-  while i < count {
-    let end = min(i + 1024, count)
-    var lanes = SIMD8<T>(repeating: 0)
-    while i + 8 <= end {
-      lanes += eight(i)
-      i += 8
-    }
-    var chunk = T(0)
-    for lane in 0..<8 { chunk += lanes[lane] }
-    while i < end {
-      chunk += one(i)
-      i += 1
-    }
-    total += Double(chunk)
+  /// The sum of a contiguous line.
+  func sum(_ x: UnsafePointer<T>) -> T {
+    T(kernels.sum.total(FlatOperands(kernels.array(x), .none), line))
   }
-  return T(total)
-}
 
-/// The sum of a line's elements but one.
-@inline(__always)
-func lineSum<T: CPUFloat>(_ x: UnsafePointer<T>, _ count: Int, without place: Int) -> T {
-  let after = x + place + 1
-  return lineSum(place, { vector8(x + $0) }, { x[$0] })
-    + lineSum(count - place - 1, { vector8(after + $0) }, { after[$0] })
+  /// The sum of a line's elements but the one at `place`.
+  func rest(_ x: UnsafePointer<T>, without place: Int) -> T {
+    guard lines.inner == 1 else {
+      var sum = 0.0
+      for c in 0..<lines.length where c != place { sum += Double(x[c * lines.inner]) }
+      return T(sum)
+    }
+    func part(_ start: UnsafePointer<T>, _ count: Int) -> Double {
+      kernels.sum.total(FlatOperands(kernels.array(start), .none), 0..<count)
+    }
+    return T(part(x, place) + part(x + place + 1, lines.length - place - 1))
+  }
 }
 
 /// Calls `body` with room for three numbers of each line of a group.
@@ -160,7 +147,7 @@ func withLineBuffers<T: CPUFloat>(
   _: T.Type,
   _ body: (UnsafeMutablePointer<T>, UnsafeMutablePointer<T>, UnsafeMutablePointer<T>) -> Void
 ) {
-  let width = AxisLines.width(T.self)
+  let width = 1024 / MemoryLayout<T>.size
   withUnsafeTemporaryAllocation(of: T.self, capacity: width) { a in
     withUnsafeTemporaryAllocation(of: T.self, capacity: width) { b in
       withUnsafeTemporaryAllocation(of: T.self, capacity: width) { c in
@@ -173,13 +160,14 @@ func withLineBuffers<T: CPUFloat>(
 extension Softmax: CPULowerable {
   func lower(_ c: inout LoweringContext) throws {
     let lines = AxisLines(c.inputType(0).shape, axis: axis)
+    let kernels = try SoftmaxKernels(c.element(c.inputType(0).dtype))
     let arguments = [try c.read(0), c.write(0)]
-    func run<T: VectorFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       { p in
         let (x, y) = (p(0, as: T.self), p(1, as: T.self))
-        lines.forEachGroup(of: T.self) { start, _, width in
+        lines.forEachGroup(of: kernels.element) { start, _, width in
           withLineBuffers(T.self) { top, sum, _ in
-            let group = SoftmaxGroup<T>(lines: lines, width: width)
+            let group = SoftmaxGroup<T>(lines: lines, width: width, kernels: kernels)
             group.maxima(x + start, into: top)
             group.exponentials(x + start, y + start, top: top, sum: sum)
             group.normalize(y + start, sum: sum)
@@ -191,54 +179,81 @@ extension Softmax: CPULowerable {
   }
 }
 
+/// The loops of the gradient: dx = y * (dy - sum(y * dy)) along each line.
+///
+/// Since y adds up to 1, dy may be taken from where it stands at the largest y: what is left of a saturated y, 1 less
+/// itself, is then a sum of the others and not a difference. In halves, as a difference of two numbers may overflow.
+private struct SoftmaxGradientKernels: Sendable {
+  let element: ABNElement
+  let largest, top, dot, sum, gradient: FlatKernel
+
+  init(_ element: ABNElement) throws {
+    self.element = element
+    largest = try FlatKernel(.largest, in: element)
+    top = try FlatKernel(.softmaxTop, in: element)
+    dot = try FlatKernel(.softmaxDot, in: element)
+    sum = try FlatKernel(.sumSoftmaxDot, in: element)
+    gradient = try FlatKernel(.softmaxGradient, in: element)
+  }
+
+  /// A contiguous line.
+  func line<T: CPUFloat>(
+    _ y: UnsafePointer<T>, _ dy: UnsafePointer<T>, _ dx: UnsafeMutablePointer<T>, _ length: Int
+  ) {
+    guard length > 0 else { return }
+    let (own, slope) = (FlatOperand(y, element), FlatOperand(dy, element))
+    let best = T(largest.total(FlatOperands(own, .none), 0..<length))
+    let place = (0..<length).first { y[$0] == best } ?? 0
+    var shift = dy[place].isFinite ? T(0.5) * dy[place] : 0
+    let shifts = FlatOperand.number(&shift, element)
+    var total = T(sum.total(FlatOperands(own, slope, shifts, .none), 0..<length))
+    gradient(
+      FlatOperands(own, slope, shifts, .number(&total, element), FlatOperand(dx, element)),
+      0..<length)
+  }
+
+  /// `width` lines side by side, elements `inner` apart.
+  func columns<T: CPUFloat>(
+    _ y: UnsafePointer<T>, _ dy: UnsafePointer<T>, _ dx: UnsafeMutablePointer<T>,
+    _ lines: AxisLines, _ width: Int
+  ) {
+    func array(_ x: UnsafePointer<T>) -> FlatOperand { FlatOperand(x, element) }
+    withLineBuffers(T.self) { dots, tops, shifts in
+      dots.update(repeating: 0, count: width)
+      tops.update(repeating: -1, count: width)
+      shifts.update(repeating: 0, count: width)
+      let (total, best, shift) = (array(dots), array(tops), array(shifts))
+      func each(_ body: (FlatOperand, FlatOperand, FlatOperand) -> Void) {
+        for c in 0..<lines.length {
+          let at = c * lines.inner
+          body(array(y + at), array(dy + at), array(dx + at))
+        }
+      }
+      each { y, dy, _ in
+        var operands = FlatOperands(y, dy, best, shift, best)
+        operands.second = shift
+        top(operands, 0..<width)
+      }
+      for j in 0..<width where !shifts[j].isFinite { shifts[j] = 0 }
+      each { y, dy, _ in dot(FlatOperands(y, dy, shift, total, total), 0..<width) }
+      each { y, dy, dx in gradient(FlatOperands(y, dy, shift, total, dx), 0..<width) }
+    }
+  }
+}
+
 extension SoftmaxGradient: CPULowerable {
   func lower(_ c: inout LoweringContext) throws {
     let lines = AxisLines(c.inputType(0).shape, axis: axis)
+    let kernels = try SoftmaxGradientKernels(c.element(c.inputType(0).dtype))
     let arguments = [try c.read(0), try c.read(1), c.write(0)]
-    func run<T: VectorFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       { p in
-        let (y0, dy0, dx0) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
-        let (length, inner) = (lines.length, lines.inner)
-        lines.forEachGroup(of: T.self) { start, _, width in
-          let (y, dy, dx) = (y0 + start, dy0 + start, dx0 + start)
-          // Since y adds up to 1, dy may be taken from where it stands at the largest y: what is left of
-          // a saturated y, 1 less itself, is then a sum of the others and not a difference. In halves,
-          // as a difference of two numbers may overflow.
-          let half = T(0.5)
-          if inner == 1 {
-            guard length > 0 else { return }
-            var top = 0
-            for i in 0..<length where y[i] > y[top] { top = i }
-            let shift = dy[top].isFinite ? half * dy[top] : 0
-            let dot = lineSum(
-              length, { vector8(y + $0) * (half * vector8(dy + $0) - shift) },
-              { y[$0] * (half * dy[$0] - shift) })
-            for i in 0..<length { dx[i] = y[i] * (half * dy[i] - shift - dot) * 2 }
-            return
-          }
-          withLineBuffers(T.self) { dot, top, shift in
-            dot.update(repeating: 0, count: width)
-            top.update(repeating: -1, count: width)
-            shift.update(repeating: 0, count: width)
-            for c in 0..<length {
-              let at = c * inner
-              for j in 0..<width {
-                let isTop = y[at + j] > top[j]
-                top[j] = isTop ? y[at + j] : top[j]
-                shift[j] = isTop ? half * dy[at + j] : shift[j]
-              }
-            }
-            for j in 0..<width where !shift[j].isFinite { shift[j] = 0 }
-            for c in 0..<length {
-              let at = c * inner
-              for j in 0..<width { dot[j] += y[at + j] * (half * dy[at + j] - shift[j]) }
-            }
-            for c in 0..<length {
-              let at = c * inner
-              for j in 0..<width {
-                dx[at + j] = y[at + j] * (half * dy[at + j] - shift[j] - dot[j]) * 2
-              }
-            }
+        let (y, dy, dx) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
+        lines.forEachGroup(of: kernels.element) { start, _, width in
+          if lines.inner == 1 {
+            kernels.line(y + start, dy + start, dx + start, lines.length)
+          } else {
+            kernels.columns(y + start, dy + start, dx + start, lines, width)
           }
         }
       }

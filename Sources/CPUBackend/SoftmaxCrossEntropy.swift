@@ -1,25 +1,27 @@
+import ABNKernels
 import ABNOperations
 import ABNRuntime
 import ABNTensors
-import Numerics
 
 extension SoftmaxCrossEntropy: CPULowerable {
   func lower(_ c: inout LoweringContext) throws {
     let lines = AxisLines(c.inputType(0).shape, axis: axis)
     let arguments = [try c.read(0), try c.read(1), c.write(0), c.write(1)]
+    let kernels = try SoftmaxKernels(c.element(c.inputType(0).dtype))
+    let terms = try LabelTerms(kernels.element)
     let (soft, ignored) = (softLabel, Int64(ignoreIndex))
-    func run<T: VectorFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       { p in
         let (x, loss, y) = (p(0, as: T.self), p(2, as: T.self), p(3, as: T.self))
-        lines.forEachGroup(of: T.self) { start, line, width in
+        lines.forEachGroup(of: kernels.element) { start, line, width in
           withLineBuffers(T.self) { top, sum, mass in
-            let group = SoftmaxGroup<T>(lines: lines, width: width)
+            let group = SoftmaxGroup<T>(lines: lines, width: width, kernels: kernels)
             group.maxima(x + start, into: top)
             // The labelled logits, before softmax overwrites them:
             // loss = log(sum) * mass - sum of label * (x - top), mass = the sum of the label.
             let out = loss + line
             if soft {
-              group.softTerms(x + start, p(1, as: T.self) + start, top, into: out, mass)
+              terms.run(group, x + start, p(1, as: T.self) + start, top, into: out, mass)
             } else {
               group.hardTerms(
                 x + start, p(1, as: Int64.self) + line, ignored, top, into: out, mass)
@@ -72,40 +74,40 @@ extension SoftmaxGroup {
       }
     }
   }
+}
+
+/// The terms of soft labels.
+private struct LabelTerms: Sendable {
+  let term, sum: FlatKernel
+
+  init(_ element: ABNElement) throws {
+    term = try FlatKernel(.labelTerm, in: element)
+    sum = try FlatKernel(.sumLabelTerm, in: element)
+  }
 
   /// terms[j] = the sum of label * (x - top) over line j, mass[j] = the sum of the label. A label of 0 counts
   /// for nothing where its logit is minus infinity. Logits in halves: their difference may overflow.
-  @inline(__always)
-  fileprivate func softTerms(
-    _ x: UnsafePointer<T>, _ label: UnsafePointer<T>, _ top: UnsafePointer<T>,
-    into terms: UnsafeMutablePointer<T>, _ mass: UnsafeMutablePointer<T>
+  func run<T: CPUFloat>(
+    _ group: SoftmaxGroup<T>, _ x: UnsafePointer<T>, _ label: UnsafePointer<T>,
+    _ top: UnsafePointer<T>, into terms: UnsafeMutablePointer<T>, _ mass: UnsafeMutablePointer<T>
   ) {
+    let (lines, width, kernels) = (group.lines, group.width, group.kernels)
     if lines.inner == 1 {
-      let (half, zero) = (T(0.5), SIMD8<T>(repeating: 0))
-      let shift = half * top[0]
-      terms[0] =
-        2
-        * lineSum(
-          lines.length,
-          {
-            let own = vector8(label + $0)
-            return (own * (half * vector8(x + $0) - shift)).replacing(
-              with: zero, where: own .== zero)
-          }, { label[$0] == 0 ? 0 : label[$0] * (half * x[$0] - shift) })
-      mass[0] = lineSum(lines.length, { vector8(label + $0) }, { label[$0] })
-    } else {
-      terms.update(repeating: 0, count: width)
-      mass.update(repeating: 0, count: width)
-      for c in 0..<lines.length {
-        let at = c * lines.inner
-        for j in 0..<width {
-          let own = label[at + j]
-          terms[j] += own == 0 ? 0 : own * (T(0.5) * x[at + j] - T(0.5) * top[j])
-          mass[j] += own
-        }
-      }
-      for j in 0..<width { terms[j] *= 2 }
+      let operands = FlatOperands(
+        kernels.array(x), kernels.array(label), kernels.number(top), .none)
+      terms[0] = T(2 * sum.total(operands, 0..<lines.length))
+      mass[0] = group.sum(label)
+      return
     }
+    terms.update(repeating: 0, count: width)
+    mass.update(repeating: 0, count: width)
+    let (own, total, shift) = (kernels.array(terms), kernels.array(mass), kernels.array(top))
+    for c in 0..<lines.length {
+      let (x, label) = (kernels.array(x + c * lines.inner), kernels.array(label + c * lines.inner))
+      term(FlatOperands(x, label, shift, own, own), 0..<width)
+      kernels.add(FlatOperands(total, label, total), 0..<width)
+    }
+    for j in 0..<width { terms[j] *= 2 }
   }
 }
 
@@ -114,22 +116,28 @@ extension SoftmaxCrossEntropyGradient: CPULowerable {
     let lines = AxisLines(c.inputType(0).shape, axis: forward.axis)
     let arguments = [try c.read(0), try c.read(1), try c.read(2), c.write(0)]
     let dtype = c.inputType(0).dtype
+    let kernels = try SoftmaxKernels(c.element(dtype))
+    let loop = try FlatKernel(
+      forward.softLabel ? .softLabelGradient : .hardLabelGradient, in: kernels.element)
     c.step(
       arguments,
       run: forward.softLabel
-        ? try c.float(dtype, soft(lines, Float.self), soft(lines, Double.self))
-        : try c.float(dtype, hard(lines, Float.self), hard(lines, Double.self)))
+        ? try c.float(
+          dtype, soft(lines, kernels, loop, Float.self), soft(lines, kernels, loop, Double.self))
+        : try c.float(
+          dtype, hard(lines, kernels, loop, Float.self), hard(lines, kernels, loop, Double.self)))
   }
 
-  private func hard<T: VectorFloat>(
-    _ lines: AxisLines, _: T.Type
+  private func hard<T: CPUFloat>(
+    _ lines: AxisLines, _ kernels: SoftmaxKernels, _ loop: FlatKernel, _: T.Type
   ) -> @Sendable (StepPointers) -> Void {
     let ignored = Int64(forward.ignoreIndex)
     let (length, inner) = (lines.length, lines.inner)
     return { p in
       let (softmax, label) = (p(0, as: T.self), p(1, as: Int64.self))
       let (dloss, out) = (p(2, as: T.self), p(3, as: T.self))
-      lines.forEachGroup(of: T.self) { start, line, width in
+      lines.forEachGroup(of: kernels.element) { start, line, width in
+        let group = SoftmaxGroup<T>(lines: lines, width: width, kernels: kernels)
         withLineBuffers(T.self) { factor, others, _ in
           for j in 0..<width {
             let given = label[line + j]
@@ -142,17 +150,12 @@ extension SoftmaxCrossEntropyGradient: CPULowerable {
             let given = label[line + j]
             guard given >= 0, given < Int64(length) else { continue }
             let place = Int(given)
-            others[j] = y[place * inner + j] > 0.5 ? rest(y + j, length, inner, place) : -1
+            others[j] = y[place * inner + j] > 0.5 ? group.rest(y + j, without: place) : -1
           }
-          if inner == 1 {
-            let scale = factor[0]
-            // An ignored line is 0 whatever its softmax is.
-            for i in 0..<length { dx[i] = scale == 0 ? 0 : y[i] * scale }
-          } else {
-            for c in 0..<length {
-              let at = c * inner
-              for j in 0..<width { dx[at + j] = factor[j] == 0 ? 0 : y[at + j] * factor[j] }
-            }
+          // An ignored line is 0 whatever its softmax is.
+          group.rows(y, dx) { y, dx, range in
+            let own = inner == 1 ? kernels.number(factor) : kernels.array(factor)
+            loop(FlatOperands(y, own, dx), range)
           }
           for j in 0..<width where label[line + j] != ignored {
             let given = Int(truncatingIfNeeded: label[line + j])
@@ -165,31 +168,34 @@ extension SoftmaxCrossEntropyGradient: CPULowerable {
     }
   }
 
-  private func soft<T: VectorFloat>(
-    _ lines: AxisLines, _: T.Type
+  private func soft<T: CPUFloat>(
+    _ lines: AxisLines, _ kernels: SoftmaxKernels, _ loop: FlatKernel, _: T.Type
   ) -> @Sendable (StepPointers) -> Void {
-    let (length, inner) = (lines.length, lines.inner)
+    let inner = lines.inner
     return { p in
       let (softmax, labels) = (p(0, as: T.self), p(1, as: T.self))
       let (dloss, out) = (p(2, as: T.self), p(3, as: T.self))
-      lines.forEachGroup(of: T.self) { start, line, width in
+      lines.forEachGroup(of: kernels.element) { start, line, width in
+        let group = SoftmaxGroup<T>(lines: lines, width: width, kernels: kernels)
         let (y, label, dx, d) = (softmax + start, labels + start, out + start, dloss + line)
         withLineBuffers(T.self) { mass, place, value in
           // Before y is overwritten.
-          for j in 0..<width { (place[j], value[j]) = certain(y + j, label + j, length, inner) }
+          for j in 0..<width { (place[j], value[j]) = group.certain(y + j, label + j) }
           if inner == 1 {
-            let own = lineSum(length, { vector8(label + $0) }, { label[$0] })
-            let scale = d[0]
-            for i in 0..<length { dx[i] = (y[i] * own - label[i]) * scale }
+            mass[0] = group.sum(label)
           } else {
             mass.update(repeating: 0, count: width)
-            for c in 0..<length {
-              for j in 0..<width { mass[j] += label[c * inner + j] }
+            group.rows(label, mass) { label, _, range in
+              kernels.add(FlatOperands(kernels.array(mass), label, kernels.array(mass)), range)
             }
-            for c in 0..<length {
-              let at = c * inner
-              for j in 0..<width { dx[at + j] = (y[at + j] * mass[j] - label[at + j]) * d[j] }
-            }
+          }
+          func own(_ x: UnsafePointer<T>) -> FlatOperand {
+            inner == 1 ? kernels.number(x) : kernels.array(x)
+          }
+          var at = 0
+          group.rows(y, dx) { y, dx, range in
+            loop(FlatOperands(y, kernels.array(label + at), own(mass), own(d), dx), range)
+            at += inner
           }
           for j in 0..<width where place[j] >= 0 { dx[Int(place[j]) * inner + j] = value[j] * d[j] }
         }
@@ -198,28 +204,27 @@ extension SoftmaxCrossEntropyGradient: CPULowerable {
   }
 }
 
-/// The sum of a line's elements but one; elements are `inner` apart.
-@inline(__always)
-private func rest<T: CPUFloat>(
-  _ x: UnsafePointer<T>, _ length: Int, _ inner: Int, _ place: Int
-) -> T {
-  if inner == 1 { return lineSum(x, length, without: place) }
-  var sum = 0.0
-  for c in 0..<length where c != place { sum += Double(x[c * inner]) }
-  return T(sum)
-}
-
-/// The class of a line whose softmax is above a half, and y * sum(label) - label there, written as
-/// y * (the other labels) - label * (the other y); (-1, 0) where no class is.
-@inline(__always)
-private func certain<T: CPUFloat>(
-  _ y: UnsafePointer<T>, _ label: UnsafePointer<T>, _ length: Int, _ inner: Int
-) -> (place: T, value: T) {
-  for c in 0..<length where y[c * inner] > 0.5 {
-    let at = c * inner
-    return (
-      T(c), y[at] * rest(label, length, inner, c) - label[at] * rest(y, length, inner, c)
-    )
+extension SoftmaxGroup {
+  /// Calls `body` with the pieces of contiguous elements of a group in two arrays.
+  fileprivate func rows(
+    _ x: UnsafePointer<T>, _ y: UnsafePointer<T>,
+    _ body: (FlatOperand, FlatOperand, Range<Int>) -> Void
+  ) {
+    if lines.inner == 1 { return body(kernels.array(x), kernels.array(y), 0..<lines.length) }
+    for c in 0..<lines.length {
+      body(kernels.array(x + c * lines.inner), kernels.array(y + c * lines.inner), 0..<width)
+    }
   }
-  return (-1, 0)
+
+  /// The class of a line whose softmax is above a half, and y * sum(label) - label there, written as
+  /// y * (the other labels) - label * (the other y); (-1, 0) where no class is.
+  fileprivate func certain(
+    _ y: UnsafePointer<T>, _ label: UnsafePointer<T>
+  ) -> (place: T, value: T) {
+    for c in 0..<lines.length where y[c * lines.inner] > 0.5 {
+      let at = c * lines.inner
+      return (T(c), y[at] * rest(label, without: c) - label[at] * rest(y, without: c))
+    }
+    return (-1, 0)
+  }
 }

@@ -1,6 +1,6 @@
+import ABNKernels
 import ABNOperations
 import ABNRuntime
-import Numerics
 
 extension Unary: CPULowerable {
   var walk: ImageWalk { .anyOrder }
@@ -8,18 +8,16 @@ extension Unary: CPULowerable {
 
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 0)
-    let loop = FlatLoop(c.inputType(0))
     let arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
-    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+    let operation: FlatOperation =
       switch function {
-      case .square: loop.map { $0.each { (x: T) in x * x } }
-      case .sqrt: loop.map { $0.each { (x: T) in x.squareRoot() } }
-      case .exp: loop.map { $0.each { (x: T) in T.exp(x) } }
-      case .log: loop.map { $0.each { (x: T) in T.log(x) } }
-      case .abs: loop.map { $0.each { (x: T) in x.magnitude } }
+      case .square: .square
+      case .sqrt: .squareRoot
+      case .exp: .exponential
+      case .log: .logarithm
+      case .abs: .magnitude
       }
-    }
-    c.step(arguments, run: try c.float(c.inputType(0).dtype, run(Float.self), run(Double.self)))
+    c.step(arguments, run: try c.flat(operation, c.inputType(0), inputs: 1))
   }
 }
 
@@ -29,22 +27,21 @@ extension UnaryGradient: CPULowerable {
 
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 1)
-    let loop = FlatLoop(c.outputType(0))
     let arguments = [
       try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout),
     ]
-    // `v` is y where the forward operation says so, else x.
-    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+    let operation: FlatOperation =
       switch forward.function {
-      case .square: loop.zip { $0.each { (v: T, dy: T) in 2 * (v * dy) } }
-      case .sqrt: loop.zip { $0.each { (v: T, dy: T) in dy / (2 * v) } }
-      // In float64: exp(x) may be beyond float32 where the product is not.
-      case .exp:
-        loop.zip { $0.each { (v: T, dy: T) in T(Double.exp(Double(v)) * Double(dy)) } }
-      case .log: loop.zip { $0.each { (v: T, dy: T) in dy / v } }
-      case .abs: loop.zip { $0.each { (v: T, dy: T) in v > 0 ? dy : v < 0 ? -dy : v * dy } }
+      case .square: .squareGradient
+      case .sqrt: .squareRootGradient
+      case .exp: .exponentialGradient
+      case .log: .logarithmGradient
+      case .abs: .magnitudeGradient
       }
-    }
-    c.step(arguments, run: try c.float(c.outputType(0).dtype, run(Float.self), run(Double.self)))
+    // exp(x) may be beyond float32 where the product is not.
+    c.step(
+      arguments,
+      run: try c.flat(
+        operation, c.outputType(0), inputs: 2, isWide: forward.function == .exp))
   }
 }

@@ -1,7 +1,6 @@
 #ifndef ABN_PARALLEL_H
 #define ABN_PARALLEL_H
 
-#include "abn_math.h"
 #include "abn_turns.h"
 
 /// Called once by every member of the team: its index and the size of the team.

@@ -127,20 +127,28 @@ enum AnyActivation {
     switch code {
     case ActivationCode.identity: y
     case ActivationCode.leaky, ActivationCode.learnedLeaky: Leaky.activate(y, slope)
-    case ActivationCode.relu: V.choose(V(0) > y, V(0), y)
-    case ActivationCode.relu6: y.atLeast(V(0)).atMost(V(6))
+    case ActivationCode.relu: V.relu(y)
+    case ActivationCode.relu6: V.relu6(y)
     default: curved(code, y, slope)
     }
   }
 
-  @inline(__always) static func derivative<V: Vector>(_ code: Int, _ y: V, _ slope: V) -> V {
+  /// dz * act'(y).
+  @inline(__always) static func gradient<V: Vector>(
+    _ code: Int, _ y: V, _ dz: V, _ slope: V
+  ) -> V {
     switch code {
-    case ActivationCode.identity: V(1)
-    case ActivationCode.leaky, ActivationCode.learnedLeaky: V.choose(y > V(0), V(1), slope)
-    case ActivationCode.relu: V.choose(y > V(0), V(1), V(0))
-    case ActivationCode.relu6: V.choose(y > V(0), V.choose(V(6) > y, V(1), V(0)), V(0))
-    default: curvedDerivative(code, y, slope)
+    case ActivationCode.identity: dz
+    case ActivationCode.leaky, ActivationCode.learnedLeaky: V.choose(y > V(0), dz, slope * dz)
+    case ActivationCode.relu: V.reluGradient(y, dz)
+    case ActivationCode.relu6: V.relu6Gradient(y, dz)
+    default: curvedGradient(code, y, dz, slope)
     }
+  }
+
+  /// act'(y).
+  @inline(__always) static func derivative<V: Vector>(_ code: Int, _ y: V, _ slope: V) -> V {
+    gradient(code, y, V(1), slope)
   }
 
   @inline(never) private static func curved<V: Vector>(_ code: Int, _ y: V, _ slope: V) -> V {
@@ -148,49 +156,24 @@ enum AnyActivation {
     case ActivationCode.elu: return Elu.activate(y, slope)
     case ActivationCode.sigmoid: return V.sigmoid(y)
     case ActivationCode.tanh: return V.tanh(y)
-    case ActivationCode.swish: return y.atLeast(V(2 * V.least)) * V.sigmoid(y)
-    case ActivationCode.gelu: return y.atLeast(V(-V.tailEnd)) * V.normal(y).below
-    case ActivationCode.hardSwish:
-      return y.atLeast(V(-3)) * (y + V(3)).atLeast(V(0)).atMost(V(6)) * V(1.0 / 6)
-    default:
-      // tanh(log(1 + e)) = n / (n + 2) with n = e (e + 2); 1 to the last bit from y = 20 on.
-      let e = V.exp(y.atMost(V(20)))
-      let n = e * (e + V(2))
-      return y.atLeast(V(2 * V.least)) * (n / (n + V(2)))
+    case ActivationCode.swish: return V.swish(y)
+    case ActivationCode.gelu: return V.gelu(y)
+    case ActivationCode.hardSwish: return V.hardSwish(y)
+    default: return V.mish(y)
     }
   }
 
-  @inline(never) private static func curvedDerivative<V: Vector>(
-    _ code: Int, _ y: V, _ slope: V
+  @inline(never) private static func curvedGradient<V: Vector>(
+    _ code: Int, _ y: V, _ dz: V, _ slope: V
   ) -> V {
     switch code {
-    case ActivationCode.elu:
-      return V.choose(y > V(0), V(1), V.exp(y.atMost(V(0))) * slope)
-    case ActivationCode.sigmoid:
-      let (e, q) = V.logistic(y)
-      return e * q * q
-    case ActivationCode.tanh:
-      let (e, q) = V.logistic(y * V(2))
-      return V(4) * e * q * q
-    case ActivationCode.swish:
-      let (e, q) = V.logistic(y)
-      let s = V.choose(V(0) > y, e * q, q)
-      // Past these bounds the product is 0, and infinity times 0 must not be met.
-      let bounded = y.atLeast(V(2 * V.least)).atMost(V(-2 * V.least))
-      return V.fma(s, bounded, e * q * q)
-    case ActivationCode.gelu:
-      let (below, density) = V.normal(y)
-      return V.fma(below, y.atLeast(V(-V.tailEnd)).atMost(V(V.tailEnd)), density)
-    case ActivationCode.hardSwish:
-      let inside = V.fma(V(0.5), y, V(1.0 / 3))
-      let below = V.choose(V(-3) > y, V(0), V.choose(y == V(-3), V(0), inside))
-      return V.choose(y > V(3), V(1), V.choose(y == V(3), V(1), below))
-    default:
-      let e = V.exp(y.atMost(V(20)))
-      let n = e * (e + V(2))
-      let d = V(1) / (n + V(2))
-      let slopeTerm = V(4) * e * (e + V(1)) * d * d
-      return V.choose(y > V(20), V(1), V.fma(n * d, y.atLeast(V(2 * V.least)), slopeTerm))
+    case ActivationCode.elu: return V.eluGradient(y, dz, slope)
+    case ActivationCode.sigmoid: return V.sigmoidGradient(y, dz)
+    case ActivationCode.tanh: return V.tanhGradient(y, dz)
+    case ActivationCode.swish: return V.swishGradient(y, dz)
+    case ActivationCode.gelu: return V.geluGradient(y, dz)
+    case ActivationCode.hardSwish: return V.hardSwishGradient(y, dz)
+    default: return V.mishGradient(y, dz)
     }
   }
 }

@@ -24,15 +24,42 @@ extension Vector {
     return (n, shifted, r)
   }
 
-  /// exp(x), within 2 ulps; subnormal results within one rounding of that; 0 below `least`,
+  /// exp(x), within 1.25 ulps; subnormal results within one rounding of that; 0 below `least`,
   /// infinity above `-least`.
   @inline(__always) static func exp(_ value: Self) -> Self {
     let x = value.atLeast(Self(least)).atMost(Self(-least))
     let (n, _, r) = reduce(x)
-    let p = fma(fma(Self(1), Self(1), r), r * r, expTail(r))
+    let p = Self(1) + fma(r, r * r, expTail(r))
     // Two steps, as 2^n alone is not a normal number at the ends.
     let half = fma(Self(magic), n, Self(0.5))
     return p * power(half) * power((n - (half - Self(magic))) + Self(magic))
+  }
+
+  /// exp(x) where the result is a normal number, the same number in half of the steps.
+  @inline(__always) static func plainExp(_ x: Self) -> Self {
+    let (_, shifted, r) = reduce(x)
+    return (Self(1) + fma(r, r * r, expTail(r))) * power(shifted)
+  }
+
+  /// Whether exp is a normal number of every x, none of which is positive; NaN counts as that.
+  @inline(__always) static func isPlain(_ x: Self) -> Bool { !any(Self(leastPlain) > x) }
+
+  /// exp(x) for x <= 0.
+  @inline(__always) static func decay(_ x: Self) -> Self {
+    if isPlain(x) { return plainExp(x) }
+    return exp(x)
+  }
+
+  /// The natural logarithm, within 1.5 ulps: minus infinity of 0, NaN below it.
+  @inline(__always) static func log(_ x: Self) -> Self {
+    let isTiny = Self(leastNormal) > x
+    let (m, exponent) = split(choose(isTiny, x * Self(tinyFactor), x))
+    let k = choose(isTiny, exponent - Self(tinyExponent), exponent)
+    let y = fma(fma(logOnePlus(m - Self(1)), k, Self(ln2Low)), k, Self(ln2High))
+    // Infinity stays.
+    let upper = choose(x > Self(greatest), x, y)
+    return choose(
+      x > Self(0), upper, choose(x == Self(0), Self(-Double.infinity), x - x + Self(Double.nan)))
   }
 
   /// exp(x) - 1 for x <= 0, within 1.25 ulps; -1 far below.
@@ -61,7 +88,7 @@ extension Vector {
 
   /// exp(-abs(y)) and 1 / (1 + exp(-abs(y))).
   @inline(__always) static func logistic(_ y: Self) -> (e: Self, q: Self) {
-    let e = exp(-y.magnitude)
+    let e = decay(-y.magnitude)
     return (e, Self(1) / (Self(1) + e))
   }
 
@@ -80,12 +107,19 @@ extension Vector {
     return choose(Self(0) > y, -t, t)
   }
 
+  /// Phi(-a) / exp(-a^2 / 2): both quotients, of (a - 3) / (a + 3) and by a + 1, from one division.
+  @inline(__always) static func upperTail(_ a: Self) -> Self {
+    let (above, next) = (a + Self(3), a + Self(1))
+    let quotient = Self(1) / (above * next)
+    return normalTail((a - Self(3)) * (next * quotient)) * (above * quotient)
+  }
+
   /// Phi(y) and the density exp(-y^2 / 2) / sqrt(2 pi) of the normal distribution. Phi is within
   /// 4 u for y >= 0; below, the relative error grows as u * y^2 with that of the exponential.
   @inline(__always) static func normal(_ y: Self) -> (below: Self, density: Self) {
     let a = y.magnitude.atMost(Self(tailEnd))
-    let e = exp(a * a * Self(-0.5))
-    let tail = e * normalTail((a - Self(3)) / (a + Self(3))) / (a + Self(1))
+    let e = decay(a * a * Self(-0.5))
+    let tail = e * upperTail(a)
     return (choose(Self(0) > y, tail, Self(1) - tail), e * Self(0.3989422804014327))
   }
 }
