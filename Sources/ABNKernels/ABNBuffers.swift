@@ -160,12 +160,16 @@ public struct ABNBackward {
   public var destination: UnsafeMutableRawPointer
   /// Get the gradients of scale, bias and slopes.
   public var gradients: ABNGradients
+  /// An activation that was applied to the output apart, if any: `gradient` is then that of its result, and what the
+  /// layer gets is that times the activation's derivative at the output, taken on the same way over memory.
+  public var behind: ABNActivation?
 
-  /// Collects the five.
+  /// Collects them.
   public init(
     mode: ABNStatisticsMode, kept: ABNKept, gradient: UnsafeRawPointer,
-    destination: UnsafeMutableRawPointer, gradients: ABNGradients
+    destination: UnsafeMutableRawPointer, gradients: ABNGradients, behind: ABNActivation? = nil
   ) {
+    self.behind = behind
     self.mode = mode
     self.kept = kept
     self.gradient = gradient

@@ -7,6 +7,8 @@ struct BackwardPass: LayerPass, @unchecked Sendable {
 
   let engine: Engine
   let call: ABNBackward
+  /// The gradient of an activation behind the layer, and the dz that it reads.
+  private let outer: (gradient: FlatKernel, dz: UnsafeRawPointer)?
   let kept: UnsafeRawPointer
   let isInput: Bool
   let isBatch: Bool
@@ -18,8 +20,13 @@ struct BackwardPass: LayerPass, @unchecked Sendable {
   let totals: UnsafeMutablePointer<Double>
   let room: Room
 
-  init(_ engine: Engine, _ call: ABNBackward, _ scratch: Scratch) {
+  /// `behind`: the gradient of the activation behind the layer, if there is one.
+  init(_ engine: Engine, _ call: ABNBackward, _ behind: FlatKernel?, _ scratch: Scratch) {
     self.engine = engine
+    var call = call
+    outer = behind.map { ($0, call.gradient) }
+    // dy takes its place in the destination, before sums over it are taken.
+    if behind != nil { call.gradient = UnsafeRawPointer(call.destination) }
     self.call = call
     switch call.kept {
     case .output(let output): (kept, isInput) = (output, false)
@@ -64,6 +71,16 @@ struct BackwardPass: LayerPass, @unchecked Sendable {
   }
 
   @inline(never) func first(_ window: Window, _ room: Room) {
+    if let outer {
+      let element = engine.kernel.element
+      engine.forEachRun(window, room) { start, count in
+        let offset = start * engine.bytes
+        outer.gradient(
+          FlatOperands(
+            FlatOperand(kept + offset, element), FlatOperand(outer.dz + offset, element),
+            FlatOperand(call.destination + offset, element)), 0..<count)
+      }
+    }
     if !engine.isRescuedWhole(window.unit) {
       let isDirect = room.isDirect(window.unit)
       engine.go(sumCall, step: isDirect ? Step.reduceDirect : nil, window, room)
@@ -160,8 +177,8 @@ struct BackwardPass: LayerPass, @unchecked Sendable {
 
 extension Engine {
   /// dx, and the gradients of scale, bias and slopes.
-  func backward(_ call: ABNBackward, _ workspace: ABNWorkspace) {
-    let pass = BackwardPass(self, call, Scratch(workspace.scratch, self))
+  func backward(_ call: ABNBackward, _ behind: FlatKernel?, _ workspace: ABNWorkspace) {
+    let pass = BackwardPass(self, call, behind, Scratch(workspace.scratch, self))
     pass.run(workspace.team)
     if let aside { giveAside(aside.dx, call.destination, workspace.team) }
     zeroPadding(call.destination)

@@ -194,6 +194,17 @@ final class Engine: @unchecked Sendable {
         length: length))
   }
 
+  /// Calls `body` with the first element of each run of a window, and their number.
+  func forEachRun(_ window: Window, _ room: Room, _ body: (Int, Int) -> Void) {
+    var extent = (runs: 0..<room.plan.runs, elements: 0..<room.plan.length)
+    if room.plan.slices != 1 { extent = self.extent(window, room) }
+    for run in extent.runs {
+      body(
+        window.unit * room.plan.unitStride + run * room.plan.stride + extent.elements.lowerBound,
+        extent.elements.count)
+    }
+  }
+
   /// What a window covers. Not inlined, as the plan is copied for it.
   @inline(never) private func extent(
     _ window: Window, _ room: Room

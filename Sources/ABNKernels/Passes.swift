@@ -111,7 +111,12 @@ extension ABNKernel {
     try buffers.add(pass.gradients, state.parameters)
     try buffers.check()
     if case .output = pass.kept { try checkInvertible(state) }
-    Engine(self, state).backward(pass, workspace)
+    var behind: FlatKernel?
+    if let activation = pass.behind {
+      behind = try FlatKernel(
+        .gradient(activation), isWide: element == .float64, instructionSet: instructionSet)
+    }
+    Engine(self, state).backward(pass, behind, workspace)
   }
 
   /// Computes x back from z (or y), in place or apart. Rescued channels come back bit for bit, the

@@ -202,6 +202,7 @@ extension InPlaceABNGradient: CPULowerable {
     let mode: ABNStatisticsMode = forward.norm.usesBatchStatistics ? .batch : .given
     let rescue = try c.sideBuffer(ofInput: 4, as: RescueBuffer.self)
     let hasSlopes = forward.activation == .prelu
+    let behind = outer?.kernelActivation
     var arguments = [
       try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout),
       try c.read(2), try c.read(3), try c.read(4), c.write(1), c.write(2),
@@ -216,7 +217,8 @@ extension InPlaceABNGradient: CPULowerable {
         try kernel.backward(
           ABNBackward(
             mode: mode, kept: .output(p[0]), gradient: p[1], destination: p[2],
-            gradients: ABNGradients(scale: p[6], bias: p[7], slopes: hasSlopes ? p[10] : nil)),
+            gradients: ABNGradients(scale: p[6], bias: p[7], slopes: hasSlopes ? p[10] : nil),
+            behind: behind),
           state: ABNLayerState(kernel, parameters, saved: p[5], rescue),
           workspace: ABNWorkspace(scratch: p[8], team: Parallel.team))
       }

@@ -97,16 +97,35 @@ public struct InPlaceActivatedBatchNorm: OperationKind {
 /// dy = dz * act'(y), dbias = sum(dy), dscale = sum(dy * xhat),
 /// dx = scale * inv * (dy - dbias / m - xhat * dscale / m), without the last two terms for moving
 /// statistics. Inputs: z, dz, scale, bias, saved and, for prelu, slopes.
+///
+/// With an activation behind the layer (`outer`, what a pass makes of its gradient and this one) dz is the gradient of
+/// outer(z), and what the formula starts from is dz * outer'(z).
 public struct InPlaceABNGradient: OperationKind {
   public static let kindName = "inplace_abn_grad"
   public static let formula = "dx = scale * inv * (dy - dbias / m - xhat * dscale / m), from z"
 
   /// The operation whose gradient this is.
   public let forward: InPlaceActivatedBatchNorm
-  /// The gradient of `forward`.
-  public init(of forward: InPlaceActivatedBatchNorm) { self.forward = forward }
+  /// An activation that read z, and whose result dz is the gradient of.
+  public let outer: Activate?
 
-  public var attributes: [(name: String, value: String)] { forward.attributes }
+  /// The gradient of `forward`.
+  public init(of forward: InPlaceActivatedBatchNorm) {
+    self.forward = forward
+    outer = nil
+  }
+
+  /// The gradient of `outer` behind `forward`; nil unless the layer's own activation is the identity.
+  public init?(of forward: InPlaceActivatedBatchNorm, behind outer: Activate) {
+    guard forward.activation == .identity else { return nil }
+    self.forward = forward
+    self.outer = outer
+  }
+
+  public var name: String { outer.map { "\(Self.kindName) of \($0.name)" } ?? Self.kindName }
+  public var attributes: [(name: String, value: String)] {
+    forward.attributes + (outer?.attributes ?? [])
+  }
   public var inputCounts: ClosedRange<Int> { forward.hasSlopes ? 6...6 : 5...5 }
   public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try forward.norm.requireSaved(
@@ -119,6 +138,7 @@ public struct InPlaceABNGradient: OperationKind {
   /// z where nothing hangs on its sign. Of the other activations the derivative jumps at zero, and a
   /// restored zero may be off by the last digit.
   public var toleratesRestored: Set<Int> {
+    if let outer { return ActivateGradient(of: outer).toleratesRestored }
     let isSmooth = forward.activation == .elu && forward.alpha == 1
     return forward.activation == .identity || isSmooth ? [0] : []
   }

@@ -2,7 +2,9 @@ import ABNGraph
 import ABNOperations
 
 /// The passes that save a training step passes over memory, for the same bits.
-public let trainingPasses: [any ProgramPass] = [FuseGradientSums()]
+public let trainingPasses: [any ProgramPass] = [
+  FuseGradientSums(), FuseActivationGradients(),
+]
 
 /// Makes one operation of the sum of a value's two gradients and the gradient of the activation that made
 /// the value: the start of every residual block's backward pass.
