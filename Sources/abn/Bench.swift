@@ -5,7 +5,7 @@ import InPlaceABN
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measures what the engine promises.",
-    subcommands: [BenchModel.self, BenchMemory.self, BenchLayer.self])
+    subcommands: [BenchModel.self, BenchMemory.self, BenchLayer.self, BenchAdam.self])
 }
 
 struct BenchMemory: ParsableCommand {

@@ -30,6 +30,11 @@ struct BenchLayer: ParsableCommand {
       "alpha of leaky_relu and elu (default: 0.01 and 1).", valueName: "number"))
   var alpha: Double?
 
+  @Flag(
+    help: ArgumentHelp(
+      "Time the layer in a graph, by the executor."))
+  var graph = false
+
   @OptionGroup var common: CommonOptions
 
   private struct Result: Encodable {
@@ -42,6 +47,11 @@ struct BenchLayer: ParsableCommand {
 
   func run() throws {
     try common.apply()
+    if graph {
+      try GraphTiming(timeInGraph()).show(
+        "\(shape) \(dtype) \(layout) \(activation), in a graph", common)
+      return
+    }
     let meter = LoadMeter()
     let timing = try measure()
     let load = meter.load(threads: Parallel.threads)
@@ -67,7 +77,20 @@ struct BenchLayer: ParsableCommand {
     }
   }
 
-  private func measure() throws -> ABNLayerTiming {
+  private func timeInGraph() throws -> LoopTiming {
+    let (sizes, act) = (try sizes(), try Activation(named: activation).validated())
+    let layouts: [(String, DataLayout)] = [("nchw", .nchw), ("nhwc", .nhwc)]
+    let chosen = try choose(layout, "--layout", layouts)
+    let types: [(String, DType)] = [
+      ("f32", .float32), ("f64", .float64), ("f16", .float16), ("bf16", .bfloat16),
+    ]
+    let placed = chosen == .nchw ? sizes : [sizes[0]] + sizes[2...] + [sizes[1]]
+    return try timeLayer(
+      act, alpha: alpha ?? (act == .leakyReLU ? 0.01 : 1), shape: Shape(placed),
+      dtype: choose(dtype, "--dtype", types), layout: chosen)
+  }
+
+  private func sizes() throws -> [Int] {
     let words = shape.split(separator: "x", omittingEmptySubsequences: false)
     let sizes = words.compactMap { Int($0) }
     guard sizes.count == words.count, (2...5).contains(sizes.count),
@@ -77,6 +100,11 @@ struct BenchLayer: ParsableCommand {
         .attribute, "--shape", got: "\"\(shape)\"",
         wanted: "2 to 5 sizes of at least 1, as in 32x64x56x56")
     }
+    return sizes
+  }
+
+  private func measure() throws -> ABNLayerTiming {
+    let sizes = try sizes()
     let spatial = sizes.dropFirst(2).reduce((1, false)) { product, size in
       let (next, overflow) = product.0.multipliedReportingOverflow(by: size)
       return (next, product.1 || overflow)
