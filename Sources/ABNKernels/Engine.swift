@@ -177,6 +177,7 @@ final class Engine: @unchecked Sendable {
       (runs, length) = (extent.runs.count, extent.elements.count)
       start &+= extent.runs.lowerBound &* room.plan.stride &+ extent.elements.lowerBound
     }
+    // Rows are summed in groups of channels and chunks of rows, each of which adds.
     if call.starts && (call.is_rows || runs == 0) { clearSums(sums, room.plan.lanes) }
     if runs == 0 { return }
     if call.stride < 0 { start &-= (runs &- 1) &* call.stride }
@@ -189,7 +190,8 @@ final class Engine: @unchecked Sendable {
         a: call.a + offset,
         b: call.b + offset, out: call.out + offset, parameters: room.block(window.unit),
         state: notes ?? (call.is_rows ? sums + 3 &* room.plan.lanes &* 8 : sums), sums: sums,
-        lanes: call.lanes, is_rows: call.is_rows, keeps: call.keeps, starts: call.starts,
+        lanes: call.lanes, is_rows: call.is_rows, keeps: call.keeps,
+        starts: call.starts && !call.is_rows,
         is_far: call.is_far, later: window.later, count: runs, stride: call.stride,
         length: length))
   }
