@@ -27,7 +27,7 @@
 #define OFFER_NS 1000000
 /// How many looks before the owner is looked at: it may have been killed or stopped.
 #define LOOKS_BEFORE_OWNER 8
-/// Nobody waits longer: turns are advice.
+/// Nobody waits longer for one owner: turns are advice.
 #define MOST_NS 2000000000
 
 /// What the processes of a user that may run on the same processors share.
@@ -124,10 +124,13 @@ static int take(unsigned seen) {
 static void wait_for_turn(void) {
   int64_t start = now();
   int64_t pause = SHORT_NS;
+  unsigned last_owner = 0;
   for (int looks = 1;; ++looks) {
     unsigned seen = atomic_load(&shared->turn);
     unsigned owner = seen & OWNER;
     int64_t time = now();
+    if (owner != last_owner) start = time;
+    last_owner = owner;
     int is_free = seen == 0 || owner == own_id;
     if (owner == own_id && (seen & OFFERED)) is_free = time - offered_at >= OFFER_NS;
     else if (seen & OFFERED) is_free = 1;
