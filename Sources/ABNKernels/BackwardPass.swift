@@ -67,7 +67,6 @@ struct BackwardPass: LayerPass, @unchecked Sendable {
   func prepare(_ unit: Int, _ room: Room) {
     let isDirect = mayBeDirect && engine.plan.channels(unit).allSatisfy(engine.isDirect)
     room.setDirect(unit, isDirect)
-    if !isDirect { engine.prepare(room.block(unit)) }
   }
 
   @inline(never) func first(_ window: Window, _ room: Room) {
@@ -158,7 +157,7 @@ struct BackwardPass: LayerPass, @unchecked Sendable {
       let at = slots.base + Slot.distanceFactor * slots.slotBytes + index * slots.channelBytes
       if Engine.isDirect(factor: engine.number(at, 0, default: 0)) { continue }
       room.setDirect(unit, false)
-      return engine.prepare(room.block(unit))
+      return
     }
   }
 

@@ -189,7 +189,7 @@ final class Engine: @unchecked Sendable {
         step: step ?? call.step, element: call.element, activation: call.activation,
         a: call.a + offset,
         b: call.b + offset, out: call.out + offset, parameters: room.block(window.unit),
-        state: notes ?? (call.is_rows ? sums + 3 &* room.plan.lanes &* 8 : sums), sums: sums,
+        state: notes ?? sums, sums: sums,
         lanes: call.lanes, is_rows: call.is_rows, keeps: call.keeps,
         starts: call.starts && !call.is_rows,
         is_far: call.is_far, later: window.later, count: runs, stride: call.stride,
@@ -222,18 +222,6 @@ final class Engine: @unchecked Sendable {
         b: step.b, out: step.out, parameters: room.blocks, state: room.allSums,
         sums: room.allSums, lanes: 1, is_rows: false, keeps: false, starts: false, is_far: false,
         later: 0, count: 1, stride: 0, length: count))
-  }
-
-  /// Writes the slot `plain` of a unit's parameters, from bias and slope; nothing for one channel in all lanes,
-  /// where the kernels do it themselves.
-  func prepare(_ block: UnsafeMutableRawPointer) {
-    if plan.isUniform { return }
-    let step = isInvertible ? Step.prepare : Step.prepareStored
-    var call = call(KernelStep(step, code, block))
-    call.parameters = block
-    call.count = 0
-    call.is_rows = false
-    run(call)
   }
 
   /// Room on the stack for one channel in all lanes, with its parameters and sums that are 0.

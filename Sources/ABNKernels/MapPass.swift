@@ -31,7 +31,6 @@ struct MapPass: LayerPass, @unchecked Sendable {
     }
   }
 
-  func prepare(_ unit: Int, _ room: Room) { engine.prepare(room.block(unit)) }
   func first(_ window: Window, _ room: Room) {}
   func total(_ unit: Int, _ numbers: Range<Int>, _ room: Room) {}
   func finish(_ slots: ChannelSlots) {}

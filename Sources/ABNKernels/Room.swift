@@ -84,7 +84,7 @@ struct Room: @unchecked Sendable {
   var first = 0
   /// A block for each unit: `Slot.count` rows of parameters, and a word beside them.
   var blocks: UnsafeMutableRawPointer
-  /// 3 rows of sums for each window, and of rows as much for the state of a call; or, with 0 bytes, for all the same.
+  /// 3 rows of sums for each window; or, with 0 bytes, for all the same.
   var allSums: UnsafeMutableRawPointer
   var windowBytes: Int
 
@@ -183,6 +183,6 @@ struct Scratch {
   }
 
   private static func windowBytes(_ plan: Plan) -> Int {
-    (plan.isRows ? 6 : 3) * plan.lanes * 8
+    3 * plan.lanes * 8
   }
 }

@@ -14,30 +14,49 @@ import Testing
     var most = 0
   }
 
+  private final class Shared<T: Sendable>: Sendable {
+    let value: Mutex<T>
+    init(_ value: T) { self.value = Mutex(value) }
+  }
+
+  /// Runs bodies at the same time, each on a thread of its own: of a pool that others use some might begin when the first
+  /// have ended.
+  private func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+    let group = DispatchGroup()
+    for number in 0..<count {
+      group.enter()
+      Thread {
+        body(number)
+        group.leave()
+      }.start()
+    }
+    group.wait()
+  }
+
   /// Several threads at work for several times the length of a turn each: one at a time, none of them shut out until the
   /// others are done.
   @Test func oneAtATime() throws {
     let turns = try #require(CPUBackend().turns)
     // Teams of one do not take turns.
     guard CPUBackend().threads > 1 else { return }
-    let log = Mutex(Log())
-    DispatchQueue.concurrentPerform(iterations: 3) { thread in
+    let log = Shared(Log())
+    onThreads(3) { thread in
       for _ in 0..<15 {
         turns.begin()
         for _ in 0..<5 {
           turns.next()
-          log.withLock {
+          log.value.withLock {
             $0.owners.append(thread)
             $0.inside += 1
             $0.most = max($0.most, $0.inside)
           }
           usleep(2_000)
-          log.withLock { $0.inside -= 1 }
+          log.value.withLock { $0.inside -= 1 }
         }
         turns.end()
       }
     }
-    let (owners, most) = log.withLock { ($0.owners, $0.most) }
+    let (owners, most) = log.value.withLock { ($0.owners, $0.most) }
     #expect(owners.count == 3 * 15 * 5)
     #expect(most == 1)
     let changes = zip(owners, owners.dropFirst()).count { $0 != $1 }
@@ -51,15 +70,14 @@ import Testing
     let turns = try #require(CPUBackend().turns)
     turns.begin()
     turns.end()
-    let done = Atomic(false)
-    DispatchQueue.concurrentPerform(iterations: 1) { _ in
+    let done = Shared(false)
+    onThreads(1) { _ in
       turns.begin()
       turns.next()
       turns.end()
-      done.store(true, ordering: .relaxed)
+      done.value.withLock { $0 = true }
     }
-    let isDone = done.load(ordering: .relaxed)
-    #expect(isDone)
+    #expect(done.value.withLock { $0 })
     // Without a turn, and twice: no harm.
     turns.next()
     turns.end()

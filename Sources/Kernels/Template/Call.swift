@@ -51,9 +51,6 @@ public enum Step {
   public static let applyInput = 8
   /// out = act(a) for any activation.
   public static let activate = 9
-  /// Nothing: what bias is stored as is no slot any more.
-  public static let prepare = 10
-  public static let prepareStored = 11
   /// `reduce` and `apply` without y - bias, and for the activations that are lines without y.
   public static let reduceDirect = 12
   public static let applyDirect = 13

@@ -19,7 +19,6 @@ private func run<E: Element>(_ element: E.Type, _ call: Call) {
   case Step.reduceStored, Step.reduceInput: sum(Gradient<Kept<E>>.self, call)
   case Step.applyStored, Step.applyInput: map(Gradient<Kept<E>>.self, call)
   case Step.activate: map(Activate<E>.self, call)
-  case Step.prepare, Step.prepareStored: break
   default:
     switch call.activation {
     case ActivationCode.identity: run(element, Identity.self, call)
