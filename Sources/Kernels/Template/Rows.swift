@@ -5,7 +5,6 @@ import CKernels
 @inline(never) func overRows<P: LanePass>(_ type: P.Type, _ call: Call) {
   let channels = call.length
   let most = mostGroups(type)
-  let elements = call.count &* channels
   var row = 0
   while row < call.count {
     let rows = Rows<P.E>(call, row: row)
@@ -13,26 +12,19 @@ import CKernels
     // Neighbouring groups at once: fewer crossings, over whole cache lines, and chains of sums that do not wait for
     // one another.
     while most == 4 && lane &+ 64 <= channels {
-      rows.cross(SideBySide<SideBySide<P>>.self, lane, 64) { $0.process($1) }
+      rows.cross(SideBySide<SideBySide<P>>.self, lane, 64)
       lane &+= 64
     }
     while most >= 2 && lane &+ 32 <= channels {
-      rows.cross(SideBySide<P>.self, lane, 32) { $0.process($1) }
+      rows.cross(SideBySide<P>.self, lane, 32)
       lane &+= 32
     }
     while lane &+ 16 <= channels {
-      rows.cross(type, lane, 16) {
-        $0.process($1)
-        if P.takesTurns { $0.takeTurns() }
-      }
+      rows.cross(Alone<P>.self, lane, 16)
       lane &+= 16
     }
     let width = channels &- lane
-    if width > 0 {
-      rows.cross(type, lane, width) {
-        if $1 &+ 16 <= elements { $0.processFirst(width, $1) } else { $0.processTail(width, $1) }
-      }
-    }
+    if width > 0 { rows.cross(LastLanes<P>.self, lane, width) }
     row &+= rows.count
   }
 }
@@ -64,9 +56,7 @@ private struct Rows<E: Element> {
   /// Crossing rows defeats the processor's own reading ahead. Where elements come from memory those that will be
   /// crossed next, in the same row or that of the next chunk, are prefetched.
   @inline(__always)
-  func cross<P: Pass>(
-    _ type: P.Type, _ lane: Int, _ width: Int, _ process: (inout P, Int) -> Void
-  ) where P.E == E {
+  func cross<P: Pass>(_ type: P.Type, _ lane: Int, _ width: Int) where P.E == E {
     let channels = call.length
     let ahead = lane &+ width < channels ? width : count &* channels &- lane
     var index = first &+ lane
@@ -79,7 +69,7 @@ private struct Rows<E: Element> {
         index: index, step: channels, vectors: count, count: isInside || width >= 16 ? 16 : width))
     while index < end {
       if call.is_far { call.prefetch(E.self, index &+ ahead, width, both: P.readsBoth) }
-      process(&pass, index)
+      pass.process(index)
       index &+= channels
     }
     pass.end(E.V(Double(count)))
@@ -115,4 +105,47 @@ private struct SideBySide<P: Pass>: Pass {
     left.end(count)
     right.end(count)
   }
+}
+
+// What is done with an element is a type, not a closure: closures were calls, with the accumulators in memory.
+
+/// A pass over one group of lanes by itself.
+private struct Alone<P: LanePass>: Pass {
+  typealias E = P.E
+  static var readsBoth: Bool { P.readsBoth }
+  static var width: Int { 16 }
+  var pass: P
+
+  @inline(__always) init(_ call: Call, _ lane: Int) { pass = P(call, lane) }
+  @inline(__always) mutating func begin(_ chunk: Chunk) { pass.begin(chunk) }
+  @inline(__always) mutating func process(_ index: Int) {
+    pass.process(index)
+    if P.takesTurns { pass.takeTurns() }
+  }
+  @inline(__always) mutating func end(_ count: E.V) { pass.end(count) }
+}
+
+/// A pass over the last group of lanes, of which fewer than 16 are channels.
+private struct LastLanes<P: LanePass>: Pass {
+  typealias E = P.E
+  static var readsBoth: Bool { P.readsBoth }
+  static var width: Int { 16 }
+  var pass: P
+  let width: Int
+  let elements: Int
+
+  @inline(__always) init(_ call: Call, _ lane: Int) {
+    pass = P(call, lane)
+    width = call.length &- lane
+    elements = call.count &* call.length
+  }
+  @inline(__always) mutating func begin(_ chunk: Chunk) { pass.begin(chunk) }
+  @inline(__always) mutating func process(_ index: Int) {
+    if index &+ 16 <= elements {
+      pass.processFirst(width, index)
+    } else {
+      pass.processTail(width, index)
+    }
+  }
+  @inline(__always) mutating func end(_ count: E.V) { pass.end(count) }
 }
