@@ -158,9 +158,10 @@ static void offer(void) {
 
 void abn_turn_begin(void) {
   takes_part = 0;
-  pthread_once(&opened, open_shared);
   int size = abn_team_size();
-  if (!shared || size < 2 || 2 * size <= processors) return;
+  if (size < 2) return;
+  pthread_once(&opened, open_shared);
+  if (!shared || 2 * size <= processors) return;
   takes_part = 1;
   if (own_id == 0) own_id = (unsigned)syscall(SYS_gettid);
   unsigned mine = own_id | IDLE;

@@ -86,7 +86,7 @@ struct BenchLayer: ParsableCommand {
     ]
     let placed = chosen == .nchw ? sizes : [sizes[0]] + sizes[2...] + [sizes[1]]
     return try timeLayer(
-      act, alpha: alpha ?? (act == .leakyReLU ? 0.01 : 1), shape: Shape(placed),
+      act, alpha: usualAlpha(ofLeaky: act == .leakyReLU), shape: Shape(placed),
       dtype: choose(dtype, "--dtype", types), layout: chosen)
   }
 
@@ -129,20 +129,18 @@ struct BenchLayer: ParsableCommand {
           ]),
         activation: choose(
           activation, "--activation",
-          [
-            ("leaky_relu", ABNActivation.leakyReLU(alpha: alpha ?? 0.01)),
-            ("elu", .elu(alpha: alpha ?? 1)),
-            ("prelu", .prelu), ("identity", .identity), ("relu", .relu), ("relu6", .relu6),
-            ("sigmoid", .sigmoid),
-            ("tanh", .tanh), ("swish", .swish), ("gelu", .gelu), ("hard_swish", .hardSwish),
-            ("mish", .mish),
-          ]))
+          ABNActivation.table.map {
+            ($0.name, $0.make(usualAlpha(ofLeaky: $0.name == "leaky_relu")))
+          }))
       return try kernel.timing(team: Parallel.team)
     } catch let error as KernelError {
       throw ABNError(
         .attribute, error.what, got: error.got, wanted: error.wanted, fix: error.fix)
     }
   }
+
+  /// The alpha that was asked for, or the activation's default.
+  private func usualAlpha(ofLeaky isLeaky: Bool) -> Double { alpha ?? (isLeaky ? 0.01 : 1) }
 
   /// The value of a name, or an error that lists the names.
   private func choose<T>(_ name: String, _ option: String, _ values: [(String, T)]) throws -> T {
