@@ -79,17 +79,29 @@ let rooms: [Room] =
       "ABNModels", path: "Models",
       needs: ["ABNLayers", "ABNOperations", "ABNGraph", "ABNTensors"]),
     .swift(
+      "ABNModelFiles", path: "ModelFiles",
+      needs: [
+        "ABNModels", "ABNFormats", "ABNData", "ABNRuntime", "ABNLayers", "ABNOperations",
+        "ABNGraph", "ABNTensors",
+      ]),
+    .swift(
+      "ABNInspection", path: "Inspection",
+      needs: [
+        "ABNModelFiles", "ABNModels", "ABNFormats", "ABNRuntime", "ABNPlanning", "ABNOptimizers",
+        "ABNLayers", "ABNOperations", "ABNGraph", "ABNTensors",
+      ]),
+    .swift(
       "ABNTraining", path: "Training",
       needs: [
-        "ABNModels", "ABNFormats", "ABNData", "ABNCPUBackend", "ABNRuntime", "ABNPlanning",
-        "ABNOptimizers", "ABNPasses", "ABNLayers", "ABNOperations", "ABNGraph", "ABNTensors",
+        "ABNInspection", "ABNModelFiles", "ABNModels", "ABNFormats", "ABNData", "ABNRuntime",
+        "ABNOptimizers", "ABNLayers", "ABNOperations", "ABNGraph", "ABNTensors",
       ]),
     .swift(
       "InPlaceABN", path: "InPlaceABN",
       needs: [
-        "ABNTraining", "ABNModels", "ABNFormats", "ABNData", "ABNCPUBackend", "ABNRuntime",
-        "ABNPlanning", "ABNOptimizers", "ABNPasses", "ABNLayers", "ABNOperations", "ABNGraph",
-        "ABNTensors",
+        "ABNTraining", "ABNInspection", "ABNModelFiles", "ABNModels", "ABNFormats", "ABNData",
+        "ABNCPUBackend", "ABNRuntime", "ABNPlanning", "ABNOptimizers", "ABNPasses", "ABNLayers",
+        "ABNOperations", "ABNGraph", "ABNTensors",
       ]),
     .command("abn", path: "abn", needs: ["InPlaceABN", "ABNMeasuring", "ABNKernels", arguments]),
   ]
@@ -138,8 +150,9 @@ func target(_ room: Room) -> Target {
 
 // Test rooms mirror the rooms; Support holds what several of them use.
 let testRooms = [
-  "Command", "CPUBackend", "Data", "Formats", "Golden", "Graph", "Layer", "Layout", "Model",
-  "Operation", "Optimizer", "Pass", "Planning", "Runtime", "Snapshot", "Training",
+  "Command", "CPUBackend", "Data", "Formats", "Golden", "Graph", "Inspection", "Layer", "Layout",
+  "Model", "ModelFiles", "Operation", "Optimizer", "Pass", "Planning", "Runtime", "Snapshot",
+  "Training",
 ]
 // What some of them run beside the libraries.
 let programsTested: [String: [Target.Dependency]] = [

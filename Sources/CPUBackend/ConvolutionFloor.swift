@@ -2,19 +2,14 @@ import ABNGraph
 import ABNKernels
 import ABNMeasuring
 import ABNOperations
+import ABNRuntime
 import ABNTensors
 
-/// What this machine can do at best, measured in this process: the rates that a step is held against.
-public struct MachineRates: Sendable, Hashable {
-  /// Bytes a second of reading memory.
-  public let readRate: Double
-  /// Bytes a second of changing memory in place, reads and writes counted.
-  public let inPlaceRate: Double
-
+extension CPUBackend: FloorMeasuring {
   /// Measures buffers of 103 MB on all threads of the team: beyond every cache.
   ///
   /// - Throws: `ABNError(.system)` where there is no memory for it.
-  public static func measured() throws -> MachineRates {
+  public func machineRates() throws -> MachineRates {
     do {
       let timing = try ABNKernel(
         geometry: ABNGeometry(
@@ -27,27 +22,22 @@ public struct MachineRates: Sendable, Hashable {
     }
   }
 
-  /// The least time in which so many bytes are read and written, in seconds: what can be read and
-  /// written in pairs at the rate of in-place changes, the rest at the rate of reading.
-  public func seconds(reading: Int, writing: Int) -> Double {
-    let pairs = min(reading, writing)
-    return Double(2 * pairs) / inPlaceRate + Double(reading + writing - 2 * pairs) / readRate
-  }
-}
-
-extension CPUBackend {
   /// The time of each float32 convolution of a program, gradients included, run by oneDNN alone: every
   /// tensor in the layout that it likes best, weights too, all of them on random data, one after the
   /// other without anything between.
   ///
   /// Equal convolutions are measured once. The buffers are this function's own and are freed again.
   ///
-  /// - Parameter repetitions: of each; the median counts, after one run that does not.
   /// - Returns: seconds by the operation's position in the program.
   /// - Throws: what oneDNN throws when a primitive is made.
-  public func convolutionSeconds(
-    of program: Program, repetitions: Int = 3
-  ) throws -> [Int: Double] {
+  public func secondsAlone(of program: Program) throws -> [Int: Double] {
+    try convolutionSeconds(of: program, repetitions: 3)
+  }
+
+  /// As `secondsAlone`.
+  ///
+  /// - Parameter repetitions: of each; the median counts, after one run that does not.
+  func convolutionSeconds(of program: Program, repetitions: Int) throws -> [Int: Double] {
     var known: [ConvolutionProduct: Double] = [:]
     var result: [Int: Double] = [:]
     for (index, operation) in program.operations.enumerated() {

@@ -3,7 +3,9 @@
 @_exported import ABNData
 @_exported import ABNFormats
 @_exported import ABNGraph
+@_exported import ABNInspection
 @_exported import ABNLayers
+@_exported import ABNModelFiles
 @_exported import ABNModels
 @_exported import ABNOperations
 @_exported import ABNOptimizers

@@ -1,6 +1,8 @@
-import ABNCPUBackend
 import ABNData
 import ABNGraph
+import ABNLayers
+import ABNModelFiles
+import ABNModels
 import ABNRuntime
 import ABNTensors
 import Foundation
@@ -48,10 +50,11 @@ extension ClassifierPrograms {
 /// - Parameters:
 ///   - folder: the output folder of a training run.
 ///   - data: the data to evaluate on; nil: those it was trained with.
+///   - backend: runs it.
 /// - Throws: `ABNError(.file)` for a folder without a model or a damaged one, `ABNError(.data)` for
 ///   data that do not fit it.
 public func evaluateModel(
-  in folder: String, data: DataSource? = nil, batchSize: Int = 128
+  in folder: String, data: DataSource? = nil, batchSize: Int = 128, backend: any Backend
 ) throws -> Evaluation {
   let file = try ModelFile.read(folder: folder)
   guard let source = try data ?? file.data.map(DataSource.parse) else {
@@ -72,8 +75,28 @@ public func evaluateModel(
   let programs = try ClassifierPrograms(
     file.model, options: file.options, image: file.image, seed: 0)
   let scope = try file.scope(
-    for: programs.evaluation, startup: programs.startup, folder: folder)
+    for: programs.evaluation, startup: programs.startup, folder: folder, backend: backend)
   return try programs.evaluate(
     dataset.test, normalization: file.normalization, batchSize: batchSize,
-    executor: Executor(backend: CPUBackend()), scope: scope)
+    executor: Executor(backend: backend), scope: scope)
+}
+
+extension Model {
+  /// Checks that the model can be trained and evaluated on these data, before anything is written.
+  ///
+  /// - Throws: `ABNError(.shape)` for images of a size that it cannot take, `ABNError(.data)` for a
+  ///   network that segments: the data have one class an image.
+  func requireClassifies(_ dataset: Dataset, _ options: ModelOptions) throws {
+    let builder = ProgramBuilder()
+    let logits = try builder.build {
+      try build(
+        data("images", shape: Shape([Shape.unknown] + dataset.imageShape.dimensions)), options)
+    }
+    guard logits.shape.rank == 2 else {
+      throw ABNError(
+        .data, "data \"\(dataset.name)\"", got: "a class for each image",
+        wanted: "a class for each pixel, which \(name) is trained with",
+        fix: "Choose a network that classifies images, as lenet or resnet20 do.")
+    }
+  }
 }

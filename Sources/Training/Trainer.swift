@@ -1,8 +1,7 @@
-import ABNCPUBackend
 import ABNData
-import ABNFormats
 import ABNGraph
-import ABNLayers
+import ABNInspection
+import ABNModelFiles
 import ABNModels
 import ABNOperations
 import ABNOptimizers
@@ -14,6 +13,7 @@ import Foundation
 public final class Trainer {
   /// What a run computes.
   public let settings: TrainingSettings
+  private let backend: any Backend
   private let isInterrupted: () -> Bool
   private let report: (TrainingProgress) -> Void
   private let otherFolder: (() throws -> String)?
@@ -21,14 +21,18 @@ public final class Trainer {
   /// A trainer that tells `report` how it goes after every step, and asks `isInterrupted` before every step
   /// whether to stop.
   ///
-  /// - Parameter otherFolder: gives the folder to save in where the settings' one has got a model since,
-  ///   by another run; nil: that model is replaced.
+  /// - Parameters:
+  ///   - backend: runs the steps.
+  ///   - otherFolder: gives the folder to save in where the settings' one has got a model since, by
+  ///     another run; nil: that model is replaced.
   public init(
-    _ settings: TrainingSettings, report: @escaping (TrainingProgress) -> Void = { _ in },
+    _ settings: TrainingSettings, backend: any Backend,
+    report: @escaping (TrainingProgress) -> Void = { _ in },
     isInterrupted: @escaping () -> Bool = { Interruption.isRequested },
     otherFolder: (() throws -> String)? = nil
   ) {
     self.settings = settings
+    self.backend = backend
     self.otherFolder = otherFolder
     self.isInterrupted = isInterrupted
     self.report = report
@@ -83,7 +87,7 @@ public final class Trainer {
       measuredPeakBytes: ProcessMemory.peakBytes ?? 0, baseBytes: trained.baseBytes,
       seed: settings.seed, interrupted: progress.epochsDone < settings.epochs,
       epochsDone: progress.epochsDone, modelPath: settings.output + "/" + ModelFile.name,
-      modelChecksum: file.checksum, settings: settings.described)
+      modelChecksum: file.checksum, settings: settings.described(threads: backend.threads))
     if try !file.write(
       toFolder: settings.output, summary: summary, replacing: otherFolder == nil),
       let folder = try otherFolder?()
@@ -109,7 +113,7 @@ public final class Trainer {
   ) throws -> Trained {
     // Weights change between evaluations, and memory is what this is about. What fits is checked below,
     // with the batches that wait.
-    let executor = Executor(backend: CPUBackend(), keepsConstants: false, memoryLimit: .none)
+    let executor = Executor(backend: backend, keepsConstants: false, memoryLimit: .none)
     func memory(_ executor: Executor, _ batchSize: Int) throws -> TrainingMemory {
       try TrainingMemory(
         programs, executor, loader: loader, batchSize: batchSize, testCount: dataset.test.count)
@@ -119,7 +123,7 @@ public final class Trainer {
       try programs.largestBatchSize(fitting: $0, below: settings.batchSize) {
         try memory(
           Executor(
-            backend: CPUBackend(), mode: .compact, keepsConstants: false, memoryLimit: .none), $0
+            backend: backend, mode: .compact, keepsConstants: false, memoryLimit: .none), $0
         ).peakBytes
       }
     }
@@ -193,13 +197,13 @@ extension TrainingSettings {
   }
 
   /// The settings by their names on the command line.
-  var described: [String: String] {
+  func described(threads: Int) -> [String: String] {
     [
       "data": data.description, "model": model.name, "norm": norm.rawValue,
       "activation": activation.name, "alpha": "\(options(classes: 1).alpha)", "epochs": "\(epochs)",
       "batch-size": "\(batchSize)", "lr": "\(learningRate)", "momentum": "\(momentum)",
       "weight-decay": "\(weightDecay)", "seed": "\(seed)", "output": output,
-      "threads": "\(Parallel.threads)",
+      "threads": "\(threads)",
     ]
   }
 }

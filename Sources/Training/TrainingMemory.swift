@@ -1,5 +1,5 @@
-import ABNCPUBackend
 import ABNData
+import ABNModelFiles
 import ABNRuntime
 
 /// What a training run needs beside what the process holds before its first step.

@@ -1,3 +1,4 @@
+import ABNInspection
 import ABNTensors
 import Foundation
 

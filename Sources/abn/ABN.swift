@@ -117,6 +117,9 @@ struct ABN: ParsableCommand {
   }
 }
 
+/// What everything runs on.
+let backend = CPUBackend()
+
 /// Writes to standard error, if that can be written: a log on a full disk must not end a training.
 func writeError(_ text: String) {
   try? FileHandle.standardError.write(contentsOf: Data(text.utf8))

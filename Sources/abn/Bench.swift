@@ -34,7 +34,7 @@ struct BenchMemory: ParsableCommand {
     let size = network.size(for: model)
     let result = try measureMemory(
       of: model, norm: style, image: Shape([channels ?? model.image[0], size, size]),
-      batchSize: batchSize, steps: steps)
+      batchSize: batchSize, steps: steps, backend: backend)
     if common.json {
       try printJSON(result)
     } else {

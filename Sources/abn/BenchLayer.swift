@@ -87,7 +87,7 @@ struct BenchLayer: ParsableCommand {
     let placed = chosen == .nchw ? sizes : [sizes[0]] + sizes[2...] + [sizes[1]]
     return try timeLayer(
       act, alpha: usualAlpha(ofLeaky: act == .leakyReLU), shape: Shape(placed),
-      dtype: choose(dtype, "--dtype", types), layout: chosen)
+      dtype: choose(dtype, "--dtype", types), layout: chosen, backend: backend)
   }
 
   private func sizes() throws -> [Int] {

@@ -18,7 +18,8 @@ struct BenchAdam: ParsableCommand {
       throw ABNError(
         .attribute, "--elements", got: "\(elements)", wanted: "1 to \(1 << 28) parameters")
     }
-    try GraphTiming(timeAdam(elements: elements)).show("Adam, \(elements) parameters", common)
+    try GraphTiming(timeAdam(elements: elements, backend: backend)).show(
+      "Adam, \(elements) parameters", common)
   }
 }
 

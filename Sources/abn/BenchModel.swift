@@ -45,7 +45,7 @@ struct BenchModel: ParsableCommand {
     if let trace { try requireResult(trace, isNoneOf: []) }
     let timed = try timeModel(
       model, norm: style, pass: pass(), image: Shape([model.image[0], size, size]),
-      batchSize: batchSize, steps: steps, measuresFloor: !noFloor)
+      batchSize: batchSize, steps: steps, measuresFloor: !noFloor, backend: backend)
     if let trace { try AtomicFile.write(timed.trace.json, to: trace) }
     if common.json {
       try printJSON(timed.timing)

@@ -20,15 +20,7 @@ import Testing
     let convolutions = operations.indices.filter { operations[$0].kindName == "conv2d" }
     let seconds = try CPUBackend().convolutionSeconds(of: builder.main, repetitions: 1)
     #expect(seconds.keys.sorted() == convolutions)
-    #expect(seconds.values.allSatisfy { $0 > 0 && $0 < 10 })
+    #expect(seconds.values.allSatisfy { $0 > 0 })
     #expect(seconds[convolutions[0]] == seconds[convolutions[1]], "one measurement for equal ones")
-  }
-
-  @Test func pairsOfBytesMoveInPlace() {
-    let rates = MachineRates(readRate: 10, inPlaceRate: 4)
-    #expect(rates.seconds(reading: 20, writing: 0) == 2)
-    #expect(rates.seconds(reading: 20, writing: 20) == 10)
-    #expect(rates.seconds(reading: 40, writing: 20) == 12)
-    #expect(rates.seconds(reading: 0, writing: 0) == 0)
   }
 }

@@ -67,6 +67,18 @@ import Testing
     }
   }
 
+  /// Rooms are given a backend; which one is decided by the command, and by the umbrella where nobody decides.
+  @Test func onlyTheEndsOfTheRoadNameABackend() throws {
+    let ends: Set = ["ABNCPUBackend", "InPlaceABN", "abn"]
+    for room in try Self.rooms() where !ends.contains(room.module) {
+      #expect(!room.needs.contains("ABNCPUBackend"), "\(room.module) needs a backend")
+      for file in Self.sources(room.folder) {
+        let text = try String(contentsOf: file, encoding: .utf8)
+        #expect(!text.contains("CPUBackend("), "\(file.lastPathComponent) names a backend")
+      }
+    }
+  }
+
   /// The kernel sets share nothing that is linked, or one set's instructions could reach another's callers
   /// (`Builtin` is the compiler itself: its functions are instructions); their
   /// room looks at them and at the processor only, that of measurements at these. The table above says both in a form of its own

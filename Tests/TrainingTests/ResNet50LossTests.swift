@@ -2,8 +2,8 @@ import Foundation
 import InPlaceABN
 import Testing
 
+@testable import ABNModelFiles
 @testable import ABNModels
-@testable import ABNTraining
 
 /// ResNet-50 trained in float32, in place and standard, against the same network in float64: fixed
 /// weights, fixed images, 20 steps.

@@ -137,7 +137,8 @@ import Testing
     for (side, batch) in [(0, 1), (8, 0), (1 << 40, 2)] {
       #expect(throws: ABNError.self) {
         try measureMemory(
-          of: .mlp, norm: .inplace, image: Shape([1, side, side]), batchSize: batch, steps: 1)
+          of: .mlp, norm: .inplace, image: Shape([1, side, side]), batchSize: batch, steps: 1,
+          backend: CPUBackend())
       }
     }
   }

@@ -3,7 +3,7 @@ import Foundation
 import InPlaceABN
 import Testing
 
-@testable import ABNTraining
+@testable import ABNModelFiles
 
 /// A model and its summary, whose numbers say which belong together.
 private struct Saved {

@@ -2,8 +2,8 @@ import Foundation
 import InPlaceABN
 import Testing
 
+@testable import ABNModelFiles
 @testable import ABNModels
-@testable import ABNTraining
 
 /// Weights out of a model and into one, bit by bit, under the program's names and torchvision's.
 @Suite struct WeightTests {

@@ -1,8 +1,6 @@
-import ABNCPUBackend
 import ABNData
 import ABNFormats
 import ABNGraph
-import ABNLayers
 import ABNModels
 import ABNOperations
 import ABNRuntime
@@ -31,7 +29,7 @@ public struct ModelFile {
   static let format = FileFormat(kind: "model", major: 2)
 
   /// A model with these parameters.
-  init(
+  package init(
     parameters: [String: Tensor], model: Model, options: ModelOptions, image: Shape,
     normalization: ChannelNormalization, data: String?
   ) {
@@ -118,13 +116,23 @@ public struct ModelFile {
   ///   - startup: sets the first values.
   ///   - folder: what the model was read from, for errors.
   /// - Throws: `ABNError(.file)` where a parameter is missing or of another type.
-  func scope(for program: Program, startup: Program, folder: String) throws -> Scope {
+  package func scope(
+    for program: Program, startup: Program, folder: String, backend: any Backend
+  ) throws -> Scope {
     let scope = Scope()
     let state = program.persistables.filter { $0.parameterTraits == nil }
     if !state.isEmpty {
-      try Executor(backend: CPUBackend()).run(
-        startup.setting(Set(state.map(\.name))), scope: scope)
+      try Executor(backend: backend).run(startup.setting(Set(state.map(\.name))), scope: scope)
     }
+    for (name, value) in try values(for: program, folder: folder) { scope[name] = value }
+    return scope
+  }
+
+  /// The parameters of a program, each of the type that it has there.
+  ///
+  /// - Throws: `ABNError(.file)` where one is missing or of another type.
+  func values(for program: Program, folder: String) throws -> [String: Tensor] {
+    var values: [String: Tensor] = [:]
     for variable in program.parameters {
       let value = parameters[variable.name]
       guard let value, value.shape == variable.shape, value.dtype == variable.dtype else {
@@ -133,8 +141,8 @@ public struct ModelFile {
           got: value.map { "\($0.dtype)\($0.shape)" } ?? "nothing", wanted: "\(variable.type)",
           fix: "Train again with this version.")
       }
-      scope[variable.name] = value
+      values[variable.name] = value
     }
-    return scope
+    return values
   }
 }

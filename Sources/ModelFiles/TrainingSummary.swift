@@ -35,6 +35,28 @@ public struct TrainingSummary: Codable, Sendable {
   /// The settings, by their names on the command line.
   public var settings: [String: String]
 
+  package init(
+    accuracy: Double, loss: Double, seconds: Double, imagesPerSecond: Double,
+    plannedPeakBytes: Int, plannedStepBytes: Int, measuredPeakBytes: Int, baseBytes: Int,
+    seed: UInt64, interrupted: Bool, epochsDone: Int, modelPath: String, modelChecksum: String?,
+    settings: [String: String]
+  ) {
+    self.accuracy = accuracy
+    self.loss = loss
+    self.seconds = seconds
+    self.imagesPerSecond = imagesPerSecond
+    self.plannedPeakBytes = plannedPeakBytes
+    self.plannedStepBytes = plannedStepBytes
+    self.measuredPeakBytes = measuredPeakBytes
+    self.baseBytes = baseBytes
+    self.seed = seed
+    self.interrupted = interrupted
+    self.epochsDone = epochsDone
+    self.modelPath = modelPath
+    self.modelChecksum = modelChecksum
+    self.settings = settings
+  }
+
   /// The JSON text, keys sorted.
   public func json() throws -> String {
     let encoder = JSONEncoder()

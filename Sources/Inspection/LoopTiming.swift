@@ -1,4 +1,3 @@
-import ABNCPUBackend
 import ABNGraph
 import ABNLayers
 import ABNOperations
@@ -31,7 +30,7 @@ public struct LoopTiming: Sendable, Codable {
 /// - Throws: as `inplaceABN`, and `ABNError(.unsupported)` in the checking mode.
 public func timeLayer(
   _ activation: Activation, alpha: Double, shape: Shape, dtype: DType, layout: DataLayout,
-  rounds: Int = 15
+  backend: any FloorMeasuring, rounds: Int = 15
 ) throws -> LoopTiming {
   let builder = ProgramBuilder(seed: 1)
   // The sum keeps the result alive.
@@ -45,12 +44,14 @@ public func timeLayer(
   let layers = Set(result.program.operations.map(\.layer).filter { $0.hasPrefix("timed") })
   return try timeSteps(
     of: result.program, startup: builder.startup, fetch: [sum, result.gradients[x.id]!],
-    feed: ["x": shape, "dz": shape], dtype: dtype, rounds: rounds
+    feed: ["x": shape, "dz": shape], dtype: dtype, backend: backend, rounds: rounds
   ) { layers.contains($0.layer) }
 }
 
 /// Times one step of Adam on a matrix of parameters whose gradient was just made.
-public func timeAdam(elements: Int, rounds: Int = 9) throws -> LoopTiming {
+public func timeAdam(
+  elements: Int, backend: any FloorMeasuring, rounds: Int = 9
+) throws -> LoopTiming {
   let side = max(1, Int(Double(max(1, elements)).squareRoot()))
   let builder = ProgramBuilder(seed: 1)
   let loss = try builder.build {
@@ -61,16 +62,17 @@ public func timeAdam(elements: Int, rounds: Int = 9) throws -> LoopTiming {
   }
   return try timeSteps(
     of: builder.main, startup: builder.startup, fetch: [loss], feed: ["x": [1, side]],
-    dtype: .float32, rounds: rounds
+    dtype: .float32, backend: backend, rounds: rounds
   ) { $0.name == "adam" }
 }
 
 /// The medians of the steps that are meant.
 private func timeSteps(
   of program: Program, startup: Program, fetch fetched: [Variable],
-  feed shapes: [String: Shape], dtype: DType, rounds: Int, _ isMeant: (Step) -> Bool
+  feed shapes: [String: Shape], dtype: DType, backend: any FloorMeasuring, rounds: Int,
+  _ isMeant: (Step) -> Bool
 ) throws -> LoopTiming {
-  let executor = Executor(backend: CPUBackend(), memoryLimit: .none)
+  let executor = Executor(backend: backend, memoryLimit: .none)
   let scope = Scope()
   try executor.run(startup, scope: scope)
   var feed: [String: Tensor] = [:]
@@ -99,8 +101,8 @@ private func timeSteps(
     }
     times.append(time)
   }
-  let rates = try MachineRates.measured()
-  let load = meter.load(threads: Parallel.threads)
+  let rates = try backend.machineRates()
+  let load = meter.load(threads: backend.threads)
   let traffic = meant.map { executable.lowered.traffic(of: steps[$0]) }
   func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
   return LoopTiming(

@@ -1,5 +1,5 @@
-import ABNCPUBackend
 import ABNGraph
+import ABNModelFiles
 import ABNModels
 import ABNOptimizers
 import ABNRuntime
@@ -30,8 +30,12 @@ extension Model {
   /// Memory is half the difference of the planned peaks (arena, parameters and state) at 16 and at
   /// 18 images, trained by SGD with momentum; nothing is run.
   ///
-  /// - Parameter plansMemory: whether to plan, which takes a second for most deep networks.
-  public func cost(norm: NormStyle = .inplace, plansMemory: Bool = false) throws -> ModelCost {
+  /// - Parameters:
+  ///   - plansMemory: whether to plan, which takes a second for most deep networks.
+  ///   - backend: lowers what is planned.
+  public func cost(
+    norm: NormStyle = .inplace, plansMemory: Bool = false, backend: any Backend
+  ) throws -> ModelCost {
     let programs = try ClassifierPrograms(
       self, options: ModelOptions(classes: classes, norm: norm), image: image, seed: 0
     ) { loss in
@@ -41,7 +45,7 @@ extension Model {
     }
     var planned: Int?
     if plansMemory {
-      let executor = Executor(backend: CPUBackend(), memoryLimit: .none)
+      let executor = Executor(backend: backend, memoryLimit: .none)
       let peaks = try [16, 18].map { batchSize in
         try executor.compile(
           programs.training, feed: programs.feedShapes(batchSize: batchSize),

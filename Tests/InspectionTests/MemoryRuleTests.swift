@@ -3,7 +3,7 @@ import ABNTensors
 import InPlaceABN
 import Testing
 
-@testable import ABNTraining
+@testable import ABNInspection
 
 /// Each rule of the memory report: where it applies, how often, and how many bytes it saves.
 @Suite struct MemoryRuleTests {

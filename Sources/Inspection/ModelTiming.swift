@@ -1,5 +1,5 @@
-import ABNCPUBackend
 import ABNGraph
+import ABNModelFiles
 import ABNModels
 import ABNOptimizers
 import ABNPlanning
@@ -83,12 +83,13 @@ public struct TimedModel {
 ///   - image: [C, H, W].
 ///   - measuresFloor: whether to run every convolution alone, which takes about as long as four steps.
 /// - Throws: `ABNError(.attribute)` for sizes below 1 or beyond reason, `ABNError(.system)` where the
-///   plan is larger than the machine, `ABNError(.unsupported)` in the checking mode.
+///   plan is larger than the machine, `ABNError(.unsupported)` in the checking mode, and where a backend
+///   that cannot measure its floor is to do so.
 public func timeModel(
   _ model: Model, norm: NormStyle, pass: TimedPass, image: Shape, batchSize: Int, steps: Int,
-  measuresFloor: Bool = true
+  measuresFloor: Bool = true, backend: any Backend
 ) throws -> TimedModel {
-  let backend = CPUBackend()
+  let measuring = measuresFloor ? try backend.measuringFloors() : nil
   let subject = try BenchmarkSubject(
     model, norm: norm, pass: pass, image: image, batchSize: batchSize, steps: steps,
     backend: backend)
@@ -110,9 +111,9 @@ public func timeModel(
   let lowered = executable.lowered
   var floors = Array(repeating: 0.0, count: lowered.steps.count)
   var convolutions = 0.0
-  if measuresFloor {
-    let rates = try MachineRates.measured()
-    let alone = try executable.program.map { try backend.convolutionSeconds(of: $0) } ?? [:]
+  if let measuring {
+    let rates = try measuring.machineRates()
+    let alone = try executable.program.map { try measuring.secondsAlone(of: $0) } ?? [:]
     for (index, step) in lowered.steps.enumerated()
     where step.purpose == .work && !executable.isConstant[index] {
       if let operation = step.operation, let time = alone[operation] {
@@ -124,7 +125,7 @@ public func timeModel(
       }
     }
   }
-  let load = meter.load(threads: Parallel.threads)
+  let load = meter.load(threads: backend.threads)
   let median = seconds.sorted()[seconds.count / 2]
   let floor = floors.reduce(0, +)
   let flops = lowered.steps.reduce(0) { $0 + $1.flops }
@@ -132,7 +133,7 @@ public func timeModel(
   return TimedModel(
     timing: ModelTiming(
       model: model.name, norm: norm.rawValue, pass: pass.rawValue, batchSize: batchSize,
-      imageSize: image[1], threads: Parallel.threads, stepSeconds: median,
+      imageSize: image[1], threads: backend.threads, stepSeconds: median,
       imagesPerSecond: Double(batchSize) / median,
       plannedPeakBytes: executable.plannedPeakBytes, measuredPeakBytes: peak,
       baseBytes: subject.baseBytes, gflops: Double(flops) / median / 1e9, floorSeconds: floor,
@@ -154,7 +155,7 @@ private struct BenchmarkSubject {
 
   init(
     _ model: Model, norm: NormStyle, pass: TimedPass, image: Shape, batchSize: Int, steps: Int,
-    backend: CPUBackend
+    backend: any Backend
   ) throws {
     let sizes = [batchSize, steps] + image.dimensions
     // Below 2^30 elements all later products of sizes stay far from overflow.
@@ -179,7 +180,9 @@ private struct BenchmarkSubject {
     let programs = programs
     // With what is held already, which an executor does not know.
     try ProcessMemory.require(plannedPeakBytes: executable.plannedPeakBytes) {
-      try programs.largestBatchSize(fitting: $0, below: batchSize)
+      try programs.largestBatchSize(fitting: $0, below: batchSize) {
+        try programs.plannedPeakBytes(batchSize: $0, backend: backend)
+      }
     }
     let random = CounterRandom(seed: 1, stream: 1)
     let (images, labels) = (shapes["images"]!, shapes["labels"]!)

@@ -1,6 +1,6 @@
-import ABNCPUBackend
 import ABNFormats
 import ABNGraph
+import ABNModelFiles
 import ABNModels
 import ABNOptimizers
 import ABNPlanning
@@ -44,12 +44,14 @@ public struct ModelPlan {
 
   /// Builds, differentiates, compiles and plans; no tensor is made.
   ///
-  /// - Parameter image: [C, H, W].
+  /// - Parameters:
+  ///   - image: [C, H, W].
+  ///   - backend: lowers it.
   /// - Throws: `ABNError(.attribute)` for sizes below 1 or beyond reason, and whatever is wrong with
   ///   images of this size for the model.
   public init(
     of model: Model, options: ModelOptions, image: Shape, batchSize: Int,
-    optimizer: OptimizerName = .momentum
+    optimizer: OptimizerName = .momentum, backend: any Backend
   ) throws {
     let elements = Shape([batchSize] + image.dimensions).checkedElementCount ?? .max
     // Below 2^34 elements all later products of sizes stay far from overflow.
@@ -63,7 +65,7 @@ public struct ModelPlan {
     let programs = try ClassifierPrograms(model, options: options, image: image, seed: 1) { loss in
       _ = try optimizer.optimizer.minimize(loss)
     }
-    let executable = try Executor(backend: CPUBackend(), mode: .compact, memoryLimit: .none)
+    let executable = try Executor(backend: backend, mode: .compact, memoryLimit: .none)
       .compile(
         programs.training,
         feed: try programs.feedShapes(batchSize: batchSize),

@@ -1,10 +1,11 @@
 import ABNGraph
+import ABNModelFiles
 import ABNTensors
 import Foundation
 import InPlaceABN
 import Testing
 
-@testable import ABNTraining
+@testable import ABNInspection
 
 /// Plans of whole models: at the lower bound, and reported in full.
 @Suite struct PlanReportTests {
@@ -107,15 +108,18 @@ import Testing
     let programs = try ClassifierPrograms(
       model, options: ModelOptions(classes: 10), image: model.image, seed: 1
     ) { _ = try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize($0) }
-    let machine = try programs.plannedPeakBytes(batchSize: 37) + 100
+    func peak(_ batchSize: Int) throws -> Int {
+      try programs.plannedPeakBytes(batchSize: batchSize, backend: CPUBackend())
+    }
+    let machine = try peak(37) + 100
     let error = #expect(throws: ABNError.self) {
       try ProcessMemory.require(
-        plannedPeakBytes: programs.plannedPeakBytes(batchSize: 256), heldBytes: 0,
+        plannedPeakBytes: peak(256), heldBytes: 0,
         machineBytes: machine
-      ) { try programs.largestBatchSize(fitting: $0, below: 256) }
+      ) { try programs.largestBatchSize(fitting: $0, below: 256, planned: peak) }
     }
     #expect("\(error!)".contains("The largest batch that fits is 37."), "\(error!)")
-    #expect(try programs.largestBatchSize(fitting: 1000, below: 64) == nil)
+    #expect(try programs.largestBatchSize(fitting: 1000, below: 64, planned: peak) == nil)
     // What the process holds already is not there for the plan.
     let second = #expect(throws: ABNError.self) {
       try ProcessMemory.require(

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import ABNTraining
+@testable import ABNInspection
 
 /// When a time is not to be trusted.
 @Suite struct MachineLoadTests {

@@ -21,7 +21,7 @@ public enum ProcessMemory {
   ///     given one does not fit.
   /// - Throws: `ABNError(.system)` where it is more than the machine has, with the largest batch that
   ///   fits.
-  static func require(
+  package static func require(
     plannedPeakBytes: Int, heldBytes: Int = residentBytes ?? 0,
     machineBytes: Int? = machineBytes, largestBatch: (Int) throws -> Int?
   ) throws {

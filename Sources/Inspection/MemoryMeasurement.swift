@@ -1,5 +1,5 @@
-import ABNCPUBackend
 import ABNGraph
+import ABNModelFiles
 import ABNModels
 import ABNOptimizers
 import ABNRuntime
@@ -29,7 +29,8 @@ public struct MemoryMeasurement: Sendable, Codable {
 /// - Throws: `ABNError(.attribute)` for sizes below 1 or beyond reason, `ABNError(.system)` where the
 ///   plan is larger than the machine.
 public func measureMemory(
-  of model: Model, norm: NormStyle, image: Shape, batchSize: Int, steps: Int, classes: Int? = nil
+  of model: Model, norm: NormStyle, image: Shape, batchSize: Int, steps: Int, classes: Int? = nil,
+  backend: any Backend
 ) throws -> MemoryMeasurement {
   let sizes = [batchSize, steps] + image.dimensions
   // Below 2^30 elements all later products of sizes stay far from overflow.
@@ -48,10 +49,12 @@ public func measureMemory(
     _ = try MomentumOptimizer(learningRate: 0.01, momentum: 0.9).minimize(loss)
   }
   let shapes = try programs.feedShapes(batchSize: batchSize)
-  let executor = Executor(backend: CPUBackend(), memoryLimit: .none)
+  let executor = Executor(backend: backend, memoryLimit: .none)
   let executable = try executor.compile(programs.training, feed: shapes, fetch: [programs.loss])
   try ProcessMemory.require(plannedPeakBytes: executable.plannedPeakBytes) {
-    try programs.largestBatchSize(fitting: $0, below: batchSize)
+    try programs.largestBatchSize(fitting: $0, below: batchSize) {
+      try programs.plannedPeakBytes(batchSize: $0, backend: backend)
+    }
   }
   let random = CounterRandom(seed: 1, stream: 1)
   let (images, labels) = (shapes["images"]!, shapes["labels"]!)
