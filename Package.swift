@@ -89,7 +89,8 @@ let rooms: [Room] =
       needs: [
         "ABNModelFiles", "ABNModels", "ABNFormats", "ABNRuntime", "ABNPlanning", "ABNOptimizers",
         "ABNLayers", "ABNOperations", "ABNGraph", "ABNTensors",
-      ]),
+      ],
+      resources: ["html", "css", "js"].map { .embedInCode("Resources/timeline.\($0)") }),
     .swift(
       "ABNTraining", path: "Training",
       needs: [

@@ -106,22 +106,26 @@ public enum Safetensors {
   private static func header(
     _ tensors: [(key: String, value: Tensor)], _ metadata: [String: String]
   ) -> [UInt8] {
-    var members: [String] = []
+    var members: [(name: String, value: JSON)] = []
     if !metadata.isEmpty {
-      let entries = metadata.sorted { $0.key < $1.key }
-        .map { "\(JSON.quoted($0.key)):\(JSON.quoted($0.value))" }
-      members.append("\"\(metadataName)\":{\(entries.joined(separator: ","))}")
+      let entries = metadata.sorted { $0.key < $1.key }.map { ($0.key, JSON.string($0.value)) }
+      members.append((metadataName, .object(entries)))
     }
     var offset = 0
     for (name, tensor) in tensors {
-      let shape = tensor.shape.dimensions.map(String.init).joined(separator: ",")
       let end = offset + tensor.bytes
       members.append(
-        "\(JSON.quoted(name)):{\"dtype\":\"\(Self.name(of: tensor.dtype))\","
-          + "\"shape\":[\(shape)],\"data_offsets\":[\(offset),\(end)]}")
+        (
+          name,
+          .object([
+            ("dtype", .string(Self.name(of: tensor.dtype))),
+            ("shape", .array(tensor.shape.dimensions.map { .integer($0) })),
+            ("data_offsets", .array([.integer(offset), .integer(end)])),
+          ])
+        ))
       offset = end
     }
-    var bytes = Array("{\(members.joined(separator: ","))}".utf8)
+    var bytes = Array(JSON.object(members).line.utf8)
     // The elements start at a multiple of 8 bytes.
     bytes += [UInt8](repeating: 0x20, count: (8 - bytes.count % 8) % 8)
     return bytes

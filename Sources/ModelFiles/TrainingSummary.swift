@@ -58,11 +58,7 @@ public struct TrainingSummary: Codable, Sendable {
   }
 
   /// The JSON text, keys sorted.
-  public func json() throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(self), as: UTF8.self) + "\n"
-  }
+  public func json() throws -> String { try JSON(encoding: self).lines }
 
   /// The file's name in its folder.
   public static let name = "summary.json"

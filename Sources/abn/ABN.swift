@@ -192,7 +192,5 @@ struct NetworkOptions: ParsableArguments {
 
 /// Prints a value as JSON, keys sorted.
 func printJSON(_ value: some Encodable) throws {
-  let encoder = JSONEncoder()
-  encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-  print(String(decoding: try encoder.encode(value), as: UTF8.self))
+  print(try JSON(encoding: value).lines, terminator: "")
 }

@@ -151,6 +151,39 @@ import Testing
     #expect(!page.contains("http") && !page.contains("src=") && !page.contains("{{"))
   }
 
+  /// A text that looks like a place in the page, or like the end of a script, is shown as it is.
+  @Test func textsOfAPageAreNoPartOfIt() throws {
+    let buffer = PlanBuffer(
+      name: "{{plan}}</script>", bytes: 64, use: .activation, origin: "{{script}} <!-- \u{2028}")
+    let request = PlanRequest(
+      buffers: [buffer],
+      steps: [PlanStep(name: "{{style}}", reads: [], writes: [BufferID(0)], sharing: [])])
+    let page = PlanTimeline(request, MemoryPlan(request)).html(title: "{{plan}} {{title}}")
+    #expect(page.contains("<title>{{plan}} {{title}}</title>"))
+    #expect(page.contains(#""steps":["{{style}}"]"#))
+    #expect(page.contains(#""{{plan}}\u003c/script>: {{script}} \u003c!-- \u2028""#))
+    #expect(page.components(separatedBy: "</script>").count == 2)
+  }
+
+  /// A run as a trace: JSON whatever a layer is called, in microseconds.
+  @Test func traceIsJSON() throws {
+    let builder = ProgramBuilder()
+    let y = try builder.build { try scale(data("x", shape: [2]), factor: 2, name: "\"a\"<\n") }
+    let (executor, feed) = (Executor(), ["x": Tensor([Float(1), 2])])
+    let executable = try executor.compile(builder.main, feed: ["x": [2]], fetch: [y])
+    let profile = try executor.profile(builder.main, feed: feed, fetch: [y], scope: Scope()).profile
+    let trace = try StepTrace(executable.lowered, profile)
+    let object = try JSONSerialization.jsonObject(with: Data(trace.json.utf8)) as? [String: Any]
+    let events = try #require(object?["traceEvents"] as? [[String: Any]])
+    #expect(events.count == executable.lowered.steps.count)
+    for (event, step) in zip(events, trace.events) {
+      let arguments = try #require(event["args"] as? [String: Any])
+      #expect(arguments["layer"] as? String == step.layer)
+      let duration = try #require(event["dur"] as? Double)
+      #expect(abs(duration - step.seconds * 1e6) <= 0.5e-3)
+    }
+  }
+
   /// What is allocated is freed, never over something that is there, and never outside the segment.
   @Test func snapshotIsConsistent() throws {
     let planned = try Self.plan(Model.named("lenet"), batchSize: 4)

@@ -79,6 +79,18 @@ import Testing
     }
   }
 
+  /// JSON has one writer, and pages are files of their own.
+  @Test func onlyOneRoomSpellsJSON() throws {
+    for room in try Self.rooms() {
+      for file in Self.sources(room.folder) {
+        let text = try String(contentsOf: file, encoding: .utf8)
+        for word in ["JSONEncoder", "JSONSerialization", "<script", "<html", "\\\":{", "{\"\""] {
+          #expect(!text.contains(word), "\(file.lastPathComponent) spells \(word)")
+        }
+      }
+    }
+  }
+
   /// The kernel sets share nothing that is linked, or one set's instructions could reach another's callers
   /// (`Builtin` is the compiler itself: its functions are instructions); their
   /// room looks at them and at the processor only, that of measurements at these. The table above says both in a form of its own

@@ -1,4 +1,6 @@
+import ABNFormats
 import ABNPlanning
+import ABNRuntime
 import ABNTensors
 
 extension LoweredProgram {
@@ -62,29 +64,30 @@ public struct StepTrace: Sendable {
 
   /// The file's text.
   public var json: String {
-    func number(_ seconds: Double) -> String {
+    func microseconds(_ seconds: Double) -> JSON {
       // Nanoseconds are what the clock counts.
-      let nanoseconds = Int((seconds * 1e9).rounded())
-      let rest = String(nanoseconds % 1000)
-      return "\(nanoseconds / 1000).\(String(repeating: "0", count: 3 - rest.count))\(rest)"
+      .number((seconds * 1e9).rounded() / 1000)
     }
-    let lines = events.map { event in
-      let rates =
-        event.seconds > 0
-        ? (Double(event.flops) / event.seconds / 1e9, Double(event.bytes) / event.seconds / 1e9)
-        : (0, 0)
-      return """
-        {"name": \(quoted(event.name)), "cat": "\(event.category)", "ph": "X", "pid": 1, "tid": 1, \
-        "ts": \(number(event.start)), "dur": \(number(event.seconds)), "args": {"layer": \
-        \(quoted(event.layer)), "source": \(quoted(event.source)), "flops": \(event.flops), \
-        "bytes": \(event.bytes), "GFLOP/s": \(rates.0), "GB/s": \(rates.1)}}
-        """
+    func rate(_ count: Int, _ seconds: Double) -> JSON {
+      .number(seconds > 0 ? Double(count) / seconds / 1e9 : 0)
     }
-    return """
-      {"displayTimeUnit": "ms", "traceEvents": [
-      \(lines.joined(separator: ",\n"))
-      ]}
-
-      """
+    let steps = events.map { event in
+      JSON.object([
+        ("name", .string(event.name)), ("cat", .string(event.category)), ("ph", .string("X")),
+        ("pid", .integer(1)), ("tid", .integer(1)), ("ts", microseconds(event.start)),
+        ("dur", microseconds(event.seconds)),
+        (
+          "args",
+          .object([
+            ("layer", .string(event.layer)), ("source", .string(event.source)),
+            ("flops", .integer(event.flops)), ("bytes", .integer(event.bytes)),
+            ("GFLOP/s", rate(event.flops, event.seconds)),
+            ("GB/s", rate(event.bytes, event.seconds)),
+          ])
+        ),
+      ])
+    }
+    return JSON.object([("displayTimeUnit", .string("ms")), ("traceEvents", .array(steps))]).line
+      + "\n"
   }
 }
