@@ -50,12 +50,17 @@ import Testing
     }
   }
 
-  /// ResNet-50 is planned in 0.2 s; an unoptimized planner may take 20 times as long.
-  @Test func planningTakesNoTime() throws {
-    let report = try Self.plan(Model.named("resnet50"), batchSize: 32).report
-    #expect(report.planSeconds > 0)
-    #expect(
-      report.planSeconds < (_isDebugAssertConfiguration() ? 4 : 0.2), "\(report.planSeconds) s")
+  /// The blocks of ResNet-50 are placed within a million comparisons, a two-hundredth of what the planner
+  /// allows itself; `scripts/bench` has the time.
+  @Test func planningLooksAtFewBlocks() throws {
+    let model = try Model.named("resnet50")
+    let programs = try ClassifierPrograms(
+      model, options: ModelOptions(classes: model.classes), image: model.image, seed: 1
+    ) { _ = try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize($0) }
+    let plan = try Executor(mode: .compact, memoryLimit: .none).compile(
+      programs.training, feed: programs.feedShapes(batchSize: 32), fetch: [programs.loss]
+    ).plan
+    #expect(plan.looked > 0 && plan.looked < 1_000_000, "\(plan.looked)")
   }
 
   /// [conv3x3 64->64, in-place layer] on 16x64x56x56: one tensor of 12.25 MiB a layer, and no more
