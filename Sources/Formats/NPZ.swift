@@ -75,7 +75,7 @@ public enum NPZ {
     }
     for name in names ?? [] where tensors[name] == nil {
       let known = zip.entries.map { arrayName($0.name) }.sorted()
-      let near = nearestMatch(to: name, in: known).map { "Did you mean \"\($0)\"?" } ?? ""
+      let near = didYouMean(name, in: known)
       throw ABNError(
         .name, "npz file \"\(source.path)\"", got: "the name \"\(name)\"",
         wanted: "one of \(known.joined(separator: ", "))", fix: near)

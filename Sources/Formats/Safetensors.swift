@@ -146,7 +146,7 @@ public enum Safetensors {
         throw ABNError(
           .name, "safetensors file \"\(source.path)\"", got: "the name \(missing.debugDescription)",
           wanted: "one of \(known.joined(separator: ", "))",
-          fix: nearestMatch(to: missing, in: known).map { "Did you mean \"\($0)\"?" } ?? "")
+          fix: didYouMean(missing, in: known))
       }
     } else {
       try verifyChecksum(tensors, header.metadata, source.path)

@@ -25,11 +25,7 @@ public enum OptimizerName: String, Sendable, CaseIterable {
   ///
   /// - Throws: `ABNError(.name)` that names the nearest.
   public static func named(_ name: String) throws -> OptimizerName {
-    if let found = OptimizerName(rawValue: name) { return found }
-    let names = allCases.map(\.rawValue)
-    throw ABNError(
-      .name, "optimizer", got: "\"\(name)\"", wanted: "one of \(names.joined(separator: ", "))",
-      fix: nearestMatch(to: name, in: names).map { "Did you mean \"\($0)\"?" } ?? "")
+    try named(name, as: "optimizer")
   }
 }
 

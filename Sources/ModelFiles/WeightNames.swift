@@ -14,11 +14,7 @@ public enum WeightNames: String, Sendable, CaseIterable {
   ///
   /// - Throws: `ABNError(.name)` that names the nearest.
   public static func named(_ name: String) throws -> WeightNames {
-    if let found = WeightNames(rawValue: name) { return found }
-    let names = allCases.map(\.rawValue)
-    throw ABNError(
-      .name, "names", got: "\"\(name)\"", wanted: names.joined(separator: " or "),
-      fix: nearestMatch(to: name, in: names).map { "Did you mean \"\($0)\"?" } ?? "")
+    try named(name, as: "names")
   }
 
   /// Whether a file may have a tensor of this name that no network here reads: PyTorch counts the

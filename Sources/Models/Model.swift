@@ -139,9 +139,6 @@ public struct Model: Sendable {
   /// - Throws: `ABNError(.name)` that names the nearest.
   public static func named(_ name: String) throws -> Model {
     if let found = all.first(where: { $0.name == name }) { return found }
-    let names = all.map(\.name)
-    throw ABNError(
-      .name, "model", got: "\"\(name)\"", wanted: "one of \(names.joined(separator: ", "))",
-      fix: nearestMatch(to: name, in: names).map { "Did you mean \"\($0)\"?" } ?? "")
+    throw ABNError(unknown: name, "model", names: all.map(\.name))
   }
 }

@@ -91,30 +91,3 @@ public struct ABNError: Error, Sendable, Hashable, CustomStringConvertible {
     return "\(what)\(place): got \(got), wanted \(wanted).\(advice)"
   }
 }
-
-/// The nearest of `candidates` to a mistyped word, if one is near (at most a third of its letters
-/// wrong, two for short words). Nothing of more than 256 bytes is near to anything.
-public func nearestMatch(to word: String, in candidates: [String]) -> String? {
-  let mostBytes = 256
-  guard word.utf8.count <= mostBytes else { return nil }
-  func distance(_ a: [Character], _ b: [Character]) -> Int {
-    var row = Array(0...b.count)
-    for i in 0..<a.count {
-      var diagonal = row[0]
-      row[0] = i + 1
-      for j in 0..<b.count {
-        let up = row[j + 1]
-        row[j + 1] = min(min(up, row[j]) + 1, diagonal + (a[i] == b[j] ? 0 : 1))
-        diagonal = up
-      }
-    }
-    return row[b.count]
-  }
-  let letters = Array(word.lowercased())
-  let best = candidates.filter { $0.utf8.count <= mostBytes }.map {
-    ($0, distance(letters, Array($0.lowercased())))
-  }
-  .min { $0.1 < $1.1 }
-  guard let best, best.1 <= max(2, letters.count / 3) else { return nil }
-  return best.0
-}

@@ -107,10 +107,8 @@ public enum DataLayout: String, Sendable, Hashable, CaseIterable, Codable {
   /// - Throws: `ABNError(.attribute)` for any other name.
   public init(named name: String) throws {
     guard let found = DataLayout(rawValue: name.uppercased()) else {
-      let names = Self.allCases.map(\.rawValue)
       throw ABNError(
-        .attribute, "data layout", got: "\"\(name)\"", wanted: names.joined(separator: " or "),
-        fix: nearestMatch(to: name.uppercased(), in: names).map { "Did you mean \"\($0)\"?" } ?? "")
+        unknown: name, "data layout", names: Self.allCases.map(\.rawValue), category: .attribute)
     }
     self = found
   }

@@ -57,9 +57,7 @@ struct ABN: ParsableCommand {
       guard let found = commands.first(where: { $0._commandName == word }) else {
         let names = commands.map { $0._commandName } + (depth == 0 && !isHelp ? help : [])
         throw ABNError(
-          .name, "command", got: "\"\(word)\"", wanted: "one of \(names.joined(separator: ", "))",
-          fix: nearestMatch(to: word, in: names).map { "Did you mean \"\($0)\"?" }
-            ?? "abn --help says more.")
+          unknown: word, "command", names: names, otherwise: "abn --help says more.")
       }
       commands = found.configuration.subcommands
     }
@@ -163,13 +161,7 @@ struct NormOption: ParsableArguments {
   @Option(help: ArgumentHelp("inplace or standard normalization.", valueName: "style"))
   var norm = "inplace"
 
-  func style() throws -> NormStyle {
-    if let found = NormStyle(rawValue: norm) { return found }
-    let names = NormStyle.allCases.map(\.rawValue)
-    throw ABNError(
-      .name, "--norm", got: "\"\(norm)\"", wanted: names.joined(separator: " or "),
-      fix: nearestMatch(to: norm, in: names).map { "Did you mean \"\($0)\"?" } ?? "")
-  }
+  func style() throws -> NormStyle { try NormStyle.named(norm, as: "--norm") }
 }
 
 /// Which network is looked at, and how large its images are.

@@ -145,9 +145,6 @@ struct BenchLayer: ParsableCommand {
   /// The value of a name, or an error that lists the names.
   private func choose<T>(_ name: String, _ option: String, _ values: [(String, T)]) throws -> T {
     if let found = values.first(where: { $0.0 == name }) { return found.1 }
-    let names = values.map(\.0)
-    throw ABNError(
-      .attribute, option, got: "\"\(name)\"", wanted: "one of \(names.joined(separator: ", "))",
-      fix: nearestMatch(to: name, in: names).map { "Did you mean \"\($0)\"?" } ?? "")
+    throw ABNError(unknown: name, option, names: values.map(\.0), category: .attribute)
   }
 }

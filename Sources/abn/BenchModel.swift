@@ -44,7 +44,8 @@ struct BenchModel: ParsableCommand {
     let size = network.size(for: model)
     if let trace { try requireResult(trace, isNoneOf: []) }
     let timed = try timeModel(
-      model, norm: style, pass: pass(), image: Shape([model.image[0], size, size]),
+      model, norm: style, pass: TimedPass.named(passName, as: "--pass"),
+      image: Shape([model.image[0], size, size]),
       batchSize: batchSize, steps: steps, measuresFloor: !noFloor, backend: backend)
     if let trace { try AtomicFile.write(timed.trace.json, to: trace) }
     if common.json {
@@ -52,14 +53,6 @@ struct BenchModel: ParsableCommand {
     } else {
       print(text(timed.timing))
     }
-  }
-
-  private func pass() throws -> TimedPass {
-    if let found = TimedPass(rawValue: passName) { return found }
-    let names = TimedPass.allCases.map(\.rawValue)
-    throw ABNError(
-      .name, "--pass", got: "\"\(passName)\"", wanted: names.joined(separator: " or "),
-      fix: nearestMatch(to: passName, in: names).map { "Did you mean \"\($0)\"?" } ?? "")
   }
 
   private func text(_ timing: ModelTiming) -> String {
