@@ -33,10 +33,10 @@ public struct Program: Sendable {
   /// The variable with this name, or an error that names the nearest.
   public func requireVariable(named name: String) throws -> Variable {
     if let found = variable(named: name) { return found }
-    let near = nearestMatch(to: name, in: variables.map(\.name))
     throw ABNError(
       .name, "variable", got: "\"\(name)\"", wanted: "the name of a variable of the program",
-      fix: near.map { "Did you mean \"\($0)\"?" } ?? "Print the program to see its variables.")
+      fix: didYouMean(
+        name, in: variables.map(\.name), otherwise: "Print the program to see its variables."))
   }
 
   /// The variable as it is in this program, told by its number, type and source line.

@@ -45,10 +45,9 @@ public func prelu(
     case .element:
       shape = Shape([1] + x.shape.dimensions.dropFirst())
     default:
-      let names = [PReLUMode.all, .channel, .element].map(\.name)
       throw ABNError(
-        .attribute, "mode", got: "\"\(mode.name)\"", wanted: names.joined(separator: ", "),
-        fix: nearestMatch(to: mode.name, in: names).map { "Did you mean \"\($0)\"?" } ?? "")
+        unknown: mode.name, "mode", names: [PReLUMode.all, .channel, .element].map(\.name),
+        category: .attribute)
     }
     guard shape.isKnown else {
       throw ABNError(

@@ -64,11 +64,8 @@ public struct Activation: Sendable, Hashable, ExpressibleByStringLiteral, Custom
   public func validated() throws -> Activation {
     let spelling = name == "hardswish" ? "hard_swish" : name == "leakyrelu" ? "leaky_relu" : name
     if let known = Self.all.first(where: { $0.name == spelling }) { return known }
-    let names = Self.all.map(\.name)
     throw ABNError(
-      .attribute, "activation", got: "\"\(name)\"",
-      wanted: "one of \(names.joined(separator: ", "))",
-      fix: nearestMatch(to: name, in: names).map { "Did you mean \"\($0)\"?" } ?? "")
+      unknown: name, "activation", names: Self.all.map(\.name), category: .attribute)
   }
 
   public var description: String { name }

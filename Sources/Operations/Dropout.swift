@@ -23,11 +23,8 @@ public struct DropoutImplementation: Sendable, Hashable, ExpressibleByStringLite
   public func validated() throws -> DropoutImplementation {
     let known = [Self.downgradeInInfer, .upscaleInTrain]
     if known.contains(self) { return self }
-    let names = known.map(\.name)
     throw ABNError(
-      .attribute, "dropout implementation", got: "\"\(name)\"",
-      wanted: names.joined(separator: " or "),
-      fix: nearestMatch(to: name, in: names).map { "Did you mean \"\($0)\"?" } ?? "")
+      unknown: name, "dropout implementation", names: known.map(\.name), category: .attribute)
   }
 }
 
