@@ -52,12 +52,18 @@ let rooms: [Room] =
     .c("CParallel", path: "CParallel", link: ["dl", "pthread"]),
     .system("CZlib", path: "CZlib", provider: "zlib1g-dev"),
     .swift("ABNTensors", path: "Tensors", needs: []),
-    .swift("ABNKernels", path: "ABNKernels", needs: [] + kernelNames),
+    .swift("ABNActivations", path: "Activations", needs: []),
+    .swift("ABNKernels", path: "ABNKernels", needs: ["ABNActivations"] + kernelNames),
     .swift("ABNMeasuring", path: "Measuring", needs: ["ABNKernels"] + kernelNames),
     .swift("ABNGraph", path: "Graph", needs: ["ABNTensors"]),
-    .swift("ABNOperations", path: "Operations", needs: ["ABNGraph", "ABNTensors"]),
-    .swift("ABNPasses", path: "Passes", needs: ["ABNOperations", "ABNGraph", "ABNTensors"]),
-    .swift("ABNLayers", path: "Layers", needs: ["ABNOperations", "ABNGraph", "ABNTensors"]),
+    .swift(
+      "ABNOperations", path: "Operations", needs: ["ABNGraph", "ABNActivations", "ABNTensors"]),
+    .swift(
+      "ABNPasses", path: "Passes",
+      needs: ["ABNOperations", "ABNGraph", "ABNActivations", "ABNTensors"]),
+    .swift(
+      "ABNLayers", path: "Layers",
+      needs: ["ABNOperations", "ABNGraph", "ABNActivations", "ABNTensors"]),
     .swift(
       "ABNOptimizers", path: "Optimizers",
       needs: ["ABNLayers", "ABNPasses", "ABNOperations", "ABNGraph", "ABNTensors"]),
@@ -69,7 +75,7 @@ let rooms: [Room] =
       "ABNCPUBackend", path: "CPUBackend",
       needs: [
         "ABNRuntime", "ABNPlanning", "ABNPasses", "ABNOperations", "ABNGraph", "ABNMeasuring",
-        "ABNKernels", "ABNTensors", "CDNNL", "CParallel", numerics,
+        "ABNKernels", "ABNActivations", "ABNTensors", "CDNNL", "CParallel", numerics,
       ]),
     .swift("ABNFormats", path: "Formats", needs: ["ABNTensors", "CZlib"]),
     .swift(
@@ -77,32 +83,32 @@ let rooms: [Room] =
       resources: [.embedInCode("Resources/digits.bin")]),
     .swift(
       "ABNModels", path: "Models",
-      needs: ["ABNLayers", "ABNOperations", "ABNGraph", "ABNTensors"]),
+      needs: ["ABNLayers", "ABNOperations", "ABNGraph", "ABNActivations", "ABNTensors"]),
     .swift(
       "ABNModelFiles", path: "ModelFiles",
       needs: [
         "ABNModels", "ABNFormats", "ABNData", "ABNRuntime", "ABNLayers", "ABNOperations",
-        "ABNGraph", "ABNTensors",
+        "ABNGraph", "ABNActivations", "ABNTensors",
       ]),
     .swift(
       "ABNInspection", path: "Inspection",
       needs: [
         "ABNModelFiles", "ABNModels", "ABNFormats", "ABNRuntime", "ABNPlanning", "ABNOptimizers",
-        "ABNLayers", "ABNOperations", "ABNGraph", "ABNTensors",
+        "ABNLayers", "ABNOperations", "ABNGraph", "ABNActivations", "ABNTensors",
       ],
       resources: ["html", "css", "js"].map { .embedInCode("Resources/timeline.\($0)") }),
     .swift(
       "ABNTraining", path: "Training",
       needs: [
         "ABNInspection", "ABNModelFiles", "ABNModels", "ABNFormats", "ABNData", "ABNRuntime",
-        "ABNOptimizers", "ABNLayers", "ABNOperations", "ABNGraph", "ABNTensors",
+        "ABNOptimizers", "ABNLayers", "ABNOperations", "ABNGraph", "ABNActivations", "ABNTensors",
       ]),
     .swift(
       "InPlaceABN", path: "InPlaceABN",
       needs: [
         "ABNTraining", "ABNInspection", "ABNModelFiles", "ABNModels", "ABNFormats", "ABNData",
         "ABNCPUBackend", "ABNRuntime", "ABNPlanning", "ABNOptimizers", "ABNPasses", "ABNLayers",
-        "ABNOperations", "ABNGraph", "ABNTensors",
+        "ABNOperations", "ABNGraph", "ABNActivations", "ABNTensors",
       ]),
     .command("abn", path: "abn", needs: ["InPlaceABN", "ABNMeasuring", "ABNKernels", arguments]),
   ]

@@ -312,7 +312,7 @@ extension ABNActivation {
     switch self {
     case .identity: ActivationCode.identity
     // A product with 0 would make NaN of an infinite y.
-    case .leakyReLU(let alpha): alpha == 0 ? ActivationCode.relu : ActivationCode.leaky
+    case .leakyReLU(let slope): slope == 0 ? ActivationCode.relu : ActivationCode.leaky
     case .prelu: ActivationCode.learnedLeaky
     case .elu: ActivationCode.elu
     case .relu: ActivationCode.relu

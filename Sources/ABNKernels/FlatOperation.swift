@@ -64,11 +64,11 @@ public struct FlatOperation: Sendable {
 
   /// act(a).
   public static func activation(_ act: ABNActivation) -> FlatOperation {
-    FlatOperation(FlatCode.activation + act.code, act.alpha)
+    FlatOperation(FlatCode.activation + act.code, act.alpha ?? 1)
   }
   /// b act'(a).
   public static func gradient(_ act: ABNActivation) -> FlatOperation {
-    FlatOperation(FlatCode.gradient + act.code, act.alpha)
+    FlatOperation(FlatCode.gradient + act.code, act.alpha ?? 1)
   }
   /// a where a > 0, else b a.
   public static let prelu = FlatOperation(FlatCode.prelu)
@@ -79,7 +79,7 @@ public struct FlatOperation: Sendable {
     switch act {
     case .relu: FlatOperation(FlatCode.maskedReLU)
     case .relu6: FlatOperation(FlatCode.maskedReLU6)
-    default: FlatOperation(FlatCode.maskedLeaky, act.alpha)
+    default: FlatOperation(FlatCode.maskedLeaky, act.alpha ?? 1)
     }
   }
   /// b where the bit a is set, else slope * b; nil: else 0.
@@ -187,14 +187,5 @@ extension FlatOperation {
         step.beta1, step.beta2, 1 - step.beta1, 1 - step.beta2, step.epsilon, step.largest,
         step.kept, step.stride, step.spread,
       ])
-  }
-}
-
-extension ABNActivation {
-  fileprivate var alpha: Double {
-    switch self {
-    case .leakyReLU(let alpha), .elu(let alpha): alpha
-    default: 1
-    }
   }
 }

@@ -10,11 +10,8 @@ extension Activate: CPULowerable {
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 0)
     let arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
-    c.step(arguments, run: try c.flat(.activation(kernelActivation), c.inputType(0), inputs: 1))
+    c.step(arguments, run: try c.flat(.activation(function), c.inputType(0), inputs: 1))
   }
-
-  /// The function in the kernels' words.
-  var kernelActivation: ABNActivation { ABNActivation(function, alpha: alpha) }
 }
 
 extension ActivateGradient: CPULowerable {
@@ -29,16 +26,6 @@ extension ActivateGradient: CPULowerable {
     // The derivative is told from x, or from y of the same sign.
     c.step(
       arguments,
-      run: try c.flat(.gradient(forward.kernelActivation), c.inputType(1), inputs: 2))
-  }
-}
-
-extension ABNActivation {
-  /// An activation of the graph.
-  init(_ activation: Activation, alpha: Double) {
-    guard let found = ABNActivation(named: activation.name, alpha: alpha) else {
-      preconditionFailure("\(activation) is not in the table of activations")
-    }
-    self = found
+      run: try c.flat(.gradient(forward.function), c.inputType(1), inputs: 2))
   }
 }

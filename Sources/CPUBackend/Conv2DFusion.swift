@@ -9,7 +9,7 @@ extension Conv2DFusion: CPULowerable {
   /// The sum and the activation in oneDNN's words.
   var epilogue: DNNLEpilogue {
     DNNLEpilogue(
-      addsDestination: hasResidual, slope: activation == .leakyReLU ? Float(alpha) : nil)
+      addsDestination: hasResidual, slope: slope.map { Float($0) })
   }
 
   func lower(_ c: inout LoweringContext) throws {
@@ -62,7 +62,7 @@ extension Conv2DFusion: CPULowerable {
   }
 
   private func finish<T: CPUFloat>(_ count: Int, _: T.Type) -> @Sendable (StepPointers) -> Void {
-    let (slope, hasResidual) = (T(activation == .leakyReLU ? alpha : 1), hasResidual)
+    let (slope, hasResidual) = (T(slope ?? 1), hasResidual)
     return { p in
       let (sum, residual, y) = (
         p(0, as: T.self), p(1, as: T.self), p(hasResidual ? 2 : 1, as: T.self)

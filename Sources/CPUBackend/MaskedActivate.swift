@@ -13,7 +13,7 @@ extension MaskedActivate: CPULowerable {
     let layout = c.layout(ofInput: 0)
     let (type, element) = (c.inputType(0), try c.element(c.inputType(0).dtype))
     let arguments = [try c.read(0, in: layout), c.write(0, in: layout), c.write(1, in: layout)]
-    let kernel = try FlatKernel(.masked(forward.kernelActivation), in: element)
+    let kernel = try FlatKernel(.masked(forward.function), in: element)
     let count = type.shape.elementCount
     c.step(arguments) { p in
       var operands = FlatOperands(FlatOperand(p[0], element), FlatOperand(p[1], element))
@@ -34,7 +34,7 @@ extension MaskedActivateGradient: CPULowerable {
       try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout),
     ]
     // Where the derivative is 0 an infinite dy gives 0, not NaN, as without the mask.
-    let slope = forward.function == .leakyReLU ? forward.alpha : nil
+    let slope = forward.function.alpha
     let kernel = try FlatKernel(.unmask(slope: slope), in: element)
     let count = type.shape.elementCount
     c.step(arguments) { p in

@@ -182,12 +182,9 @@ extension InPlaceActivatedBatchNorm: CPULowerable {
   var walk: ImageWalk { .channels(norm.layout) }
   static var takes16Bits: Bool { true }
 
-  /// The activation in the kernels' words.
-  var kernelActivation: ABNActivation { ABNActivation(activation, alpha: alpha) }
-
   func lower(_ c: inout LoweringContext) throws {
     try NormalizationForward(
-      norm: norm, activation: kernelActivation, hasSlopes: activation == .prelu, readsOutput: true
+      norm: norm, activation: activation, hasSlopes: activation == .prelu, readsOutput: true
     ).lower(&c)
   }
 }
@@ -198,11 +195,11 @@ extension InPlaceABNGradient: CPULowerable {
 
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 0)
-    let kernel = try forward.norm.kernel(c.inputType(0), layout, forward.kernelActivation)
+    let kernel = try forward.norm.kernel(c.inputType(0), layout, forward.activation)
     let mode: ABNStatisticsMode = forward.norm.usesBatchStatistics ? .batch : .given
     let rescue = try c.sideBuffer(ofInput: 4, as: RescueBuffer.self)
     let hasSlopes = forward.activation == .prelu
-    let behind = outer?.kernelActivation
+    let behind = outer?.function
     var arguments = [
       try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout),
       try c.read(2), try c.read(3), try c.read(4), c.write(1), c.write(2),

@@ -8,7 +8,7 @@ extension RestoreInput: CPULowerable {
 
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 0)
-    let kernel = try forward.norm.kernel(c.inputType(0), layout, forward.kernelActivation)
+    let kernel = try forward.norm.kernel(c.inputType(0), layout, forward.activation)
     let rescue = try c.sideBuffer(ofInput: 3, as: RescueBuffer.self)
     let hasSlopes = forward.activation == .prelu
     var arguments = [

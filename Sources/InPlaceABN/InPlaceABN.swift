@@ -1,4 +1,5 @@
 // The umbrella: everything that a program which builds, trains and saves networks needs.
+@_exported import ABNActivations
 @_exported import ABNCPUBackend
 @_exported import ABNData
 @_exported import ABNFormats

@@ -1,3 +1,4 @@
+import ABNActivations
 import ABNGraph
 import ABNLayers
 import ABNOperations
@@ -26,10 +27,9 @@ public struct LoopTiming: Sendable, Codable {
 ///
 /// - Parameters:
 ///   - shape: batch first; channels where the layout has them.
-///   - alpha: of leaky_relu and elu.
 /// - Throws: as `inplaceABN`, and `ABNError(.unsupported)` in the checking mode.
 public func timeLayer(
-  _ activation: Activation, alpha: Double, shape: Shape, dtype: DType, layout: DataLayout,
+  _ activation: Activation, shape: Shape, dtype: DType, layout: DataLayout,
   backend: any FloorMeasuring, rounds: Int = 15
 ) throws -> LoopTiming {
   let builder = ProgramBuilder(seed: 1)
@@ -37,7 +37,7 @@ public func timeLayer(
   let (x, z, sum, dz) = try builder.build {
     let x = try data("x", shape: shape, dtype: dtype, stopsGradient: false)
     let z = try inplaceABN(
-      scale(x, factor: 1.5), act: activation, dataLayout: layout, name: "timed", actAlpha: alpha)
+      scale(x, factor: 1.5), act: activation, dataLayout: layout, name: "timed")
     return (x, z, try reduceSum(z), try data("dz", shape: shape, dtype: dtype))
   }
   let result = try builder.main.differentiated(z, withRespectTo: [x], seed: dz)

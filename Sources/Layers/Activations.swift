@@ -1,16 +1,26 @@
+import ABNActivations
 import ABNGraph
 import ABNOperations
 import ABNTensors
 
-/// Any activation without parameters of its own; `alpha`, for leaky_relu and elu, is by default
-/// `act.defaultAlpha`.
+/// act(x), any activation without parameters of its own; of any shape. See `Activation` for the formulas.
+///
+/// - Throws: `ABNError(.attribute)` for prelu, and for a number of the activation that is not finite; `.dtype` for an `x`
+///   that is not floating point.
 public func activation(
-  _ x: Variable, _ act: Activation, alpha: Double? = nil, name: String? = nil,
+  _ x: Variable, _ act: Activation, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable {
   try layer(act.name, name: name, file: file, line: line) { c in
-    try c.append(Activate(act, alpha: alpha), x)
+    try c.append(Activate(act), x)
   }
+}
+
+extension Activation {
+  /// The activation as a layer of its own: `try Activation.mish(x)`. See `activation(_:_:name:)`.
+  public func callAsFunction(
+    _ x: Variable, name: String? = nil, file: StaticString = #fileID, line: UInt = #line
+  ) throws -> Variable { try activation(x, self, name: name, file: file, line: line) }
 }
 
 /// max(x, 0).
@@ -25,20 +35,18 @@ public func relu6(
 
 /// x where x > 0, else alpha * x; alpha is 0.02 by default.
 public func leakyReLU(
-  _ x: Variable, alpha: Double = Activation.leakyReLU.defaultAlpha, name: String? = nil,
-  file: StaticString = #fileID,
+  _ x: Variable, alpha: Double = 0.02, name: String? = nil, file: StaticString = #fileID,
   line: UInt = #line
 ) throws -> Variable {
-  try activation(x, .leakyReLU, alpha: alpha, name: name, file: file, line: line)
+  try activation(x, .leakyReLU(slope: alpha), name: name, file: file, line: line)
 }
 
 /// x where x > 0, else alpha * (exp(x) - 1); alpha is 1 by default.
 public func elu(
-  _ x: Variable, alpha: Double = Activation.elu.defaultAlpha, name: String? = nil,
-  file: StaticString = #fileID,
+  _ x: Variable, alpha: Double = 1, name: String? = nil, file: StaticString = #fileID,
   line: UInt = #line
 ) throws -> Variable {
-  try activation(x, .elu, alpha: alpha, name: name, file: file, line: line)
+  try activation(x, .elu(alpha: alpha), name: name, file: file, line: line)
 }
 
 /// 1 / (1 + exp(-x)).

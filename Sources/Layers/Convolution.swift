@@ -1,3 +1,4 @@
+import ABNActivations
 import ABNGraph
 import ABNOperations
 import ABNTensors
@@ -28,7 +29,8 @@ public struct Pair: Sendable, Hashable, ExpressibleByIntegerLiteral, Expressible
 ///   - padding: zeros around the image; `.same` for an output of ceil(input / stride).
 ///   - groups: splits channels and filters into groups that do not see each other.
 ///   - biasAttr: `ParamAttr.none` for no bias, as before a normalization.
-///   - act: applied last, with its `defaultAlpha`.
+///   - act: applied last; prelu, which has a parameter, is an error. A name in its place, as `"relu"`: with the number that
+///     `Activation` has unless told.
 public func conv2d(
   _ input: Variable, numFilters: Int, filterSize: Pair, stride: Pair = 1, padding: Padding = 0,
   dilation: Pair = 1, groups: Int = 1, paramAttr: ParamAttr? = nil, biasAttr: ParamAttr? = nil,

@@ -1,8 +1,9 @@
+import ABNActivations
 import ABNGraph
 import ABNOperations
 import ABNTensors
 
-/// act(x + y) with broadcasting, alpha being `act.defaultAlpha`. See `Elementwise` for `axis`.
+/// act(x + y) with broadcasting. See `Elementwise` for `axis`.
 public func elementwiseAdd(
   _ x: Variable, _ y: Variable, axis: Int = -1, act: Activation? = nil, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line
@@ -10,7 +11,7 @@ public func elementwiseAdd(
   try elementwise(.add, x, y, axis, act, name, file, line)
 }
 
-/// act(x - y) with broadcasting, alpha being `act.defaultAlpha`. See `Elementwise` for `axis`.
+/// act(x - y) with broadcasting. See `Elementwise` for `axis`.
 public func elementwiseSub(
   _ x: Variable, _ y: Variable, axis: Int = -1, act: Activation? = nil, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line
@@ -18,7 +19,7 @@ public func elementwiseSub(
   try elementwise(.subtract, x, y, axis, act, name, file, line)
 }
 
-/// act(x * y) with broadcasting, alpha being `act.defaultAlpha`. See `Elementwise` for `axis`.
+/// act(x * y) with broadcasting. See `Elementwise` for `axis`.
 public func elementwiseMul(
   _ x: Variable, _ y: Variable, axis: Int = -1, act: Activation? = nil, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line
@@ -26,7 +27,7 @@ public func elementwiseMul(
   try elementwise(.multiply, x, y, axis, act, name, file, line)
 }
 
-/// act(x / y) with broadcasting, alpha being `act.defaultAlpha`. See `Elementwise` for `axis`.
+/// act(x / y) with broadcasting. See `Elementwise` for `axis`.
 public func elementwiseDiv(
   _ x: Variable, _ y: Variable, axis: Int = -1, act: Activation? = nil, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line
@@ -43,13 +44,10 @@ private func elementwise(
   }
 }
 
-/// act(y) for layers that take an activation without parameters as an attribute; alpha is the
-/// activation's own default where the layer is not told.
-func activated(_ y: Variable, _ act: Activation?, alpha: Double? = nil, in c: LayerContext) throws
-  -> Variable
-{
-  guard let act, try act.validated() != .identity else { return y }
-  return try c.append(Activate(act, alpha: alpha), y)
+/// act(y) for layers that take an activation without parameters as an attribute.
+func activated(_ y: Variable, _ act: Activation?, in c: LayerContext) throws -> Variable {
+  guard let act, act != .identity else { return y }
+  return try c.append(Activate(act), y)
 }
 
 /// The sum of variables of one type.

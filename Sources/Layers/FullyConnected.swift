@@ -1,3 +1,4 @@
+import ABNActivations
 import ABNGraph
 import ABNOperations
 import ABNTensors
@@ -14,7 +15,8 @@ import ABNTensors
 ///   - numFlattenDims: how many dimensions are rows; 1 or more.
 ///   - paramAttr: the weights; with several inputs each gets a name of its own where it has none.
 ///   - biasAttr: the bias; `ParamAttr.none` for none.
-///   - act: applied last, with its `defaultAlpha`.
+///   - act: applied last; prelu, which has a parameter, is an error. A name in its place, as `"relu"`: with the number that
+///     `Activation` has unless told.
 /// - Returns: shape [rows ..., size].
 public func fc(
   _ inputs: [Variable], size: Int, numFlattenDims: Int = 1, paramAttr: ParamAttr? = nil,

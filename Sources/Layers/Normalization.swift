@@ -1,3 +1,4 @@
+import ABNActivations
 import ABNGraph
 import ABNOperations
 import ABNTensors
@@ -106,8 +107,8 @@ private struct NormalizationLayer {
 
 /// Batch normalization, then an activation, out of place: the input stays in memory for the
 /// gradient. The layer to compare `inplaceABN` with; its parameters are those of `inplaceABN`, but for
-/// two defaults: `doModelAverageForMeanAndVar` is true, as in the original's `batch_norm`, and `actAlpha`,
-/// alpha of leaky_relu and elu, is `act.defaultAlpha`.
+/// two defaults: `doModelAverageForMeanAndVar` is true, as in the original's `batch_norm`, and the alpha of an
+/// activation given by name is, unless told, that of `Activation`: 0.02 for leaky_relu, 1 for elu.
 public func batchNorm(
   _ input: Variable, act: Activation? = nil, isTest: Bool = false, momentum: Momentum = 0.9,
   epsilon: Double = 1e-5, paramAttr: ParamAttr? = nil, biasAttr: ParamAttr? = nil,
@@ -117,7 +118,7 @@ public func batchNorm(
   file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable {
   try layer("batch_norm", name: name, file: file, line: line) { c in
-    _ = try act?.validated()
+    let activation = try (act ?? .identity).agreeing(with: actAlpha)
     let made = try NormalizationLayer(
       c, input, isTest: isTest, momentum: momentum, epsilon: epsilon, paramAttr: paramAttr,
       biasAttr: biasAttr, dataLayout: dataLayout, movingMeanName: movingMeanName,
@@ -125,7 +126,7 @@ public func batchNorm(
       useGlobalStats: useGlobalStats)
     let y = try c.append(
       BatchNorm(made.attributes), made.inputs + (made.momentum.map { [$0] } ?? []))[0]
-    return try activated(y, act, alpha: actAlpha, in: c)
+    return try activated(y, activation, in: c)
   }
 }
 
@@ -150,8 +151,9 @@ public func batchNorm(
 ///   - movingVarianceName: the moving variance's name.
 ///   - doModelAverageForMeanAndVar: whether ModelAverage also averages the moving statistics.
 ///   - useGlobalStats: use the moving statistics in training too.
-///   - actAlpha: alpha of leaky_relu and elu; 1 by default as in the original, where the activation's own
-///     `defaultAlpha` does not count: leaky_relu with alpha 1 is the identity.
+///   - actAlpha: alpha of leaky_relu and elu, where `act` is a name; nil: 1, the original's default, with which
+///     leaky_relu is the identity, so that a warning names the line. An `Activation` says its own, and no other
+///     may stand here.
 /// - Returns: z, of the input's shape and layout.
 /// - Throws: `ABNError` with this line for every input outside these ranges.
 ///
@@ -162,20 +164,17 @@ public func inplaceABN(
   epsilon: Double = 1e-5, paramAttr: ParamAttr? = nil, biasAttr: ParamAttr? = nil,
   dataLayout: DataLayout = .nchw, name: String? = nil, movingMeanName: String? = nil,
   movingVarianceName: String? = nil, doModelAverageForMeanAndVar: Bool = false,
-  useGlobalStats: Bool = false, actAlpha: Double = 1,
+  useGlobalStats: Bool = false, actAlpha: Double? = nil,
   file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable {
   try layer("inplace_abn", name: name, file: file, line: line) { c in
-    let activation = try (act ?? .identity).validated()
-    guard actAlpha.isFinite else {
-      throw c.error(.attribute, "actAlpha", got: "\(actAlpha)", wanted: "a finite number")
-    }
+    let activation = try (act ?? .identity).agreeing(with: actAlpha)
     let made = try NormalizationLayer(
       c, input, isTest: isTest, momentum: momentum, epsilon: epsilon, paramAttr: paramAttr,
       biasAttr: biasAttr, dataLayout: dataLayout, movingMeanName: movingMeanName,
       movingVarianceName: movingVarianceName, doModelAverage: doModelAverageForMeanAndVar,
       useGlobalStats: useGlobalStats)
-    let invertible = InPlaceActivatedBatchNorm.isInvertible(activation, alpha: actAlpha)
+    let invertible = activation.isInvertible
     var inputs = made.inputs
     if activation == .prelu {
       inputs.append(
@@ -186,10 +185,10 @@ public func inplaceABN(
     if let momentum = made.momentum { inputs.append(momentum) }
     let stored = try c.append(
       InPlaceActivatedBatchNorm(
-        made.attributes, activation: invertible ? activation : .identity, alpha: actAlpha),
+        made.attributes, activation: invertible ? activation : .identity),
       inputs)[0]
     return invertible
       ? stored
-      : try c.append(Activate(activation, alpha: actAlpha, gradientReads: .input), stored)
+      : try c.append(Activate(activation, gradientReads: .input), stored)
   }
 }

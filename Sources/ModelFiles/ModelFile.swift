@@ -1,3 +1,4 @@
+import ABNActivations
 import ABNData
 import ABNFormats
 import ABNGraph
@@ -46,7 +47,7 @@ public struct ModelFile {
     var metadata = [
       FileFormat.key: Self.format.description, Safetensors.checksumKey: "", "model": model.name,
       "norm": options.norm.rawValue, "activation": options.activation.name,
-      "alpha": "\(options.alpha)", "classes": "\(options.classes)",
+      "alpha": "\(options.activation.alpha ?? 1)", "classes": "\(options.classes)",
       "image": image.dimensions.map(String.init).joined(separator: "x"),
       "mean": normalization.mean.map { "\($0)" }.joined(separator: " "),
       "deviation": normalization.standardDeviation.map { "\($0)" }.joined(separator: " "),
@@ -92,8 +93,9 @@ public struct ModelFile {
     let options = ModelOptions(
       classes: try field("classes") { Int($0).flatMap { (1...1 << 20).contains($0) ? $0 : nil } },
       norm: try field("norm") { NormStyle(rawValue: $0) },
-      activation: Activation(named: try field("activation") { $0 }),
-      alpha: try field("alpha") { Double($0).flatMap { $0.isFinite ? $0 : nil } })
+      activation: try Activation(
+        named: field("activation") { $0 },
+        alpha: field("alpha") { Double($0).flatMap { $0.isFinite ? $0 : nil } }))
     let image = Shape(
       try field("image") { text -> [Int]? in
         let words = text.split(separator: "x", omittingEmptySubsequences: false)

@@ -1,3 +1,4 @@
+import ABNActivations
 import ABNGraph
 import ABNLayers
 import ABNOperations
@@ -19,20 +20,26 @@ public struct ModelOptions: Sendable {
   public var norm: NormStyle
   /// The activation after a normalization.
   public var activation: Activation
-  /// Its alpha, for leaky_relu and elu.
-  public var alpha: Double
 
-  /// In-place layers with leaky_relu, unless told otherwise. alpha is by default 0.01 for leaky_relu, with
-  /// which these models were published, and `Activation.defaultAlpha` for everything else.
+  /// The slope of leaky_relu with which these models were published.
+  public static let usualSlope = 0.01
+
+  /// In-place layers with leaky_relu of a slope of 0.01, unless told otherwise.
   public init(
-    classes: Int, norm: NormStyle = .inplace, activation: Activation = .leakyReLU,
-    alpha: Double? = nil
+    classes: Int, norm: NormStyle = .inplace,
+    activation: Activation = .leakyReLU(slope: usualSlope)
   ) {
-    let isLeaky = (try? activation.validated()) == .leakyReLU
     self.classes = classes
     self.norm = norm
     self.activation = activation
-    self.alpha = alpha ?? (isLeaky ? 0.01 : activation.defaultAlpha)
+  }
+
+  /// The activation of a name, leaky_relu with the slope with which these models were published.
+  ///
+  /// - Throws: `ABNError(.attribute)` that names the nearest.
+  public static func activation(named name: String) throws -> Activation {
+    let found = try Activation(named: name)
+    return found == .leakyReLU() ? .leakyReLU(slope: usualSlope) : found
   }
 
   /// Normalization and activation in the chosen style; `act` nil: the activation of the options.
@@ -41,10 +48,10 @@ public struct ModelOptions: Sendable {
   ) throws -> Variable {
     let act = act ?? activation
     return switch norm {
-    case .inplace: try inplaceABN(x, act: act, actAlpha: alpha, file: file, line: line)
+    case .inplace: try inplaceABN(x, act: act, file: file, line: line)
     case .standard where act == .prelu:
       try prelu(batchNorm(x, file: file, line: line), file: file, line: line)
-    case .standard: try batchNorm(x, act: act, actAlpha: alpha, file: file, line: line)
+    case .standard: try batchNorm(x, act: act, file: file, line: line)
     }
   }
 }

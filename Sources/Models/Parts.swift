@@ -1,3 +1,4 @@
+import ABNActivations
 import ABNGraph
 import ABNLayers
 import ABNOperations
@@ -41,7 +42,7 @@ extension ModelOptions {
   ) throws -> Variable {
     activation == .prelu
       ? try prelu(x, file: file, line: line)
-      : try ABNLayers.activation(x, activation, alpha: alpha, file: file, line: line)
+      : try ABNLayers.activation(x, activation, file: file, line: line)
   }
 
   /// The mean over the image, then a fully connected layer: logits [N, classes].

@@ -22,8 +22,7 @@ extension Model {
       let shortcut =
         x.shape[1] == filters && stride == 1
         ? x : try options.normalized(conv(x, filters, 1, stride: stride), act: .identity)
-      return try activation(
-        elementwiseAdd(y, shortcut), options.activation, alpha: options.alpha)
+      return try activation(elementwiseAdd(y, shortcut), options.activation)
     }
     var x = try options.normalized(conv(images, 16, 3))
     for (stage, filters) in [16, 32, 64].enumerated() {

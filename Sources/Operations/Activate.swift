@@ -1,5 +1,6 @@
 // Shapes: x, y, dx, dy all alike, any rank.
 
+import ABNActivations
 import ABNGraph
 import ABNTensors
 
@@ -16,8 +17,6 @@ public struct Activate: OperationKind {
 
   /// Which function.
   public let function: Activation
-  /// The slope or scale below zero of leaky_relu and elu.
-  public let alpha: Double
 
   /// What the gradient looks at.
   public enum GradientReads: Sendable, Hashable {
@@ -29,47 +28,38 @@ public struct Activate: OperationKind {
 
   private let gradientReads: GradientReads
 
-  /// The function `function`; `alpha` matters to leaky_relu and elu only, nil: its `defaultAlpha`.
-  public init(
-    _ function: Activation, alpha: Double? = nil, gradientReads: GradientReads = .outputIfPossible
-  ) throws {
-    let known = try function.validated()
-    let alpha = alpha ?? known.defaultAlpha
-    guard alpha.isFinite else {
-      throw ABNError(.attribute, "alpha of \(known)", got: "\(alpha)", wanted: "a finite number")
-    }
-    guard known != .prelu else {
+  /// The function `function`.
+  ///
+  /// - Throws: `ABNError(.attribute)` for prelu, which has a parameter, and for a number that is not finite.
+  public init(_ function: Activation, gradientReads: GradientReads = .outputIfPossible) throws {
+    try function.requireFinite()
+    guard function != .prelu else {
       throw ABNError(
         .attribute, "activation", got: "prelu without slopes", wanted: "a function of x alone",
         fix: "Use the layer prelu, which makes the slopes.")
     }
-    self.function = known
-    self.alpha = alpha
+    self.function = function
     self.gradientReads = gradientReads
   }
 
   public var name: String { function.name }
 
-  public var attributes: [(name: String, value: String)] {
-    function == .leakyReLU || function == .elu ? [("alpha", "\(alpha)")] : []
-  }
+  public var attributes: [(name: String, value: String)] { function.printed }
 
   /// Whether x is there in the backward pass in any case.
   public var readsKeptInput: Bool { gradientReads == .input }
 
   /// Whether a gradient that needs y gets it computed again from x, which the own gradient keeps: where x
-  /// is kept in any case, and for sigmoid, tanh and elu, whose y is then no second tensor.
-  public var isComputedAgain: Bool {
-    gradientReads == .input || [.sigmoid, .tanh, .elu].contains(function)
-  }
+  /// is kept in any case, and where y saturates (sigmoid, tanh, elu), so that y is then no second tensor.
+  public var isComputedAgain: Bool { gradientReads == .input || function.row.saturates }
 
   /// Whether the derivative is told from y, bit by bit as well as from x: by a comparison.
   public var gradientReadsOutput: Bool {
     if gradientReads == .input { return false }
-    return switch function {
-    case .identity, .relu, .relu6: true
-    case .leakyReLU: alpha > 0
-    default: false
+    return switch function.form {
+    case .identity, .clip: true
+    case .rectifier(let slope): slope > 0 || function == .relu
+    case .learntRectifier, .curve: false
     }
   }
 
@@ -116,10 +106,6 @@ public struct ActivateGradient: OperationKind {
 
   /// x of the activations without a kink.
   public var toleratesRestored: Set<Int> {
-    switch forward.function {
-    case .sigmoid, .tanh, .swish, .gelu, .mish: [0]
-    case .elu where forward.alpha == 1: [0]
-    default: []
-    }
+    forward.function.form == .curve(isSmooth: true) ? [0] : []
   }
 }

@@ -1,5 +1,6 @@
 // Shapes: y, da, db, dx all alike, any rank.
 
+import ABNActivations
 import ABNGraph
 import ABNTensors
 
@@ -16,15 +17,15 @@ public struct ActivateGradientOfSum: OperationKind {
   /// The activation whose gradient this is.
   public let forward: Activate
   /// The derivative where y is not positive.
-  public var slope: Double { forward.function == .leakyReLU ? forward.alpha : 0 }
+  public let slope: Double
 
   /// The gradient of `forward` from two parts; nil for an activation whose derivative is not 1 where y is
   /// positive and constant elsewhere.
   public init?(of forward: Activate) {
-    switch forward.function {
-    case .relu: break
-    case .leakyReLU where forward.gradientReadsOutput: break
-    default: return nil
+    switch forward.function.form {
+    case .rectifier(let slope) where forward.function == .relu || forward.gradientReadsOutput:
+      self.slope = slope
+    case .identity, .rectifier, .learntRectifier, .clip, .curve: return nil
     }
     self.forward = forward
   }

@@ -1,5 +1,6 @@
 // Shapes: x, w, bias and y as in Conv2D.swift; residual as y; scale, bias, mean, variance [O].
 
+import ABNActivations
 import ABNGraph
 import ABNTensors
 
@@ -18,28 +19,26 @@ public struct Conv2DFusion: OperationKind {
   public let hasResidual: Bool
   /// The activation.
   public let activation: Activation
-  /// The slope of leaky_relu below zero.
-  public let alpha: Double
+  /// The slope of leaky_relu below zero; nil for the identity.
+  public let slope: Double?
 
-  /// A fused convolution; nil for an activation that it does not take, leaky_relu with an alpha that is 0
-  /// in float32 among them. Without an alpha it is the activation's `defaultAlpha`.
+  /// A fused convolution; nil for an activation that it does not take, leaky_relu with a slope that is 0
+  /// in float32 among them.
   public init?(
-    _ convolution: Conv2D, hasResidual: Bool = false, activation: Activation = .identity,
-    alpha: Double? = nil
+    _ convolution: Conv2D, hasResidual: Bool = false, activation: Activation = .identity
   ) {
-    let alpha = alpha ?? activation.defaultAlpha
-    guard activation == .identity || activation == .leakyReLU && Float(alpha) != 0 else {
-      return nil
+    switch activation.form {
+    case .identity: slope = nil
+    case .rectifier(let given) where Float(given) != 0: slope = given
+    case .rectifier, .learntRectifier, .clip, .curve: return nil
     }
     self.convolution = convolution
     self.hasResidual = hasResidual
     self.activation = activation
-    self.alpha = alpha
   }
 
   public var attributes: [(name: String, value: String)] {
-    var list = convolution.attributes + [("act", activation.name)]
-    if activation == .leakyReLU { list.append(("alpha", "\(alpha)")) }
+    var list = convolution.attributes + [("act", activation.name)] + activation.printed
     if hasResidual { list.append(("residual", "true")) }
     return list
   }

@@ -1,5 +1,6 @@
 // Shapes: as in Normalization.swift; slopes [1].
 
+import ABNActivations
 import ABNGraph
 import ABNTensors
 
@@ -20,39 +21,25 @@ public struct InPlaceActivatedBatchNorm: OperationKind {
   public let norm: NormalizationAttributes
   /// The activation.
   public let activation: Activation
-  /// The slope or scale below zero of leaky_relu and elu.
-  public let alpha: Double
 
   /// An in-place activated batch normalization.
   ///
   /// - Throws: `ABNError(.attribute)` for an activation that z does not determine: build it as the
   ///   identity followed by the activation.
-  public init(_ norm: NormalizationAttributes, activation: Activation, alpha: Double) throws {
-    guard Self.isInvertible(activation, alpha: alpha) else {
+  public init(_ norm: NormalizationAttributes, activation: Activation) throws {
+    guard activation.isInvertible else {
       throw ABNError(
-        .attribute, "activation", got: "\(activation) with alpha \(alpha)",
+        .attribute, "activation", got: "\(activation)",
         wanted: "one that can be inverted: identity, prelu, leaky_relu or elu with alpha > 0")
     }
     self.norm = norm
     self.activation = activation
-    self.alpha = alpha
-  }
-
-  /// Whether y can be computed from z for every z.
-  public static func isInvertible(_ activation: Activation, alpha: Double) -> Bool {
-    switch activation {
-    case .identity, .prelu: true
-    case .leakyReLU, .elu: alpha > 0 && alpha.isFinite
-    default: false
-    }
   }
 
   var hasSlopes: Bool { activation == .prelu }
 
   public var attributes: [(name: String, value: String)] {
-    var list = [("act", activation.name)]
-    if activation == .leakyReLU || activation == .elu { list.append(("alpha", "\(alpha)")) }
-    return list + norm.printed
+    [("act", activation.name)] + activation.printed + norm.printed
   }
 
   public var inputCounts: ClosedRange<Int> {
@@ -76,7 +63,7 @@ public struct InPlaceActivatedBatchNorm: OperationKind {
   }
 
   public func forTest() -> (any OperationKind)? {
-    try? InPlaceActivatedBatchNorm(norm.forTest, activation: activation, alpha: alpha)
+    try? InPlaceActivatedBatchNorm(norm.forTest, activation: activation)
   }
   public var inputCountForTest: Int? { hasSlopes ? 6 : 5 }
 
@@ -139,7 +126,9 @@ public struct InPlaceABNGradient: OperationKind {
   /// restored zero may be off by the last digit.
   public var toleratesRestored: Set<Int> {
     if let outer { return ActivateGradient(of: outer).toleratesRestored }
-    let isSmooth = forward.activation == .elu && forward.alpha == 1
-    return forward.activation == .identity || isSmooth ? [0] : []
+    return switch forward.activation.form {
+    case .identity, .curve(isSmooth: true): [0]
+    case .rectifier, .learntRectifier, .clip, .curve: []
+    }
   }
 }

@@ -1,5 +1,6 @@
 // Shapes: x, y, dx, dy all alike, any rank; mask: one bit an element, [ceil(elements / 8)].
 
+import ABNActivations
 import ABNGraph
 import ABNTensors
 
@@ -16,10 +17,10 @@ public struct MaskedActivate: OperationKind {
 
   /// Whether an activation has a derivative of two values, one of them 1.
   public static func canReplace(_ activation: Activate) -> Bool {
-    switch activation.function {
-    case .relu, .relu6: true
-    case .leakyReLU: activation.gradientReadsOutput
-    default: false
+    switch activation.function.form {
+    case .clip: activation.function == .relu6
+    case .rectifier: activation.function == .relu || activation.gradientReadsOutput
+    case .identity, .learntRectifier, .curve: false
     }
   }
 
@@ -30,7 +31,7 @@ public struct MaskedActivate: OperationKind {
     guard Self.canReplace(forward) else {
       throw ABNError(
         .attribute, "activation with a mask",
-        got: "\(forward.function) with alpha \(forward.alpha)",
+        got: "\(forward.function)",
         wanted:
           "one with a derivative of two values, one of them 1: relu, relu6 or leaky_relu with "
           + "alpha > 0 whose gradient reads y")

@@ -1,6 +1,7 @@
 // Shapes: u, v, z [N, C, ...] (or [N, ..., C]) with at least 16 elements a plane; scale [C];
 // saved [3, C]; kept [1].
 
+import ABNActivations
 import ABNGraph
 import ABNTensors
 
@@ -32,12 +33,10 @@ public struct ResidualSum: OperationKind {
   /// The sum, with the activation after it; nil for an activation that is not undone.
   public init?(after layer: InPlaceActivatedBatchNorm, activation: Activate?) {
     guard layer.activation == .identity else { return nil }
-    switch activation?.function {
-    case nil, .identity: slope = 1
-    case .leakyReLU:
-      guard let alpha = activation?.alpha, Self.slopes.contains(alpha) else { return nil }
-      slope = alpha
-    default: return nil
+    switch activation?.function.form ?? .identity {
+    case .identity: slope = 1
+    case .rectifier(let given) where Self.slopes.contains(given): slope = given
+    case .rectifier, .learntRectifier, .clip, .curve: return nil
     }
     self.layer = layer
   }

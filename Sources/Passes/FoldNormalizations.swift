@@ -1,3 +1,4 @@
+import ABNActivations
 import ABNGraph
 import ABNOperations
 import ABNTensors
@@ -60,7 +61,7 @@ public struct FoldNormalizations: ProgramPass {
       layer: old.layer, source: old.source)
     let inputs = [conv.inputs[0], folded.outputs[0], folded.outputs[1]]
     var made = [folded]
-    if let fused = Conv2DFusion(kind, activation: norm.activation, alpha: norm.alpha) {
+    if let fused = Conv2DFusion(kind, activation: norm.activation) {
       made.append(
         try list.program.makeOperation(
           fused, inputs, role: .forward, layer: conv.layer, source: conv.source,
@@ -71,7 +72,7 @@ public struct FoldNormalizations: ProgramPass {
       made.append(plain)
       made.append(
         try list.program.makeOperation(
-          Activate(norm.activation, alpha: norm.alpha), [plain.outputs[0]], role: .forward,
+          Activate(norm.activation), [plain.outputs[0]], role: .forward,
           layer: old.layer, source: old.source, outputs: [0: old.outputs[0]]))
     }
     list.insert(made.dropLast(), before: index)
@@ -87,13 +88,12 @@ public struct FoldNormalizations: ProgramPass {
 private struct Normalization {
   let attributes: NormalizationAttributes
   let activation: Activation
-  let alpha: Double
 
   init?(_ operation: Operation) {
     switch operation.kind {
-    case let kind as BatchNorm: (attributes, activation, alpha) = (kind.norm, .identity, 1)
+    case let kind as BatchNorm: (attributes, activation) = (kind.norm, .identity)
     case let kind as InPlaceActivatedBatchNorm where kind.activation != .prelu:
-      (attributes, activation, alpha) = (kind.norm, kind.activation, kind.alpha)
+      (attributes, activation) = (kind.norm, kind.activation)
     default: return nil
     }
   }
@@ -168,7 +168,7 @@ public struct FuseConvolutions: ProgramPass {
       let index = list.maker(of: operation.outputs[0]),
       let made = convolution(making: operation.inputs[0], list),
       let fused = Conv2DFusion(
-        made.kind, hasResidual: made.hasResidual, activation: kind.function, alpha: kind.alpha)
+        made.kind, hasResidual: made.hasResidual, activation: kind.function)
     else { return nil }
     let old = list[made.index]
     list[index] = try list.program.makeOperation(

@@ -1,3 +1,4 @@
+import ABNActivations
 import ABNGraph
 import ABNOperations
 import ABNTensors
@@ -19,7 +20,7 @@ public struct FusedABN: Sendable, CustomStringConvertible {
     /// No activation reads y.
     case noActivation
     /// z does not determine y: the gradient is computed from the stored y.
-    case notInvertible(Activation, alpha: Double)
+    case notInvertible(Activation)
     /// Something else needs y: the operations, by kind and layer.
     case otherReaders([String])
     /// The caller asked for y.
@@ -68,7 +69,7 @@ extension FusedABN.Entry: CustomStringConvertible {
 extension FusedABN.Outcome: CustomStringConvertible {
   public var description: String {
     switch self {
-    case .fused(let activation): "fused with \(activation), z over x"
+    case .fused(let activation): "fused with \(activation.name), z over x"
     case .inPlace(let reason): "in place, y over x; \(reason)"
     case .left(let reason): "left; \(reason)"
     }
@@ -79,10 +80,7 @@ extension FusedABN.Reason: CustomStringConvertible {
   public var description: String {
     switch self {
     case .noActivation: "no activation reads y"
-    case .notInvertible(let activation, let alpha):
-      activation == .leakyReLU || activation == .elu
-        ? "\(activation) with alpha \(alpha) cannot be inverted"
-        : "\(activation) cannot be inverted"
+    case .notInvertible(let activation): "\(activation) cannot be inverted"
     case .otherReaders(let readers): "y is also read by \(readers.joined(separator: ", "))"
     case .kept: "y is to be kept"
     case .stopsGradient: "gradients end at y"
@@ -130,7 +128,7 @@ extension Program {
         let reason = follower.map { refusal(of: $0, after: index, own, keptIDs) } ?? .noActivation
         let folded = reason == nil ? follower : nil
         operations[index].kind = try InPlaceActivatedBatchNorm(
-          kind.norm, activation: folded?.activation ?? .identity, alpha: folded?.alpha ?? 1)
+          kind.norm, activation: folded?.activation ?? .identity)
         if let folded {
           if let slopes = folded.slopes { operations[index].inputs.insert(slopes, at: 5) }
           operations[index].outputs[0] = operations[folded.index].outputs[0]
@@ -140,8 +138,7 @@ extension Program {
           // y is stored, so that z need not be: gradients of activations read y.
           for at in own {
             guard let activate = operations[at].kind as? Activate else { continue }
-            operations[at].kind = try Activate(
-              activate.function, alpha: activate.alpha, gradientReads: .input)
+            operations[at].kind = try Activate(activate.function, gradientReads: .input)
           }
           outcome = .inPlace(reason!)
         }
@@ -163,9 +160,7 @@ extension Program {
     of follower: Follower, after index: Int, _ readers: [Int], _ kept: Set<VariableID>
   ) -> FusedABN.Reason? {
     let y = self[operations[index].outputs[0]]
-    guard InPlaceActivatedBatchNorm.isInvertible(follower.activation, alpha: follower.alpha) else {
-      return .notInvertible(follower.activation, alpha: follower.alpha)
-    }
+    guard follower.activation.isInvertible else { return .notInvertible(follower.activation) }
     let others = readers.filter { $0 != follower.index }.map {
       "\(operations[$0].kindName) \"\(operations[$0].layer)\""
     }
@@ -186,7 +181,6 @@ extension Program {
 private struct Follower {
   let index: Int
   let activation: Activation
-  let alpha: Double
   let slopes: VariableID?
 
   init?(_ operation: Operation, at index: Int, reading y: VariableID) {
@@ -196,9 +190,9 @@ private struct Follower {
     self.index = index
     switch operation.kind {
     case let kind as Activate:
-      (activation, alpha, slopes) = (kind.function, kind.alpha, nil)
+      (activation, slopes) = (kind.function, nil)
     case is PReLU:
-      (activation, alpha, slopes) = (.prelu, 1, operation.inputs[1])
+      (activation, slopes) = (.prelu, operation.inputs[1])
     default: return nil
     }
   }

@@ -193,14 +193,14 @@ extension TrainingSettings {
 
   /// What they say about the model.
   func options(classes: Int) -> ModelOptions {
-    ModelOptions(classes: classes, norm: norm, activation: activation, alpha: alpha)
+    ModelOptions(classes: classes, norm: norm, activation: activation)
   }
 
   /// The settings by their names on the command line.
   func described(threads: Int) -> [String: String] {
     [
       "data": data.description, "model": model.name, "norm": norm.rawValue,
-      "activation": activation.name, "alpha": "\(options(classes: 1).alpha)", "epochs": "\(epochs)",
+      "activation": activation.name, "alpha": "\(activation.alpha ?? 1)", "epochs": "\(epochs)",
       "batch-size": "\(batchSize)", "lr": "\(learningRate)", "momentum": "\(momentum)",
       "weight-decay": "\(weightDecay)", "seed": "\(seed)", "output": output,
       "threads": "\(threads)",

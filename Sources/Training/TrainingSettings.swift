@@ -1,3 +1,4 @@
+import ABNActivations
 import ABNData
 import ABNModels
 import ABNOperations
@@ -12,9 +13,7 @@ public struct TrainingSettings: Sendable {
   /// In place or standard normalization.
   public var norm: NormStyle = .inplace
   /// The activation after a normalization.
-  public var activation: Activation = .leakyReLU
-  /// Its alpha, for leaky_relu and elu; nil: as `ModelOptions` has it.
-  public var alpha: Double?
+  public var activation: Activation = .leakyReLU(slope: ModelOptions.usualSlope)
   /// Passes over the training data.
   public var epochs: Int
   /// Images a step.
@@ -59,7 +58,7 @@ public struct TrainingSettings: Sendable {
     try require(
       weightDecay >= 0 && weightDecay <= Schedule.largestRate, "weight decay", "\(weightDecay)",
       "a finite number, 0 or more, that float32 holds")
-    if let alpha { try require(alpha.isFinite, "alpha", "\(alpha)", "a finite number") }
+    try activation.requireFinite()
     try require(!output.isEmpty, "output", "an empty path", "a folder")
   }
 }

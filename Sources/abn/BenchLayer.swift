@@ -78,7 +78,7 @@ struct BenchLayer: ParsableCommand {
   }
 
   private func timeInGraph() throws -> LoopTiming {
-    let (sizes, act) = (try sizes(), try Activation(named: activation).validated())
+    let (sizes, act) = (try sizes(), try ModelOptions.activation(named: activation))
     let layouts: [(String, DataLayout)] = [("nchw", .nchw), ("nhwc", .nhwc)]
     let chosen = try choose(layout, "--layout", layouts)
     let types: [(String, DType)] = [
@@ -86,7 +86,7 @@ struct BenchLayer: ParsableCommand {
     ]
     let placed = chosen == .nchw ? sizes : [sizes[0]] + sizes[2...] + [sizes[1]]
     return try timeLayer(
-      act, alpha: usualAlpha(ofLeaky: act == .leakyReLU), shape: Shape(placed),
+      alpha.map { act.with(alpha: $0) } ?? act, shape: Shape(placed),
       dtype: choose(dtype, "--dtype", types), layout: chosen, backend: backend)
   }
 
@@ -129,8 +129,9 @@ struct BenchLayer: ParsableCommand {
           ]),
         activation: choose(
           activation, "--activation",
-          ABNActivation.table.map {
-            ($0.name, $0.make(usualAlpha(ofLeaky: $0.name == "leaky_relu")))
+          Activation.all.map {
+            let usual = $0 == .leakyReLU() ? $0.with(alpha: ModelOptions.usualSlope) : $0
+            return ($0.name, alpha.map { usual.with(alpha: $0) } ?? usual)
           }))
       return try kernel.timing(team: Parallel.team)
     } catch let error as KernelError {
@@ -138,9 +139,6 @@ struct BenchLayer: ParsableCommand {
         .attribute, error.what, got: error.got, wanted: error.wanted, fix: error.fix)
     }
   }
-
-  /// The alpha that was asked for, or the activation's default.
-  private func usualAlpha(ofLeaky isLeaky: Bool) -> Double { alpha ?? (isLeaky ? 0.01 : 1) }
 
   /// The value of a name, or an error that lists the names.
   private func choose<T>(_ name: String, _ option: String, _ values: [(String, T)]) throws -> T {

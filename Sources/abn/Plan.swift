@@ -79,7 +79,7 @@ struct Plan: ParsableCommand {
       return try ModelPlan(
         of: model,
         options: ModelOptions(
-          classes: classes, norm: style, activation: Activation(named: activation).validated()),
+          classes: classes, norm: style, activation: ModelOptions.activation(named: activation)),
         image: [model.image[0], size, size], batchSize: batchSize, optimizer: chosen)
     }
     for path in [timeline, snapshot].compactMap({ $0 }) {

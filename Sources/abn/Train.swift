@@ -77,7 +77,7 @@ struct Train: ParsableCommand {
       data: try DataSource.parse(data), model: try Model.named(model),
       output: output ?? RunFolder.parent)
     settings.norm = try normalization.style()
-    settings.activation = try Activation(named: activation).validated()
+    settings.activation = try ModelOptions.activation(named: activation)
     settings.epochs = epochs ?? settings.epochs
     settings.batchSize = batchSize ?? settings.batchSize
     settings.learningRate = learningRate ?? settings.learningRate

@@ -136,7 +136,7 @@ struct BuiltNetwork: ParsableArguments {
     }
     let options = ModelOptions(
       classes: count, norm: try network.style(),
-      activation: try Activation(named: activation).validated())
+      activation: try ModelOptions.activation(named: activation))
     return (
       model, options, dataset?.imageShape ?? [model.image[0], size, size], dataset?.normalization,
       source?.absolute.description
