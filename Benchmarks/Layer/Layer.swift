@@ -9,7 +9,7 @@ struct Case {
   var sizes: [Int]
   var layout = ABNLayout.channelSecond
   var element = ABNElement.float32
-  var activation = ABNActivation.leakyReLU(alpha: 0.01)
+  var activation = ABNActivation.leakyReLU(slope: 0.01)
   var set: ABNInstructionSet?
 
   static let large = [64, 64, 112, 112]
@@ -42,7 +42,7 @@ struct Case {
 
   /// Whether Performance.md has an aim for the case against what the memory of the machine allows.
   var hasFloor: Bool {
-    element == .float32 && set == nil && activation == .leakyReLU(alpha: 0.01)
+    element == .float32 && set == nil && activation == .leakyReLU(slope: 0.01)
       && sizes.reduce(1, *) > 1 << 24
   }
 }

@@ -41,7 +41,8 @@ public enum Activation: Hashable, Sendable {
     case .relu6: ActivationRow("relu6", .clip, ulps: 0, 0)
     case .leakyReLU(let slope):
       ActivationRow(
-        "leaky_relu", aliases: ["leakyrelu"], .rectifier(slope: slope), isInvertible: isPositive(slope),
+        "leaky_relu", aliases: ["leakyrelu"], .rectifier(slope: slope),
+        isInvertible: isPositive(slope),
         ulps: 1, 1, alpha: slope
       ) { .leakyReLU(slope: $0) }
     case .prelu: ActivationRow("prelu", .learntRectifier, isInvertible: true, ulps: 1, 1)

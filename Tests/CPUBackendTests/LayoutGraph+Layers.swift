@@ -20,7 +20,7 @@ extension LayoutGraph {
       return try leakyReLU(elementwiseAdd(branch, inputs[1]), alpha: 0.1)
     case .pool, .adaptivePool, .squeeze, .resize: return try resized(kind, x)
     case .prelu(let layout, let mode): return try prelu(x, mode: mode, dataFormat: layout)
-    case .activate(let act): return try activation(x, act, alpha: 0.1)
+    case .activate(let act): return try activation(x, act.with(alpha: 0.1))
     case .unary(let which): return try unary(which, x)
     case .combine(let function):
       return try combined(function, x, inputs[1], axis: -1)
@@ -75,10 +75,10 @@ extension LayoutGraph {
     if isApart {
       let apart: Activation = act == .prelu ? .relu : act
       return try batchNorm(
-        x, act: apart, epsilon: 0.05, dataLayout: layout, useGlobalStats: global, actAlpha: 0.1)
+        x, act: apart.with(alpha: 0.1), epsilon: 0.05, dataLayout: layout, useGlobalStats: global)
     }
     return try inplaceABN(
-      x, act: act, epsilon: 0.05, dataLayout: layout, useGlobalStats: global, actAlpha: 0.1)
+      x, act: act.with(alpha: 0.1), epsilon: 0.05, dataLayout: layout, useGlobalStats: global)
   }
 
   private static func combined(

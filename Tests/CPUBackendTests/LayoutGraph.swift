@@ -111,7 +111,7 @@ struct LayoutGraph: CustomStringConvertible {
     case 0..<7: return .conv(layout, size: one([1, 3]), filters: one([nil, nil, 16, 32]))
     case 7..<11:
       return .abn(
-        layout, one([.identity, .leakyReLU, .elu, .prelu, .relu, .swish]),
+        layout, one([.identity, .leakyReLU(), .elu(), .prelu, .relu, .swish]),
         isApart: one([true, false, false]), global: one([true, false, false]))
     case 11, 12: return .residual(conv: layout, abn: one(DataLayout.allCases))
     case 13, 14: return .pool(layout, one([.max, .average]), stride: one([1, 2]))

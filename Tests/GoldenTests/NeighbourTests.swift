@@ -77,9 +77,9 @@ import Testing
     let arrays = try test.load()
     let (kind, activation, alpha): (String, Activation, Double) =
       switch test.name {
-      case "upstream_tanh_leaky": ("tanh", .leakyReLU, 0.1)
-      case "upstream_relu_elu": ("relu", .elu, 1)
-      default: ("maxpool", .leakyReLU, 0.1)
+      case "upstream_tanh_leaky": ("tanh", .leakyReLU(), 0.1)
+      case "upstream_relu_elu": ("relu", .elu(), 1)
+      default: ("maxpool", .leakyReLU(), 0.1)
       }
     let builder = ProgramBuilder()
     var x: Variable!
@@ -94,8 +94,9 @@ import Testing
         default: try pool2d(x, poolSize: 2, poolStride: 2)
         }
       y = try inplaceABN(
-        h, act: activation, paramAttr: ParamAttr(name: "g", initializer: .array(arrays["gamma"])),
-        biasAttr: ParamAttr(name: "b", initializer: .array(arrays["beta"])), actAlpha: alpha)
+        h, act: activation.with(alpha: alpha),
+        paramAttr: ParamAttr(name: "g", initializer: .array(arrays["gamma"])),
+        biasAttr: ParamAttr(name: "b", initializer: .array(arrays["beta"])))
       let dy = try data("dy", shape: arrays["dy"].shape, dtype: arrays.dtype)
       loss = try reduceSum(elementwiseMul(y, dy))
     }

@@ -11,7 +11,7 @@ import Testing
   private func trained(size: Int = 3, steps: Int = 2) throws -> (ProgramBuilder, Scope) {
     let builder = ProgramBuilder(seed: 11)
     let loss = try builder.build {
-      let y = try inplaceABN(fc(data("x", shape: [4, 5]), size: size), act: .elu)
+      let y = try inplaceABN(fc(data("x", shape: [4, 5]), size: size), act: .elu())
       let loss = try mean(elementwiseMul(y, y))
       try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize(loss)
       return loss

@@ -21,7 +21,7 @@ import Testing
     try builder.build {
       x = try data("x", shape: arrays["x"].shape, dtype: dtype, stopsGradient: false)
       y = try inplaceABN(
-        x, act: arrays.string("act").map { Activation(named: $0) }, isTest: mode == "test",
+        x, act: arrays.string("act") ?? "identity", isTest: mode == "test",
         momentum: .value(arrays.attribute("momentum")), epsilon: arrays.attribute("eps"),
         paramAttr: ParamAttr(name: "gamma", initializer: .array(arrays["gamma"])),
         biasAttr: ParamAttr(name: "beta", initializer: .array(arrays["beta"])),

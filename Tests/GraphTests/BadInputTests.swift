@@ -87,7 +87,7 @@ import Testing
       let x = try data("x", shape: [4, 3])
       let (five, three) = (try data("five", shape: [5]), try data("three", shape: [3]))
       let kind = try InPlaceActivatedBatchNorm(
-        NormalizationAttributes(), activation: .identity, alpha: 1)
+        NormalizationAttributes(), activation: .identity)
       _ = try operation(kind, [x, five, three, three, three])
     },
     Case("a bias variable of another type", "bias", "float64[3]", "float32[3]") {
@@ -96,7 +96,7 @@ import Testing
         try data("wide", shape: [3], dtype: .float64), try data("three", shape: [3])
       )
       let kind = try InPlaceActivatedBatchNorm(
-        NormalizationAttributes(), activation: .identity, alpha: 1)
+        NormalizationAttributes(), activation: .identity)
       _ = try operation(kind, [x, three, wide, three, three])
     },
     Case("the moving mean under the name of a weight", "moving mean", "\"w\", which is trained") {

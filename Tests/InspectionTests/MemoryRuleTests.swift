@@ -95,21 +95,21 @@ import Testing
 
   /// The layer's z over its x; out of place, the activation's z over y.
   @Test func zOverYOverX() throws {
-    let inplace = try compiled { try conv(inplaceABN(conv($0), act: .leakyReLU, actAlpha: 0.1)) }
+    let inplace = try compiled { try conv(inplaceABN(conv($0), act: .leakyReLU(slope: 0.1))) }
     #expect(inplace.count(.normalization) == 1)
     #expect(inplace.saved(.normalization) == Self.tensorBytes)
     // An activation that cannot be inverted reads y, which is kept: only y is over x.
     let swish = try compiled { try conv(inplaceABN(conv($0), act: .swish)) }
     #expect(swish.count(.normalization) == 1)
-    let standard = try compiled { try conv(batchNorm(conv($0), act: .leakyReLU)) }
+    let standard = try compiled { try conv(batchNorm(conv($0), act: .leakyReLU())) }
     #expect(standard.count(.normalization) == 1)
   }
 
   /// Mean, inverse deviation and one number more of each of 16 channels.
   @Test func statisticsInsteadOfTensors() throws {
     for layer in [
-      { (x: Variable) in try inplaceABN(x, act: .leakyReLU, actAlpha: 0.1) },
-      { (x: Variable) in try batchNorm(x, act: .leakyReLU) },
+      { (x: Variable) in try inplaceABN(x, act: .leakyReLU(slope: 0.1)) },
+      { (x: Variable) in try batchNorm(x, act: .leakyReLU()) },
     ] {
       let made = try compiled { try conv(layer(conv($0))) }
       #expect(made.count(.statistics) == 1)
@@ -119,7 +119,7 @@ import Testing
 
   /// One bit an element instead of the element.
   @Test func activationMasksAsBits() throws {
-    let masked = try compiled { try conv(inplaceABN(relu(conv($0)), act: .leakyReLU)) }
+    let masked = try compiled { try conv(inplaceABN(relu(conv($0)), act: .leakyReLU(slope: 1))) }
     #expect(masked.count(.activationMasks) == 1)
     #expect(masked.saved(.activationMasks) == Self.tensorBytes - Self.tensorBytes / 32)
   }
@@ -181,7 +181,7 @@ import Testing
     let restored = try compiled { x in
       let h = try conv(x)
       let beside = try conv(h)
-      return try elementwiseAdd(beside, conv(inplaceABN(h, act: .elu)))
+      return try elementwiseAdd(beside, conv(inplaceABN(h, act: .elu())))
     }
     #expect(restored.count(.restored) == 1)
     #expect(restored.saved(.restored) == Self.tensorBytes)
@@ -189,7 +189,7 @@ import Testing
     #expect(again.count(.recomputed) == 1)
     #expect(again.saved(.recomputed) == Self.tensorBytes)
     let block = try compiled { x in
-      let y = try inplaceABN(conv(x), act: .leakyReLU, actAlpha: 0.1)
+      let y = try inplaceABN(conv(x), act: .leakyReLU(slope: 0.1))
       return try conv(leakyReLU(elementwiseAdd(inplaceABN(conv(y)), y), alpha: 0.1))
     }
     #expect(block.count(.subtracted) == 1)

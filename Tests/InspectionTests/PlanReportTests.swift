@@ -74,7 +74,7 @@ import Testing
         for _ in 0..<depth {
           x = try inplaceABN(
             conv2d(x, numFilters: 64, filterSize: 3, padding: 1, biasAttr: ParamAttr.none),
-            act: .leakyReLU, actAlpha: 0.01)
+            act: .leakyReLU(slope: 0.01))
         }
         let loss = try mean(x)
         _ = try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize(loss)

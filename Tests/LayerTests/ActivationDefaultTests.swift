@@ -44,7 +44,8 @@ import Testing
     case .swish: try swish(x)
     case .gelu: try gelu(x)
     case .hardSwish: try hardSwish(x)
-    default: try mish(x)
+    case .mish: try mish(x)
+    case .prelu: try prelu(x)
     }
   }
 
@@ -69,22 +70,23 @@ import Testing
   /// In place the original's signature holds: alpha 1, which makes leaky_relu the identity.
   @Test(arguments: plain) func inPlaceTakesAlphaOne(_ act: Activation) throws {
     let got = try evaluate([Self.x]) {
-      [try inplaceABN($0[0], act: act), try activation(batchNorm($0[0]), act, alpha: 1)]
+      [try inplaceABN($0[0], act: act.name), try activation(batchNorm($0[0]), act.with(alpha: 1))]
     }
     expectClose(got[0].doubles, got[1].doubles, tolerance: 1e-14)
   }
 
   /// The numbers themselves, as the original has them.
   @Test func defaults() throws {
-    #expect(Activation.leakyReLU.defaultAlpha == 0.02 && Activation.elu.defaultAlpha == 1)
+    #expect(Activation.leakyReLU().alpha == 0.02 && Activation.elu().alpha == 1)
     for name in ["leaky_relu", "leaky-relu", "leakyrelu", "LEAKY_RELU"] {
-      #expect(Activation(named: name).defaultAlpha == 0.02)
+      #expect(try Activation(named: name).alpha == 0.02)
       let y = try evaluate([Tensor([-3.0, 2], shape: [2])]) {
         [try activation($0[0], Activation(named: name))]
       }[0].doubles
       #expect(y == [-0.06, 2])
     }
-    #expect(try Activate(.leakyReLU).alpha == 0.02 && Activate(.elu).alpha == 1)
+    #expect(
+      try Activate(.leakyReLU()).function.alpha == 0.02 && Activate(.elu()).function.alpha == 1)
     let y = try evaluate([Tensor([-1.0, 7, -4], shape: [3])]) {
       [try elu($0[0]), try relu6($0[0]), try hardSwish($0[0]), try swish($0[0])]
     }
@@ -99,11 +101,11 @@ import Testing
   }
 
   /// The models' own default is a slope of 0.01, and no alpha of elu.
-  @Test func modelsTakeTheActivationsAlpha() {
-    #expect(ModelOptions(classes: 2).alpha == 0.01)
-    #expect(ModelOptions(classes: 2, activation: "leaky-relu").alpha == 0.01)
-    #expect(ModelOptions(classes: 2, activation: .elu).alpha == 1)
-    #expect(ModelOptions(classes: 2, activation: .elu, alpha: 0.3).alpha == 0.3)
+  @Test func modelsTakeTheActivationsAlpha() throws {
+    #expect(ModelOptions(classes: 2).activation.alpha == 0.01)
+    #expect(try ModelOptions.activation(named: "leaky-relu").alpha == 0.01)
+    #expect(ModelOptions(classes: 2, activation: .elu()).activation.alpha == 1)
+    #expect(ModelOptions(classes: 2, activation: .elu(alpha: 0.3)).activation.alpha == 0.3)
   }
 
   @Test(arguments: hosts) func preluNeedsItsLayer(_ host: Host) throws {

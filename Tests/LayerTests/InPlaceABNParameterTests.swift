@@ -17,8 +17,8 @@ import Testing
 
   static let functions: [(Activation, @Sendable (Double) -> Double)] = [
     (.identity, { $0 }), (.relu, { max($0, 0) }), (.relu6, { min(max($0, 0), 6) }),
-    (.leakyReLU, { $0 > 0 ? $0 : 0.3 * $0 }), (.prelu, { $0 > 0 ? $0 : 0.25 * $0 }),
-    (.elu, { $0 > 0 ? $0 : 0.3 * (_exp($0) - 1) }), (.sigmoid, { 1 / (1 + _exp(-$0)) }),
+    (.leakyReLU(), { $0 > 0 ? $0 : 0.3 * $0 }), (.prelu, { $0 > 0 ? $0 : 0.25 * $0 }),
+    (.elu(), { $0 > 0 ? $0 : 0.3 * (_exp($0) - 1) }), (.sigmoid, { 1 / (1 + _exp(-$0)) }),
     (.tanh, { (_exp(2 * $0) - 1) / (_exp(2 * $0) + 1) }), (.swish, { $0 / (1 + _exp(-$0)) }),
     (.hardSwish, { $0 * min(max($0 + 3, 0), 6) / 6 }),
     (
@@ -46,7 +46,7 @@ import Testing
     // gelu is tested against its formula in OperationTests; here its spellings.
     #expect(Self.functions.count + 1 == Activation.all.count)
     for act in Activation.all {
-      let spellings: [Activation] = [
+      let spellings: [Activation] = try [
         act, Activation(named: act.name),
         Activation(named: act.name.replacing("_", with: "-")),
         Activation(named: act.name.uppercased()),
@@ -56,8 +56,9 @@ import Testing
         let rig = Rig()
         let z = try rig.builder.build {
           try inplaceABN(
-            data("x", shape: x.shape, dtype: .float64), act: spelling, paramAttr: Self.scaleAttr,
-            biasAttr: Self.biasAttr, actAlpha: 0.3)
+            data("x", shape: x.shape, dtype: .float64), act: spelling.with(alpha: 0.3),
+            paramAttr: Self.scaleAttr,
+            biasAttr: Self.biasAttr)
         }
         try rig.start()
         results.append(try rig.run(["x": x], [z])[0])
@@ -70,7 +71,10 @@ import Testing
   }
 
   @Test func noActivation() throws {
-    for act in [Activation?.none, .identity, "", "none", "linear"] {
+    for act in try [
+      Activation?.none, .identity, Activation(named: ""), Activation(named: "none"),
+      Activation(named: "linear"),
+    ] {
       let rig = Rig()
       try rig.builder.build { _ = try inplaceABN(data("x", shape: [4, 3]), act: act) }
       #expect(rig.builder.main.operations.map(\.kindName) == ["inplace_abn"])
@@ -78,19 +82,20 @@ import Testing
     }
   }
 
-  @Test(arguments: [Activation.leakyReLU, .elu], [0.01, 1, 2.5, 0, -0.5])
+  @Test(arguments: [Activation.leakyReLU(), .elu()], [0.01, 1, 2.5, 0, -0.5])
   func alpha(_ act: Activation, _ alpha: Double) throws {
     let x = Rig.numbers([6, 3, 3], 1)
     let rig = Rig()
     let z = try rig.builder.build {
       try inplaceABN(
-        data("x", shape: x.shape, dtype: .float64), act: act, paramAttr: Self.scaleAttr,
-        biasAttr: Self.biasAttr, actAlpha: alpha)
+        data("x", shape: x.shape, dtype: .float64), act: act.with(alpha: alpha),
+        paramAttr: Self.scaleAttr,
+        biasAttr: Self.biasAttr)
     }
     try rig.start()
     let plain = PlainLayer(
       scale: Self.scale, bias: Self.bias,
-      act: { $0 > 0 ? $0 : alpha * (act == .elu ? Self._exp($0) - 1 : $0) })
+      act: { $0 > 0 ? $0 : alpha * (act.name == "elu" ? Self._exp($0) - 1 : $0) })
     expectClose(try rig.run(["x": x], [z])[0], plain.forward(x).z, tolerance: 1e-13)
   }
 

@@ -30,8 +30,9 @@ import Testing
 
   private func layer(_ rig: Rig, _ momentum: Momentum) throws -> Variable {
     try inplaceABN(
-      data("x", shape: Self.shape, dtype: .float64), act: .leakyReLU, momentum: momentum,
-      movingMeanName: "mean", movingVarianceName: "variance", actAlpha: 0.1)
+      data("x", shape: Self.shape, dtype: .float64), act: .leakyReLU(slope: 0.1),
+      momentum: momentum,
+      movingMeanName: "mean", movingVarianceName: "variance")
   }
 
   @Test(arguments: [0, 0.25, 0.9, 1])

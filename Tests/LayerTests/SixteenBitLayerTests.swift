@@ -13,7 +13,10 @@ import Testing
 
   static let cases = [DType.float16, .bfloat16].flatMap { dtype in
     Activation.all.map { Case(dtype: dtype, act: $0, alpha: 0.2) }
-      + [Case(dtype: dtype, act: .leakyReLU, alpha: -0.5), Case(dtype: dtype, act: .elu, alpha: 0)]
+      + [
+        Case(dtype: dtype, act: .leakyReLU(), alpha: -0.5),
+        Case(dtype: dtype, act: .elu(), alpha: 0),
+      ]
   }
 
   /// Convolution, layer, pooling, a residual sum, a second branch, concatenation, a classifier: all
@@ -27,7 +30,7 @@ import Testing
       let labels = try data("labels", shape: [8, 1], dtype: .int64)
       let x = try cast(images, to: dtype)
       func abn(_ x: Variable) throws -> Variable {
-        try inplaceABN(x, act: test.act, actAlpha: test.alpha)
+        try inplaceABN(x, act: test.act.with(alpha: test.alpha))
       }
       let a = try abn(
         conv2d(x, numFilters: 16, filterSize: 3, padding: 1, biasAttr: ParamAttr.none))

@@ -66,9 +66,8 @@ import Testing
       let z =
         inPlace
         ? try inplaceABN(
-          moved, act: .leakyReLU, momentum: 0, epsilon: test.epsilon, paramAttr: attr,
-          dataLayout: test.layout, movingMeanName: "mean", movingVarianceName: "variance",
-          actAlpha: 0.25)
+          moved, act: .leakyReLU(slope: 0.25), momentum: 0, epsilon: test.epsilon, paramAttr: attr,
+          dataLayout: test.layout, movingMeanName: "mean", movingVarianceName: "variance")
         : try leakyReLU(
           batchNorm(
             moved, momentum: 0, epsilon: test.epsilon, paramAttr: attr, dataLayout: test.layout,

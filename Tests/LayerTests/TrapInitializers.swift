@@ -99,13 +99,13 @@ enum TrapInitializers {
         { _ in SquaredError() },
         { _ in PReLU() },
         { try ConcatGradient(axis: $0.axis(), index: $0.size(), start: $0.size()) },
-        { try MaskedActivate(Activate($0.pick(Activation.all), alpha: $0.real())) },
+        { try MaskedActivate(Activate($0.pick(Activation.all).with(alpha: $0.real()))) },
         { FillConstant($0.real(), type: TensorType($0.shape(), $0.dtype())) },
         { FoldNormalization(epsilon: $0.real()) },
         {
           try InPlaceActivatedBatchNorm(
             NormalizationAttributes(momentum: $0.real(), epsilon: $0.real()),
-            activation: $0.pick(Activation.all), alpha: $0.real())
+            activation: $0.pick(Activation.all).with(alpha: $0.real()))
         },
         {
           AverageAccumulate(
@@ -205,7 +205,7 @@ enum TrapInitializers {
       settings.learningRate = d.real()
       settings.momentum = d.real()
       settings.weightDecay = d.real()
-      settings.alpha = d.real()
+      settings.activation = settings.activation.with(alpha: d.real())
       d.note("\(settings)")
       try settings.validate()
       _ = try Schedule.oneCycle(peak: settings.learningRate, steps: settings.epochs).validated()

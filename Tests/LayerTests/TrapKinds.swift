@@ -26,7 +26,7 @@ struct KindCase: Sendable {
     let norm = try NormalizationAttributes()
     let conv = try Conv2D(window: Window2D(kernel: [2, 2]))
     let weight = type(3, 4, 2, 2)
-    let layer = try InPlaceActivatedBatchNorm(norm, activation: .prelu, alpha: 1)
+    let layer = try InPlaceActivatedBatchNorm(norm, activation: .prelu)
     let parameters = [channels, channels, channels, channels]
     return [
       KindCase(kind: try Accuracy(), inputs: [matrix, label]),
@@ -84,13 +84,13 @@ struct KindCase: Sendable {
     let norm = try NormalizationAttributes()
     let conv = try Conv2D(window: Window2D(kernel: [2, 2]))
     let (weight, dy) = (type(3, 4, 2, 2), type(2, 3, 4, 4))
-    let layer = try InPlaceActivatedBatchNorm(norm, activation: .prelu, alpha: 1)
-    let identity = try InPlaceActivatedBatchNorm(norm, activation: .identity, alpha: 1)
+    let layer = try InPlaceActivatedBatchNorm(norm, activation: .prelu)
+    let identity = try InPlaceActivatedBatchNorm(norm, activation: .identity)
     let sum = ResidualSum(after: identity, activation: nil)!
     let dropout = try Dropout(
       probability: 0.5, implementation: .upscaleInTrain, source: CounterRandom(seed: 1, stream: 1))
     return [
-      KindCase(kind: ActivateGradient(of: try Activate(.elu)), inputs: [image, image]),
+      KindCase(kind: ActivateGradient(of: try Activate(.elu())), inputs: [image, image]),
       KindCase(
         kind: ActivateGradientOfSum(of: try Activate(.relu))!, inputs: [image, image, image]),
       KindCase(

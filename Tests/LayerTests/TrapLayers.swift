@@ -45,7 +45,9 @@ enum TrapLayers {
   }
 
   static let all: [TrapCase] = [
-    layer("activation") { [try activation($0.input(), $0.pick(Activation.all), alpha: $0.real())] },
+    layer("activation") {
+      [try activation($0.input(), $0.pick(Activation.all).with(alpha: $0.real()))]
+    },
     layer("conv2d") { d in
       let x = try d.input(4...4)
       return [
@@ -136,17 +138,17 @@ enum TrapLayers {
     layer("batchNorm") {
       [
         try batchNorm(
-          $0.input(2...5), act: $0.act(), isTest: $0.pick(8) == 0, momentum: .value($0.real()),
-          epsilon: $0.real(), dataLayout: $0.layout(), useGlobalStats: $0.chance(),
-          actAlpha: $0.real())
+          $0.input(2...5), act: $0.act()?.with(alpha: $0.real()), isTest: $0.pick(8) == 0,
+          momentum: .value($0.real()),
+          epsilon: $0.real(), dataLayout: $0.layout(), useGlobalStats: $0.chance())
       ]
     },
     layer("inplaceABN") {
       [
         try inplaceABN(
-          $0.input(2...5), act: $0.act(), isTest: $0.pick(8) == 0, momentum: .value($0.real()),
-          epsilon: $0.real(), dataLayout: $0.layout(), useGlobalStats: $0.chance(),
-          actAlpha: $0.real())
+          $0.input(2...5), act: $0.act()?.with(alpha: $0.real()), isTest: $0.pick(8) == 0,
+          momentum: .value($0.real()),
+          epsilon: $0.real(), dataLayout: $0.layout(), useGlobalStats: $0.chance())
       ]
     },
     layer("reduce") { d in

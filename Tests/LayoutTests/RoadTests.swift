@@ -93,15 +93,17 @@ import Testing
 
   /// The kernel sets share nothing that is linked, or one set's instructions could reach another's callers
   /// (`Builtin` is the compiler itself: its functions are instructions); their
-  /// room looks at them and at the processor only, that of measurements at these. The table above says both in a form of its own
-  /// (`needs: [] + kernelNames`), so that they are checked here by name.
+  /// room looks at them, at the processor and at the table of activations only, which looks at nothing; that of
+  /// measurements at these. The table of the manifest says both in a form of its own
+  /// (`needs: [...] + kernelNames`), so that they are checked here by name.
   @Test func theKernelsStandAlone() throws {
     let systems: Set<String> = ["Glibc", "Musl"]
     let sets: Set<String> = [
       "ABNKernelsBaseline", "ABNKernelsAVX2", "ABNKernelsAVX512", "CKernels", "CCPUFeatures",
     ]
     for (folder, count, allowed) in [
-      ("Kernels/Template", 6, ["CKernels", "Builtin"]), ("ABNKernels", 6, sets.union(systems)),
+      ("Kernels/Template", 6, ["CKernels", "Builtin"]), ("Activations", 2, []),
+      ("ABNKernels", 6, sets.union(systems).union(["ABNActivations"])),
       ("Measuring", 2, sets.union(systems).union(["ABNKernels"])),
     ] {
       let files = Self.sources(folder)

@@ -21,7 +21,7 @@ import Testing
 
   /// The network's forward program, for any batch, and its logits.
   static func build(
-    _ model: Model, norm: NormStyle = .inplace, activation: Activation = .leakyReLU
+    _ model: Model, norm: NormStyle = .inplace, activation: Activation = .leakyReLU()
   ) throws -> (program: Program, logits: Variable) {
     let builder = ProgramBuilder(seed: 1)
     let logits = try builder.build {

@@ -1,3 +1,4 @@
+import ABNActivations
 import ABNCPUBackend
 import ABNGraph
 import ABNLayers
@@ -26,8 +27,8 @@ import Testing
     ("pool in NHWC", { try pool2d(floating($0), poolSize: 2, poolStride: 2, dataLayout: .nhwc) }),
     ("adaptive pool", { try adaptivePool2d(floating($0), poolSize: [3, 5], poolType: .average) }),
     ("resize", { try resizeBilinear(floating($0), outShape: [5, 9]) }),
-    ("in place", { try inplaceABN(floating($0), act: .leakyReLU) }),
-    ("in place in NHWC", { try inplaceABN(floating($0), act: .elu, dataLayout: .nhwc) }),
+    ("in place", { try inplaceABN(floating($0), act: .leakyReLU(slope: 1)) }),
+    ("in place in NHWC", { try inplaceABN(floating($0), act: .elu(), dataLayout: .nhwc) }),
     ("conv", { try conv2d(floating($0), numFilters: 2, filterSize: 1) }),
     ("conv in NHWC", { try conv2d(floating($0), numFilters: 2, filterSize: 1, dataLayout: .nhwc) }),
   ]

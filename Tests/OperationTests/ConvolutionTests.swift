@@ -1,3 +1,4 @@
+import ABNActivations
 import ABNLayers
 import ABNOperations
 import ABNTensors

@@ -1,3 +1,4 @@
+import ABNActivations
 import ABNCPUBackend
 import ABNGraph
 import ABNLayers
@@ -73,7 +74,7 @@ import Testing
     },
     // Layers that have their channels on the last axis, where the convolution's columns are.
     Way(name: "an in-place layer in NHWC", isFree: false) { x in
-      try inplaceABN(convolved(x, 16), act: .leakyReLU, epsilon: 0.05, dataLayout: .nhwc)
+      try inplaceABN(convolved(x, 16), act: .leakyReLU(slope: 1), epsilon: 0.05, dataLayout: .nhwc)
     },
     Way(name: "batch normalization in NHWC", isFree: false) { x in
       try batchNorm(convolved(x, 16), epsilon: 0.05, dataLayout: .nhwc)

@@ -1,3 +1,4 @@
+import ABNActivations
 import ABNLayers
 import ABNOperations
 import ABNTensors
@@ -17,8 +18,9 @@ import Testing
     OperationCase(name, [.random(x), .random(x)], tolerance32: 1e-4) {
       [
         try inplaceABN(
-          elementwiseAdd($0[0], $0[1]), act: act, paramAttr: given, biasAttr: biases,
-          dataLayout: layout, useGlobalStats: global, actAlpha: alpha)
+          elementwiseAdd($0[0], $0[1]), act: act?.with(alpha: alpha), paramAttr: given,
+          biasAttr: biases,
+          dataLayout: layout, useGlobalStats: global)
       ]
     }
   }
@@ -34,28 +36,28 @@ import Testing
       [try batchNorm($0[0], paramAttr: scales, biasAttr: biases, dataLayout: .nhwc)]
     },
     abn("identity", [4, 3, 5, 5]),
-    abn("leaky_relu", [4, 3, 5, 5], .leakyReLU, alpha: 0.2),
-    abn("leaky_relu rank 2", [12, 5], .leakyReLU, alpha: 0.01),
-    abn("leaky_relu rank 3 nhwc", [4, 6, 5], .leakyReLU, alpha: 0.2, layout: .nhwc),
-    abn("leaky_relu rank 5", [2, 3, 2, 3, 4], .leakyReLU, alpha: 2),
-    abn("elu", [4, 3, 5, 5], .elu, alpha: 1),
+    abn("leaky_relu", [4, 3, 5, 5], .leakyReLU(), alpha: 0.2),
+    abn("leaky_relu rank 2", [12, 5], .leakyReLU(), alpha: 0.01),
+    abn("leaky_relu rank 3 nhwc", [4, 6, 5], .leakyReLU(), alpha: 0.2, layout: .nhwc),
+    abn("leaky_relu rank 5", [2, 3, 2, 3, 4], .leakyReLU(), alpha: 2),
+    abn("elu", [4, 3, 5, 5], .elu(), alpha: 1),
     abn("prelu", [4, 3, 5, 5], .prelu),
-    abn("global leaky_relu", [4, 3, 5, 5], .leakyReLU, alpha: 0.2, global: true),
+    abn("global leaky_relu", [4, 3, 5, 5], .leakyReLU(), alpha: 0.2, global: true),
     abn(
-      "negative scale", [4, 3, 5, 5], .leakyReLU, alpha: 0.2,
+      "negative scale", [4, 3, 5, 5], .leakyReLU(), alpha: 0.2,
       scale: ParamAttr(initializer: .uniform(low: -2, high: -1))),
     abn(
-      "zero scale", [4, 3, 5, 5], .leakyReLU, alpha: 0.2,
+      "zero scale", [4, 3, 5, 5], .leakyReLU(), alpha: 0.2,
       scale: ParamAttr(initializer: .constant(0))),
-    abn("tiny scale", [4, 3, 5, 5], .elu, scale: ParamAttr(initializer: .constant(1e-6))),
+    abn("tiny scale", [4, 3, 5, 5], .elu(), scale: ParamAttr(initializer: .constant(1e-6))),
     abn("relu keeps y", [4, 3, 5, 5], .relu),
     abn("relu6 keeps y", [4, 3, 5, 5], .relu6),
-    abn("leaky_relu alpha 0", [4, 3, 5, 5], .leakyReLU, alpha: 0),
-    abn("leaky_relu alpha < 0", [4, 3, 5, 5], .leakyReLU, alpha: -0.5),
-    abn("elu alpha < 0", [4, 3, 5, 5], .elu, alpha: -0.5),
+    abn("leaky_relu alpha 0", [4, 3, 5, 5], .leakyReLU(), alpha: 0),
+    abn("leaky_relu alpha < 0", [4, 3, 5, 5], .leakyReLU(), alpha: -0.5),
+    abn("elu alpha < 0", [4, 3, 5, 5], .elu(), alpha: -0.5),
     abn("sigmoid", [4, 3, 5, 5], .sigmoid), abn("tanh", [4, 3, 5, 5], .tanh),
     abn("swish", [4, 3, 5, 5], .swish), abn("gelu", [4, 3, 5, 5], .gelu),
-    abn("hard-swish", [4, 3, 5, 5], "hard-swish"), abn("mish", [4, 3, 5, 5], .mish),
+    abn("hard_swish", [4, 3, 5, 5], .hardSwish), abn("mish", [4, 3, 5, 5], .mish),
     OperationCase("layer directly on data", [.random([6, 4])], tolerance32: 1e-4) {
       [try inplaceABN($0[0], act: "leaky_relu", paramAttr: scales, biasAttr: biases, actAlpha: 0.1)]
     },

@@ -1,3 +1,4 @@
+import ABNActivations
 import ABNGraph
 import ABNLayers
 import ABNOperations
@@ -55,16 +56,17 @@ let specialElementwise: [SpecialCase] = [
 /// Activations alone, with the mask that a pass gives them, and with the sum that it puts into their gradient.
 let specialActivations: [SpecialCase] =
   [
-    (Activation.identity, 1.0, 2.0), (.relu, 1, 2), (.relu6, 1, 2), (.leakyReLU, 0.02, 4),
-    (.leakyReLU, 0, 4), (.leakyReLU, -0.5, 4), (.leakyReLU, 3, 4), (.elu, 1, 16), (.elu, 0.3, 16),
-    (.elu, -0.5, 16), (.sigmoid, 1, 16), (.tanh, 1, 16), (.swish, 1, 32), (.hardSwish, 1, 32),
+    (Activation.identity, 1.0, 2.0), (.relu, 1, 2), (.relu6, 1, 2), (.leakyReLU(), 0.02, 4),
+    (.leakyReLU(), 0, 4), (.leakyReLU(), -0.5, 4), (.leakyReLU(), 3, 4), (.elu(), 1, 16),
+    (.elu(), 0.3, 16),
+    (.elu(), -0.5, 16), (.sigmoid, 1, 16), (.tanh, 1, 16), (.swish, 1, 32), (.hardSwish, 1, 32),
     (.mish, 1, 32), (.gelu, 1, 512),
   ].map { (act: Activation, alpha: Double, units: Double) in
     SpecialCase(
       "\(act) \(alpha)", [.any(two)], units: units, leastUnits: act == .gelu ? 32 : 4,
       measure: [.swish, .hardSwish, .mish, .gelu].contains(act) ? .curve : .value,
-      vanishes: [.elu, .sigmoid, .tanh, .swish, .gelu, .mish].contains(act)
-    ) { [try activation($0[0], act, alpha: alpha)] }
+      vanishes: [.elu(), .sigmoid, .tanh, .swish, .gelu, .mish].contains(act)
+    ) { [try activation($0[0], act.with(alpha: alpha))] }
   } + [
     SpecialCase("relu with mask", [.any(two)]) {
       [try operation(MaskedActivate(Activate(.relu)), [$0[0]])]
@@ -73,7 +75,7 @@ let specialActivations: [SpecialCase] =
       [try operation(MaskedActivate(Activate(.relu6)), [$0[0]])]
     },
     SpecialCase("leaky_relu with mask", [.any(two)]) {
-      [try operation(MaskedActivate(Activate(.leakyReLU)), [$0[0]])]
+      [try operation(MaskedActivate(Activate(.leakyReLU())), [$0[0]])]
     },
     SpecialCase(
       "relu's gradient of a sum", [.any(two), .any(two), .any(two)], isDifferentiated: false
@@ -180,7 +182,7 @@ let specialImages: [SpecialCase] =
       let conv = try Conv2D(window: Window2D(kernel: [1, 1]))
       return [
         try operation(
-          Conv2DFusion(conv, hasResidual: true, activation: .leakyReLU, alpha: 0.1)!, $0)
+          Conv2DFusion(conv, hasResidual: true, activation: .leakyReLU(slope: 0.1))!, $0)
       ]
     },
   ]
@@ -280,6 +282,6 @@ let specialNormalizations: [SpecialCase] =
       "inplace_abn \(act)", [.any([2, 3, 5])], units: 512, stored: 128, leastUnits: 512,
       measure: .curve,
       // elu goes back by z + alpha; see Documentation/InPlaceABN.md.
-      isDifferentiated: act != .elu, vanishes: true
-    ) { [try inplaceABN($0[0], act: act, useGlobalStats: true, actAlpha: 0.2)] }
+      isDifferentiated: act.name != "elu", vanishes: true
+    ) { [try inplaceABN($0[0], act: act.with(alpha: 0.2), useGlobalStats: true)] }
   }

@@ -24,9 +24,9 @@ import Testing
   static let limits: [Limits] = [
     Limits(act: .relu, left: 0, right: nil, slopes: (0, 1)),
     Limits(act: .relu6, left: 0, right: 6, slopes: (0, 0)),
-    Limits(act: .leakyReLU, alpha: 0, left: 0, right: nil, slopes: (0, 1)),
-    Limits(act: .elu, left: -1, right: nil, slopes: (0, 1)),
-    Limits(act: .elu, alpha: 0.25, left: -0.25, right: nil, slopes: (0, 1)),
+    Limits(act: .leakyReLU(), alpha: 0, left: 0, right: nil, slopes: (0, 1)),
+    Limits(act: .elu(), left: -1, right: nil, slopes: (0, 1)),
+    Limits(act: .elu(), alpha: 0.25, left: -0.25, right: nil, slopes: (0, 1)),
     Limits(act: .sigmoid, left: 0, right: 1, slopes: (0, 0)),
     Limits(act: .tanh, left: -1, right: 1, slopes: (0, 0)),
     Limits(act: .swish, left: 0, right: nil, slopes: (0, 1)),
@@ -42,7 +42,7 @@ import Testing
       let builder = ProgramBuilder()
       let (x, y, loss) = try builder.build {
         let x = try data("x", shape: [7], dtype: dtype, stopsGradient: false)
-        let y = try activation(x, limits.act, alpha: limits.alpha)
+        let y = try activation(x, limits.act.with(alpha: limits.alpha))
         return (x, y, try reduceSum(y))
       }
       let got = try run(

@@ -1,3 +1,4 @@
+import ABNActivations
 import ABNCPUBackend
 import ABNGraph
 import ABNLayers
@@ -160,7 +161,8 @@ import Testing
     try builder.build {
       let x = try data("x", shape: [-1, 5])
       y = try inplaceABN(
-        fc(x, size: 4, name: "fc"), act: .leakyReLU, name: "bn", doModelAverageForMeanAndVar: asks)
+        fc(x, size: 4, name: "fc"), act: .leakyReLU(slope: 1), name: "bn",
+        doModelAverageForMeanAndVar: asks)
       try SGD(learningRate: 0.1).minimize(mean(elementwiseMul(y, y)))
     }
     let average = try ModelAverage(averageWindowRate: 1, builder: builder)

@@ -36,8 +36,9 @@ struct Comparison {
     let bias = ParamAttr(initializer: .array(bias))
     if inPlace {
       return try inplaceABN(
-        x, act: act, epsilon: epsilon, paramAttr: scale, biasAttr: bias, name: name,
-        useGlobalStats: global, actAlpha: alpha)
+        x, act: act.with(alpha: alpha), epsilon: epsilon, paramAttr: scale, biasAttr: bias,
+        name: name,
+        useGlobalStats: global)
     }
     let y = try batchNorm(
       x, epsilon: epsilon, paramAttr: scale, biasAttr: bias, name: name, useGlobalStats: global)
@@ -45,7 +46,7 @@ struct Comparison {
       let slopes = ParamAttr(name: "\(name).w_3", initializer: .constant(0.25))
       return try prelu(y, mode: .all, paramAttr: slopes)
     }
-    return try activation(y, act, alpha: alpha)
+    return try activation(y, act.with(alpha: alpha))
   }
 
   /// Builds a graph over x, differentiates the weighted sum of its ends, and runs it.

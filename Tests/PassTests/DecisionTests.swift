@@ -35,13 +35,13 @@ import Testing
   }
 
   @Test func convolutionBeforeNeedsNoDecision() throws {
-    let plain = try compiled { try conv(inplaceABN(conv($0), act: .leakyReLU, actAlpha: 0.1)) }
+    let plain = try compiled { try conv(inplaceABN(conv($0), act: .leakyReLU(slope: 0.1))) }
     #expect(plain.decisions.isEmpty)
   }
 
   @Test func reluBeforeKeepsBits() throws {
     func build(_ x: Variable) throws -> Variable {
-      try conv(inplaceABN(relu(conv(x)), act: .leakyReLU, actAlpha: 0.1))
+      try conv(inplaceABN(relu(conv(x)), act: .leakyReLU(slope: 0.1)))
     }
     let with = try compiled(build)
     #expect(actions(with) == [.masked])
@@ -60,7 +60,7 @@ import Testing
         let readers = try (0..<count).map { index in
           try mean(square(isViewed && index > 0 ? reshape(h, [0, 0, 64]) : h))
         }
-        let y = try inplaceABN(h, act: .elu)
+        let y = try inplaceABN(h, act: .elu())
         return try elementwiseAdd(conv(y), sums(readers))
       }.decisions
     }
@@ -74,7 +74,7 @@ import Testing
     let with = try compiled { x in
       let h = try conv(x)
       let beside = try conv(h, name: "beside")
-      return try elementwiseAdd(beside, conv(inplaceABN(h, act: .elu)))
+      return try elementwiseAdd(beside, conv(inplaceABN(h, act: .elu())))
     }
     #expect(actions(with) == [.restored])
     let reason = try #require(with.decisions.first).reason
@@ -86,7 +86,7 @@ import Testing
   @Test func secondReaderLaterIsMovedAndRestored() throws {
     let with = try compiled { x in
       let h = try conv(x)
-      let z = try conv(inplaceABN(h, act: .elu))
+      let z = try conv(inplaceABN(h, act: .elu()))
       return try elementwiseAdd(conv(h, name: "beside"), z)
     }
     #expect(actions(with) == [.restored, .movedReader])
@@ -103,7 +103,7 @@ import Testing
   @Test func sumWithTheResultIsACopy() throws {
     let with = try compiled { x in
       let h = try conv(x)
-      return try elementwiseAdd(inplaceABN(h, act: .elu), h)
+      return try elementwiseAdd(inplaceABN(h, act: .elu()), h)
     }
     #expect(actions(with) == [.copied])
     #expect(with.decisions[0].reason.contains("needs the layer's result"))
@@ -112,21 +112,23 @@ import Testing
   }
 
   @Test func exactReaderIsACopy() throws {
-    let with = try compiled { try conv(inplaceABN(softmax(conv($0), axis: 1), act: .elu)) }
+    let with = try compiled { try conv(inplaceABN(softmax(conv($0), axis: 1), act: .elu())) }
     #expect(actions(with) == [.copied])
     #expect(with.decisions[0].reason.contains("softmax_grad"))
     #expect(with.decisions[0].reason.contains("exact bits"))
   }
 
   /// The gradients of sigmoid, tanh and elu read what the activation read, and their result is free.
-  @Test(arguments: [Activation.sigmoid, .tanh, .elu])
+  @Test(arguments: [Activation.sigmoid, .tanh, .elu()])
   func saturatingActivationBeforeTheLayer(_ act: Activation) throws {
-    let with = try compiled { try conv(inplaceABN(activation(conv($0), act), act: .leakyReLU)) }
+    let with = try compiled {
+      try conv(inplaceABN(activation(conv($0), act), act: .leakyReLU(slope: 1)))
+    }
     #expect(actions(with).isEmpty, "\(with.decisions)")
   }
 
   /// Its result is computed again from what it read, for the convolution behind it.
-  @Test(arguments: [Activation.sigmoid, .tanh, .elu])
+  @Test(arguments: [Activation.sigmoid, .tanh, .elu()])
   func saturatingActivationIsComputedAgain(_ act: Activation) throws {
     func build(_ x: Variable) throws -> Variable { try conv(activation(conv(x), act)) }
     let with = try compiled(build)
@@ -136,7 +138,7 @@ import Testing
     let overwritten = try compiled { x in
       let h = try conv(x)
       let beside = try conv(activation(h, act))
-      return try elementwiseAdd(beside, conv(inplaceABN(h, act: .leakyReLU, actAlpha: 0.1)))
+      return try elementwiseAdd(beside, conv(inplaceABN(h, act: .leakyReLU(slope: 0.1))))
     }
     #expect(actions(overwritten) == [.restored], "\(overwritten.decisions)")
   }
@@ -173,7 +175,7 @@ import Testing
   @Test func residualBlockStoresOneTensor() throws {
     func network(_ blocks: Int) -> (Variable) throws -> Variable {
       { x in
-        var y = try inplaceABN(conv(x), act: .leakyReLU, actAlpha: 0.1)
+        var y = try inplaceABN(conv(x), act: .leakyReLU(slope: 0.1))
         for _ in 0..<blocks {
           let branch = try inplaceABN(conv(y))
           y = try leakyReLU(elementwiseAdd(branch, y), alpha: 0.1)
@@ -194,7 +196,7 @@ import Testing
   /// Of a shortcut with a layer of its own one term is kept, and the other subtracted.
   @Test func projectedShortcut() throws {
     let with = try compiled { x in
-      let y = try inplaceABN(conv(x), act: .leakyReLU, actAlpha: 0.1)
+      let y = try inplaceABN(conv(x), act: .leakyReLU(slope: 0.1))
       let sum = try elementwiseAdd(inplaceABN(conv(y)), inplaceABN(conv(y)))
       return try conv(leakyReLU(sum, alpha: 0.1))
     }
@@ -207,7 +209,7 @@ import Testing
     var loss: Variable!
     try builder.build {
       let x = try data("x", shape: Self.shape)
-      let y = try inplaceABN(conv(x), act: .leakyReLU, actAlpha: 0.1)
+      let y = try inplaceABN(conv(x), act: .leakyReLU(slope: 0.1))
       let small = ParamAttr(initializer: .constant(1e-3))
       let branch = try inplaceABN(conv(y), paramAttr: small)
       loss = try mean(square(leakyReLU(elementwiseAdd(branch, y), alpha: 0.1)))

@@ -49,11 +49,13 @@ import Testing
     Net("identity before a convolution", .inPlace(.noActivation)) {
       try conv2d(norm(conv2d($0, numFilters: 4, filterSize: 3)), numFilters: 2, filterSize: 1)
     },
-    Net("leaky_relu", .fused(.leakyReLU)) { try leakyReLU(norm(scale($0, factor: 2)), alpha: 0.2) },
-    Net("leaky_relu by act", .fused(.leakyReLU)) {
+    Net("leaky_relu", .fused(.leakyReLU())) {
+      try leakyReLU(norm(scale($0, factor: 2)), alpha: 0.2)
+    },
+    Net("leaky_relu by act", .fused(.leakyReLU())) {
       try batchNorm(scale($0, factor: 2), act: "leaky_relu", paramAttr: scales, biasAttr: biases)
     },
-    Net("elu", .fused(.elu)) { try elu(norm(scale($0, factor: 2)), alpha: 1.5) },
+    Net("elu", .fused(.elu())) { try elu(norm(scale($0, factor: 2)), alpha: 1.5) },
     Net("identity as an activation", .fused(.identity)) {
       try activation(norm(scale($0, factor: 2)), .identity)
     },
@@ -61,12 +63,12 @@ import Testing
     Net("prelu with a momentum variable", .fused(.prelu)) {
       try prelu(norm($0, momentum: .variable(Schedule.constant(0.25).variable())))
     },
-    Net("relu", .inPlace(.notInvertible(.relu, alpha: 1))) { try relu(norm($0)) },
-    Net("gelu", .inPlace(.notInvertible(.gelu, alpha: 1))) { try gelu(norm($0)) },
-    Net("leaky_relu, alpha 0", .inPlace(.notInvertible(.leakyReLU, alpha: 0))) {
+    Net("relu", .inPlace(.notInvertible(.relu))) { try relu(norm($0)) },
+    Net("gelu", .inPlace(.notInvertible(.gelu))) { try gelu(norm($0)) },
+    Net("leaky_relu, alpha 0", .inPlace(.notInvertible(.leakyReLU(slope: 0)))) {
       try leakyReLU(norm($0), alpha: 0)
     },
-    Net("elu, alpha < 0", .inPlace(.notInvertible(.elu, alpha: -0.5))) {
+    Net("elu, alpha < 0", .inPlace(.notInvertible(.elu(alpha: -0.5)))) {
       try elu(norm($0), alpha: -0.5)
     },
     Net(
@@ -96,24 +98,24 @@ import Testing
       let slopes = try reduceMean(square($0))
       return try operation(PReLU(), [norm($0), slopes])
     },
-    Net("moving statistics in training", .fused(.leakyReLU)) {
+    Net("moving statistics in training", .fused(.leakyReLU())) {
       let x = try scale($0, factor: 2)
       let y = try batchNorm(x, paramAttr: scales, biasAttr: biases, useGlobalStats: true)
       return try leakyReLU(y, alpha: 0.3)
     },
     Net(
-      "a small network", .fused(.leakyReLU), .inPlace(.noActivation),
-      .inPlace(.notInvertible(.relu, alpha: 1)), .fused(.elu)
+      "a small network", .fused(.leakyReLU()), .inPlace(.noActivation),
+      .inPlace(.notInvertible(.relu)), .fused(.elu())
     ) {
       let a = try leakyReLU(norm(conv2d($0, numFilters: 4, filterSize: 3, padding: 1)), alpha: 0.01)
       let b = try norm(conv2d(a, numFilters: 4, filterSize: 3, padding: 1))
       let c = try relu(norm(conv2d(elementwiseAdd(a, b), numFilters: 4, filterSize: 1)))
       return try elu(norm(pool2d(c, poolSize: 2, poolStride: 1)))
     },
-    Net("shared moving statistics", .fused(.leakyReLU), .fused(.elu)) {
+    Net("shared moving statistics", .fused(.leakyReLU()), .fused(.elu())) {
       let a = try batchNorm(
-        scale($0, factor: 2), act: .leakyReLU, movingMeanName: "mean", movingVarianceName: "var",
-        actAlpha: 0.1)
+        scale($0, factor: 2), act: .leakyReLU(slope: 0.1), movingMeanName: "mean",
+        movingVarianceName: "var")
       return try elu(batchNorm(a, movingMeanName: "mean", movingVarianceName: "var"))
     },
   ]
@@ -258,9 +260,9 @@ import Testing
     }
     for reason in [
       FusedABN.Reason.otherReaders(["conv2d \"c\""]), .kept, .stopsGradient, .slopesComeLater,
-      .notInvertible(.elu, alpha: -1),
+      .notInvertible(.elu(alpha: -1)),
     ] { #expect(!"\(reason)".isEmpty) }
-    #expect("\(FusedABN.Reason.notInvertible(.elu, alpha: -1))".contains("alpha -1.0"))
+    #expect("\(FusedABN.Reason.notInvertible(.elu(alpha: -1)))".contains("alpha -1.0"))
   }
 
   private func trainingPlan(
@@ -270,8 +272,8 @@ import Testing
     return try builder.build {
       let images = try data("images", shape: [8, 3, 32, 32])
       let labels = try data("labels", shape: [8, 1], dtype: .int64)
-      var options = ModelOptions(classes: 10, norm: style, activation: activation)
-      options.alpha = 0.01
+      let options = ModelOptions(
+        classes: 10, norm: style, activation: activation.with(alpha: 0.01))
       let logits = try Model.resnet20.build(images, options)
       let loss = try mean(softmaxWithCrossEntropy(logits, labels))
       if fuse {
@@ -287,7 +289,7 @@ import Testing
   }
 
   /// ResNet-20 written with the usual pair of layers, fused, is the in-place network.
-  @Test(arguments: [Activation.leakyReLU, .elu, .relu])
+  @Test(arguments: [Activation.leakyReLU(), .elu(), .relu])
   func aFusedNetworkHasThePlanOfTheInPlaceOne(_ activation: Activation) throws {
     let inplace = try trainingPlan(.inplace, activation)
     let standard = try trainingPlan(.standard, activation)

@@ -92,7 +92,8 @@ import Testing
     // Two parts of the gradient are added before.
     #expect(test.kinds.contains("inplace_abn_grad of swish"))
     let leaky = try step(
-      .leakyReLU, [2, 3, 8], .float32, .nchw, scale: [1, 1, 1], global: false, seed: 1, fused: true)
+      .leakyReLU(), [2, 3, 8], .float32, .nchw, scale: [1, 1, 1], global: false, seed: 1,
+      fused: true)
     #expect(!leaky.kinds.contains { $0.hasPrefix("inplace_abn_grad of") })
   }
 }

@@ -19,8 +19,8 @@ import Testing
         try conv2d(x, numFilters: 16, filterSize: 3, padding: 1, biasAttr: ParamAttr.none)
       }
       let x = try data("x", shape: Self.shape, dtype: dtype)
-      let first = try activation(elementwiseAdd(conv(x), conv(x)), act, alpha: 0.1)
-      let second = try activation(elementwiseAdd(conv(first), first), act, alpha: 0.1)
+      let first = try activation(elementwiseAdd(conv(x), conv(x)), act.with(alpha: 0.1))
+      let second = try activation(elementwiseAdd(conv(first), first), act.with(alpha: 0.1))
       ends = [second] + (extra ? [try conv(first)] : [])
       var loss = try mean(square(ends[0]))
       for end in ends.dropFirst() { loss = try elementwiseAdd(loss, mean(square(end))) }
@@ -41,7 +41,7 @@ import Testing
     return (values, compiled.decisions, compiled.lowered.steps.map(\.name))
   }
 
-  @Test(arguments: [Activation.leakyReLU, .relu], [DType.float32, .float64])
+  @Test(arguments: [Activation.leakyReLU(), .relu], [DType.float32, .float64])
   func sameBits(_ act: Activation, _ dtype: DType) throws {
     let plain = try step([], act: act, dtype: dtype)
     let fused = try step(trainingPasses, act: act, dtype: dtype)

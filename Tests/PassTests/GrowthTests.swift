@@ -12,7 +12,7 @@ import Testing
   static let forms = [
     Form(testDescription: "a chain of in-place layers") { x, count in
       var x = x
-      for _ in 0..<count { x = try inplaceABN(fc(x, size: 4), act: .leakyReLU, actAlpha: 0.1) }
+      for _ in 0..<count { x = try inplaceABN(fc(x, size: 4), act: .leakyReLU(slope: 0.1)) }
       return x
     },
     Form(testDescription: "a chain of relu") { x, count in
@@ -33,7 +33,7 @@ import Testing
     Form(testDescription: "many readers of a value that is overwritten") { x, count in
       let y = try fc(x, size: 4)
       let readers = try (0..<count).map { _ in try square(y) }
-      return try sums([inplaceABN(y, act: .elu)] + readers)
+      return try sums([inplaceABN(y, act: .elu())] + readers)
     },
     Form(testDescription: "many sums with one value") { x, count in
       let shortcut = try fc(x, size: 4)
@@ -50,11 +50,11 @@ import Testing
     },
     Form(testDescription: "in-place layers on one value") { x, count in
       let y = try fc(x, size: 4)
-      return try sums((0..<count).map { _ in try inplaceABN(y, act: .elu) })
+      return try sums((0..<count).map { _ in try inplaceABN(y, act: .elu()) })
     },
     Form(testDescription: "in-place layers on views of one value") { x, count in
       let y = try fc(x, size: 4)
-      return try sums((0..<count).map { _ in try inplaceABN(reshape(y, [0, 4]), act: .elu) })
+      return try sums((0..<count).map { _ in try inplaceABN(reshape(y, [0, 4]), act: .elu()) })
     },
     Form(testDescription: "sums with views of one value") { x, count in
       let y = try fc(x, size: 4)
@@ -76,7 +76,7 @@ import Testing
       }
       let image = try reshape(x, [0, 4, 1, 1])
       let y = try conv(image)
-      let z = try inplaceABN(y, act: .leakyReLU, actAlpha: 0.1)
+      let z = try inplaceABN(y, act: .leakyReLU(slope: 0.1))
       return try sums(
         (0..<count).map { index in
           let own = try inplaceABN(conv(index % 2 == 0 ? z : image))

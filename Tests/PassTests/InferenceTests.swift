@@ -22,17 +22,17 @@ import Testing
         let y = try conv2d(
           x, numFilters: 16, filterSize: 3, padding: 1, groups: groups,
           biasAttr: bias ? ParamAttr() : ParamAttr.none)
-        if inPlace && InPlaceActivatedBatchNorm.isInvertible(act, alpha: 0.2) {
-          return try inplaceABN(y, act: act, actAlpha: 0.2)
+        if inPlace && act.with(alpha: 0.2).isInvertible {
+          return try inplaceABN(y, act: act.with(alpha: 0.2))
         }
-        return try ABNLayers.activation(batchNorm(y), act, alpha: 0.2)
+        return try ABNLayers.activation(batchNorm(y), act.with(alpha: 0.2))
       }
       try builder.build {
         let x = try data("x", shape: InferenceTests.shape)
         let y = try normalized(x, activation)
         inner = y
         let sum = try elementwiseAdd(normalized(y, .identity), y)
-        output = try ABNLayers.activation(sum, activation, alpha: 0.2)
+        output = try ABNLayers.activation(sum, activation.with(alpha: 0.2))
       }
       program = builder.main.cloned(forTest: true)
       (self.output, self.inner) = (output!, inner!)
@@ -67,7 +67,7 @@ import Testing
   }
 
   @Test(arguments: [
-    Activation.identity, .relu, .relu6, .leakyReLU, .elu, .sigmoid, .tanh, .swish, .gelu,
+    Activation.identity, .relu, .relu6, .leakyReLU(), .elu(), .sigmoid, .tanh, .swish, .gelu,
     .hardSwish,
     .mish,
   ])
@@ -84,7 +84,7 @@ import Testing
   }
 
   @Test func aBlockIsTwoConvolutions() throws {
-    let block = try Block(.leakyReLU, inPlace: true)
+    let block = try Block(.leakyReLU(), inPlace: true)
     let executable = try block.compiled()
     #expect(executable.decisions.map(\.action) == [.fused, .fused, .fused, .fused])
     let run = zip(executable.lowered.steps, executable.isConstant).filter { !$0.1 }.map(\.0)
@@ -93,21 +93,21 @@ import Testing
   }
 
   @Test func anActivationThatIsNotPiecewiseLinearStays() throws {
-    let executable = try Block(.elu, inPlace: true).compiled()
+    let executable = try Block(.elu(), inPlace: true).compiled()
     let names = executable.lowered.steps.map(\.name)
     #expect(names.filter { $0 == "elu" }.count == 2)
     #expect(!names.contains { $0.contains("inplace_abn") })
   }
 
   @Test func whatIsFetchedIsThere() throws {
-    let block = try Block(.leakyReLU, inPlace: false)
+    let block = try Block(.leakyReLU(), inPlace: false)
     let fetch = [block.inner, block.output]
     let wanted = try block.run([], Self.images(), fetch: fetch)
     let got = try block.run(inferencePasses, Self.images(), fetch: fetch)
     for (a, b) in zip(got, wanted) { expectClose(a.doubles, b.doubles, tolerance: 2e-6) }
   }
 
-  @Test(arguments: [Activation.relu, .relu6, .leakyReLU]) func notANumberStays(
+  @Test(arguments: [Activation.relu, .relu6, .leakyReLU()]) func notANumberStays(
     _ activation: Activation
   ) throws {
     let block = try Block(activation, inPlace: false)
@@ -125,7 +125,7 @@ import Testing
     let loss = try builder.build {
       let x = try data("x", shape: Self.shape)
       let y = try conv2d(x, numFilters: 16, filterSize: 3, biasAttr: ParamAttr.none)
-      let loss = try mean(inplaceABN(y, act: .leakyReLU, useGlobalStats: true))
+      let loss = try mean(inplaceABN(y, act: .leakyReLU(slope: 1), useGlobalStats: true))
       _ = try SGD(learningRate: 0.1).minimize(loss)
       return loss
     }
@@ -137,7 +137,7 @@ import Testing
   // MARK: Constants
 
   @Test func constantsFollowTheirParameters() throws {
-    let block = try Block(.leakyReLU, inPlace: true)
+    let block = try Block(.leakyReLU(), inPlace: true)
     let executor = Executor(backend: CPUBackend(), mode: .compact)
     func run(_ executor: Executor, _ scope: Scope) throws -> Tensor {
       try executor.run(
@@ -165,7 +165,7 @@ import Testing
     let loss = try builder.build {
       let x = try data("x", shape: Self.shape)
       let y = try conv2d(x, numFilters: 16, filterSize: 3, biasAttr: ParamAttr.none)
-      output = try inplaceABN(y, act: .leakyReLU)
+      output = try inplaceABN(y, act: .leakyReLU(slope: 1))
       let loss = try mean(square(conv2d(output, numFilters: 16, filterSize: 1)))
       return loss
     }
@@ -183,7 +183,7 @@ import Testing
   }
 
   @Test func constantsAreCounted() throws {
-    let block = try Block(.leakyReLU, inPlace: true)
+    let block = try Block(.leakyReLU(), inPlace: true)
     let (with, without) = (try block.compiled(), try block.compiled(keepsConstants: false))
     #expect(with.isConstant.contains(true) && !without.isConstant.contains(true))
     // Two weights of 16 x 16 x 3 x 3 and two biases of 16.
@@ -208,7 +208,7 @@ import Testing
     let convolution = try Conv2D(
       window: Window2D(kernel: [3, 3], stride: [1, 1], padding: .uniform(1)))
     let fusion = try #require(
-      Conv2DFusion(convolution, hasResidual: true, activation: .leakyReLU, alpha: 0.3))
+      Conv2DFusion(convolution, hasResidual: true, activation: .leakyReLU(slope: 0.3)))
     let results = try evaluate(inputs) { x in
       // Below zero too: the slope is seen.
       let low = try ABNLayers.scale(x[3], factor: -9)
@@ -252,6 +252,6 @@ import Testing
       ]) { x in [try operation(Conv2DFusion(convolution, hasResidual: true)!, x)] }
     }
     #expect(Conv2DFusion(convolution, activation: .relu) == nil)
-    #expect(Conv2DFusion(convolution, activation: .leakyReLU, alpha: 0) == nil)
+    #expect(Conv2DFusion(convolution, activation: .leakyReLU(slope: 0)) == nil)
   }
 }

@@ -24,7 +24,7 @@ import Testing
   static let activations: [Neighbour] = Activation.all.flatMap { act -> [Neighbour] in
     if act == .prelu { return [] }
     return [0.2, -0.5].map { alpha in
-      Neighbour("\(act.name) \(alpha)") { x, _ in try activation(x, act, alpha: alpha) }
+      Neighbour("\(act.name) \(alpha)") { x, _ in try activation(x, act.with(alpha: alpha)) }
     }
   }
 
@@ -80,7 +80,8 @@ import Testing
 
   /// The layers with which every neighbour meets: one of each way to store.
   static let layers: [Layer] = [
-    Layer(act: .identity, alpha: 1), Layer(act: .leakyReLU, alpha: 0.2), Layer(act: .elu, alpha: 1),
+    Layer(act: .identity, alpha: 1), Layer(act: .leakyReLU(), alpha: 0.2),
+    Layer(act: .elu(), alpha: 1),
     Layer(act: .prelu, alpha: 1), Layer(act: .swish, alpha: 1),
   ]
 

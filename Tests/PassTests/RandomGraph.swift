@@ -155,7 +155,7 @@ struct RandomGraph: CustomStringConvertible {
     case .residual(let parameters):
       let branch = try normalized(convolved(x, 3), .identity, 1, parameters)
       return try leakyReLU(elementwiseAdd(branch, inputs[1]), alpha: 0.1)
-    case .act(let act, let alpha): return try activation(x, act, alpha: alpha)
+    case .act(let act, let alpha): return try activation(x, act.with(alpha: alpha))
     case .conv(let size): return try convolved(x, size)
     case .maxPool: return try pool2d(x, poolSize: 3, poolPadding: 1)
     case .averagePool: return try pool2d(x, poolSize: 3, poolType: .average, poolPadding: 1)

@@ -44,8 +44,8 @@ import Testing
       side = pick([1, 1, 1e-3])
       epsilon = pick([1e-5, 1e-5, 1e-3, 0.05])
       isGlobal = pick([false, false, false, true])
-      act = pick([.identity, .identity, .leakyReLU, .elu])
-      after = pick([.identity, .leakyReLU])
+      act = pick([.identity, .identity, .leakyReLU(), .elu()])
+      after = pick([.identity, .leakyReLU()])
     }
 
     var shape: Shape {
@@ -77,24 +77,24 @@ import Testing
         let bias = ParamAttr(initializer: .array(Tensor(shift, shape: [block.channels])))
         if inPlace {
           return try inplaceABN(
-            x, act: act, epsilon: block.epsilon, paramAttr: scale, biasAttr: bias,
-            dataLayout: layout, name: name, useGlobalStats: block.isGlobal, actAlpha: 0.7)
+            x, act: act.with(alpha: 0.7), epsilon: block.epsilon, paramAttr: scale, biasAttr: bias,
+            dataLayout: layout, name: name, useGlobalStats: block.isGlobal)
         }
         let y = try batchNorm(
           x, epsilon: block.epsilon, paramAttr: scale, biasAttr: bias, dataLayout: layout,
           name: name, useGlobalStats: block.isGlobal)
-        return try activation(y, act, alpha: 0.7)
+        return try activation(y, act.with(alpha: 0.7))
       }
       let x = try data("x", shape: block.shape, dtype: dtype)
       let weight = try data("w", shape: block.shape, dtype: dtype)
       let ones = block.scales.map { _ in 1.0 }
       let zeros = block.scales.map { _ in 0.0 }
-      let h = try norm(linear(x, "first"), .elu, ones, zeros, "before")
+      let h = try norm(linear(x, "first"), .elu(), ones, zeros, "before")
       let u = try norm(
         scale(linear(h, "second"), factor: block.spread), block.act, block.scales, block.biases,
         "layer")
       let sum = try elementwiseAdd(u, scale(h, factor: block.side))
-      let z = try activation(sum, block.after, alpha: 0.7)
+      let z = try activation(sum, block.after.with(alpha: 0.7))
       let loss = try reduceSum(elementwiseMul(square(linear(z, "third")), weight))
       wanted = builder.main.parameters.filter { $0.parameterTraits!.trainable }
       return try builder.main.differentiated(loss, withRespectTo: wanted)

@@ -10,7 +10,7 @@ import Testing
       var x: Variable!
       let loss = try builder.build {
         x = try data("x", shape: [4, 24, 37, 29], stopsGradient: false)
-        let a = try inplaceABN(scale(x, factor: 1.5), act: .leakyReLU, actAlpha: 0.1)
+        let a = try inplaceABN(scale(x, factor: 1.5), act: .leakyReLU(slope: 0.1))
         let b = try dropout(batchNorm(a, act: .gelu), probability: 0.2)
         let c = try resizeBilinear(b, outShape: [19, 31])
         let d = try softmax(

@@ -101,7 +101,7 @@ import Testing
       { $0.epochs = 0 }, { $0.batchSize = 1 }, { $0.learningRate = .nan },
       { $0.learningRate = 0 }, { $0.momentum = 1 }, { $0.momentum = .nan },
       { $0.weightDecay = -1 }, { $0.weightDecay = .infinity }, { $0.output = "" },
-      { $0.alpha = .nan },
+      { $0.activation = .elu(alpha: .nan) },
     ]
     for (index, change) in changes.enumerated() {
       var settings = settings("unused")

@@ -1,3 +1,4 @@
+import ABNGraph
 import ABNTensors
 import Foundation
 import Synchronization
