@@ -7,6 +7,8 @@ private let isInstalled = Atomic<Bool>(false)
 /// When a step last ended, in seconds of the monotonic clock; the longest time between two ends.
 private let lastStep = Atomic<Int>(0)
 private let longestStep = Atomic<Int>(0)
+/// What the timer was last set to, in seconds.
+private let timer = Atomic<Int>(0)
 /// What the first signal says. Set before the handlers are installed.
 nonisolated(unsafe) private var notice: StaticString = ""
 
@@ -62,6 +64,9 @@ public enum Interruption {
     }
   }
 
+  /// What the timer of a wish was last set to; 0 where it never was.
+  static var timerSeconds: Int { timer.load(ordering: .relaxed) }
+
   /// Tells that a step has ended, or another piece of work of about that length: a wish waits on.
   static func noteStep() {
     let now = monotonicSeconds()
@@ -92,10 +97,9 @@ private func monotonicSeconds() -> Int {
 }
 
 private func armTimer() {
-  alarm(
-    UInt32(
-      clamping: max(
-        Interruption.patienceSeconds, 2 * longestStep.load(ordering: .relaxed))))
+  let seconds = max(Interruption.patienceSeconds, 2 * longestStep.load(ordering: .relaxed))
+  timer.store(seconds, ordering: .relaxed)
+  alarm(UInt32(clamping: seconds))
 }
 
 private func say(_ text: StaticString) {

@@ -25,4 +25,25 @@ import Testing
       #expect(found, "\(line)")
     }
   }
+
+  /// What `scripts/test` leaves out of the checking mode, and the rooms that it runs there, are there.
+  @Test func theCheckingModeNamesTests() throws {
+    let script = try String(contentsOf: Self.root.appending(path: "scripts/test"), encoding: .utf8)
+    let rooms = try #require(script.firstMatch(of: /--filter 'ABN\(([\w|]+)\)Tests'/)).1
+      .split(separator: "|")
+    var texts = ""
+    for room in rooms {
+      let folder = Self.root.appending(path: "Tests/\(room)Tests")
+      for name in try FileManager.default.contentsOfDirectory(atPath: folder.path)
+      where name.hasSuffix(".swift") {
+        texts += try String(contentsOf: folder.appending(path: name), encoding: .utf8)
+      }
+    }
+    let skipped = script.matches(of: /(?m)^(?:sizes|same)=['"](?:\$same\|)?([\w|]+)['"]$/)
+      .flatMap { $0.1.split(separator: "|") }
+    #expect(rooms.count > 5 && skipped.count > 5)
+    for name in skipped {
+      #expect(texts.contains(try Regex("struct \\w*\(name) ")), "\(name)")
+    }
+  }
 }
