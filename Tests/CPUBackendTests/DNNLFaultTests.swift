@@ -1,10 +1,10 @@
 @testable import ABNCPUBackend
 import ABNGraph
+import ABNInspection
 import ABNLayers
 import ABNOperations
 import ABNRuntime
 import ABNTensors
-import ABNTraining
 import Testing
 
 /// Implementations that are passed over because they are wrong, and what the plan says of it.

@@ -119,7 +119,7 @@ struct LayoutGraph: CustomStringConvertible {
     case 16: return .squeeze(layout)
     case 17: return .resize(layout, one([.nearest, .bilinear]))
     case 18: return .prelu(layout, one([.all, .channel, .element]))
-    case 19: return .activate(one([.relu, .leakyReLU, .relu6, .tanh, .gelu]))
+    case 19: return .activate(one([.relu, .leakyReLU(), .relu6, .tanh, .gelu]))
     case 20: return one([.unary(one([0, 1, 2, 3])), .cast, .sumOfThree, .squaredError])
     case 21, 22: return .combine(function)
     case 23:
