@@ -29,7 +29,7 @@ public enum CIFAR10 {
       names = try FileManager.default.contentsOfDirectory(atPath: directory)
     } catch {
       throw ABNError(
-        .file, "CIFAR-10 folder \"\(directory)\"", got: error.localizedDescription,
+        .file, "CIFAR-10 folder \(quoted(directory))", got: error.localizedDescription,
         wanted: "a folder that can be listed")
     }
     let batches = names.compactMap { name -> (number: Int, name: String)? in
@@ -40,7 +40,7 @@ public enum CIFAR10 {
     }
     guard !batches.isEmpty else {
       throw ABNError(
-        .file, "CIFAR-10 folder \"\(directory)\"", got: "no file data_batch_1.bin",
+        .file, "CIFAR-10 folder \(quoted(directory))", got: "no file data_batch_1.bin",
         wanted: "data_batch_1.bin, data_batch_2.bin, ... of the binary version")
     }
     let paths = batches.sorted { ($0.number, $0.name) < ($1.number, $1.name) }

@@ -28,7 +28,7 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
     let directory = colon.map { String(text[text.index(after: $0)...]) }
     func error(_ fix: String) -> ABNError {
       ABNError(
-        .name, "data source", got: text.debugDescription,
+        .name, "data source", got: quoted(text),
         wanted: forms.joined(separator: ", "), fix: fix)
     }
     switch (kind, directory) {
@@ -42,7 +42,7 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
     default:
       let near = nearestMatch(to: kind, in: ["digits", "mnist", "cifar10"])
         .flatMap { near in forms.first { $0.hasPrefix(near) } }
-      throw error(near.map { "Did you mean \($0)?" } ?? "")
+      throw error(near.map { didYouMean($0, in: [$0]) } ?? "")
     }
   }
 

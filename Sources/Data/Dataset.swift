@@ -87,17 +87,17 @@ public struct Dataset: Sendable {
     for (part, split) in [("train", train), ("test", test)] {
       guard split.count > 0 else {
         throw ABNError(
-          .data, "data set \"\(name)\": \(part)", got: "no pictures", wanted: "at least one")
+          .data, "data set \(quoted(name)): \(part)", got: "no pictures", wanted: "at least one")
       }
       if let place = split.labels.firstIndex(where: { !classNames.indices.contains(Int($0)) }) {
         throw ABNError(
-          .data, "data set \"\(name)\": \(part)", at: "picture \(place)",
+          .data, "data set \(quoted(name)): \(part)", at: "picture \(place)",
           got: "label \(split.labels[place])", wanted: "0...\(classNames.count - 1)")
       }
     }
     guard train.imageShape == test.imageShape else {
       throw ABNError(
-        .shape, "data set \"\(name)\"",
+        .shape, "data set \(quoted(name))",
         got: "pictures \(train.imageShape) to learn from and \(test.imageShape) to be judged by",
         wanted: "one shape")
     }

@@ -47,24 +47,24 @@ public enum MNIST {
     let images = try IDX.read(imagePath, limits: limits)
     guard images.dtype == .uint8, images.shape.rank == 3 else {
       throw ABNError(
-        .shape, "IDX file \"\(imagePath)\"", got: "\(images.dtype)\(images.shape)",
+        .shape, "IDX file \(quoted(imagePath))", got: "\(images.dtype)\(images.shape)",
         wanted: "uint8[N, H, W]")
     }
     let labels = try IDX.read(labelPath, limits: limits)
     guard labels.dtype == .uint8, labels.shape.rank == 1 else {
       throw ABNError(
-        .shape, "IDX file \"\(labelPath)\"", got: "\(labels.dtype)\(labels.shape)",
+        .shape, "IDX file \(quoted(labelPath))", got: "\(labels.dtype)\(labels.shape)",
         wanted: "uint8[N]")
     }
     guard labels.elementCount == images.shape[0] else {
       throw ABNError(
-        .shape, "IDX file \"\(labelPath)\"", got: "\(labels.elementCount) labels",
+        .shape, "IDX file \(quoted(labelPath))", got: "\(labels.elementCount) labels",
         wanted: "\(images.shape[0]), as many as there are pictures")
     }
     let values = labels.elements(UInt8.self)
     if let place = values.firstIndex(where: { $0 > 9 }) {
       throw ABNError(
-        .data, "IDX file \"\(labelPath)\"", at: "label \(place)", got: "\(values[place])",
+        .data, "IDX file \(quoted(labelPath))", at: "label \(place)", got: "\(values[place])",
         wanted: "0...9")
     }
     let shape = images.shape
@@ -88,7 +88,7 @@ public enum MNIST {
   ) throws -> String {
     if let path = file(in: directory, start, kind) { return path }
     throw ABNError(
-      .file, "MNIST folder \"\(directory)\"", got: "no file \(start)-\(kind)-ubyte",
+      .file, "MNIST folder \(quoted(directory))", got: "no file \(start)-\(kind)-ubyte",
       wanted: "one of \(names(start, kind).joined(separator: ", "))")
   }
 }
@@ -99,7 +99,7 @@ func checkDirectory(_ path: String, what: String) throws {
   let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
   guard exists, isFolder.boolValue else {
     throw ABNError(
-      .file, "\(what) folder \"\(path)\"", got: exists ? "a file" : "nothing there",
+      .file, "\(what) folder \(quoted(path))", got: exists ? "a file" : "nothing there",
       wanted: "a folder")
   }
 }

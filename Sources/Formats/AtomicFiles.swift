@@ -95,7 +95,7 @@ public enum AtomicFiles {
         seen.insert(name).inserted
       else {
         throw ABNError(
-          .file, "files of folder \"\(folder)\"", got: "the name \"\(name)\"",
+          .file, "files of folder \(quoted(folder))", got: "the name \(quoted(name))",
           wanted: "names without a slash, each once")
       }
     }

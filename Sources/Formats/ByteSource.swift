@@ -49,7 +49,7 @@ package struct ByteSource: Sendable {
     guard status.st_mode & S_IFMT == S_IFREG else {
       let isFolder = status.st_mode & S_IFMT == S_IFDIR
       throw ABNError(
-        .file, "file \"\(path)\"", got: isFolder ? "a folder" : "a device, pipe or socket",
+        .file, "file \(quoted(path))", got: isFolder ? "a folder" : "a device, pipe or socket",
         wanted: "a regular file")
     }
     byteCount = Int(status.st_size)
@@ -120,7 +120,7 @@ package struct ByteSource: Sendable {
     fix: String = ""
   ) -> ABNError {
     ABNError(
-      category, "\(kind) file \"\(path)\"", at: "byte \(offset)", got: got, wanted: wanted,
+      category, "\(kind) file \(quoted(path))", at: "byte \(offset)", got: got, wanted: wanted,
       fix: fix)
   }
 }

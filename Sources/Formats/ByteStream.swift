@@ -145,7 +145,7 @@ package final class ByteStream {
         category, at: range.lowerBound + position - back, got: got, wanted: wanted, fix: fix)
     }
     return ABNError(
-      category, "\(source.kind) file \"\(source.path)\"",
+      category, "\(source.kind) file \(quoted(source.path))",
       at: "byte \(position - back) of the data compressed at byte \(range.lowerBound)", got: got,
       wanted: wanted, fix: fix)
   }

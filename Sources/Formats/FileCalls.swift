@@ -42,6 +42,6 @@ func fileError(_ path: String, _ what: String) -> ABNError {
   default: fix = ""
   }
   return ABNError(
-    .file, "file \"\(path)\" \(what)", got: String(cString: strerror(code)),
+    .file, "file \(quoted(path)) \(what)", got: String(cString: strerror(code)),
     wanted: "success of the system call", fix: fix)
 }

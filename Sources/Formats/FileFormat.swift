@@ -50,7 +50,7 @@ public struct FileFormat: Sendable, Hashable, CustomStringConvertible {
   public static func read(
     _ metadata: [String: String], kind: String, newest: Int, path: String
   ) throws -> FileFormat {
-    let what = "\(kind) file \"\(path)\""
+    let what = "\(kind) file \(quoted(path))"
     guard let format = metadata[key].flatMap(FileFormat.init), format.major > 0 else {
       throw ABNError(
         .file, what, got: "\(key): \(metadata[key] ?? "nothing")",

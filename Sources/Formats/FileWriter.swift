@@ -32,7 +32,7 @@ public final class FileWriter {
   public func write(_ bytes: UnsafeRawBufferPointer) throws {
     guard !isRetired else {
       throw ABNError(
-        .file, "writer of \"\(path)\"", got: "bytes after its closure had ended",
+        .file, "writer of \(quoted(path))", got: "bytes after its closure had ended",
         wanted: "all bytes within the closure")
     }
     if buffer.count + bytes.count > Self.bufferBytes { try flush() }

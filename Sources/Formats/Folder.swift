@@ -33,7 +33,7 @@ package enum Folder {
   static func make(_ path: String, calls: FileCalls) throws {
     guard !path.isEmpty, !path.utf8.contains(0) else {
       throw ABNError(
-        .file, "folder \(path.debugDescription)", got: "no path", wanted: "the path of a folder")
+        .file, "folder \(quoted(path))", got: "no path", wanted: "the path of a folder")
     }
     var part = path.utf8.first == slash ? "/" : ""
     for name in parts(of: path) where !name.isEmpty {

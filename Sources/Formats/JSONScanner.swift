@@ -41,7 +41,7 @@ struct JSONScanner {
     let rest = text[position...].prefix(12)
     let got =
       rest.isEmpty
-      ? "the end of the text" : String(decoding: rest, as: UTF8.self).debugDescription
+      ? "the end of the text" : quoted(String(decoding: rest, as: UTF8.self))
     return fault(position, got, wanted)
   }
 
@@ -88,7 +88,7 @@ struct JSONScanner {
         let start = position
         let name = try string()
         guard names.insert(name).inserted else {
-          throw fault(start, "the name \(name.debugDescription) twice", "each name once")
+          throw fault(start, "the name \(quoted(name)) twice", "each name once")
         }
         try expect(UInt8(ascii: ":"))
         try body(&self, name, start)

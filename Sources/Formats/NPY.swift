@@ -24,7 +24,7 @@ public enum NPY {
   /// - Throws: `ABNError(.unsupported)` for bfloat16, which numpy does not know,
   ///   `ABNError(.file)` where the file cannot be written.
   public static func write(_ tensor: Tensor, to path: String) throws {
-    let header = try header(for: tensor, in: "npy file \"\(path)\"")
+    let header = try header(for: tensor, in: "npy file \(quoted(path))")
     try AtomicFile.write(to: path) { writer in
       try writer.write(header)
       try tensor.withUnsafeBytes { try writer.write($0) }

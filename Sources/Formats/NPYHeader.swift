@@ -91,7 +91,7 @@ struct NPYHeader {
     func unexpected(wanted: String) -> ABNError {
       let rest = text[position...].prefix(12)
       let got = rest.isEmpty ? "the end of the header" : String(decoding: rest, as: UTF8.self)
-      return fault(position, .file, got.debugDescription, wanted)
+      return fault(position, .file, quoted(got), wanted)
     }
 
     mutating func string() throws -> ArraySlice<UInt8> {

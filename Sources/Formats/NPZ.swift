@@ -44,10 +44,10 @@ public enum NPZ {
     for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) {
       guard !name.isEmpty, name.utf8.count <= 65531, !name.utf8.contains(0) else {
         throw ABNError(
-          .name, "npz file \"\(path)\"", got: "the name \(name.prefix(80).debugDescription)",
+          .name, "npz file \(quoted(path))", got: "the name \(quoted(name.prefix(80)))",
           wanted: "1 to 65531 bytes without NUL")
       }
-      let header = try NPY.header(for: tensor, in: "npz file \"\(path)\": \"\(name)\"")
+      let header = try NPY.header(for: tensor, in: "npz file \(quoted(path)): \(quoted(name))")
       try header.withUnsafeBytes { header in
         try tensor.withUnsafeBytes { elements in
           try zip.append(name: name + ".npy", parts: [header, elements])
@@ -66,7 +66,7 @@ public enum NPZ {
       if let wanted, !wanted.contains(name) { continue }
       guard entry.name.hasSuffix(".npy") else {
         throw source.fault(
-          .unsupported, at: entry.tableOffset, got: "the entry \"\(entry.name)\"",
+          .unsupported, at: entry.tableOffset, got: "the entry \(quoted(entry.name))",
           wanted: "entries that end in .npy", fix: "Name the arrays to be read.")
       }
       let stream = try zip.stream(entry)
@@ -77,7 +77,7 @@ public enum NPZ {
       let known = zip.entries.map { arrayName($0.name) }.sorted()
       let near = didYouMean(name, in: known)
       throw ABNError(
-        .name, "npz file \"\(source.path)\"", got: "the name \"\(name)\"",
+        .name, "npz file \(quoted(source.path))", got: "the name \(quoted(name))",
         wanted: "one of \(known.joined(separator: ", "))", fix: near)
     }
     return tensors

@@ -23,7 +23,7 @@ enum PaddleFolder {
   ) throws {
     guard depth < mostDepth else {
       throw ABNError(
-        .file, "folder \"\(path)\"", got: "more than \(mostDepth) folders in one another",
+        .file, "folder \(quoted(path))", got: "more than \(mostDepth) folders in one another",
         wanted: "a folder of parameters")
     }
     for entry in try entries(of: path) {
@@ -37,8 +37,8 @@ enum PaddleFolder {
       case S_IFLNK where isFile(file): names.append(prefix + entry)
       default:
         throw ABNError(
-          .file, "folder \"\(path)\"",
-          got: "\(entry.debugDescription), a device, pipe, socket or a link to no file",
+          .file, "folder \(quoted(path))",
+          got: "\(quoted(entry)), a device, pipe, socket or a link to no file",
           wanted: "files and folders", fix: "Remove it, or give the names to read.")
       }
     }
@@ -53,7 +53,7 @@ enum PaddleFolder {
     try Folder.allEntries(of: path).compactMap { name in
       guard let name else {
         throw ABNError(
-          .file, "folder \"\(path)\"", got: "a file name that is not UTF-8",
+          .file, "folder \(quoted(path))", got: "a file name that is not UTF-8",
           wanted: "names of variables", fix: "Remove it, or give the names to read.")
       }
       return isLeftOut(name) ? nil : name

@@ -10,7 +10,7 @@ extension PaddleParameters {
   public static func writeVariable(
     _ tensor: Tensor, levelsOfDetail: [[Int]] = [], to path: String
   ) throws {
-    let header = try header(tensor, levelsOfDetail, "\(kind) file \"\(path)\"")
+    let header = try header(tensor, levelsOfDetail, "\(kind) file \(quoted(path))")
     try Folder.makeParent(of: path)
     try AtomicFile.write(to: path) { writer in
       try writer.write(header)
@@ -25,9 +25,9 @@ extension PaddleParameters {
   ///   folder of another name, or could not be read back (see `readDirectory`; parts of more than 255
   ///   bytes, more than 32 parts). Names and types are checked before anything is written.
   public static func writeDirectory(_ tensors: [String: Tensor], to path: String) throws {
-    let what = "folder \"\(path)\""
+    let what = "folder \(quoted(path))"
     let names = try checkedNames(inOrder(tensors.keys), what, isWriting: true)
-    for name in names { _ = try header(tensors[name]!, [], "\(what): \(name.debugDescription)") }
+    for name in names { _ = try header(tensors[name]!, [], "\(what): \(quoted(name))") }
     try Folder.make(path)
     for folder in Set(names.map { Folder.parent(of: "\(path)/\($0)") }) {
       TemporaryFiles.removeAbandoned(in: folder)
@@ -42,7 +42,7 @@ extension PaddleParameters {
   public static func writeCombined(_ tensors: [String: Tensor], to path: String) throws {
     let records = try inOrder(tensors.keys).map { name in
       let tensor = tensors[name]!
-      return (try header(tensor, [], "\(kind) file \"\(path)\": \(name.debugDescription)"), tensor)
+      return (try header(tensor, [], "\(kind) file \(quoted(path)): \(quoted(name))"), tensor)
     }
     try Folder.makeParent(of: path)
     TemporaryFiles.removeAbandoned(in: Folder.parent(of: path))

@@ -75,21 +75,21 @@ public enum PaddleParameters {
   public static func readDirectory(
     _ path: String, names: [String]? = nil, limits: ReadLimits = ReadLimits()
   ) throws -> [String: Tensor] {
-    let wanted = try names.map { try checkedNames($0, "folder \"\(path)\"") }
+    let wanted = try names.map { try checkedNames($0, "folder \(quoted(path))") }
     var tensors: [String: Tensor] = [:]
     // Those for the folder as a whole.
     var left = limits
     let all = try wanted ?? PaddleFolder.names(in: path)
     guard all.count <= limits.mostEntries else {
       throw ABNError(
-        .file, "folder \"\(path)\"", got: "\(all.count) variables",
+        .file, "folder \(quoted(path))", got: "\(all.count) variables",
         wanted: "at most \(limits.mostEntries) (ReadLimits.mostEntries)", fix: ByteSource.limitFix)
     }
     for name in all {
       // Two spellings of one text in Unicode are one String.
       guard tensors[name] == nil else {
         throw ABNError(
-          .file, "folder \"\(path)\"", got: "the variable \(name.debugDescription) twice",
+          .file, "folder \(quoted(path))", got: "the variable \(quoted(name)) twice",
           wanted: "each name once")
       }
       let tensor = try readVariable("\(path)/\(name)", limits: left)
@@ -111,7 +111,7 @@ public enum PaddleParameters {
   }
 
   static func readCombined(_ source: ByteSource, names: [String]) throws -> [String: Tensor] {
-    let what = "\(kind) file \"\(source.path)\""
+    let what = "\(kind) file \(quoted(source.path))"
     let sorted = inOrder(try withoutDuplicates(names, what))
     let fix = "The file has no names: give those of exactly the variables that were saved."
     var tensors: [String: Tensor] = [:]
@@ -120,7 +120,7 @@ public enum PaddleParameters {
       guard offset < source.byteCount else {
         throw source.fault(
           at: offset, got: "\(tensors.count) variables",
-          wanted: "\(sorted.count), the next of them \(name.debugDescription)", fix: fix)
+          wanted: "\(sorted.count), the next of them \(quoted(name))", fix: fix)
       }
       let record = try PaddleRecord(source, at: offset)
       tensors[name] = record.tensor
@@ -145,7 +145,7 @@ public enum PaddleParameters {
     var seen: Set<String> = []
     for name in names where !seen.insert(name).inserted {
       throw ABNError(
-        .name, what, got: "the name \(name.debugDescription) twice", wanted: "each name once")
+        .name, what, got: "the name \(quoted(name)) twice", wanted: "each name once")
     }
     return names
   }
@@ -163,7 +163,7 @@ public enum PaddleParameters {
       func check(_ holds: Bool, _ wanted: String) throws {
         if holds { return }
         throw ABNError(
-          .name, what, got: "the variable \(name.debugDescription)", wanted: wanted,
+          .name, what, got: "the variable \(quoted(name))", wanted: wanted,
           fix: "Rename the variable, or use one file for all.")
       }
       try check(
@@ -183,7 +183,7 @@ public enum PaddleParameters {
         guard !all.contains(folder) else {
           throw ABNError(
             .name, what,
-            got: "the variables \(folder.debugDescription) and \(name.debugDescription)",
+            got: "the variables \(quoted(folder)) and \(quoted(name))",
             wanted: "no name that is a folder of another",
             fix: "Rename one of them, or use one file for all.")
         }

@@ -98,7 +98,8 @@ final class PendingFile {
   static func resolve(_ path: String) throws -> (String, mode_t?) {
     if path.isEmpty || path.utf8.contains(0) {
       throw ABNError(
-        .file, "file \"\(path)\"", got: path.isEmpty ? "an empty name" : "a NUL byte in the name",
+        .file, "file \(quoted(path))",
+        got: path.isEmpty ? "an empty name" : "a NUL byte in the name",
         wanted: "a path")
     }
     var status = stat()
@@ -110,7 +111,7 @@ final class PendingFile {
     guard status.st_mode & S_IFMT == S_IFREG else {
       let isFolder = status.st_mode & S_IFMT == S_IFDIR
       throw ABNError(
-        .file, "file \"\(path)\"", got: isFolder ? "a folder" : "a device, pipe or socket",
+        .file, "file \(quoted(path))", got: isFolder ? "a folder" : "a device, pipe or socket",
         wanted: "the path of a regular file, new or to be replaced")
     }
     guard let real = realpath(path, nil) else { throw fileError(path, "cannot be resolved") }
@@ -145,6 +146,6 @@ final class PendingFile {
         break
       }
     }
-    throw fileError(path, "cannot create a file in the folder \"\(folder)\"")
+    throw fileError(path, "cannot create a file in the folder \(quoted(folder))")
   }
 }

@@ -239,7 +239,7 @@ struct PickleReader {
     for pair in stride(from: 0, to: items.count, by: 2) {
       let name = try string(items[pair])
       guard dictionary.names.insert(name).inserted else {
-        throw fault("the name \(name.debugDescription) twice", "each name once")
+        throw fault("the name \(quoted(name)) twice", "each name once")
       }
       switch items[pair + 1] {
       case .array(let array): dictionary.arrays[name] = array
@@ -248,7 +248,7 @@ struct PickleReader {
       where name == Self.nameTable && table.arrays.isEmpty && table !== dictionary:
         continue
       case let value:
-        throw unsupported("\(value.name) under \(name.debugDescription)", "an array")
+        throw unsupported("\(value.name) under \(quoted(name))", "an array")
       }
     }
   }
@@ -264,7 +264,7 @@ struct PickleReader {
     else {
       let got = (module.prefix(mostBytes) + [0x2e] + name.prefix(mostBytes))
       throw unsupported(
-        "the import of \(String(decoding: got, as: UTF8.self).debugDescription)",
+        "the import of \(quoted(String(decoding: got, as: UTF8.self)))",
         "the names that numpy needs to rebuild an array")
     }
     return global

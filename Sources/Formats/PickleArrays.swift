@@ -60,7 +60,7 @@ extension PickleReader {
       }
       guard let known else {
         throw unsupported(
-          "element type \(String(decoding: name.prefix(16), as: UTF8.self).debugDescription)",
+          "element type \(quoted(String(decoding: name.prefix(16), as: UTF8.self)))",
           "one of f2, f4, f8, i1, u1, i4, i8, b1")
       }
       return .dtype(PickleDType(known))
@@ -92,7 +92,7 @@ extension PickleReader {
     case UInt8(ascii: ">") where order.count == 1: return true
     default:
       throw fault(
-        "byte order \(String(decoding: order.prefix(8), as: UTF8.self).debugDescription)",
+        "byte order \(quoted(String(decoding: order.prefix(8), as: UTF8.self)))",
         "<, > or |")
     }
   }

@@ -24,7 +24,7 @@ extension AtomicFile {
     let (target, permissions) = try PendingFile.resolve(path)
     let folder = Folder.parent(of: target)
     if access(folder, W_OK | X_OK) != 0 {
-      throw fileError(path, "cannot be written in the folder \"\(folder)\"")
+      throw fileError(path, "cannot be written in the folder \(quoted(folder))")
     }
     let (name, descriptor) = try TemporaryFiles.makeFolder(in: folder, for: path)
     defer { close(descriptor) }
@@ -55,7 +55,7 @@ extension AtomicFile {
     }
     guard !isMountPoint(target) else {
       throw ABNError(
-        .file, "file \"\(path)\" cannot be replaced", got: "another file mounted there",
+        .file, "file \(quoted(path)) cannot be replaced", got: "another file mounted there",
         wanted: "a file that can be renamed over",
         fix: "Mount its folder instead of the file, or choose another place.")
     }

@@ -70,7 +70,7 @@ extension Safetensors {
     let found = checksum(of: tensors, metadata: metadata)
     guard stated == found else {
       throw ABNError(
-        .file, "safetensors file \"\(path)\"", got: "contents with checksum \(found)",
+        .file, "safetensors file \(quoted(path))", got: "contents with checksum \(found)",
         wanted: "\(stated), which its metadata state",
         fix: "The file is damaged, or a program that does not know \(checksumKey) has changed it.")
     }

@@ -64,7 +64,7 @@ public enum Safetensors {
   ) throws -> (FileWriter) throws -> Void {
     if tensors[metadataName] != nil {
       throw ABNError(
-        .name, "safetensors file \"\(path)\"", got: "a tensor called \(metadataName)",
+        .name, "safetensors file \(quoted(path))", got: "a tensor called \(metadataName)",
         wanted: "another name: this one is reserved for the metadata")
     }
     for tensor in tensors.values { _ = try tensor.checked() }
@@ -74,7 +74,7 @@ public enum Safetensors {
     let header = header(sorted, withChecksum(metadata, tensors))
     guard header.count <= mostHeaderBytes else {
       throw ABNError(
-        .unsupported, "safetensors file \"\(path)\"", got: "a header of \(header.count) bytes",
+        .unsupported, "safetensors file \(quoted(path))", got: "a header of \(header.count) bytes",
         wanted: "at most \(mostHeaderBytes)", fix: "Use fewer tensors or less metadata.")
     }
     return { writer in
@@ -144,7 +144,7 @@ public enum Safetensors {
       if let missing = names.first(where: { tensors[$0] == nil }) {
         let known = header.records.map(\.name).sorted()
         throw ABNError(
-          .name, "safetensors file \"\(source.path)\"", got: "the name \(missing.debugDescription)",
+          .name, "safetensors file \(quoted(source.path))", got: "the name \(quoted(missing))",
           wanted: "one of \(known.joined(separator: ", "))",
           fix: didYouMean(missing, in: known))
       }

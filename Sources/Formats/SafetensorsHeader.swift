@@ -54,7 +54,7 @@ struct SafetensorsHeader {
     try scanner.object { scanner, name, _ in
       guard try scanner.kind() == .string else {
         throw source.fault(
-          at: at, got: "\(Safetensors.metadataName) \(name.debugDescription) that is no string",
+          at: at, got: "\(Safetensors.metadataName) \(quoted(name)) that is no string",
           wanted: "strings only")
       }
       metadata[name] = try scanner.string()
@@ -74,11 +74,11 @@ struct SafetensorsHeader {
       guard record.range.lowerBound == end else {
         let what = record.range.lowerBound < end ? "an overlap with" : "a hole after"
         throw source.fault(
-          at: record.at, got: "\"\(record.name)\" with \(what) \(last)",
+          at: record.at, got: "\(quoted(record.name)) with \(what) \(last)",
           wanted: "data_offsets that start at \(end)", fix: "The file is damaged.")
       }
       end = record.range.upperBound
-      last = "\"\(record.name)\""
+      last = quoted(record.name)
     }
     guard end == dataBytes else {
       throw source.fault(
@@ -104,7 +104,7 @@ struct SafetensorsRecord {
       _ got: String, _ wanted: String, _ category: ABNError.Category = .file, fix: String = ""
     ) -> ABNError {
       source.fault(
-        category, at: at, got: "tensor \(name.debugDescription): \(got)", wanted: wanted, fix: fix)
+        category, at: at, got: "tensor \(quoted(name)): \(got)", wanted: wanted, fix: fix)
     }
     guard try scanner.kind() == .object else {
       throw fault("no JSON object", "dtype, shape and data_offsets")
@@ -168,7 +168,7 @@ struct SafetensorsRecord {
   func read(_ source: ByteSource, dataOffset: Int) throws -> Tensor {
     guard let dtype = type.dtype else {
       throw source.fault(
-        .unsupported, at: at, got: "tensor \(name.debugDescription): dtype \(type.name)",
+        .unsupported, at: at, got: "tensor \(quoted(name)): dtype \(type.name)",
         wanted: "one of \(SafetensorsType.known.joined(separator: ", "))",
         fix: "Read the other tensors by their names.")
     }
@@ -177,7 +177,7 @@ struct SafetensorsRecord {
         at: at, got: "shape \(shape) of \(dtype)", wanted: "fewer than 2^60 elements")
     }
     try source.admit(dimensions: shape.rank, bytes: bytes) {
-      source.fault(at: at, got: "tensor \(name.debugDescription): \($0)", wanted: $1, fix: $2)
+      source.fault(at: at, got: "tensor \(quoted(name)): \($0)", wanted: $1, fix: $2)
     }
     var tensor = try Tensor(uninitialized: shape, dtype: dtype).checked()
     let start = dataOffset + range.lowerBound

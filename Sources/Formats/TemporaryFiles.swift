@@ -93,7 +93,7 @@ public enum TemporaryFiles {
       if lock(descriptor, at: "\(folder)/\(name)") != .lost { return (name, descriptor) }
       close(descriptor)
     }
-    throw fileError(path, "cannot create anything in the folder \"\(folder)\"")
+    throw fileError(path, "cannot create anything in the folder \(quoted(folder))")
   }
 
   private static func isSame(_ descriptor: Int32, _ path: String) -> Bool {

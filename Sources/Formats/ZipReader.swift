@@ -48,7 +48,7 @@ struct ZipReader {
       let (entry, next) = try readEntry(table, at: place, tableOffset: end.tableOffset)
       guard names.insert(entry.name).inserted else {
         throw source.fault(
-          at: end.tableOffset + place, got: "the entry \"\(entry.name)\" twice",
+          at: end.tableOffset + place, got: "the entry \(quoted(entry.name)) twice",
           wanted: "each name once")
       }
       entries.append(entry)
@@ -72,13 +72,13 @@ struct ZipReader {
   func check(_ entry: Entry, _ stream: ByteStream) throws {
     guard stream.position == entry.bytes else {
       throw source.fault(
-        at: entry.tableOffset, got: "\(stream.position) bytes of \"\(entry.name)\"",
+        at: entry.tableOffset, got: "\(stream.position) bytes of \(quoted(entry.name))",
         wanted: "\(entry.bytes) as the table of contents says")
     }
     guard stream.checksum == entry.checksum else {
       throw source.fault(
         at: entry.dataOffset,
-        got: "checksum \(String(stream.checksum, radix: 16)) of \"\(entry.name)\"",
+        got: "checksum \(String(stream.checksum, radix: 16)) of \(quoted(entry.name))",
         wanted: String(entry.checksum, radix: 16), fix: "The file is damaged.")
     }
   }
@@ -175,7 +175,7 @@ struct ZipReader {
     guard next <= table.count else { throw fault("an entry that is cut off", "a whole entry") }
     let name = try String.checked(table[(place + 46)..<nameEnd]) { fault($0, $1) }
     guard short(8) & 1 == 0 else {
-      throw fault("\"\(name)\" encrypted", "no encryption", .unsupported)
+      throw fault("\(quoted(name)) encrypted", "no encryption", .unsupported)
     }
     let coding: ByteStream.Coding
     switch short(10) {
@@ -183,12 +183,13 @@ struct ZipReader {
     case 8: coding = .deflate
     case let method:
       throw fault(
-        "\"\(name)\" packed by method \(method)", "method 0 (stored) or 8 (deflate)", .unsupported)
+        "\(quoted(name)) packed by method \(method)", "method 0 (stored) or 8 (deflate)",
+        .unsupported)
     }
     var sizes = [long(24), long(20), long(42)]
     try readLargeSizes(&sizes, Array(table[nameEnd..<extraEnd]), fault)
     if coding == .stored && sizes[0] != sizes[1] {
-      throw fault("\"\(name)\" stored as \(sizes[1]) bytes", "\(sizes[0]) bytes")
+      throw fault("\(quoted(name)) stored as \(sizes[1]) bytes", "\(sizes[0]) bytes")
     }
     let entry = Entry(
       name: name, coding: coding, checksum: table.littleEndian(UInt32.self, at: place + 16),
@@ -227,19 +228,20 @@ struct ZipReader {
       let at = entry.headerOffset
       let header = try source.bytes(at: at, count: 30)
       guard header.littleEndian(UInt32.self, at: 0) == 0x0403_4b50 else {
-        throw source.fault(at: at, got: "other bytes", wanted: "the header of \"\(entry.name)\"")
+        throw source.fault(
+          at: at, got: "other bytes", wanted: "the header of \(quoted(entry.name))")
       }
       let nameBytes = Int(header.littleEndian(UInt16.self, at: 26))
       let name = try source.bytes(at: at + 30, count: nameBytes)
       guard name == Array(entry.name.utf8) else {
         throw source.fault(
-          at: at + 30, got: "the name \"\(String(decoding: name, as: UTF8.self))\"",
-          wanted: "\"\(entry.name)\" as in the table of contents")
+          at: at + 30, got: "the name \(quoted(String(decoding: name, as: UTF8.self)))",
+          wanted: "\(quoted(entry.name)) as in the table of contents")
       }
       let offset = at + 30 + nameBytes + Int(header.littleEndian(UInt16.self, at: 28))
       guard offset <= end, entry.packedBytes <= end - offset else {
         throw source.fault(
-          at: entry.tableOffset, got: "\"\(entry.name)\" of \(entry.packedBytes) bytes",
+          at: entry.tableOffset, got: "\(quoted(entry.name)) of \(entry.packedBytes) bytes",
           wanted: "an end before byte \(end)", fix: "The file is cut off or damaged.")
       }
       entries[i].dataOffset = offset
@@ -248,7 +250,7 @@ struct ZipReader {
     for entry in entries.sorted(by: { $0.headerOffset < $1.headerOffset }) {
       guard entry.headerOffset >= used else {
         throw source.fault(
-          at: entry.headerOffset, got: "\"\(entry.name)\" over the bytes of another entry",
+          at: entry.headerOffset, got: "\(quoted(entry.name)) over the bytes of another entry",
           wanted: "entries that do not overlap")
       }
       used = entry.dataOffset + entry.packedBytes

@@ -101,7 +101,8 @@ public struct MemoryReport: Sendable, Codable {
     planSeconds = plan.seconds
     peakStep =
       lowered.steps.indices.contains(plan.peakStep)
-      ? "\(lowered.steps[plan.peakStep].name) \"\(lowered.steps[plan.peakStep].layer)\"" : "none"
+      ? "\(lowered.steps[plan.peakStep].name) \(quoted(lowered.steps[plan.peakStep].layer))"
+      : "none"
 
     // Of buffers that share bytes, the one whose value is there at the peak: the last one made.
     let steps = lowered.steps

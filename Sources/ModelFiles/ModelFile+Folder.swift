@@ -23,7 +23,7 @@ extension ModelFile {
       for name in [name, TrainingSummary.name] { try AtomicFile.check("\(folder)/\(name)") }
     } catch let error as ABNError {
       throw ABNError(
-        error.category, "output \"\(folder)\": \(error.what)", got: error.got,
+        error.category, "output \(quoted(folder)): \(error.what)", got: error.got,
         wanted: "a folder that can be written, and files that can be replaced",
         fix: "Choose another folder with --output.")
     }

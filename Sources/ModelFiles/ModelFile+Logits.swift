@@ -63,7 +63,7 @@ extension ModelFile {
       throw ABNError(
         .shape, "images", got: "\(images[2]) x \(images[3])",
         wanted: "\(image[1]) x \(image[2]), which \(model.name) was made for",
-        fix: "Its \"\(variable.name)\" fits no other size: scale or crop the images.")
+        fix: "Its \(quoted(variable.name)) fits no other size: scale or crop the images.")
     }
   }
 }

@@ -13,7 +13,7 @@ private enum WeightFile: String, CaseIterable {
     let ending = path.split(separator: "/").last?.split(separator: ".").dropFirst().last ?? ""
     guard let found = WeightFile(rawValue: String(ending)) else {
       throw ABNError(
-        .file, "file of weights \"\(path)\"", got: ending.isEmpty ? "no ending" : ".\(ending)",
+        .file, "file of weights \(quoted(path))", got: ending.isEmpty ? "no ending" : ".\(ending)",
         wanted: Self.allCases.map { "." + $0.rawValue }.joined(separator: " or "))
     }
     self = found
@@ -84,7 +84,7 @@ extension ModelFile {
     var parameters: [String: Tensor] = [:]
     for weight in weights {
       let tensor = tensors[weight.name]!
-      let what = "file of weights \"\(path)\": \"\(weight.name)\""
+      let what = "file of weights \(quoted(path)): \(quoted(weight.name))"
       guard tensor.shape == weight.shape else {
         // The last layer makes the logits, from a matrix or a convolution, and a bias.
         let isLast = program.parameters.suffix(2).contains { $0.id == weight.variable.id }
@@ -112,17 +112,17 @@ extension ModelFile {
     let missing = Set(wanted).subtracting(found)
     let extra = Set(found).subtracting(wanted).sorted()
     guard let first = wanted.first(where: missing.contains) ?? extra.first else { return }
-    let what = "file of weights \"\(path)\""
+    let what = "file of weights \(quoted(path))"
     if missing.isEmpty {
       throw ABNError(
-        .name, what, got: "\"\(first)\"\(more(extra.count))",
+        .name, what, got: "\(quoted(first))\(more(extra.count))",
         wanted: "only the \(wanted.count) tensors of \(model.name)",
         fix: "Is it another network's?")
     }
     throw ABNError(
-      .name, what, got: "no \"\(first)\"\(more(missing.count))",
+      .name, what, got: "no \(quoted(first))\(more(missing.count))",
       wanted: "the \(wanted.count) tensors of \(model.name) under the names of \(names.rawValue)",
-      fix: nearestMatch(to: first, in: extra).map { "The file has \"\($0)\"." }
+      fix: nearestMatch(to: first, in: extra).map { "The file has \(quoted($0))." }
         ?? "The file has \(extra.isEmpty ? "no others" : list(extra)). "
         + "See --names, --model and --norm.")
   }
@@ -132,7 +132,7 @@ extension ModelFile {
   }
 
   private static func list(_ names: [String]) -> String {
-    names.prefix(3).map { "\"\($0)\"" }.joined(separator: ", ") + (names.count > 3 ? ", ..." : "")
+    names.prefix(3).map { quoted($0) }.joined(separator: ", ") + (names.count > 3 ? ", ..." : "")
   }
 
   /// Writes the weights, bit by bit, to `.safetensors` or `.npz`.

@@ -63,7 +63,7 @@ public struct ModelFile {
     let path = folder + "/" + name
     guard FileManager.default.fileExists(atPath: path) else {
       throw ABNError(
-        .file, "folder \"\(folder)\"", got: "no \(name) there",
+        .file, "folder \(quoted(folder))", got: "no \(name) there",
         wanted: "the output folder of a training run",
         fix: "Train first: abn train --output DIR.")
     }
@@ -80,7 +80,7 @@ public struct ModelFile {
     func field<T>(_ key: String, _ convert: (String) -> T?) throws -> T {
       guard let value = metadata[key].flatMap(convert) else {
         throw ABNError(
-          .file, "model file \"\(path)\"", got: "\(key): \(metadata[key] ?? "nothing")",
+          .file, "model file \(quoted(path))", got: "\(key): \(metadata[key] ?? "nothing")",
           wanted: "a model saved by abn train", fix: "Pass the output folder of a training run.")
       }
       return value
@@ -139,7 +139,7 @@ public struct ModelFile {
       let value = parameters[variable.name]
       guard let value, value.shape == variable.shape, value.dtype == variable.dtype else {
         throw ABNError(
-          .file, "model file \"\(folder)/\(Self.name)\": \"\(variable.name)\"",
+          .file, "model file \(quoted(folder + "/" + Self.name)): \(quoted(variable.name))",
           got: value.map { "\($0.dtype)\($0.shape)" } ?? "nothing", wanted: "\(variable.type)",
           fix: "Train again with this version.")
       }

@@ -103,7 +103,7 @@ private func save(
   for variable in variables {
     guard let value = scope[variable.name] else {
       throw ABNError(
-        .name, "\(what): \"\(variable.name)\"", got: "no value in the scope",
+        .name, "\(what): \(quoted(variable.name))", got: "no value in the scope",
         wanted: "a value of \(variable.type)", fix: "Run the startup program first.")
     }
     try check(value, fits: variable, what: what)
@@ -129,7 +129,7 @@ private func load(
     }
   let fitting = try variables.map {
     try fitted(
-      values[$0.name]!, to: $0, what: "\(what) from \"\(directory)\"",
+      values[$0.name]!, to: $0, what: "\(what) from \(quoted(directory))",
       fix: filename == nil
         ? "" : "A file for all has no names: it must hold exactly the program's variables.")
   }
@@ -157,12 +157,12 @@ private func check(
 ) throws {
   guard value.shape == variable.shape else {
     throw ABNError(
-      .shape, "\(what): \"\(variable.name)\"", got: "\(value.shape)",
+      .shape, "\(what): \(quoted(variable.name))", got: "\(value.shape)",
       wanted: "\(variable.shape), as made at \(variable.source)", fix: fix)
   }
   guard value.dtype == variable.dtype else {
     throw ABNError(
-      .dtype, "\(what): \"\(variable.name)\"", got: "\(value.dtype)",
+      .dtype, "\(what): \(quoted(variable.name))", got: "\(value.dtype)",
       wanted: "\(variable.dtype), as made at \(variable.source)", fix: fix)
   }
 }

@@ -72,7 +72,7 @@ public struct TrainingSummary: Codable, Sendable {
   ///   belongs to another model than the folder's.
   public static func read(folder: String) throws -> TrainingSummary {
     let path = "\(folder)/\(name)"
-    let what = "summary \"\(path)\""
+    let what = "summary \(quoted(path))"
     let source = try ByteSource(path: path, kind: "summary")
     let mostBytes = 1 << 20
     guard source.byteCount <= mostBytes,
@@ -88,7 +88,7 @@ public struct TrainingSummary: Codable, Sendable {
     guard found == checksum else {
       throw ABNError(
         .file, what, got: "the summary of a model with checksum \(checksum)",
-        wanted: "that of \"\(model)\", which has \(found)",
+        wanted: "that of \(quoted(model)), which has \(found)",
         fix: "One of the two was put there later.")
     }
     return summary

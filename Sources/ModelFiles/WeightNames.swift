@@ -47,7 +47,7 @@ struct NamedWeight {
     guard let layers = model.torchNames else {
       let known = Model.all.filter { $0.torchNames != nil }.map(\.name)
       throw ABNError(
-        .unsupported, "torch names", got: "the model \"\(model.name)\"",
+        .unsupported, "torch names", got: "the model \(quoted(model.name))",
         wanted: "one of \(known.joined(separator: ", "))",
         fix: "Use the names of the program: --names abn.")
     }

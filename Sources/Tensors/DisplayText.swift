@@ -49,3 +49,7 @@ public enum DisplayText {
     }
   }
 }
+
+/// A name or a path as a message shows it: in quotes, and what would end them or would not be seen as Swift writes it
+/// (`\"`, `\n`, `\u{1B}`).
+package func quoted(_ text: some StringProtocol) -> String { String(text).debugDescription }

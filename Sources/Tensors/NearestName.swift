@@ -10,7 +10,7 @@ extension ABNError {
     otherwise: String = ""
   ) {
     self.init(
-      category, what, got: "\"\(word)\"",
+      category, what, got: quoted(word),
       wanted: names.count < 3
         ? names.joined(separator: " or ") : "one of \(names.joined(separator: ", "))",
       fix: didYouMean(word, in: names, otherwise: otherwise))
@@ -33,7 +33,7 @@ extension RawRepresentable where Self: CaseIterable, RawValue == String {
 
 /// The question for the nearest of the names to a mistyped word, or other advice where none is near.
 public func didYouMean(_ word: String, in names: [String], otherwise: String = "") -> String {
-  nearestMatch(to: word, in: names).map { "Did you mean \"\($0)\"?" } ?? otherwise
+  nearestMatch(to: word, in: names).map { "Did you mean \(quoted($0))?" } ?? otherwise
 }
 
 /// The nearest of `candidates` to a mistyped word, if one is near (at most a third of its letters

@@ -59,13 +59,13 @@ public func evaluateModel(
   let file = try ModelFile.read(folder: folder)
   guard let source = try data ?? file.data.map(DataSource.parse) else {
     throw ABNError(
-      .data, "folder \"\(folder)\"", got: "a model that came without data",
+      .data, "folder \(quoted(folder))", got: "a model that came without data",
       wanted: "data to evaluate it on", fix: "Name them with --data.")
   }
   let dataset = try source.load()
   guard dataset.imageShape == file.image, dataset.classCount == file.options.classes else {
     throw ABNError(
-      .data, "data \"\(dataset.name)\"",
+      .data, "data \(quoted(dataset.name))",
       got: "images \(dataset.imageShape) in \(dataset.classCount) classes",
       wanted:
         "images \(file.image) in \(file.options.classes) classes, as the model was trained on",
@@ -94,7 +94,7 @@ extension Model {
     }
     guard logits.shape.rank == 2 else {
       throw ABNError(
-        .data, "data \"\(dataset.name)\"", got: "a class for each image",
+        .data, "data \(quoted(dataset.name))", got: "a class for each image",
         wanted: "a class for each pixel, which \(name) is trained with",
         fix: "Choose a network that classifies images, as lenet or resnet20 do.")
     }

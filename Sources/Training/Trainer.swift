@@ -159,7 +159,8 @@ public final class Trainer {
     guard progress.stepsDone > 0 else {
       throw ABNError(
         .system, "training", got: "an interruption before the first step",
-        wanted: "a step at least", fix: "Nothing was saved; \"\(settings.output)\" is as it was.")
+        wanted: "a step at least",
+        fix: "Nothing was saved; \(quoted(settings.output)) is as it was.")
     }
     let final =
       try evaluation

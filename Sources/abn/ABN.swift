@@ -79,7 +79,7 @@ struct ABN: ParsableCommand {
         Double(word) == nil
       else { continue }
       throw ABNError(
-        .name, "option", got: "\"\(word)\"", wanted: "two dashes before the name of an option",
+        .name, "option", got: quoted(word), wanted: "two dashes before the name of an option",
         fix: "Did you mean \"-\(word.prefix { $0 != "=" })\"?")
     }
   }

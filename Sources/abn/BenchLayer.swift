@@ -97,7 +97,7 @@ struct BenchLayer: ParsableCommand {
       sizes.allSatisfy({ $0 >= 1 })
     else {
       throw ABNError(
-        .attribute, "--shape", got: "\"\(shape)\"",
+        .attribute, "--shape", got: quoted(shape),
         wanted: "2 to 5 sizes of at least 1, as in 32x64x56x56")
     }
     return sizes
@@ -110,7 +110,7 @@ struct BenchLayer: ParsableCommand {
       return (next, product.1 || overflow)
     }
     guard !spatial.1 else {
-      throw ABNError(.attribute, "--shape", got: "\"\(shape)\"", wanted: "sizes that fit in memory")
+      throw ABNError(.attribute, "--shape", got: quoted(shape), wanted: "sizes that fit in memory")
     }
     do {
       let kernel = try ABNKernel(

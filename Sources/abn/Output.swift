@@ -12,7 +12,7 @@ struct OverwriteOption: ParsableArguments {
     if overwrite { return }
     for name in [ModelFile.name, TrainingSummary.name] {
       let path = folder + "/" + name
-      if FileIdentity(path) != nil { throw Self.taken(folder, by: "\"\(path)\"") }
+      if FileIdentity(path) != nil { throw Self.taken(folder, by: quoted(path)) }
     }
   }
 
@@ -27,7 +27,7 @@ struct OverwriteOption: ParsableArguments {
 
   private static func taken(_ folder: String, by what: String) -> ABNError {
     ABNError(
-      .file, "output \"\(folder)\"", got: "\(what), which is there already",
+      .file, "output \(quoted(folder))", got: "\(what), which is there already",
       wanted: "a folder without a model",
       fix: "Choose another folder, or replace the model with --overwrite.")
   }
@@ -55,7 +55,7 @@ func requireResult(_ path: String, isNoneOf inputs: [String]) throws {
   guard let target = FileIdentity(path) else { return }
   for input in inputs where FileIdentity(input) == target {
     throw ABNError(
-      .file, "--output \"\(path)\"", got: "the file that is read, \"\(input)\"",
+      .file, "--output \(quoted(path))", got: "the file that is read, \(quoted(input))",
       wanted: "another file", fix: "Choose another name.")
   }
   // A link of another name may lead to a model.
@@ -66,7 +66,7 @@ func requireResult(_ path: String, isNoneOf inputs: [String]) throws {
   }
   guard names.contains(ModelFile.name) || names.contains(TrainingSummary.name) else { return }
   throw ABNError(
-    .file, "output \"\(path)\"", got: "a model or its summary, which this would replace",
+    .file, "output \(quoted(path))", got: "a model or its summary, which this would replace",
     wanted: "another file", fix: "Choose another name.")
 }
 
@@ -87,7 +87,7 @@ struct RunFolder {
   init(model: Model, data: DataSource, date: Date = Date()) throws {
     func failure(_ path: String) -> ABNError {
       ABNError(
-        .file, "folder \"\(path)\"", got: String(cString: strerror(errno)),
+        .file, "folder \(quoted(path))", got: String(cString: strerror(errno)),
         wanted: "a folder that can be made", fix: "Choose one with --output.")
     }
     madeParent = mkdir(Self.parent, 0o777) == 0

@@ -98,7 +98,7 @@ struct Train: ParsableCommand {
       settings.data.absolute == settings.data
     {
       writeError(
-        "note: the model will say \"\(settings.data)\", as the current folder's name is no text in UTF-8; "
+        "note: the model will say \(quoted(settings.data.description)), as the current folder's name is no text in UTF-8; "
           + "from another folder give abn eval the data with --data\n")
     }
     let mayReplace = output == nil || existing.overwrite
@@ -121,8 +121,8 @@ struct Train: ParsableCommand {
     try show(summary)
     if let made, let output {
       throw ABNError(
-        .file, "output \"\(output)\"", got: "a model that another run has saved there since",
-        wanted: "a folder without a model", fix: "This run's model is in \"\(made.path)\".")
+        .file, "output \(quoted(output))", got: "a model that another run has saved there since",
+        wanted: "a folder without a model", fix: "This run's model is in \(quoted(made.path)).")
     }
     if summary.interrupted { throw ExitCode(130) }
   }

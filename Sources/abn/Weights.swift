@@ -83,7 +83,7 @@ struct Weights: ParsableCommand {
       let target = output + "/" + ModelFile.name
       if let file = FileIdentity(file), file == FileIdentity(target) {
         throw ABNError(
-          .file, "--output \"\(output)\"", got: "the folder of the file that is read",
+          .file, "--output \(quoted(output))", got: "the folder of the file that is read",
           wanted: "another folder", fix: "Choose another name.")
       }
       let made = try network.made()

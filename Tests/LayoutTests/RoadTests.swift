@@ -91,6 +91,25 @@ import Testing
     }
   }
 
+  /// Names and paths get their quotes from `quoted`, and a near name its question from `didYouMean`.
+  @Test func messagesHaveOneQuote() throws {
+    let quoting: Set = ["ModelFiles", "Inspection", "Training", "abn", "Formats", "Data"]
+    for room in try Self.rooms() {
+      for file in Self.sources(room.folder) {
+        let name = file.lastPathComponent
+        let text = try String(contentsOf: file, encoding: .utf8)
+        if name != "DisplayText.swift" {
+          #expect(!text.contains(".debugDescription"), "\(name) quotes by itself")
+        }
+        if name != "NearestName.swift" {
+          #expect(!text.contains("{ \"Did you mean"), "\(name) asks by itself")
+        }
+        guard quoting.contains(room.folder), name != "ABN.swift" else { continue }
+        #expect(!text.contains(#"\"\("#), "\(name) quotes by itself")
+      }
+    }
+  }
+
   /// The kernel sets share nothing that is linked, or one set's instructions could reach another's callers
   /// (`Builtin` is the compiler itself: its functions are instructions); their
   /// room looks at them, at the processor and at the table of activations only, which looks at nothing; that of
