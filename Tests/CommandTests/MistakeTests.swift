@@ -36,7 +36,7 @@ import Testing
     Mistake("train --model transformer", "mlp, lenet, resnet20"),
     Mistake("train --norm inplce", "Did you mean \"inplace\"?"),
     Mistake("train --activation leaky_rellu", "Did you mean \"leaky_relu\"?"),
-    Mistake("train --data digit", "Did you mean digits?"),
+    Mistake("train --data digit", "Did you mean \"digits\"?"),
     Mistake("train --data mnist", "mnist:DIR"),
     Mistake("train --epochs 0", "epochs", "at least 1"),
     Mistake("train -epochs 3", "two dashes", "--epochs"),
