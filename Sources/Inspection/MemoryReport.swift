@@ -104,28 +104,14 @@ public struct MemoryReport: Sendable, Codable {
       ? "\(lowered.steps[plan.peakStep].name) \(quoted(lowered.steps[plan.peakStep].layer))"
       : "none"
 
-    // Of buffers that share bytes, the one whose value is there at the peak: the last one made.
-    let steps = lowered.steps
-    var made: [BufferID: Int] = [:]
-    for (time, step) in steps.enumerated() {
-      for argument in step.arguments where argument.access != .read {
-        made[argument.buffer] = made[argument.buffer] ?? time
-      }
+    let tensors = Self.tensorsAtThePeak(lowered, plan)
+    func sum(_ use: BufferUse) -> Int {
+      tensors.reduce(0) { $0 + ($1.use == use.rawValue ? $1.bytes : 0) }
     }
-    var tensors: [PeakTensor] = []
-    var sums: [BufferUse: Int] = [:]
-    for block in plan.blocks where block.life.contains(plan.peakStep) {
-      let present = block.buffers.filter { made[$0, default: -1] <= plan.peakStep }
-      let buffer = lowered.buffers[(present.last ?? block.buffers[0]).index]
-      sums[buffer.use, default: 0] += block.bytes
-      tensors.append(
-        PeakTensor(
-          name: buffer.name, bytes: block.bytes, use: buffer.use.rawValue, origin: buffer.origin))
-    }
-    activationBytes = sums[.activation, default: 0]
-    gradientBytes = sums[.gradient, default: 0]
-    scratchBytes = sums[.scratch, default: 0]
-    feedBytes = sums[.feed, default: 0]
+    activationBytes = sum(.activation)
+    gradientBytes = sum(.gradient)
+    scratchBytes = sum(.scratch)
+    feedBytes = sum(.feed)
     peakTensors = Array(tensors.sorted { ($1.bytes, $0.name) < ($0.bytes, $1.name) }.prefix(10))
     rules = Self.rules(of: executable, program)
     decisions = executable.decisions.map {
@@ -133,22 +119,45 @@ public struct MemoryReport: Sendable, Codable {
         action: $0.action.rawValue, variable: $0.variable, layer: $0.layer, source: "\($0.source)",
         reason: $0.reason, bytes: $0.bytes)
     }
+    refusals = Self.refusals(lowered, plan)
+    conversions = Self.conversions(lowered)
+    detours = Self.detours(lowered)
+    rescues = lowered.sideBuffers.map {
+      Rescue(layer: $0.layer, reason: $0.buffer.purpose, mostBytes: $0.buffer.mostBytes)
+    }
+  }
+
+  /// The tensors that are alive at the peak, in the order of the plan's blocks.
+  private static func tensorsAtThePeak(
+    _ lowered: LoweredProgram, _ plan: MemoryPlan
+  ) -> [PeakTensor] {
+    // Of buffers that share bytes, the one whose value is there at the peak: the last one made.
+    var made: [BufferID: Int] = [:]
+    for (time, step) in lowered.steps.enumerated() {
+      for argument in step.arguments where argument.access != .read {
+        made[argument.buffer] = made[argument.buffer] ?? time
+      }
+    }
+    return plan.blocks.filter { $0.life.contains(plan.peakStep) }.map { block in
+      let present = block.buffers.filter { made[$0, default: -1] <= plan.peakStep }
+      let buffer = lowered.buffers[(present.last ?? block.buffers[0]).index]
+      return PeakTensor(
+        name: buffer.name, bytes: block.bytes, use: buffer.use.rawValue, origin: buffer.origin)
+    }
+  }
+
+  private static func refusals(_ lowered: LoweredProgram, _ plan: MemoryPlan) -> [Decision] {
     let granted = Set(plan.decisions.filter { $0.refusal == nil }.map(\.sharing.output))
-    refusals = plan.decisions.compactMap { decision in
+    return plan.decisions.compactMap { decision in
       guard let reason = decision.refusal, !granted.contains(decision.sharing.output) else {
         return nil
       }
-      let step = steps[decision.step]
+      let step = lowered.steps[decision.step]
       return Decision(
         action: "apart", variable: lowered.buffers[decision.sharing.output.index].name,
         layer: step.layer, source: step.source.map { "\($0)" } ?? "",
         reason: "not over \(lowered.buffers[decision.sharing.input.index].name): \(reason)",
         bytes: lowered.buffers[decision.sharing.output.index].bytes)
-    }
-    conversions = Self.conversions(lowered)
-    detours = Self.detours(lowered)
-    rescues = lowered.sideBuffers.map {
-      Rescue(layer: $0.layer, reason: $0.buffer.purpose, mostBytes: $0.buffer.mostBytes)
     }
   }
 
