@@ -9,6 +9,7 @@ struct ArenaGuard {
   private static let canary: UInt8 = 0xA5
 
   private let lowered: LoweredProgram
+  private let memory: any BackendMemory
   /// The address of each block, with the block.
   private let blocks: [(address: UnsafeMutableRawPointer, block: PlacedBlock)]
   private var beginning: [Int: [Int]] = [:]
@@ -17,36 +18,45 @@ struct ArenaGuard {
 
   /// Fills all that is not fed, and sets the canaries of what is.
   init(
-    _ plan: MemoryPlan, _ lowered: LoweredProgram, _ addresses: [UnsafeMutableRawPointer?]
-  ) {
+    _ plan: MemoryPlan, _ lowered: LoweredProgram, _ addresses: [UnsafeMutableRawPointer?],
+    in memory: any BackendMemory
+  ) throws {
     self.lowered = lowered
+    self.memory = memory
     blocks = plan.blocks.map { (addresses[$0.buffers[0].index]!, $0) }
     for (index, entry) in blocks.enumerated() {
       beginning[entry.block.life.lowerBound, default: []].append(index)
       ending[entry.block.life.upperBound, default: []].append(index)
     }
-    for entry in blocks { fill(entry, Self.freed) }
-    begin(-1)
+    for entry in blocks { try fill(entry, Self.freed) }
+    try begin(-1)
   }
 
   /// Sets the canaries of the blocks that a step is the first to use.
-  mutating func begin(_ time: Int) {
+  mutating func begin(_ time: Int) throws {
     for index in beginning[time] ?? [] {
-      setCanary(index)
+      try setCanary(index)
       alive.insert(index)
     }
   }
 
   private func fill(
     _ entry: (address: UnsafeMutableRawPointer, block: PlacedBlock), _ value: UInt8
-  ) {
-    entry.address.initializeMemory(as: UInt8.self, repeating: value, count: entry.block.usedBytes)
+  ) throws {
+    try memory.fill(entry.address, with: value, count: entry.block.usedBytes)
   }
 
-  private func setCanary(_ index: Int) {
+  private func setCanary(_ index: Int) throws {
     let (address, block) = blocks[index]
-    (address + block.usedBytes).initializeMemory(
-      as: UInt8.self, repeating: Self.canary, count: block.bytes - block.usedBytes)
+    try memory.fill(
+      address + block.usedBytes, with: Self.canary, count: block.bytes - block.usedBytes)
+  }
+
+  private func isCanaryWhole(_ index: Int) throws -> Bool {
+    let (address, block) = blocks[index]
+    var bytes = [UInt8](repeating: 0, count: block.bytes - block.usedBytes)
+    try bytes.withUnsafeMutableBytes { try memory.copyOut(address + block.usedBytes, to: $0) }
+    return bytes.allSatisfy { $0 == Self.canary }
   }
 
   /// Looks at the canaries after a step, and fills what is free then.
@@ -54,14 +64,10 @@ struct ArenaGuard {
   /// - Throws: `ABNError(.program)` that names the step and the buffer behind which it wrote.
   mutating func end(_ time: Int) throws {
     for index in alive.sorted() {
-      let (address, block) = blocks[index]
-      for byte in block.usedBytes..<block.bytes
-      where address.load(fromByteOffset: byte, as: UInt8.self) != Self.canary {
-        throw damage(time, block)
-      }
+      guard try isCanaryWhole(index) else { throw damage(time, blocks[index].block) }
     }
     for index in ending[time] ?? [] {
-      fill(blocks[index], Self.freed)
+      try fill(blocks[index], Self.freed)
       alive.remove(index)
     }
   }

@@ -17,7 +17,7 @@ public final class Executable {
   /// For each step whether it is run only when a value that it reads has changed, being a matter of
   /// parameters that the program leaves as they are.
   public let isConstant: [Bool]
-  private let constants = Arena()
+  private var constants: Arena?
   /// Bytes outside the arena that are made once and kept.
   public let constantBytes: Int
   private let constantOffsets: [(buffer: Int, offset: Int)]
@@ -31,6 +31,7 @@ public final class Executable {
   private var boundArena = -1
   private var boundScope = -1
   private weak var scope: Scope?
+  private var memory: any BackendMemory = HostMemory.shared
   private var turns: (any Turns)?
   private var addresses: [UnsafeMutableRawPointer?]
 
@@ -96,7 +97,7 @@ public final class Executable {
   /// The bytes that steps asked for because of their data.
   public var sideBytes: Int { lowered.sideBuffers.reduce(0) { $0 + $1.buffer.bytes } }
 
-  /// Resolves every argument of every step to an address, if arena or scope have moved.
+  /// Resolves every argument of every step to an address in the arena's memory, if arena or scope have moved.
   func bind(arena: Arena, scope: Scope) throws {
     if let fault = plan.fault {
       throw ABNError(
@@ -106,7 +107,8 @@ public final class Executable {
     if boundArena == arena.generation, boundScope == scope.generation, self.scope === scope {
       return
     }
-    let (values, generation) = try scope.addresses(of: lowered.persistents)
+    memory = arena.memory
+    let (values, generation) = try scope.addresses(of: lowered.persistents, in: memory)
     for (index, offset) in plan.offsets.enumerated() {
       addresses[index] = offset.map { arena.base! + $0 }
     }
@@ -114,6 +116,8 @@ public final class Executable {
       addresses[port.buffer.index] = address
     }
     if constantBytes > 0 {
+      let constants = self.constants ?? Arena(memory)
+      self.constants = constants
       try constants.reserve(constantBytes)
       for (buffer, offset) in constantOffsets { addresses[buffer] = constants.base! + offset }
     }
@@ -148,17 +152,16 @@ public final class Executable {
     }
     // Before the feeds are there: these steps use bytes of the arena too.
     try makeConstants()
-    var guardian = mode == .guarded ? ArenaGuard(plan, lowered, addresses) : nil
+    var guardian =
+      mode == .guarded ? try ArenaGuard(plan, lowered, addresses, in: memory) : nil
     for port in lowered.feeds {
       // No step reads a value that is needed for its type alone: it has no bytes.
       guard let address = addresses[port.buffer.index] else { continue }
-      feed[port.name]!.withUnsafeBytes {
-        if let base = $0.baseAddress { address.copyMemory(from: base, byteCount: $0.count) }
-      }
+      try memory.copyIn(feed[port.name]!, to: address)
     }
     if guardian != nil {
       for time in starts.indices {
-        guardian!.begin(time)
+        try guardian!.begin(time)
         try runStep(time)
         try guardian!.end(time)
       }
@@ -166,11 +169,16 @@ public final class Executable {
     }
     guard isProfiled || verbosity >= 2 else {
       for index in starts.indices where !isConstant[index] { try runStep(index) }
+      try memory.synchronize()
       return nil
     }
     var profile = StepProfile(capacity: starts.count)
     for index in starts.indices {
-      try profile.time { if !isConstant[index] { try runStep(index) } }
+      try profile.time {
+        guard !isConstant[index] else { return }
+        try runStep(index)
+        try memory.synchronize()
+      }
     }
     if verbosity >= 2 { profile.write(lowered.steps) }
     return profile
@@ -208,14 +216,6 @@ public final class Executable {
   ///
   /// - Throws: `ABNError(.system)` where there is no memory for one.
   func fetched() throws -> [Tensor] {
-    try lowered.fetches.map { port in
-      var tensor = try Tensor(uninitialized: port.type.shape, dtype: port.type.dtype).checked()
-      tensor.withUnsafeMutableBytes {
-        if let base = $0.baseAddress {
-          base.copyMemory(from: addresses[port.buffer.index]!, byteCount: $0.count)
-        }
-      }
-      return tensor
-    }
+    try lowered.fetches.map { try memory.tensor(at: addresses[$0.buffer.index]!, $0.type) }
   }
 }

@@ -26,16 +26,17 @@ extension String: Fetchable {
 
 /// How much memory a program may need to be compiled for a run.
 public enum MemoryLimit: Sendable, Hashable {
-  /// What the machine has, or the container, or the shell's limits allow: see `MachineMemory`.
+  /// What the backend's memory has: of the host, what the machine has, or the container, or the shell's
+  /// limits allow (`MachineMemory`).
   case machine
   /// So many bytes.
   case bytes(Int)
   /// Any: for programs that are planned and not run.
   case none
 
-  var bytes: Int? {
+  func bytes(of memory: any BackendMemory) -> Int? {
     switch self {
-    case .machine: MachineMemory.bytes
+    case .machine: memory.capacity
     case .bytes(let bytes): bytes
     case .none: nil
     }
@@ -57,7 +58,7 @@ public final class Executor {
   private let backend: any Backend
   private let mode: PlanningMode?
   private let keepsConstants: Bool
-  private let arena = Arena()
+  private let arena: Arena
   private var cache: [Key: (executable: Executable, lastUse: Int)] = [:]
   private var uses = 0
   private let memoryLimit: MemoryLimit
@@ -82,6 +83,7 @@ public final class Executor {
   ) {
     self.memoryLimit = memoryLimit
     self.backend = backend
+    arena = Arena(backend.memory)
     self.keepsConstants = keepsConstants
     self.mode = mode
   }
@@ -223,13 +225,13 @@ public final class Executor {
     let (concrete, decisions) = try rewritten(
       program, feed: feed, fetches: fetches, verbosity: verbosity)
     func check(_ bytes: Int) throws {
-      guard let limit = memoryLimit.bytes, bytes > limit else { return }
+      guard let limit = memoryLimit.bytes(of: arena.memory), bytes > limit else { return }
       throw tooLarge(program, feed: feed, fetches: fetches, needed: bytes, limit: limit)
     }
     // Before the tables of kernels are made, which may be larger than the tensors.
     let tables = backend.tableBytes(of: concrete)
     try check(saturatingSum(concrete.leastBytes, tables))
-    // They are made for a plan too.
+    // They are made for a plan too, on the host.
     if let limit = MachineMemory.bytes, tables > limit {
       throw tooLarge(program, feed: feed, fetches: fetches, needed: tables, limit: limit)
     }

@@ -9,18 +9,51 @@ import Synchronization
 /// error. Values may be read and put in from other threads at any time: one that is put in during a run
 /// counts from the next run on, one that is read during a run may be half of before and half of after it.
 public final class Scope {
+  /// A value is the host's until a run wants it, and then where that run's backend has its memory.
+  private enum Value {
+    case host(Tensor)
+    case resident(MemoryBlock, TensorType)
+
+    /// A copy that later runs do not change. One that cannot be had says why in its `failure`.
+    var copy: Tensor {
+      switch self {
+      case .host(let tensor): return tensor
+      case .resident(let block, let type):
+        do {
+          return try block.memory.tensor(at: block.base, type)
+        } catch {
+          return Tensor(failure: error, shape: type.shape, dtype: type.dtype)
+        }
+      }
+    }
+
+    /// The type of a value whose tensor could be made.
+    func type() throws -> TensorType {
+      switch self {
+      case .host(let tensor): TensorType(tensor.shape, try tensor.checked().dtype)
+      case .resident(_, let type): type
+      }
+    }
+
+    /// The bytes, if they are in a memory.
+    func block(in memory: any BackendMemory) -> MemoryBlock? {
+      guard case .resident(let block, _) = self, block.memory === memory else { return nil }
+      return block
+    }
+  }
+
   private struct State {
-    var values: [String: Tensor] = [:]
+    var values: [String: Value] = [:]
     var generation = 0
     var versions: [String: Int] = [:]
     var isInUse = false
     /// What was replaced during a run, which goes on using its bytes.
-    var replaced: [Tensor] = []
+    var replaced: [Value] = []
   }
 
   private let state = Mutex(State())
 
-  /// Changes when a value is put in from outside, so that addresses may have changed.
+  /// Changes when a value is put in from outside or moves to another memory, so that addresses may have changed.
   var generation: Int { state.withLock { $0.generation } }
 
   /// An empty scope.
@@ -29,26 +62,18 @@ public final class Scope {
   /// The names that have a value, sorted.
   public var names: [String] { state.withLock { $0.values.keys.sorted() } }
 
-  /// The value of a name: a copy that later runs do not change.
+  /// The value of a name: a copy that later runs do not change. One that cannot be copied to the host is a
+  /// tensor with a `failure`.
   public subscript(name: String) -> Tensor? {
-    get { state.withLock { $0.values[name].map(Self.copy) } }
+    get { state.withLock { $0.values[name]?.copy } }
     set {
-      let own = newValue.map(Self.copy)
       state.withLock { state in
         if state.isInUse, let old = state.values[name] { state.replaced.append(old) }
-        state.values[name] = own
+        state.values[name] = newValue.map { .host($0) }
         state.generation += 1
         state.versions[name, default: 0] += 1
       }
     }
-  }
-
-  /// A copy of the bytes: executables hold addresses into the stored tensor and write there without asking
-  /// whether somebody shares it.
-  private static func copy(_ original: Tensor) -> Tensor {
-    var copy = original
-    copy.withUnsafeMutableBytes { _ in }
-    return copy
   }
 
   /// How often the value of a name was changed: what is made from values asks whether they are the same.
@@ -60,48 +85,68 @@ public final class Scope {
   }
 
   /// All values, copied.
-  public func snapshot() -> [String: Tensor] { state.withLock { $0.values.mapValues(Self.copy) } }
+  public func snapshot() -> [String: Tensor] { state.withLock { $0.values.mapValues(\.copy) } }
 
-  /// The addresses of the values that a program reads and writes; room is made for those that it only
-  /// writes. They stay as long as the generation does, and until the end of a run that uses the scope.
+  /// The addresses, in a memory, of the values that a program reads and writes: values that are elsewhere
+  /// move there, and room is made for those that it only writes. They stay as long as the generation does,
+  /// and until the end of a run that uses the scope.
   ///
   /// All in one go: whatever other threads do, an address is that of a value of the port's type.
   ///
   /// - Throws: `ABNError(.feed)` for a value that is missing or of another type, the failure of a tensor
-  ///   that could not be made, `.system` where there is no memory. The scope is as it was then.
+  ///   that could not be made, `.system` where there is no memory. The scope's values are as they were then.
   func addresses(
-    of ports: [(port: LoweredProgram.Port, isRead: Bool)]
+    of ports: [(port: LoweredProgram.Port, isRead: Bool)], in memory: any BackendMemory
   ) throws -> (addresses: [UnsafeMutableRawPointer], generation: Int) {
     let (found, generation) = try state.withLock { state in
-      var missing: [String: Tensor] = [:]
-      for (port, isRead) in ports {
-        if let value = state.values[port.name] {
-          let type = TensorType(value.shape, try value.checked().dtype)
-          guard type == port.type else {
-            throw ABNError(
-              .feed, "\"\(port.name)\" in the scope", got: "\(type)", wanted: "\(port.type)",
-              fix: "Load values that belong to this program.")
-          }
-        } else if isRead {
-          throw ABNError(
-            .feed, "\"\(port.name)\" in the scope", got: "no value", wanted: "\(port.type)",
-            fix: "Run the startup program, or load parameters, before this program.")
-        } else {
-          missing[port.name] = try Tensor(zeros: port.type.shape, dtype: port.type.dtype).checked()
-        }
-      }
-      for name in Array(missing.keys) {
-        // Moved, not copied: bytes with a second owner would be copied when they are written to.
-        state.values[name] = missing.removeValue(forKey: name)
+      let names = try Self.missing(ports, in: state)
+      for (port, _) in ports {
+        guard let value = state.values[port.name], value.block(in: memory) == nil else { continue }
+        // One after the other: there may not be room for all of them twice.
+        let block = try MemoryBlock(port.type.bytes, in: memory)
+        try memory.copyIn(try value.copy.checked(), to: block.base)
+        state.values[port.name] = .resident(block, port.type)
         state.generation += 1
-        state.versions[name, default: 0] += 1
+      }
+      let made = try names.map { port in
+        (port, try MemoryBlock(port.type.bytes, in: memory))
+      }
+      for (port, block) in made {
+        state.values[port.name] = .resident(block, port.type)
+        state.generation += 1
+        state.versions[port.name, default: 0] += 1
       }
       let found = ports.map { port, _ in
-        state.values[port.name]!.withUnsafeMutableBytes { UInt(bitPattern: $0.baseAddress!) }
+        UInt(bitPattern: state.values[port.name]!.block(in: memory)!.base)
       }
       return (found, state.generation)
     }
     return (found.map { UnsafeMutableRawPointer(bitPattern: $0)! }, generation)
+  }
+
+  /// The ports that have no value and need none.
+  ///
+  /// - Throws: `ABNError(.feed)` for a value that is missing or of another type.
+  private static func missing(
+    _ ports: [(port: LoweredProgram.Port, isRead: Bool)], in state: State
+  ) throws -> [LoweredProgram.Port] {
+    var missing: [LoweredProgram.Port] = []
+    for (port, isRead) in ports {
+      if let type = try state.values[port.name]?.type() {
+        guard type == port.type else {
+          throw ABNError(
+            .feed, "\"\(port.name)\" in the scope", got: "\(type)", wanted: "\(port.type)",
+            fix: "Load values that belong to this program.")
+        }
+      } else if isRead {
+        throw ABNError(
+          .feed, "\"\(port.name)\" in the scope", got: "no value", wanted: "\(port.type)",
+          fix: "Run the startup program, or load parameters, before this program.")
+      } else {
+        missing.append(port)
+      }
+    }
+    return missing
   }
 
   /// Calls `body` as the one run that uses the scope.

@@ -78,7 +78,7 @@ public struct Step: Sendable {
   /// For reports: what is not the usual course and why; nil in the usual one.
   public let note: String?
   /// Does the work. No allocation; no checks but those that a library makes anyway, whose refusal is thrown.
-  public let run: @Sendable (StepPointers) throws -> Void
+  public var run: @Sendable (StepPointers) throws -> Void
 
   /// A step.
   public init(
@@ -169,52 +169,4 @@ public struct LoweredProgram: Sendable {
           sharing: step.sharing)
       })
   }
-}
-
-/// Turns programs whose shapes are all known into steps.
-public protocol Backend: Sendable {
-  /// For messages.
-  var name: String { get }
-
-  /// What a program goes through before it is lowered, in this order.
-  var passes: [any ProgramPass] { get }
-
-  /// The threads that steps run on when called from here. What is lowered may depend on it, so an executor
-  /// compiles anew where it has changed.
-  var threads: Int { get }
-
-  /// How runs share the processors with other runs, of this process or another; nil: they do not.
-  var turns: (any Turns)? { get }
-
-  /// At most the bytes of what the steps of a program look up beside their arguments, in memory of their
-  /// own, as the weights of a resize. Asked before they are made.
-  func tableBytes(of program: Program) -> Int
-
-  /// - Throws: `ABNError(.unsupported)` for a kind or element type that the backend cannot run.
-  func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram
-}
-
-extension Backend {
-  /// None.
-  public var passes: [any ProgramPass] { [] }
-
-  /// One.
-  public var threads: Int { 1 }
-
-  /// None.
-  public var turns: (any Turns)? { nil }
-
-  /// None.
-  public func tableBytes(of program: Program) -> Int { 0 }
-}
-
-/// Runs that want the same processors take turns, so that none waits for a thread that is not scheduled. Turns
-/// change when a step runs, never what it computes.
-public protocol Turns: Sendable {
-  /// Waits for the turn of the calling thread; a run begins.
-  func begin()
-  /// Between two steps: lets others go first if this run has had its time.
-  func next()
-  /// The run has ended.
-  func end()
 }

@@ -166,6 +166,14 @@ public struct Tensor: @unchecked Sendable {
       .dispatch(write, write, write, write, write, write, write, write, write)
   }
 
+  /// A tensor that could not be made, for a reason that a caller finds in its `failure`.
+  package init(failure: any Error, shape: Shape, dtype: DType) {
+    let known =
+      failure as? ABNError
+      ?? ABNError(.system, "tensor", got: "\(failure)", wanted: "its elements")
+    self.init(dtype: dtype, shape: shape, storage: TensorStorage(failure: known))
+  }
+
   /// The same elements under another shape with as many of them; with another number of them it is a
   /// `failure`.
   public func reshaped(_ shape: Shape) -> Tensor {

@@ -47,7 +47,7 @@ import Testing
   ) throws -> [UInt8] {
     let lowered = try TwoSteps(second: second).lower(Program(), fetches: [])
     let executable = Executable(lowered, mode: mode)
-    let arena = Arena()
+    let arena = Arena(HostMemory.shared)
     return try withExtendedLifetime(arena) {
       try executable.bind(arena: arena, scope: Scope())
       try executable.run(feed: [:], verbosity: 0)

@@ -1,0 +1,68 @@
+import ABNGraph
+import ABNTensors
+
+/// The memory in which a backend's steps find their arguments: the host's, or an accelerator's.
+///
+/// The runtime adds offsets to its addresses and hands them to steps. It never reads or writes through
+/// them: all that goes in or comes out is copied by these functions. Steps are begun in order; a memory
+/// whose steps run on after they were begun has `copyIn`, `copyOut`, `fill` and `synchronize` wait for
+/// them, so that for the caller everything happens in order.
+public protocol BackendMemory: AnyObject, Sendable {
+  /// How much one program may need, in bytes; nil where that is not known.
+  var capacity: Int? { get }
+
+  /// Room for `bytes` bytes, at least one, at a multiple of 64. They are zero.
+  ///
+  /// - Throws: `ABNError(.system)` where there is not so much.
+  func allocate(_ bytes: Int) throws -> UnsafeMutableRawPointer
+
+  /// Gives back what `allocate` gave, of as many bytes.
+  func deallocate(_ address: UnsafeMutableRawPointer, bytes: Int)
+
+  /// Copies bytes of the host. When it returns, the host may change them.
+  func copyIn(_ source: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer) throws
+
+  /// Copies bytes to the host, after all steps begun so far. When it returns, they are there.
+  func copyOut(_ source: UnsafeRawPointer, to target: UnsafeMutableRawBufferPointer) throws
+
+  /// Sets `count` bytes to `byte`.
+  func fill(_ target: UnsafeMutableRawPointer, with byte: UInt8, count: Int) throws
+
+  /// Waits until all steps begun so far have ended.
+  ///
+  /// - Throws: what one of them failed with.
+  func synchronize() throws
+}
+
+extension BackendMemory {
+  /// A copy of bytes of this memory as a tensor.
+  ///
+  /// - Throws: `ABNError(.system)` where the host has no room for it; what the copy throws.
+  func tensor(at address: UnsafeRawPointer, _ type: TensorType) throws -> Tensor {
+    var tensor = try Tensor(uninitialized: type.shape, dtype: type.dtype).checked()
+    try tensor.withUnsafeMutableBytes { if !$0.isEmpty { try copyOut(address, to: $0) } }
+    return tensor
+  }
+
+  /// Copies the elements of a tensor into this memory.
+  func copyIn(_ tensor: Tensor, to address: UnsafeMutableRawPointer) throws {
+    try tensor.withUnsafeBytes { if !$0.isEmpty { try copyIn($0, to: address) } }
+  }
+}
+
+/// Bytes of a memory, given back with the last reference to them.
+final class MemoryBlock: @unchecked Sendable {
+  // Sendable: nothing changes after init, and the bytes belong to whoever runs steps on them.
+  let memory: any BackendMemory
+  let base: UnsafeMutableRawPointer
+  let bytes: Int
+
+  /// Room for so many bytes, which are zero.
+  init(_ wanted: Int, in memory: any BackendMemory) throws {
+    self.memory = memory
+    bytes = max(wanted, 1)
+    base = try memory.allocate(bytes)
+  }
+
+  deinit { memory.deallocate(base, bytes: bytes) }
+}
