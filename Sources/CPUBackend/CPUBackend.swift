@@ -44,7 +44,7 @@ public struct CPUBackend: Backend {
   public func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {
     guard !program.operations.isEmpty || !fetches.isEmpty else {
       return LoweredProgram(
-        steps: [], buffers: [], feeds: [], fetches: [], persistents: [], sideBuffers: [])
+        steps: [], buffers: [], feeds: [], fetches: [], persistents: [])
     }
     guard !program.operations.isEmpty else {
       throw ABNError(
@@ -85,7 +85,7 @@ public struct CPUBackend: Backend {
     }
     return LoweredProgram(
       steps: context.steps, buffers: context.buffers, feeds: feeds, fetches: ports,
-      persistents: persistents, sideBuffers: context.sideBuffers)
+      persistents: persistents)
   }
 
   /// Throws unless every size is known: loops and tables are made from them.

@@ -37,7 +37,6 @@ struct LoweringContext {
   private(set) var position = -1
   private(set) var steps: [Step] = []
   private(set) var buffers: [PlanBuffer] = []
-  private(set) var sideBuffers: [(layer: String, buffer: any SideBuffer)] = []
   /// By the variable under which the gradient finds them: the bytes, and the type that they are of.
   private var sideBufferOf: [VariableID: (buffer: any SideBuffer, type: TensorType)] = [:]
   private var places: [VariableID: [PhysicalLayout: BufferID]] = [:]
@@ -224,9 +223,8 @@ struct LoweringContext {
       })
   }
 
-  /// Registers bytes outside the arena, under the variable by which the gradient finds them.
-  mutating func registerSideBuffer(_ side: any SideBuffer, for id: VariableID) {
-    sideBuffers.append(("\(operation.layer) (\(operation.source))", side))
+  /// Notes bytes outside the arena under the variable by which the gradient finds them.
+  mutating func noteSideBuffer(_ side: any SideBuffer, for id: VariableID) {
     sideBufferOf[id] = (side, program[operation.outputs[0]].type)
   }
 
@@ -262,12 +260,14 @@ struct LoweringContext {
   /// arguments, in the same layout. `run` must be right whether a wish is granted or not.
   ///
   /// - Parameters:
+  ///   - resources: what it touches outside arena and scope.
   ///   - flops: floating-point operations, where they and not the bytes take the time.
   ///   - mayShare: false where the wishes of the kind must not be granted.
   ///   - note: for reports, what is not the usual course and why.
   mutating func step(
-    _ arguments: [StepArgument], detail: String = "", purpose: StepPurpose = .work, flops: Int = 0,
-    mayShare: Bool = true, note: String? = nil,
+    _ arguments: [StepArgument], resources: [StepResource] = [], detail: String = "",
+    purpose: StepPurpose = .work, flops: Int = 0, mayShare: Bool = true,
+    note: String? = nil,
     run: @escaping @Sendable (StepPointers) throws -> Void
   ) {
     let reads = Set(arguments.filter { $0.access == .read }.map(\.buffer))
@@ -285,7 +285,8 @@ struct LoweringContext {
       Step(
         name: detail.isEmpty ? operation.kindName : "\(operation.kindName) \(detail)",
         layer: operation.layer, source: operation.source, arguments: arguments, sharing: wishes,
-        purpose: purpose, operation: position, flops: flops, note: note, run: run))
+        resources: resources, purpose: purpose, operation: position, flops: flops, note: note,
+        run: run))
   }
 
   // MARK: Buffers

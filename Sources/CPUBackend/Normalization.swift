@@ -111,8 +111,8 @@ private struct NormalizationForward {
     if momentumAt != nil { arguments.append(try c.read(c.inputCount - 1)) }
     let rescue =
       readsOutput && !norm.isTest ? RescueBuffer(kernel) : nil
-    if let rescue { c.registerSideBuffer(rescue, for: c.operation.outputs[1]) }
-    c.step(arguments) { p in
+    if let rescue { c.noteSideBuffer(rescue, for: c.operation.outputs[1]) }
+    c.step(arguments, resources: rescue.map { [.write($0)] } ?? []) { p in
       let parameters = ABNParameters(
         scale: p[3], bias: p[4], slopes: slopesAt.map { UnsafeRawPointer(p[$0]) },
         slopeCount: slopesAt == nil ? 0 : 1)
@@ -206,7 +206,7 @@ extension InPlaceABNGradient: CPULowerable {
       c.scratch(bytes: max(64, kernel.scratchBytes)),
     ]
     if hasSlopes { arguments += [try c.read(5), c.write(3)] }
-    c.step(arguments) { p in
+    c.step(arguments, resources: [.read(rescue)]) { p in
       let parameters = ABNParameters(
         scale: p[3], bias: p[4], slopes: hasSlopes ? UnsafeRawPointer(p[9]) : nil,
         slopeCount: hasSlopes ? 1 : 0)

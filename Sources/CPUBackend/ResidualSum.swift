@@ -100,13 +100,12 @@ extension ResidualSum: CPULowerable {
     let rescue = try c.sideBuffer(ofInput: 3, as: RescueBuffer.self)
     let kept = KeptPlanes(
       planes: planes.samples * planes.channels, rowBytes: planes.count * type.dtype.bytes)
-    c.registerSideBuffer(kept, for: c.operation.outputs[1])
+    c.noteSideBuffer(kept, for: c.operation.outputs[0])
     let arguments = [
-      try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout), c.write(1),
-      try c.read(3),
+      try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout), try c.read(3),
     ]
     c.step(
-      arguments,
+      arguments, resources: [.read(rescue), .write(kept)],
       run: try c.float(
         type.dtype, run(planes, rescue, kept, Float.self), run(planes, rescue, kept, Double.self)))
   }
@@ -121,7 +120,7 @@ extension ResidualSum: CPULowerable {
     let constant = T(0.9995 / layer.norm.epsilon.squareRoot())
     return { p in
       let (u, v, z) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
-      let inverse = p(4, as: T.self) + 2 * planes.channels
+      let inverse = p(3, as: T.self) + 2 * planes.channels
       kept.prepare()
       Parallel.run(planes.groups) { index in
         let group = planes.group(index)
@@ -153,7 +152,6 @@ extension ResidualSum: CPULowerable {
               FlatOperand(z + $0, element)), 0..<$1)
         }
       }
-      p(3, as: Int32.self)[0] = Int32(kept.isKept.reduce(0) { $0 + ($1 ? 1 : 0) })
     }
   }
 }
@@ -165,12 +163,12 @@ extension ResidualTerm: CPULowerable {
     let layout = c.layout(ofInput: 0)
     let axis = sum.layer.norm.layout.channelAxis(rank: type.shape.rank)
     let planes = Planes(type.shape, channelAxis: axis, layout)
-    let kept = try c.sideBuffer(ofInput: 2, as: KeptPlanes.self)
+    let kept = try c.sideBuffer(ofInput: 0, as: KeptPlanes.self)
     let arguments = [
-      try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout), try c.read(2),
+      try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout),
     ]
     c.step(
-      arguments,
+      arguments, resources: [.read(kept)],
       run: try c.float(
         type.dtype, run(planes, kept, Float.self), run(planes, kept, Double.self)))
   }

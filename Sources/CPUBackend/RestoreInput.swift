@@ -16,7 +16,7 @@ extension RestoreInput: CPULowerable {
       try c.read(3), c.scratch(bytes: max(64, kernel.scratchBytes)),
     ]
     if hasSlopes { arguments.append(try c.read(4)) }
-    c.step(arguments) { p in
+    c.step(arguments, resources: [.read(rescue)]) { p in
       let parameters = ABNParameters(
         scale: p[2], bias: p[3], slopes: hasSlopes ? UnsafeRawPointer(p[6]) : nil,
         slopeCount: hasSlopes ? 1 : 0)

@@ -1,5 +1,5 @@
 // Shapes: u, v, z [N, C, ...] (or [N, ..., C]) with at least 16 elements a plane; scale [C];
-// saved [3, C]; kept [1].
+// saved [3, C].
 
 import ABNActivations
 import ABNGraph
@@ -12,8 +12,7 @@ import ABNTensors
 /// alone. Going back, u is off by about 4 roundings of u + v, which the layer's gradient divides by
 /// scale. So the elements of one sample and channel keep their u, bit for bit, where the root mean
 /// square of u + v is above `limit` times what tells the channel's elements apart in u, abs(scale) times the
-/// root mean square of its xhat, and where the channel is constant (there xhat is exactly 0); `kept`
-/// counts these planes.
+/// root mean square of its xhat, and where the channel is constant (there xhat is exactly 0).
 ///
 /// Inputs: u, v, and scale and saved of the layer that made u.
 public struct ResidualSum: OperationKind {
@@ -48,14 +47,15 @@ public struct ResidualSum: OperationKind {
     try layer.norm.requireSaved(
       image: inputs[0], scale: inputs[2], bias: inputs[2], saved: inputs[3])
     try requireType(inputs[1], inputs[0], "v")
-    return [inputs[0], TensorType([1], .int32)]
+    return [inputs[0]]
   }
   public var sharing: [SharingRule] {
     [SharingRule(output: 0, input: 0, .may), SharingRule(output: 0, input: 1, .may)]
   }
 }
 
-/// u = act^-1(z) - v, with the planes that `ResidualSum` kept in their places. Inputs: z, v, kept.
+/// u = act^-1(z) - v, with the planes that `ResidualSum` kept in their places. Inputs: z, the output of
+/// the sum itself, by which the planes are found, and v.
 public struct ResidualTerm: OperationKind {
   public static let kindName = "residual_term"
   public static let formula = "u = act^-1(z) - v"
@@ -66,11 +66,10 @@ public struct ResidualTerm: OperationKind {
   public init(of sum: ResidualSum) { self.sum = sum }
 
   public var attributes: [(name: String, value: String)] { sum.attributes }
-  public var inputCounts: ClosedRange<Int> { 3...3 }
+  public var inputCounts: ClosedRange<Int> { 2...2 }
   public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "z")
     try requireType(inputs[1], inputs[0], "v")
-    try requireType(inputs[2], TensorType([1], .int32), "kept")
     return [inputs[0]]
   }
   public var sharing: [SharingRule] {

@@ -97,8 +97,8 @@ public struct SubtractResiduals: ProgramPass {
       found.kind, [found.u, found.v, found.layer.inputs[1], found.layer.outputs[1]],
       role: .forward, layer: old.layer, source: old.source, outputs: [0: found.z])
     let term = try list.program.makeOperation(
-      ResidualTerm(of: found.kind), [found.z, found.v, sum.outputs[1]], role: .backward,
-      layer: old.layer, source: old.source)
+      ResidualTerm(of: found.kind), [found.z, found.v], role: .backward, layer: old.layer,
+      source: old.source)
     list.replace(found.u, by: term.outputs[0], in: found.gradient)
     list.insert([term], before: found.gradient)
     if let activation = found.activation { list.remove(activation) }

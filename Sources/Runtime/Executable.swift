@@ -31,6 +31,7 @@ public final class Executable {
   private var boundArena = -1
   private var boundScope = -1
   private weak var scope: Scope?
+  private let resourceFault: String?
   private var memory: any BackendMemory = HostMemory.shared
   private var turns: (any Turns)?
   private var addresses: [UnsafeMutableRawPointer?]
@@ -72,6 +73,7 @@ public final class Executable {
       .map(\.name)
     changes = lowered.persistents.map(\.port).filter { written.contains($0.buffer) }.map(\.name)
     self.mode = mode
+    resourceFault = lowered.resourceFault
     self.decisions = decisions
     plan = MemoryPlan(lowered.planRequest, mode: mode)
     var starts: [Int] = []
@@ -99,7 +101,7 @@ public final class Executable {
 
   /// Resolves every argument of every step to an address in the arena's memory, if arena or scope have moved.
   func bind(arena: Arena, scope: Scope) throws {
-    if let fault = plan.fault {
+    if let fault = plan.fault ?? resourceFault {
       throw ABNError(
         .program, "lowered program", got: fault, wanted: "steps over the program's own buffers")
     }

@@ -49,6 +49,23 @@ public struct StepPointers {
   }
 }
 
+/// What a step keeps outside the arena, and how it uses it: of its bytes those that are no argument.
+public struct StepResource: Sendable {
+  /// The bytes.
+  public let buffer: any SideBuffer
+  /// What happens to them: `write` makes what is there anew, `read` leaves it.
+  public let access: StepAccess
+
+  /// Bytes that a step reads.
+  public static func read(_ buffer: any SideBuffer) -> StepResource {
+    StepResource(buffer: buffer, access: .read)
+  }
+  /// Bytes that a step writes, whatever was there.
+  public static func write(_ buffer: any SideBuffer) -> StepResource {
+    StepResource(buffer: buffer, access: .write)
+  }
+}
+
 /// What a step is there for.
 public enum StepPurpose: Sendable, Hashable {
   /// The operation's own work.
@@ -65,8 +82,11 @@ public struct Step: Sendable {
   public let layer: String
   /// The line of that layer.
   public let source: SourceLocation?
-  /// Every byte it touches, scratch included.
+  /// Every byte it touches, scratch included, but those of `resources`.
   public let arguments: [StepArgument]
+  /// Every byte it touches outside arena and scope. Who moves a step keeps it behind those that write what
+  /// it reads; a step that runs twice writes them twice.
+  public let resources: [StepResource]
   /// Outputs that it could store over inputs.
   public let sharing: [BufferSharing]
   /// What it is there for.
@@ -83,8 +103,9 @@ public struct Step: Sendable {
   /// A step.
   public init(
     name: String, layer: String, source: SourceLocation?, arguments: [StepArgument],
-    sharing: [BufferSharing], purpose: StepPurpose = .work, operation: Int? = nil, flops: Int = 0,
-    note: String? = nil, run: @escaping @Sendable (StepPointers) throws -> Void
+    sharing: [BufferSharing], resources: [StepResource] = [], purpose: StepPurpose = .work,
+    operation: Int? = nil, flops: Int = 0, note: String? = nil,
+    run: @escaping @Sendable (StepPointers) throws -> Void
   ) {
     self.purpose = purpose
     self.operation = operation
@@ -94,13 +115,15 @@ public struct Step: Sendable {
     self.layer = layer
     self.source = source
     self.arguments = arguments
+    self.resources = resources
     self.sharing = sharing
     self.run = run
   }
 }
 
 /// Bytes outside the arena that a step asks for only when its data need them (the rescue buffer of
-/// an in-place layer whose scale is zero in some channel). Kept from run to run.
+/// an in-place layer whose scale is zero in some channel): a resource of the steps that touch them.
+/// The room is kept from run to run, what stands in it until the step that writes it runs again.
 public protocol SideBuffer: AnyObject, Sendable {
   /// The bytes held now.
   var bytes: Int { get }
@@ -140,21 +163,44 @@ public struct LoweredProgram: Sendable {
   public var fetches: [Port]
   /// What lives in the scope; `isRead` tells whether a value must be there before the run.
   public var persistents: [(port: Port, isRead: Bool)]
-  /// Bytes asked for during a run, each with the layer that may ask.
-  public var sideBuffers: [(layer: String, buffer: any SideBuffer)]
-
   /// A lowered program.
   public init(
     steps: [Step], buffers: [PlanBuffer], feeds: [Port], fetches: [Port],
-    persistents: [(port: Port, isRead: Bool)],
-    sideBuffers: [(layer: String, buffer: any SideBuffer)]
+    persistents: [(port: Port, isRead: Bool)]
   ) {
     self.steps = steps
     self.buffers = buffers
     self.feeds = feeds
     self.fetches = fetches
     self.persistents = persistents
-    self.sideBuffers = sideBuffers
+  }
+
+  /// The resources of all steps, each once with the layer of the first step that has it.
+  public var sideBuffers: [(layer: String, buffer: any SideBuffer)] {
+    var known = Set<ObjectIdentifier>()
+    return steps.flatMap { step in
+      step.resources.filter { known.insert(ObjectIdentifier($0.buffer)).inserted }.map {
+        ("\(step.layer)" + (step.source.map { " (\($0))" } ?? ""), $0.buffer)
+      }
+    }
+  }
+
+  /// Why the steps are in no order in which they can run: one that reads a resource before a step has
+  /// written it; nil where all is well.
+  public var resourceFault: String? {
+    var written = Set<ObjectIdentifier>()
+    for step in steps {
+      for resource in step.resources {
+        let id = ObjectIdentifier(resource.buffer)
+        if resource.access != .write, !written.contains(id) {
+          return "step \"\(step.name) \(step.layer)\" before the one that writes what it reads of: "
+            + resource.buffer.purpose
+        }
+      }
+      written.formUnion(
+        step.resources.filter { $0.access != .read }.map { ObjectIdentifier($0.buffer) })
+    }
+    return nil
   }
 
   /// The planner's view.

@@ -122,7 +122,7 @@ struct KindCase: Sendable {
       KindCase(kind: ReshapeGradient(), inputs: [type(8), matrix]),
       KindCase(kind: sum, inputs: [image, image, channels, saved], runsAlone: false),
       KindCase(
-        kind: ResidualTerm(of: sum), inputs: [image, image, type(1, as: .int32)], runsAlone: false),
+        kind: ResidualTerm(of: sum), inputs: [image, image], runsAlone: false),
       KindCase(
         kind: ResizeGradient(of: try Resize(.nearest, to: .scale(2))),
         inputs: [type(2, 4, 10, 10), image]),

@@ -227,6 +227,42 @@ import Testing
     #expect(compiled.sideBytes == Self.tensorBytes)
   }
 
+  /// What stands outside the arena is a resource of each step that touches it: the planner's reports see it, and
+  /// steps in another order than their resources allow are refused.
+  @Test func stepsDeclareWhatTheyKeep() throws {
+    let with = try compiled { x in
+      let h = try inplaceABN(conv(x), act: .leakyReLU, actAlpha: 0.1)
+      let sum = try leakyReLU(elementwiseAdd(inplaceABN(conv(h)), h), alpha: 0.1)
+      let twice = try conv(sum)
+      let beside = try conv(twice)
+      return try elementwiseAdd(beside, conv(inplaceABN(twice, act: .elu)))
+    }
+    typealias Use = (reads: Int, writes: Int)
+    let wanted: [String: Use] = [
+      "inplace_abn": (0, 1), "inplace_abn_grad": (1, 0), "inplace_abn_restore": (1, 0),
+      "residual_sum": (1, 1), "residual_term": (1, 0),
+    ]
+    var seen = Set<String>()
+    for step in with.lowered.steps where step.purpose == .work {
+      let use = wanted[step.name] ?? (0, 0)
+      let accesses = step.resources.map(\.access)
+      #expect(accesses.filter { $0 == .read }.count == use.reads, "\(step.name)")
+      #expect(accesses.filter { $0 == .write }.count == use.writes, "\(step.name)")
+      if !step.resources.isEmpty { seen.insert(step.name) }
+    }
+    #expect(seen == Set(wanted.keys))
+    // Three layers and the sum.
+    #expect(with.lowered.sideBuffers.count == 4)
+    #expect(with.lowered.sideBuffers.allSatisfy { $0.buffer.mostBytes >= Self.tensorBytes })
+    #expect(with.lowered.resourceFault == nil)
+    for name in ["residual_term", "inplace_abn_grad"] {
+      var moved = with.lowered
+      let index = try #require(moved.steps.firstIndex { $0.name == name })
+      moved.steps.insert(moved.steps.remove(at: index), at: 0)
+      #expect(moved.resourceFault?.contains(name) == true)
+    }
+  }
+
   /// Programs for evaluation have no gradients: nothing to decide.
   @Test func evaluationIsLeftAlone() throws {
     let builder = ProgramBuilder()

@@ -38,7 +38,7 @@ import Testing
       return LoweredProgram(
         steps: steps, buffers: fetched, feeds: [],
         fetches: [LoweredProgram.Port(name: "c", type: TensorType([100], .uint8), buffer: c)],
-        persistents: [], sideBuffers: [])
+        persistents: [])
     }
   }
 

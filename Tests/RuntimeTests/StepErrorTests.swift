@@ -18,7 +18,7 @@ import Testing
           }
         ],
         buffers: [PlanBuffer(name: "y", bytes: 64, use: .activation, isFetched: true)], feeds: [],
-        fetches: [], persistents: [], sideBuffers: [])
+        fetches: [], persistents: [])
     }
   }
 

@@ -14,7 +14,7 @@ import Testing
 
     func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {
       LoweredProgram(
-        steps: [], buffers: [], feeds: [], fetches: [], persistents: [], sideBuffers: [])
+        steps: [], buffers: [], feeds: [], fetches: [], persistents: [])
     }
   }
 

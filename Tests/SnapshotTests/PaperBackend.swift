@@ -18,8 +18,7 @@ struct PaperBackend: Backend {
       LoweredProgram.Port(name: $0.name, type: $0.type, buffer: sheet.buffer(of: $0.id))
     }
     return LoweredProgram(
-      steps: sheet.steps, buffers: sheet.buffers, feeds: feeds, fetches: ports, persistents: [],
-      sideBuffers: [])
+      steps: sheet.steps, buffers: sheet.buffers, feeds: feeds, fetches: ports, persistents: [])
   }
 
   private struct Sheet {
