@@ -34,7 +34,7 @@ public struct StripesNetwork {
 
 /// The convolution's output is overwritten by the layer's: one tensor is kept instead of three.
 func normalizedConvolution(_ x: Variable, filters: Int) throws -> Variable {
-  let y = try conv2d(x, numFilters: filters, filterSize: 3, padding: 1, biasAttr: ParamAttr.none)
+  let y = try conv2d(x, numFilters: filters, filterSize: 3, padding: 1, biasAttr: .absent)
   return try inplaceABN(y, act: "leaky_relu", actAlpha: 0.01)
 }
 

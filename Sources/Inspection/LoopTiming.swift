@@ -56,7 +56,7 @@ public func timeAdam(
   let builder = ProgramBuilder(seed: 1)
   let loss = try builder.build {
     let x = try data("x", shape: [1, side])
-    let loss = try mean(fc(x, size: side, biasAttr: ParamAttr.none))
+    let loss = try mean(fc(x, size: side, biasAttr: .absent))
     _ = try Adam(learningRate: 0.001).minimize(loss)
     return loss
   }

@@ -28,12 +28,12 @@ public struct Pair: Sendable, Hashable, ExpressibleByIntegerLiteral, Expressible
 ///   - filterSize: kh and kw.
 ///   - padding: zeros around the image; `.same` for an output of ceil(input / stride).
 ///   - groups: splits channels and filters into groups that do not see each other.
-///   - biasAttr: `ParamAttr.none` for no bias, as before a normalization.
+///   - biasAttr: `ParamAttr.absent` for no bias, as before a normalization.
 ///   - act: applied last; prelu, which has a parameter, is an error. A name in its place, as `"relu"`: with the number that
 ///     `Activation` has unless told.
 public func conv2d(
   _ input: Variable, numFilters: Int, filterSize: Pair, stride: Pair = 1, padding: Padding = 0,
-  dilation: Pair = 1, groups: Int = 1, paramAttr: ParamAttr? = nil, biasAttr: ParamAttr? = nil,
+  dilation: Pair = 1, groups: Int = 1, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,
   act: Activation? = nil, name: String? = nil, dataLayout: DataLayout = .nchw,
   file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable {
@@ -65,7 +65,7 @@ public func conv2d(
       shape: [numFilters, channels / groups, kernel[0], kernel[1]], dtype: input.dtype,
       initializer: .normal(deviation: (2 / taps).squareRoot()))
     var inputs = [input, weight]
-    if biasAttr?.isNone != true {
+    if !biasAttr.isAbsent {
       inputs.append(
         try c.weight(
           biasAttr, suffix: "b", shape: [numFilters], dtype: input.dtype,

@@ -14,13 +14,13 @@ import ABNTensors
 ///   - size: the number of output features.
 ///   - numFlattenDims: how many dimensions are rows; 1 or more.
 ///   - paramAttr: the weights; with several inputs each gets a name of its own where it has none.
-///   - biasAttr: the bias; `ParamAttr.none` for none.
+///   - biasAttr: the bias; `ParamAttr.absent` for none.
 ///   - act: applied last; prelu, which has a parameter, is an error. A name in its place, as `"relu"`: with the number that
 ///     `Activation` has unless told.
 /// - Returns: shape [rows ..., size].
 public func fc(
-  _ inputs: [Variable], size: Int, numFlattenDims: Int = 1, paramAttr: ParamAttr? = nil,
-  biasAttr: ParamAttr? = nil, act: Activation? = nil, name: String? = nil,
+  _ inputs: [Variable], size: Int, numFlattenDims: Int = 1, paramAttr: ParamAttr = nil,
+  biasAttr: ParamAttr = nil, act: Activation? = nil, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable {
   try layer("fc", name: name, file: file, line: line) { c in
@@ -45,7 +45,7 @@ public func fc(
       return try c.append(mul, input, weight)
     }
     var y = products.count == 1 ? products[0] : try c.append(SumOf(), products)[0]
-    if biasAttr?.isNone != true {
+    if !biasAttr.isAbsent {
       let bias = try c.weight(
         biasAttr, suffix: "b", shape: [size], dtype: first.dtype, initializer: .constant(0))
       y = try c.append(Elementwise(.add, axis: numFlattenDims), y, bias)
@@ -56,8 +56,8 @@ public func fc(
 
 /// act(x w + bias). See `fc(_:size:numFlattenDims:paramAttr:biasAttr:act:name:)` for several inputs.
 public func fc(
-  _ input: Variable, size: Int, numFlattenDims: Int = 1, paramAttr: ParamAttr? = nil,
-  biasAttr: ParamAttr? = nil, act: Activation? = nil, name: String? = nil,
+  _ input: Variable, size: Int, numFlattenDims: Int = 1, paramAttr: ParamAttr = nil,
+  biasAttr: ParamAttr = nil, act: Activation? = nil, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable {
   try fc(

@@ -30,15 +30,15 @@ struct LayerContext {
   /// - Parameters:
   ///   - suffix: `w` or `b`: names the parameter `<layer>.w_<n>` where the attribute does not.
   ///   - initializer: the layer's choice where the attribute has none.
-  /// - Throws: `ABNError(.attribute)` for `ParamAttr.none`: a layer that can do without asks before.
+  /// - Throws: `ABNError(.attribute)` for `ParamAttr.absent`: a layer that can do without asks before.
   func parameter(
-    _ attribute: ParamAttr?, suffix: String, shape: Shape, dtype: DType,
+    _ attribute: ParamAttr, suffix: String, shape: Shape, dtype: DType,
     initializer: Initializer
   ) throws -> Variable {
-    let attribute = attribute ?? ParamAttr()
-    guard !attribute.isNone else {
+    guard !attribute.isAbsent else {
       throw error(
-        .attribute, "parameter \"\(suffix)\"", got: "ParamAttr.none", wanted: "a ParamAttr, or nil",
+        .attribute, "parameter \"\(suffix)\"", got: "ParamAttr.absent",
+        wanted: "another ParamAttr, or nil",
         fix: "The layer cannot do without it: set trainable to false to leave it as it is.")
     }
     return try persistable(
@@ -50,7 +50,7 @@ struct LayerContext {
   /// A parameter for an operation in `dtype`: kept in `dtype.accumulation`, and cast where that is
   /// another type (float32 for the 16-bit types, so that small updates are not rounded away).
   func weight(
-    _ attribute: ParamAttr?, suffix: String, shape: Shape, dtype: DType,
+    _ attribute: ParamAttr, suffix: String, shape: Shape, dtype: DType,
     initializer: Initializer
   ) throws -> Variable {
     let kept = try parameter(

@@ -26,7 +26,7 @@ private struct NormalizationLayer {
 
   init(
     _ c: LayerContext, _ input: Variable, isTest: Bool, momentum: Momentum, epsilon: Double,
-    paramAttr: ParamAttr?, biasAttr: ParamAttr?, dataLayout: DataLayout,
+    paramAttr: ParamAttr, biasAttr: ParamAttr, dataLayout: DataLayout,
     movingMeanName: String?, movingVarianceName: String?, doModelAverage: Bool,
     useGlobalStats: Bool
   ) throws {
@@ -71,12 +71,12 @@ private struct NormalizationLayer {
     let shape: Shape = [input.shape[axis]]
     let dtype = input.dtype.accumulation
     func parameter(
-      _ attribute: ParamAttr?, _ suffix: String, _ value: Double
+      _ attribute: ParamAttr, _ suffix: String, _ value: Double
     ) throws -> Variable {
-      // `ParamAttr.none`: the constant that leaves the formula as it is, not trained.
+      // `ParamAttr.absent`: the constant that leaves the formula as it is, not trained.
       let absent = ParamAttr(initializer: .constant(value), trainable: false, doModelAverage: false)
       return try c.parameter(
-        attribute?.isNone == true ? absent : attribute, suffix: suffix, shape: shape,
+        attribute.isAbsent ? absent : attribute, suffix: suffix, shape: shape,
         dtype: dtype, initializer: .constant(value))
     }
     func moving(_ name: String?, _ value: Double) throws -> Variable {
@@ -111,7 +111,7 @@ private struct NormalizationLayer {
 /// activation given by name is, unless told, that of `Activation`: 0.02 for leaky_relu, 1 for elu.
 public func batchNorm(
   _ input: Variable, act: Activation? = nil, isTest: Bool = false, momentum: Momentum = 0.9,
-  epsilon: Double = 1e-5, paramAttr: ParamAttr? = nil, biasAttr: ParamAttr? = nil,
+  epsilon: Double = 1e-5, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,
   dataLayout: DataLayout = .nchw, name: String? = nil, movingMeanName: String? = nil,
   movingVarianceName: String? = nil, doModelAverageForMeanAndVar: Bool = true,
   useGlobalStats: Bool = false, actAlpha: Double? = nil,
@@ -144,7 +144,7 @@ public func batchNorm(
 ///   - isTest: normalise with the moving statistics, which stay as they are; no gradient.
 ///   - momentum: moving = moving * momentum + new * (1 - momentum); a number or a variable.
 ///   - epsilon: added to the variance, at least 0.
-///   - paramAttr: the scale. `biasAttr`: the bias. `ParamAttr.none` leaves it at its constant.
+///   - paramAttr: the scale. `biasAttr`: the bias. `ParamAttr.absent` leaves it at its constant.
 ///   - dataLayout: channels second or last, for any rank.
 ///   - name: prefix of the names of what the layer makes.
 ///   - movingMeanName: the moving mean's name; layers with one name share it.
@@ -161,7 +161,7 @@ public func batchNorm(
 /// `paddle.fluid.layers.inplace_abn`.
 public func inplaceABN(
   _ input: Variable, act: Activation? = nil, isTest: Bool = false, momentum: Momentum = 0.9,
-  epsilon: Double = 1e-5, paramAttr: ParamAttr? = nil, biasAttr: ParamAttr? = nil,
+  epsilon: Double = 1e-5, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,
   dataLayout: DataLayout = .nchw, name: String? = nil, movingMeanName: String? = nil,
   movingVarianceName: String? = nil, doModelAverageForMeanAndVar: Bool = false,
   useGlobalStats: Bool = false, actAlpha: Double? = nil,

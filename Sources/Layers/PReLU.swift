@@ -26,7 +26,7 @@ public struct PReLUMode: Sendable, Hashable, ExpressibleByStringLiteral {
 /// - Throws: `ABNError(.attribute)` for an unknown mode, `.shape` where the dimensions that the
 ///   slopes take are unknown.
 public func prelu(
-  _ x: Variable, mode: PReLUMode = .all, paramAttr: ParamAttr? = nil,
+  _ x: Variable, mode: PReLUMode = .all, paramAttr: ParamAttr = nil,
   dataFormat: DataLayout = .nchw, name: String? = nil, file: StaticString = #fileID,
   line: UInt = #line
 ) throws -> Variable {

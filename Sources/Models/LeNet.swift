@@ -11,7 +11,7 @@ extension Model {
     name: "lenet", summary: "two convolutions with max pooling, two hidden layers",
     image: [1, 28, 28], classes: 10, sizes: ImageSizes(least: 4)
   ) { images, options in
-    let none = ParamAttr.none
+    let none = ParamAttr.absent
     var x = try conv2d(images, numFilters: 16, filterSize: 5, padding: 2, biasAttr: none)
     x = try pool2d(options.normalized(x), poolSize: 2, poolStride: 2)
     x = try conv2d(x, numFilters: 32, filterSize: 5, padding: 2, biasAttr: none)

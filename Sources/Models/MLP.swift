@@ -10,7 +10,7 @@ extension Model {
   ) { images, options in
     var x = images
     for _ in 0..<2 {
-      x = try options.normalized(fc(x, size: 128, biasAttr: ParamAttr.none))
+      x = try options.normalized(fc(x, size: 128, biasAttr: .absent))
     }
     return try fc(x, size: options.classes)
   }

@@ -19,7 +19,7 @@ func conv(
   try conv2d(
     x, numFilters: filters, filterSize: Pair(size), stride: Pair(stride),
     padding: .uniform(dilation * (size - 1) / 2), dilation: Pair(dilation), groups: groups,
-    paramAttr: ParamAttr(initializer: .msra(uniform: false)), biasAttr: ParamAttr.none,
+    paramAttr: ParamAttr(initializer: .msra(uniform: false)), biasAttr: .absent,
     file: file, line: line)
 }
 

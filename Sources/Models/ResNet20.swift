@@ -14,7 +14,7 @@ extension Model {
     func conv(_ x: Variable, _ filters: Int, _ size: Pair, stride: Pair = 1) throws -> Variable {
       try conv2d(
         x, numFilters: filters, filterSize: size, stride: stride, padding: .same,
-        biasAttr: ParamAttr.none)
+        biasAttr: .absent)
     }
     func block(_ x: Variable, _ filters: Int, stride: Pair) throws -> Variable {
       var y = try options.normalized(conv(x, filters, 3, stride: stride))

@@ -82,7 +82,7 @@ struct TResNet {
     return try conv2d(
       padded, numFilters: channels, filterSize: 3, stride: 2, groups: channels,
       paramAttr: ParamAttr(initializer: .array(filters), trainable: false, doModelAverage: false),
-      biasAttr: ParamAttr.none)
+      biasAttr: .absent)
   }
 }
 

@@ -77,7 +77,7 @@ import Testing
       let x = try data("x", shape: [2, 8, 8, 5])
       return try mean(
         conv2d(
-          x, numFilters: 8, filterSize: 1, stride: 2, biasAttr: ParamAttr.none, dataLayout: .nhwc))
+          x, numFilters: 8, filterSize: 1, stride: 2, biasAttr: .absent, dataLayout: .nhwc))
     }
     let result = try builder.main.differentiated(loss, withRespectTo: builder.main.parameters)
     let executable = try Executor(backend: CPUBackend()).compile(

@@ -64,7 +64,7 @@ extension LayoutGraph {
   ) throws -> Variable {
     try conv2d(
       x, numFilters: filters ?? x.shape[layout.channelAxis(rank: 4)], filterSize: Pair(size),
-      padding: .uniform(size / 2), biasAttr: ParamAttr.none, dataLayout: layout)
+      padding: .uniform(size / 2), biasAttr: .absent, dataLayout: layout)
   }
 
   /// A large epsilon, so that rounding does not grow from layer to layer.

@@ -140,15 +140,15 @@ import Testing
       _ = try elementwiseAdd(
         data("x", shape: [2, 3]), data("y", shape: [2, 3], dtype: .float64))
     },
-    Case("no weights", "ParamAttr.none", "fc_0", "trainable") {
-      _ = try fc(data("x", shape: [2, 3]), size: 4, paramAttr: ParamAttr.none)
+    Case("no weights", "ParamAttr.absent", "fc_0", "trainable") {
+      _ = try fc(data("x", shape: [2, 3]), size: 4, paramAttr: .absent)
     },
-    Case("no filters", "ParamAttr.none", "conv2d_0", "trainable") {
+    Case("no filters", "ParamAttr.absent", "conv2d_0", "trainable") {
       _ = try conv2d(
-        data("x", shape: [2, 3, 4, 4]), numFilters: 2, filterSize: 3, paramAttr: ParamAttr.none)
+        data("x", shape: [2, 3, 4, 4]), numFilters: 2, filterSize: 3, paramAttr: .absent)
     },
-    Case("no slopes", "ParamAttr.none", "prelu_0", "trainable") {
-      _ = try prelu(data("x", shape: [2, 3]), paramAttr: ParamAttr.none)
+    Case("no slopes", "ParamAttr.absent", "prelu_0", "trainable") {
+      _ = try prelu(data("x", shape: [2, 3]), paramAttr: .absent)
     },
     Case("a name twice", "BadInputTests.swift", "name of its own") {
       _ = try data("x", shape: [2])

@@ -51,7 +51,7 @@ import Testing
     let names = try persistables {
       let x = try data("x", shape: [2, 3, 8, 8])
       let a = try conv2d(x, numFilters: 4, filterSize: 3)
-      let b = try conv2d(x, numFilters: 4, filterSize: 3, biasAttr: ParamAttr.none)
+      let b = try conv2d(x, numFilters: 4, filterSize: 3, biasAttr: .absent)
       _ = try fc([a, b], size: 5)
     }
     #expect(
@@ -64,8 +64,8 @@ import Testing
     let builder = ProgramBuilder()
     try builder.build {
       let x = try data("x", shape: [4, 3])
-      let y = try fc(x, size: 3, paramAttr: "w", biasAttr: ParamAttr.none)
-      _ = try fc(y, size: 3, paramAttr: "w", biasAttr: ParamAttr.none)
+      let y = try fc(x, size: 3, paramAttr: "w", biasAttr: .absent)
+      _ = try fc(y, size: 3, paramAttr: "w", biasAttr: .absent)
     }
     #expect(builder.main.parameters.count == 1)
     #expect(builder.startup.operations.count == 1)

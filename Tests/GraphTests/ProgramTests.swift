@@ -5,7 +5,7 @@ import Testing
   func network(_ builder: ProgramBuilder) throws -> (Variable, Variable) {
     try builder.build {
       let x = try data("x", shape: [-1, 3, 8, 8])
-      let conv = try conv2d(x, numFilters: 4, filterSize: 3, biasAttr: ParamAttr.none)
+      let conv = try conv2d(x, numFilters: 4, filterSize: 3, biasAttr: .absent)
       let normalized = try inplaceABN(conv, act: "leaky_relu", actAlpha: 0.1)
       return (normalized, try mean(normalized))
     }

@@ -49,7 +49,7 @@ import Testing
   }
 
   private func conv(_ x: Variable) throws -> Variable {
-    try conv2d(x, numFilters: 16, filterSize: 3, padding: 1, biasAttr: ParamAttr.none)
+    try conv2d(x, numFilters: 16, filterSize: 3, padding: 1, biasAttr: .absent)
   }
 
   private func chain(_ x: Variable) throws -> Variable {

@@ -73,7 +73,7 @@ import Testing
         var x = try data("x", shape: shape)
         for _ in 0..<depth {
           x = try inplaceABN(
-            conv2d(x, numFilters: 64, filterSize: 3, padding: 1, biasAttr: ParamAttr.none),
+            conv2d(x, numFilters: 64, filterSize: 3, padding: 1, biasAttr: .absent),
             act: .leakyReLU(slope: 0.01))
         }
         let loss = try mean(x)

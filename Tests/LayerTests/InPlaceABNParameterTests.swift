@@ -230,7 +230,7 @@ import Testing
 
   /// One step of SGD on sum(w z) with a layer of these attributes; the values before and after, and
   /// the gradients.
-  private func step(_ scale: ParamAttr?, _ bias: ParamAttr?) throws -> (
+  private func step(_ scale: ParamAttr, _ bias: ParamAttr) throws -> (
     before: [[Double]], after: [[Double]], gradients: [[Double]]
   ) {
     let x = Rig.numbers([6, 3, 2], 7)
@@ -241,7 +241,7 @@ import Testing
         data("x", shape: x.shape, dtype: .float64), paramAttr: scale, biasAttr: bias, name: "bn")
       return try reduceSum(elementwiseMul(z, data("w", shape: w.shape, dtype: .float64)))
     }
-    let names = [scale?.name ?? "bn.w_0", bias?.name ?? "bn.b_0"]
+    let names = [scale.name ?? "bn.w_0", bias.name ?? "bn.b_0"]
     let variables = try names.map { try rig.builder.main.requireVariable(named: $0) }
     let result = try rig.builder.main.differentiated(loss, withRespectTo: variables)
     try rig.start()
@@ -279,14 +279,14 @@ import Testing
   }
 
   @Test func whatIsNotTrainableStays() throws {
-    for frozen in [ParamAttr(initializer: .constant(2), trainable: false), .none] {
+    for frozen in [ParamAttr(initializer: .constant(2), trainable: false), .absent] {
       let (before, after, gradients) = try step(frozen, Self.biasAttr)
       #expect(after[0] == before[0])
       #expect(after[1] != before[1] && gradients[0].contains { $0 != 0 })
       let other = try step(Self.scaleAttr, frozen)
       #expect(other.after[1] == other.before[1] && other.after[0] != other.before[0])
     }
-    let constants = try step(.none, .none).before
+    let constants = try step(.absent, .absent).before
     #expect(constants == [[1, 1, 1], [0, 0, 0]])
   }
 }

@@ -13,7 +13,7 @@ import Testing
       let x = try data("x", shape: [2, shape[0]], dtype: dtype)
       _ = try fc(
         x, size: shape[1], paramAttr: ParamAttr(name: "w", initializer: initializer),
-        biasAttr: ParamAttr.none)
+        biasAttr: .absent)
     }
     let scope = Scope()
     try Executor(backend: CPUBackend()).run(builder.startup, scope: scope)

@@ -33,7 +33,7 @@ import Testing
         try inplaceABN(x, act: test.act.with(alpha: test.alpha))
       }
       let a = try abn(
-        conv2d(x, numFilters: 16, filterSize: 3, padding: 1, biasAttr: ParamAttr.none))
+        conv2d(x, numFilters: 16, filterSize: 3, padding: 1, biasAttr: .absent))
       let b = try pool2d(a, poolSize: 2, poolStride: 2)
       let c = try abn(conv2d(b, numFilters: 16, filterSize: 3, padding: 1))
       let sum = try elementwiseAdd(c, scale(b, factor: 0.5))
@@ -78,7 +78,7 @@ import Testing
     let rig = Rig()
     let (loss, parameters) = try rig.builder.build {
       func conv(_ x: Variable) throws -> Variable {
-        try conv2d(x, numFilters: 16, filterSize: 3, padding: 1, biasAttr: ParamAttr.none)
+        try conv2d(x, numFilters: 16, filterSize: 3, padding: 1, biasAttr: .absent)
       }
       let x = try cast(data("x", shape: [4, 3, 8, 8]), to: dtype)
       let a = try inplaceABN(conv(x), act: "leaky_relu", actAlpha: 0.1)

@@ -54,7 +54,7 @@ enum TrapLayers {
         try conv2d(
           x, numFilters: d.size(), filterSize: d.pair(), stride: d.pair(), padding: d.padding(),
           dilation: d.pair(), groups: d.pick(100) < d.extremes ? d.size() : 1,
-          biasAttr: d.chance() ? ParamAttr.none : nil, act: d.act(), dataLayout: d.layout())
+          biasAttr: d.chance() ? ParamAttr.absent : nil, act: d.act(), dataLayout: d.layout())
       ]
     },
     layer("dropout") { [try dropout($0.input(), probability: $0.real(), isTest: $0.chance())] },
@@ -84,7 +84,7 @@ enum TrapLayers {
       return [
         try fc(
           d.chance() ? [x] : [x, d.input(like: x)], size: d.size(),
-          numFlattenDims: d.chance() ? 1 : d.axis(), biasAttr: d.chance() ? ParamAttr.none : nil,
+          numFlattenDims: d.chance() ? 1 : d.axis(), biasAttr: d.chance() ? ParamAttr.absent : nil,
           act: d.act())
       ]
     },

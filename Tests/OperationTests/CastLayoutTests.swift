@@ -49,7 +49,7 @@ import Testing
         func convolved(_ x: Variable) throws -> Variable {
           try conv2d(
             x, numFilters: 16, filterSize: 3, padding: 1,
-            paramAttr: ParamAttr(initializer: .constant(0.125)), biasAttr: ParamAttr.none)
+            paramAttr: ParamAttr(initializer: .constant(0.125)), biasAttr: .absent)
         }
         let y = try convolved(x)
         return [try Self.uses[use].build(cast(y, to: dtype)), try convolved(y)]

@@ -188,7 +188,7 @@ import Testing
         var y = try data("x", shape: shape)
         for _ in 0..<depth {
           y = try activation(
-            conv2d(y, numFilters: 16, filterSize: 3, padding: 1, biasAttr: ParamAttr.none),
+            conv2d(y, numFilters: 16, filterSize: 3, padding: 1, biasAttr: .absent),
             act.with(alpha: alpha))
         }
         return try mean(y)

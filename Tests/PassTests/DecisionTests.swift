@@ -27,7 +27,7 @@ import Testing
 
   func conv(_ x: Variable, name: String? = nil) throws -> Variable {
     try conv2d(
-      x, numFilters: 16, filterSize: 3, padding: 1, biasAttr: ParamAttr.none, name: name)
+      x, numFilters: 16, filterSize: 3, padding: 1, biasAttr: .absent, name: name)
   }
 
   func actions(_ executable: Executable) -> [PassDecision.Action] {

@@ -16,7 +16,7 @@ import Testing
     var ends: [Variable] = []
     let loss = try builder.build {
       func conv(_ x: Variable) throws -> Variable {
-        try conv2d(x, numFilters: 16, filterSize: 3, padding: 1, biasAttr: ParamAttr.none)
+        try conv2d(x, numFilters: 16, filterSize: 3, padding: 1, biasAttr: .absent)
       }
       let x = try data("x", shape: Self.shape, dtype: dtype)
       let first = try activation(elementwiseAdd(conv(x), conv(x)), act.with(alpha: 0.1))

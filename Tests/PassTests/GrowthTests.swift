@@ -72,7 +72,7 @@ import Testing
     },
     Form(testDescription: "normalized convolutions that many read") { x, count in
       func conv(_ x: Variable) throws -> Variable {
-        try conv2d(x, numFilters: 4, filterSize: 1, biasAttr: ParamAttr.none)
+        try conv2d(x, numFilters: 4, filterSize: 1, biasAttr: .absent)
       }
       let image = try reshape(x, [0, 4, 1, 1])
       let y = try conv(image)

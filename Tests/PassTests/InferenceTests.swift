@@ -21,7 +21,7 @@ import Testing
       func normalized(_ x: Variable, _ act: Activation) throws -> Variable {
         let y = try conv2d(
           x, numFilters: 16, filterSize: 3, padding: 1, groups: groups,
-          biasAttr: bias ? ParamAttr() : ParamAttr.none)
+          biasAttr: bias ? ParamAttr() : ParamAttr.absent)
         if inPlace && act.with(alpha: 0.2).isInvertible {
           return try inplaceABN(y, act: act.with(alpha: 0.2))
         }
@@ -124,7 +124,7 @@ import Testing
     let builder = ProgramBuilder(seed: 9)
     let loss = try builder.build {
       let x = try data("x", shape: Self.shape)
-      let y = try conv2d(x, numFilters: 16, filterSize: 3, biasAttr: ParamAttr.none)
+      let y = try conv2d(x, numFilters: 16, filterSize: 3, biasAttr: .absent)
       let loss = try mean(inplaceABN(y, act: .leakyReLU(slope: 1), useGlobalStats: true))
       _ = try SGD(learningRate: 0.1).minimize(loss)
       return loss
@@ -164,7 +164,7 @@ import Testing
     var output: Variable!
     let loss = try builder.build {
       let x = try data("x", shape: Self.shape)
-      let y = try conv2d(x, numFilters: 16, filterSize: 3, biasAttr: ParamAttr.none)
+      let y = try conv2d(x, numFilters: 16, filterSize: 3, biasAttr: .absent)
       output = try inplaceABN(y, act: .leakyReLU(slope: 1))
       let loss = try mean(square(conv2d(output, numFilters: 16, filterSize: 1)))
       return loss

@@ -107,7 +107,7 @@ import Testing
       }
       let y = try tanh(x)
       // A convolution whose result nothing else needs: the layer likes to overwrite it.
-      let h = try conv2d(x, numFilters: 4, filterSize: 3, padding: 1, biasAttr: ParamAttr.none)
+      let h = try conv2d(x, numFilters: 4, filterSize: 3, padding: 1, biasAttr: .absent)
       switch place {
       case .before: return ([try square(abn(neighbour.apply(h, y)))], [])
       case .after: return ([try square(neighbour.apply(abn(h), y))], [])

@@ -147,7 +147,7 @@ struct RandomGraph: CustomStringConvertible {
     func convolved(_ x: Variable, _ size: Int) throws -> Variable {
       try conv2d(
         x, numFilters: 2, filterSize: Pair(integerLiteral: size), padding: .same,
-        biasAttr: ParamAttr.none)
+        biasAttr: .absent)
     }
     switch node.kind {
     case .abn(let act, let alpha, let parameters, let global):
@@ -164,7 +164,7 @@ struct RandomGraph: CustomStringConvertible {
     case .multiply: return try elementwiseMul(x, scale(tanh(inputs[1]), factor: 0.5))
     case .concat:
       return try conv2d(
-        concat([x, inputs[1]], axis: 1), numFilters: 2, filterSize: 1, biasAttr: ParamAttr.none)
+        concat([x, inputs[1]], axis: 1), numFilters: 2, filterSize: 1, biasAttr: .absent)
     case .reshaped: return try reshape(reshape(x, [3, 32]), [3, 2, 4, 4])
     case .scaled(let factor): return try scale(x, factor: factor, bias: 0.1)
     case .sliced:

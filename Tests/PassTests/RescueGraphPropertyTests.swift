@@ -64,9 +64,9 @@ import Testing
       func linear(_ x: Variable, _ name: String) throws -> Variable {
         block.isImage
           ? try conv2d(
-            x, numFilters: block.channels, filterSize: 3, padding: 1, biasAttr: ParamAttr.none,
+            x, numFilters: block.channels, filterSize: 3, padding: 1, biasAttr: .absent,
             name: name, dataLayout: layout)
-          : try fc(x, size: block.channels, biasAttr: ParamAttr.none, name: name)
+          : try fc(x, size: block.channels, biasAttr: .absent, name: name)
       }
       func norm(
         _ x: Variable, _ act: Activation, _ scales: [Double], _ biases: [Double], _ name: String

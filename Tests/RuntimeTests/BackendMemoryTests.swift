@@ -18,7 +18,7 @@ import Testing
         for stride in [1, 2] {
           x = try conv2d(
             x, numFilters: 16, filterSize: 3, stride: [stride], padding: 1,
-            biasAttr: ParamAttr.none)
+            biasAttr: .absent)
           x = try inplaceABN(x, act: "leaky_relu", actAlpha: 0.1)
         }
         x = try dropout(flatten(x), probability: 0.3)

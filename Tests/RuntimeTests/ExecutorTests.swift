@@ -18,7 +18,7 @@ import Testing
         var x = try data("x", shape: [-1, 16, 8, 8])
         for _ in 0..<depth {
           x = try options.normalized(
-            conv2d(x, numFilters: 16, filterSize: 3, padding: 1, biasAttr: ParamAttr.none))
+            conv2d(x, numFilters: 16, filterSize: 3, padding: 1, biasAttr: .absent))
         }
         return (x, try mean(elementwiseMul(x, x)))
       }

@@ -313,5 +313,5 @@ public struct SpecialCase: Sendable, CustomTestStringConvertible {
 public func blocked(_ x: Variable) throws -> Variable {
   try conv2d(
     x, numFilters: 16, filterSize: 1, groups: 16, paramAttr: ParamAttr(initializer: .constant(1)),
-    biasAttr: ParamAttr.none)
+    biasAttr: .absent)
 }
