@@ -58,8 +58,8 @@ public func elementwiseDiv(
 
 /// `fc` of several inputs with an activation by name.
 public func fc(
-  _ inputs: [Variable], size: Int, numFlattenDims: Int = 1, paramAttr: ParamAttr? = nil,
-  biasAttr: ParamAttr? = nil, act: String, name: String? = nil, file: StaticString = #fileID,
+  _ inputs: [Variable], size: Int, numFlattenDims: Int = 1, paramAttr: ParamAttr = nil,
+  biasAttr: ParamAttr = nil, act: String, name: String? = nil, file: StaticString = #fileID,
   line: UInt = #line
 ) throws -> Variable {
   try fc(
@@ -69,8 +69,8 @@ public func fc(
 
 /// `fc` with an activation by name.
 public func fc(
-  _ input: Variable, size: Int, numFlattenDims: Int = 1, paramAttr: ParamAttr? = nil,
-  biasAttr: ParamAttr? = nil, act: String, name: String? = nil, file: StaticString = #fileID,
+  _ input: Variable, size: Int, numFlattenDims: Int = 1, paramAttr: ParamAttr = nil,
+  biasAttr: ParamAttr = nil, act: String, name: String? = nil, file: StaticString = #fileID,
   line: UInt = #line
 ) throws -> Variable {
   try fc(
@@ -81,7 +81,7 @@ public func fc(
 /// `conv2d` with an activation by name.
 public func conv2d(
   _ input: Variable, numFilters: Int, filterSize: Pair, stride: Pair = 1, padding: Padding = 0,
-  dilation: Pair = 1, groups: Int = 1, paramAttr: ParamAttr? = nil, biasAttr: ParamAttr? = nil,
+  dilation: Pair = 1, groups: Int = 1, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,
   act: String, name: String? = nil, dataLayout: DataLayout = .nchw, file: StaticString = #fileID,
   line: UInt = #line
 ) throws -> Variable {
@@ -96,7 +96,7 @@ public func conv2d(
 /// for elu.
 public func batchNorm(
   _ input: Variable, act: String, isTest: Bool = false, momentum: Momentum = 0.9,
-  epsilon: Double = 1e-5, paramAttr: ParamAttr? = nil, biasAttr: ParamAttr? = nil,
+  epsilon: Double = 1e-5, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,
   dataLayout: DataLayout = .nchw, name: String? = nil, movingMeanName: String? = nil,
   movingVarianceName: String? = nil, doModelAverageForMeanAndVar: Bool = true,
   useGlobalStats: Bool = false, actAlpha: Double? = nil, file: StaticString = #fileID,
@@ -117,7 +117,7 @@ public func batchNorm(
 ///   where nobody wrote the 1, a warning names this line, once.
 public func inplaceABN(
   _ input: Variable, act: String, isTest: Bool = false, momentum: Momentum = 0.9,
-  epsilon: Double = 1e-5, paramAttr: ParamAttr? = nil, biasAttr: ParamAttr? = nil,
+  epsilon: Double = 1e-5, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,
   dataLayout: DataLayout = .nchw, name: String? = nil, movingMeanName: String? = nil,
   movingVarianceName: String? = nil, doModelAverageForMeanAndVar: Bool = false,
   useGlobalStats: Bool = false, actAlpha: Double? = nil, file: StaticString = #fileID,
