@@ -1,7 +1,9 @@
 import ABNTensors
 import Synchronization
 
-private let revisions = Atomic<UInt64>(1)
+// Counted in twos: the number after a program's is that of its clone for evaluation.
+private let revisions = Atomic<UInt64>(2)
+private let identities = Atomic<UInt64>(1)
 
 /// A static graph: variables, and operations in the order in which they run.
 ///
@@ -22,7 +24,7 @@ public struct Program: Sendable {
   /// An empty program.
   public init() {}
 
-  private mutating func touch() { revision = revisions.add(1, ordering: .relaxed).newValue }
+  private mutating func touch() { revision = revisions.add(2, ordering: .relaxed).newValue }
 
   /// The variable with this number.
   public subscript(id: VariableID) -> Variable { variables[id.index] }
@@ -39,18 +41,22 @@ public struct Program: Sendable {
         name, in: variables.map(\.name), otherwise: "Print the program to see its variables."))
   }
 
-  /// The variable as it is in this program, told by its number, type and source line.
+  /// Whether the variable was made in this program, or in one that it is a copy of.
+  public func owns(_ variable: Variable) -> Bool {
+    variables.indices.contains(variable.id.index)
+      && self[variable.id].identity == variable.identity
+  }
+
+  /// The variable as it is in this program.
   ///
-  /// - Throws: `ABNError(.program)` for a variable of another program.
-  public func owned(_ variable: Variable) throws -> Variable {
-    // Not its name: that of a temporary may change.
-    guard variables.indices.contains(variable.id.index),
-      self[variable.id].type == variable.type, self[variable.id].source == variable.source
-    else {
+  /// - Parameter source: the line that uses it, for the error.
+  /// - Throws: `ABNError(.program)` for a variable of another program, with the line that made it.
+  public func owned(_ variable: Variable, at source: SourceLocation? = nil) throws -> Variable {
+    guard owns(variable) else {
       throw ABNError(
-        .program, "variable \"\(variable.name)\"", at: variable.source,
-        got: "a variable of another program", wanted: "a variable of this program",
-        fix: "Make it in the same builder's build.")
+        .program, "variable \"\(variable.name)\"", at: source ?? variable.source,
+        got: "a variable of another program, made at \(variable.source)",
+        wanted: "a variable of this program", fix: "Make it in the same builder's build.")
     }
     return self[variable.id]
   }
@@ -68,6 +74,24 @@ public struct Program: Sendable {
     named name: String, type: TensorType, role: VariableRole, source: SourceLocation,
     stopsGradient: Bool = false
   ) throws -> Variable {
+    try addVariable(
+      named: name, type: type, role: role, source: source, stopsGradient: stopsGradient,
+      identity: identities.add(1, ordering: .relaxed).newValue)
+  }
+
+  /// Adds a persistable of another program: both stand for the value that the scope has under its name.
+  ///
+  /// - Throws: `ABNError(.name)` where the name is taken.
+  public mutating func addPersistable(sharing other: Variable) throws -> Variable {
+    try addVariable(
+      named: other.name, type: other.type, role: other.role, source: other.source,
+      stopsGradient: other.stopsGradient, identity: other.identity)
+  }
+
+  private mutating func addVariable(
+    named name: String, type: TensorType, role: VariableRole, source: SourceLocation,
+    stopsGradient: Bool, identity: UInt64
+  ) throws -> Variable {
     if let taken = variable(named: name) {
       throw ABNError(
         .name, "variable \"\(name)\"", at: source,
@@ -81,7 +105,7 @@ public struct Program: Sendable {
     }
     let made = Variable(
       id: VariableID(variables.count), name: name, type: type, role: role, source: source,
-      stopsGradient: stopsGradient)
+      stopsGradient: stopsGradient, identity: identity)
     variables.append(made)
     idByName[name] = made.id
     touch()
@@ -231,9 +255,12 @@ public struct Program: Sendable {
   }
 
   /// The program for evaluation: operations in test mode, no gradients, no updates.
+  ///
+  /// Clones of one program are the same program: an executor compiles the first of them only.
   public func cloned(forTest: Bool = true) -> Program {
-    guard forTest else { return self }
-    return with(
+    // A clone has an odd number, and is its own clone.
+    guard forTest, revision % 2 == 0 else { return self }
+    var clone = with(
       operations: operations.compactMap { operation in
         guard operation.role == .forward, let kind = operation.kind.forTest() else { return nil }
         var clone = operation
@@ -246,5 +273,7 @@ public struct Program: Sendable {
         clone.outputs = Array(operation.outputs.prefix(types?.count ?? operation.outputs.count))
         return clone
       })
+    clone.revision = revision + 1
+    return clone
   }
 }

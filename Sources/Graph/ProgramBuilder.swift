@@ -69,7 +69,7 @@ public final class ProgramBuilder: Sendable {
     layer: String, source: SourceLocation
   ) throws -> [Variable] {
     try state.withLock { state in
-      let ids = try inputs.map { try state.main.owned($0).id }
+      let ids = try inputs.map { try state.main.owned($0, at: source).id }
       return try state.main.append(kind, ids, role: role, layer: layer, source: source)
     }
   }
@@ -105,8 +105,7 @@ public final class ProgramBuilder: Sendable {
         return existing
       }
       let made = try state.main.addVariable(named: name, type: type, role: role, source: source)
-      let target = try state.startup.addVariable(
-        named: name, type: type, role: role, source: source)
+      let target = try state.startup.addPersistable(sharing: made)
       try state.startup.appendInitializer(
         initializer, target: target.id, layer: layer, source: source)
       return made

@@ -91,9 +91,7 @@ public struct ModelAverage: Sendable {
         kind, [variable] + sums + counters, role: .optimize, layer: variable.name, source: source)
 
       func copy(_ variable: Variable, into program: inout Program) throws -> VariableID {
-        try program.addVariable(
-          named: variable.name, type: variable.type, role: variable.role, source: source
-        ).id
+        try program.addPersistable(sharing: variable).id
       }
       func backup(in program: inout Program) throws -> VariableID {
         try program.addVariable(

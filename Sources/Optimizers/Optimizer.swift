@@ -129,13 +129,10 @@ extension Optimizer {
 extension Program {
   /// The parameters to update, each once.
   fileprivate func trainable(among given: [Variable]?, loss: Variable) throws -> [Variable] {
-    func owns(_ variable: Variable) -> Bool {
-      variables.indices.contains(variable.id.index) && self[variable.id].type == variable.type
-        && self[variable.id].source == variable.source
-    }
     guard owns(loss) else {
       throw ABNError(
-        .program, "loss \"\(loss.name)\"", got: "a variable of another program",
+        .program, "loss \"\(loss.name)\"",
+        got: "a variable of another program, made at \(loss.source)",
         wanted: "a variable of the builder's main program",
         fix: "Call minimize inside the builder's build, or pass the builder.")
     }
@@ -143,7 +140,7 @@ extension Program {
     let trained = try (given ?? parameters).filter { variable in
       guard owns(variable), let traits = self[variable.id].parameterTraits else {
         throw ABNError(
-          .program, "parameters", got: "\"\(variable.name)\"",
+          .program, "parameters", got: "\"\(variable.name)\", made at \(variable.source)",
           wanted: "parameters of the builder's main program")
       }
       return traits.trainable && seen.insert(variable.id).inserted

@@ -10,11 +10,16 @@ public protocol Fetchable {
 }
 
 extension Variable: Fetchable {
+  /// The variable itself; of a persistable, the one that has its name: both stand for the value in the scope.
   public func variable(in program: Program) throws -> Variable {
-    guard id.index < program.variables.count, program[id].name == name else {
-      return try program.requireVariable(named: name)
-    }
-    return program[id]
+    if program.owns(self) { return program[id] }
+    let named = program.variable(named: name)
+    if let named, isPersistable, named.isPersistable { return named }
+    throw ABNError(
+      .program, "fetch \"\(name)\"", at: source,
+      got: "a variable of another program, made at \(source)",
+      wanted: named.map { "one of this program, as \"\(name)\" made at \($0.source)" }
+        ?? "a variable of this program", fix: "Fetch it by its name where that is meant.")
   }
 }
 

@@ -28,6 +28,30 @@ import Testing
     }
   }
 
+  /// Networks of one function have variables of equal numbers, types and lines.
+  @Test func ofTheSameNetworkBuiltAgain() throws {
+    func build() throws -> (ProgramBuilder, Variable) {
+      let builder = ProgramBuilder()
+      return (builder, try builder.build { try mean(fc(data("x", shape: [2, 4]), size: 3)) })
+    }
+    let ((one, own), (_, other)) = (try build(), try build())
+    let line = "ForeignVariableTests.swift:\(other.source.line)"
+    expectError(.program, ["another program", line]) { try one.build { try relu(other) } }
+    expectError(.program, [line]) { try one.build { try SGD(learningRate: 1).minimize(other) } }
+    let (executor, scope) = (Executor(backend: CPUBackend()), Scope())
+    try executor.run(one.startup, scope: scope)
+    let feed = ["x": Tensor(zeros: [2, 4], dtype: .float32)]
+    expectError(.program, ["another program", line]) {
+      try executor.run(one.main, feed: feed, fetch: [other], scope: scope)
+    }
+    // Its own loss, from copies, clones and what passes make of it.
+    for program in [
+      one.main, one.main.cloned(forTest: true), try one.main.differentiated(own).program,
+    ] {
+      #expect(try executor.run(program, feed: feed, fetch: [own], scope: scope).count == 1)
+    }
+  }
+
   @Test(arguments: [
     (DType.float64, Shape([2, 3])), (.float32, Shape([7, 7])), (.float32, Shape([5])),
     (.int64, Shape([2, 3])),
