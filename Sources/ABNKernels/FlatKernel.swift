@@ -2,7 +2,8 @@ import ABNKernelsBaseline
 import CKernels
 
 /// One operand of a flat loop: where its elements stand, and of which type they are.
-public struct FlatOperand {
+public struct FlatOperand: @unchecked Sendable {
+  // Sendable: who writes where is the caller's to say, with the ranges that it gives its team's members.
   var operand: abn_flat_operand
 
   /// No operand.
@@ -52,7 +53,7 @@ public struct FlatOperand {
 }
 
 /// The operands of a call, as `FlatOperation` names them.
-public struct FlatOperands {
+public struct FlatOperands: Sendable {
   public var a = FlatOperand.none
   public var b = FlatOperand.none
   public var c = FlatOperand.none

@@ -32,7 +32,7 @@ extension Conv2DFusion: CPULowerable {
     c.step(arguments, flops: shape.flops, mayShare: isApart, note: made.note) { p in
       // oneDNN adds to what stands in the destination.
       if hasResidual, p[2] != p[4] {
-        let (from, to) = (p[4], p[2])
+        nonisolated(unsafe) let (from, to) = (p[4], p[2])
         Parallel.ranges(bytes, grain: 1 << 16) { range in
           (to + range.lowerBound).copyMemory(
             from: from + range.lowerBound, byteCount: range.count)
@@ -64,7 +64,7 @@ extension Conv2DFusion: CPULowerable {
   private func finish<T: CPUFloat>(_ count: Int, _: T.Type) -> @Sendable (StepPointers) -> Void {
     let (slope, hasResidual) = (T(slope ?? 1), hasResidual)
     return { p in
-      let (sum, residual, y) = (
+      nonisolated(unsafe) let (sum, residual, y) = (
         p(0, as: T.self), p(1, as: T.self), p(hasResidual ? 2 : 1, as: T.self)
       )
       Parallel.ranges(count) { range in
@@ -88,10 +88,14 @@ extension FoldNormalization: CPULowerable {
     let epsilon = epsilon
     func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       { p in
-        let (w, scale, bias) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
-        let (mean, variance) = (p(3, as: T.self), p(4, as: T.self))
-        let own = hasBias ? p(5, as: T.self) : nil
-        let (newWeight, newBias) = (p(hasBias ? 6 : 5, as: T.self), p(hasBias ? 7 : 6, as: T.self))
+        nonisolated(unsafe) let (w, scale, bias) = (
+          p(0, as: T.self), p(1, as: T.self), p(2, as: T.self)
+        )
+        nonisolated(unsafe) let (mean, variance) = (p(3, as: T.self), p(4, as: T.self))
+        nonisolated(unsafe) let own = hasBias ? p(5, as: T.self) : nil
+        nonisolated(unsafe) let (newWeight, newBias) = (
+          p(hasBias ? 6 : 5, as: T.self), p(hasBias ? 7 : 6, as: T.self)
+        )
         Parallel.ranges(filters, grain: max(1, 16384 / max(1, count))) { range in
           for filter in range {
             let s = Double(scale[filter]) / (Double(variance[filter]) + epsilon).squareRoot()

@@ -83,7 +83,8 @@ extension ConvolutionProduct {
     defer { buffers.forEach { $0.deallocate() } }
     let random = CounterRandom(seed: 7, stream: 0)
     for (buffer, bytes) in zip(buffers, sizes) {
-      let numbers = buffer.bindMemory(to: Float.self, capacity: max(16, bytes / 4))
+      nonisolated(unsafe) let numbers = buffer.bindMemory(
+        to: Float.self, capacity: max(16, bytes / 4))
       Parallel.ranges(bytes / 4) { range in
         for index in range { numbers[index] = Float(random.uniform(UInt64(index)) - 0.5) }
       }

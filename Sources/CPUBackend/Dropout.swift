@@ -72,6 +72,7 @@ private struct DropoutMask: Sendable {
     draw: Int64, _ x: UnsafePointer<T>, _ y: UnsafeMutablePointer<T>, _ count: Int
   ) {
     guard let threshold = UInt32(exactly: threshold) else {
+      nonisolated(unsafe) let y = y
       Parallel.ranges(count) { range in
         (y + range.lowerBound).update(repeating: 0, count: range.count)
       }
@@ -80,6 +81,7 @@ private struct DropoutMask: Sendable {
     let factor = T(factor)
     let base = UInt64(bitPattern: draw) << 32
     // The grain is a multiple of 256.
+    nonisolated(unsafe) let (x, y) = (x, y)
     Parallel.ranges(count) { range in
       withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 256) { buffer in
         let words = buffer.baseAddress!

@@ -105,7 +105,7 @@ extension StridedLoop {
 
   /// Calls `body`, in parallel, with ranges of the elements of the two innermost dimensions, numbered row by row, that
   /// cover all, and the number of the place in the others.
-  func forEachPlane(_ body: (_ plane: Int, _ range: Range<Int>) -> Void) {
+  func forEachPlane(_ body: @Sendable (_ plane: Int, _ range: Range<Int>) -> Void) {
     let (size, grain) = (rows * inner, 16384)
     guard size > 0 else { return }
     let pieces = (size + grain - 1) / grain

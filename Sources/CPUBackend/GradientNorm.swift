@@ -16,7 +16,7 @@ extension SquaredNorm: CPULowerable {
     let element = try c.element(c.inputType(0).dtype)
     let kernel = try FlatKernel(.sumOfSquares, in: element, isWide: true)
     c.step(arguments) { p in
-      let (x, sums) = (FlatOperand(p[0], element), p(2, as: Double.self))
+      nonisolated(unsafe) let (x, sums) = (FlatOperand(p[0], element), p(2, as: Double.self))
       Parallel.ranges(count, grain: Self.grain) { range in
         sums[range.lowerBound / Self.grain] = kernel.total(FlatOperands(x, .none), range)
       }

@@ -39,7 +39,7 @@ private struct MatrixProduct: Sendable {
 
   private func plain<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
     { p in
-      let (a, b, out) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
+      nonisolated(unsafe) let (a, b, out) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
       Parallel.ranges(rows, grain: max(1, 65536 / max(1, inner * columns))) { range in
         for row in range {
           let line = out + row * columns

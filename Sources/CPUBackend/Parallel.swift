@@ -3,6 +3,9 @@ import ABNRuntime
 import CParallel
 
 /// Work on the OpenMP team that oneDNN uses, so that two pools never fight for the cores.
+///
+/// What the members share is checked by the compiler, but for pointers, which a step marks `nonisolated(unsafe)`: members
+/// write no element that another one touches.
 public enum Parallel {
   /// The members that a team of the calling thread has now; setting it asks for as many, in the whole
   /// process.
@@ -20,7 +23,7 @@ public enum Parallel {
 
   private struct Call {
     let parts: Int
-    let body: (Int) -> Void
+    let body: @Sendable (Int) -> Void
   }
 
   /// Calls `body` with 0 ..< parts, spread over the team: member m takes the m-th contiguous share, of
@@ -28,7 +31,7 @@ public enum Parallel {
   ///
   /// What a part computes must not depend on who computes it; then results do not depend on the
   /// number of threads.
-  public static func run(_ parts: Int, _ body: (Int) -> Void) {
+  public static func run(_ parts: Int, _ body: @Sendable (Int) -> Void) {
     if parts <= 1 {
       if parts == 1 { body(0) }
       return
@@ -50,7 +53,9 @@ public enum Parallel {
   }
 
   /// Calls `body` with ranges that cover 0 ..< count, each `grain` long but the last.
-  public static func ranges(_ count: Int, grain: Int = 16384, _ body: (Range<Int>) -> Void) {
+  public static func ranges(
+    _ count: Int, grain: Int = 16384, _ body: @Sendable (Range<Int>) -> Void
+  ) {
     run((count + grain - 1) / grain) { part in
       body(part * grain..<min(count, (part + 1) * grain))
     }

@@ -124,7 +124,8 @@ private func holds(
   let grain = max(16384, (count + most - 1) / most)
   return withUnsafeTemporaryAllocation(of: Bool.self, capacity: most) { answers in
     answers.initialize(repeating: true)
-    let own = answers.baseAddress!
+    nonisolated(unsafe) let own = answers.baseAddress!
+    nonisolated(unsafe) let x = x
     Parallel.ranges(count, grain: grain) { range in
       own[range.lowerBound / grain] = isYes(x + range.lowerBound, Int64(range.count)) != 0
     }
@@ -213,11 +214,12 @@ private struct PlainPooling: Sendable {
   /// Calls `body` for each window of each channel of each image with the offset of its output and
   /// a function from a pixel to its offset in the input.
   private func forEach(
-    _ begin: (_ pixel: (Int, Int) -> Int) -> Void = { _ in },
-    _ body: (
-      _ output: Int, _ row: (first: Int, end: Int), _ column: (first: Int, end: Int),
-      _ pixel: (Int, Int) -> Int
-    ) -> Void
+    _ begin: @Sendable (_ pixel: (Int, Int) -> Int) -> Void = { _ in },
+    _ body:
+      @Sendable (
+        _ output: Int, _ row: (first: Int, end: Int), _ column: (first: Int, end: Int),
+        _ pixel: (Int, Int) -> Int
+      ) -> Void
   ) {
     Parallel.run(batch * channels) { part in
       let (n, c) = part.quotientAndRemainder(dividingBy: channels)
@@ -250,7 +252,7 @@ private struct PlainPooling: Sendable {
 
   func average<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
     { p in
-      let (x, y) = (p(0, as: T.self), p(1, as: T.self))
+      nonisolated(unsafe) let (x, y) = (p(0, as: T.self), p(1, as: T.self))
       forEach { output, row, column, pixel in
         var sum = 0.0
         for i in inside(row, height) {
@@ -263,7 +265,7 @@ private struct PlainPooling: Sendable {
 
   func averageGradient<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
     { p in
-      let (dy, dx) = (p(0, as: T.self), p(1, as: T.self))
+      nonisolated(unsafe) let (dy, dx) = (p(0, as: T.self), p(1, as: T.self))
       forEach({ pixel in
         for i in 0..<height { for j in 0..<width { dx[pixel(i, j)] = 0 } }
       }) { output, row, column, pixel in
@@ -279,7 +281,9 @@ private struct PlainPooling: Sendable {
     _: T.Type, _: I.Type
   ) -> @Sendable (StepPointers) -> Void {
     { p in
-      let (x, y, winners) = (p(0, as: T.self), p(1, as: T.self), p(2, as: I.self))
+      nonisolated(unsafe) let (x, y, winners) = (
+        p(0, as: T.self), p(1, as: T.self), p(2, as: I.self)
+      )
       forEach { output, row, column, pixel in
         var best = -T.infinity
         var winner = -1
@@ -303,7 +307,9 @@ private struct PlainPooling: Sendable {
     _: T.Type, _: I.Type
   ) -> @Sendable (StepPointers) -> Void {
     { p in
-      let (dy, dx, winners) = (p(0, as: T.self), p(1, as: T.self), p(2, as: I.self))
+      nonisolated(unsafe) let (dy, dx, winners) = (
+        p(0, as: T.self), p(1, as: T.self), p(2, as: I.self)
+      )
       forEach({ pixel in
         for i in 0..<height { for j in 0..<width { dx[pixel(i, j)] = 0 } }
       }) { output, row, column, pixel in

@@ -10,7 +10,7 @@ extension RandomFill: CPULowerable {
     let (source, distribution) = (source, distribution)
     func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       { p in
-        let out = p(0, as: T.self)
+        nonisolated(unsafe) let out = p(0, as: T.self)
         Parallel.ranges(count, grain: 4096) { range in
           for i in range { out[i] = T(distribution.value(source, UInt64(i))) }
         }

@@ -34,6 +34,7 @@ struct Summation: Sendable {
       // Outputs are neighbours in x: a few of them at a time, row after row.
       let width = 128
       let blocks = (inner + width - 1) / width
+      nonisolated(unsafe) let (out, x) = (out, x)
       Parallel.run(kept.outer * blocks) { part in
         let (row, block) = part.quotientAndRemainder(dividingBy: blocks)
         let first = block * width
@@ -46,6 +47,7 @@ struct Summation: Sendable {
     let each = max(1, reduced.outer * reduced.inner)
     // Whole vectors of results, as far as there are so many.
     let grain = max(1, 16384 / each)
+    nonisolated(unsafe) let (out, x) = (out, x)
     Parallel.ranges(outputCount, grain: min(grain, 128)) { range in
       withTotals(range.count, into: out + range.lowerBound * element.bytes) { totals, count in
         for index in 0..<count {

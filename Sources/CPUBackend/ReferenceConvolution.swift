@@ -71,7 +71,9 @@ struct ReferenceConvolution: Sendable {
   /// Arguments: x, w, y and, with bias, bias.
   func forward(_ hasBias: Bool) -> @Sendable (StepPointers) -> Void {
     { p in
-      let (x, w, y) = (p(0, as: Double.self), p(1, as: Double.self), p(2, as: Double.self))
+      nonisolated(unsafe) let (x, w, y) = (
+        p(0, as: Double.self), p(1, as: Double.self), p(2, as: Double.self)
+      )
       Parallel.run(batch * filters) { part in
         let (n, o) = part.quotientAndRemainder(dividingBy: filters)
         let bias = hasBias ? p(3, as: Double.self)[o] : 0
@@ -113,7 +115,9 @@ struct ReferenceConvolution: Sendable {
   /// Arguments: w, dy, dx.
   func backwardData() -> @Sendable (StepPointers) -> Void {
     { p in
-      let (w, dy, dx) = (p(0, as: Double.self), p(1, as: Double.self), p(2, as: Double.self))
+      nonisolated(unsafe) let (w, dy, dx) = (
+        p(0, as: Double.self), p(1, as: Double.self), p(2, as: Double.self)
+      )
       Parallel.run(batch * channels) { part in
         let (n, channel) = part.quotientAndRemainder(dividingBy: channels)
         let (group, c) = channel.quotientAndRemainder(dividingBy: channelsPerGroup)
@@ -153,7 +157,9 @@ struct ReferenceConvolution: Sendable {
   /// Arguments: x, dy, dw and, with bias, dbias.
   func backwardWeight(_ hasBias: Bool) -> @Sendable (StepPointers) -> Void {
     { p in
-      let (x, dy, dw) = (p(0, as: Double.self), p(1, as: Double.self), p(2, as: Double.self))
+      nonisolated(unsafe) let (x, dy, dw) = (
+        p(0, as: Double.self), p(1, as: Double.self), p(2, as: Double.self)
+      )
       Parallel.run(filters) { o in
         let firstChannel = o / filtersPerGroup * channelsPerGroup
         for c in 0..<channelsPerGroup {

@@ -119,8 +119,8 @@ extension ResidualSum: CPULowerable {
     // A variance of a thousandth of epsilon: what rounding leaves of a constant channel.
     let constant = T(0.9995 / layer.norm.epsilon.squareRoot())
     return { p in
-      let (u, v, z) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
-      let inverse = p(3, as: T.self) + 2 * planes.channels
+      nonisolated(unsafe) let (u, v, z) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
+      nonisolated(unsafe) let inverse = p(3, as: T.self) + 2 * planes.channels
       kept.prepare()
       Parallel.run(planes.groups) { index in
         let group = planes.group(index)
@@ -179,7 +179,7 @@ extension ResidualTerm: CPULowerable {
     let element: ABNElement = T.self == Double.self ? .float64 : .float32
     let term = try FlatKernel(.residualTerm(inverseSlope: 1 / sum.slope), in: element)
     return { p in
-      let (z, v, u) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
+      nonisolated(unsafe) let (z, v, u) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
       Parallel.run(planes.groups) { index in
         let group = planes.group(index)
         planes.each(group) {

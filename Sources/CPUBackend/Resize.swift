@@ -141,6 +141,7 @@ private struct PlaneMap: Sendable {
 
   func run<T: CPUFloat>(_ x: UnsafePointer<T>, _ out: UnsafeMutablePointer<T>) {
     let line = to.width * inner
+    nonisolated(unsafe) let (out, x) = (out, x)
     Parallel.ranges(planes * to.height, grain: max(1, 4096 / max(1, line))) { lines in
       for index in lines {
         let (plane, h) = index.quotientAndRemainder(dividingBy: to.height)

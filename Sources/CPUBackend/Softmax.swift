@@ -28,7 +28,7 @@ struct AxisLines: Sendable {
   ///
   /// Lines that are contiguous (inner 1) come one at a time.
   @inline(__always)
-  func forEachGroup(of element: ABNElement, _ body: (Int, Int, Int) -> Void) {
+  func forEachGroup(of element: ABNElement, _ body: @Sendable (Int, Int, Int) -> Void) {
     let width = Self.width(element)
     let blocks = (inner + width - 1) / width
     let each = max(1, length * min(inner, width))
@@ -164,7 +164,7 @@ extension Softmax: CPULowerable {
     let arguments = [try c.read(0), c.write(0)]
     func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       { p in
-        let (x, y) = (p(0, as: T.self), p(1, as: T.self))
+        nonisolated(unsafe) let (x, y) = (p(0, as: T.self), p(1, as: T.self))
         lines.forEachGroup(of: kernels.element) { start, _, width in
           withLineBuffers(T.self) { top, sum, _ in
             let group = SoftmaxGroup<T>(lines: lines, width: width, kernels: kernels)
@@ -248,7 +248,7 @@ extension SoftmaxGradient: CPULowerable {
     let arguments = [try c.read(0), try c.read(1), c.write(0)]
     func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       { p in
-        let (y, dy, dx) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
+        nonisolated(unsafe) let (y, dy, dx) = (p(0, as: T.self), p(1, as: T.self), p(2, as: T.self))
         lines.forEachGroup(of: kernels.element) { start, _, width in
           if lines.inner == 1 {
             kernels.line(y + start, dy + start, dx + start, lines.length)

@@ -12,7 +12,9 @@ extension SoftmaxCrossEntropy: CPULowerable {
     let (soft, ignored) = (softLabel, Int64(ignoreIndex))
     func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
       { p in
-        let (x, loss, y) = (p(0, as: T.self), p(2, as: T.self), p(3, as: T.self))
+        nonisolated(unsafe) let (x, loss, y) = (
+          p(0, as: T.self), p(2, as: T.self), p(3, as: T.self)
+        )
         lines.forEachGroup(of: kernels.element) { start, line, width in
           withLineBuffers(T.self) { top, sum, mass in
             let group = SoftmaxGroup<T>(lines: lines, width: width, kernels: kernels)
@@ -134,8 +136,8 @@ extension SoftmaxCrossEntropyGradient: CPULowerable {
     let ignored = Int64(forward.ignoreIndex)
     let (length, inner) = (lines.length, lines.inner)
     return { p in
-      let (softmax, label) = (p(0, as: T.self), p(1, as: Int64.self))
-      let (dloss, out) = (p(2, as: T.self), p(3, as: T.self))
+      nonisolated(unsafe) let (softmax, label) = (p(0, as: T.self), p(1, as: Int64.self))
+      nonisolated(unsafe) let (dloss, out) = (p(2, as: T.self), p(3, as: T.self))
       lines.forEachGroup(of: kernels.element) { start, line, width in
         let group = SoftmaxGroup<T>(lines: lines, width: width, kernels: kernels)
         withLineBuffers(T.self) { factor, others, _ in
@@ -173,8 +175,8 @@ extension SoftmaxCrossEntropyGradient: CPULowerable {
   ) -> @Sendable (StepPointers) -> Void {
     let inner = lines.inner
     return { p in
-      let (softmax, labels) = (p(0, as: T.self), p(1, as: T.self))
-      let (dloss, out) = (p(2, as: T.self), p(3, as: T.self))
+      nonisolated(unsafe) let (softmax, labels) = (p(0, as: T.self), p(1, as: T.self))
+      nonisolated(unsafe) let (dloss, out) = (p(2, as: T.self), p(3, as: T.self))
       lines.forEachGroup(of: kernels.element) { start, line, width in
         let group = SoftmaxGroup<T>(lines: lines, width: width, kernels: kernels)
         let (y, label, dx, d) = (softmax + start, labels + start, out + start, dloss + line)

@@ -64,7 +64,7 @@ struct StridedCopy: Sendable {
 
   @inline(__always)
   private func move<E>(_ source: UnsafePointer<E>, _ target: UnsafeMutablePointer<E>) {
-    let (from, to) = (source + fromStart, target + toStart)
+    nonisolated(unsafe) let (from, to) = (source + fromStart, target + toStart)
     if let tiled {
       moveTiles(tiled, from, to)
     } else if loop.innerStride(0) == 1 && loop.innerStride(1) == 1 {
@@ -80,6 +80,7 @@ struct StridedCopy: Sendable {
   }
 
   private func moveRows<E>(_ from: UnsafePointer<E>, _ to: UnsafeMutablePointer<E>) {
+    nonisolated(unsafe) let (from, to) = (from, to)
     loop.forEachStretch { row, range in
       (to + loop.offset(1, row: row) + range.lowerBound).update(
         from: from + loop.offset(0, row: row) + range.lowerBound, count: range.count)
@@ -94,6 +95,7 @@ struct StridedCopy: Sendable {
     let (side, strip) = (isNarrow ? 512 : 32, 1024)
     let rowTiles = (t.rows + side - 1) / side
     let strips = (t.columns + strip - 1) / strip
+    nonisolated(unsafe) let (from, to) = (from, to)
     Parallel.run(t.outer.outer * t.outer.inner * rowTiles * strips) { part in
       let (block, stripIndex) = part.quotientAndRemainder(dividingBy: strips)
       let (outer, rowTile) = block.quotientAndRemainder(dividingBy: rowTiles)
@@ -124,6 +126,7 @@ struct StridedCopy: Sendable {
 
 /// Copies bytes on all threads.
 func parallelCopy(from: UnsafeRawPointer, to: UnsafeMutableRawPointer, bytes: Int) {
+  nonisolated(unsafe) let (from, to) = (from, to)
   Parallel.ranges(bytes, grain: 1 << 16) { range in
     (to + range.lowerBound).copyMemory(from: from + range.lowerBound, byteCount: range.count)
   }
@@ -138,6 +141,7 @@ func viewStep(bytes: Int) -> @Sendable (StepPointers) -> Void {
 func parallelFill(_ to: UnsafeMutableRawPointer, _ value: Double, _ dtype: DType, count: Int) {
   func fill<T: TensorScalar>(_: T.Type) {
     let scalar = T(tensorValue: value)
+    nonisolated(unsafe) let to = to
     Parallel.ranges(count) { range in
       (to.assumingMemoryBound(to: T.self) + range.lowerBound)
         .update(repeating: scalar, count: range.count)

@@ -34,7 +34,9 @@ public struct StepArgument: Sendable, Hashable {
 }
 
 /// The addresses of a step's arguments, in their order.
-public struct StepPointers {
+public struct StepPointers: @unchecked Sendable {
+  // Sendable: of addresses that do not change; who reads and writes there is the step's to say, whose team's members
+  // write no element that another one touches.
   /// The first of them.
   public let base: UnsafePointer<UnsafeMutableRawPointer>
 
