@@ -118,6 +118,20 @@ public struct ABNStatistics {
   }
 }
 
+/// What a forward pass makes beside its own result y, in the same step: act(y), of any activation.
+public struct ABNActivated {
+  /// The activation.
+  public var activation: ABNActivation
+  /// Gets act(y): a tensor apart from all others.
+  public var destination: UnsafeMutableRawPointer
+
+  /// Collects the two.
+  public init(_ activation: ABNActivation, to destination: UnsafeMutableRawPointer) {
+    self.activation = activation
+    self.destination = destination
+  }
+}
+
 /// Statistics that are given, `channels` values each; only read.
 public struct ABNGivenStatistics {
   /// The mean.

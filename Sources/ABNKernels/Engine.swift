@@ -73,6 +73,8 @@ final class Engine: @unchecked Sendable {
 
   var channels: Int { kernel.geometry.channels }
   var count: Int { kernel.geometry.countPerChannel }
+  /// Whether two tensors are more than all caches hold.
+  var isBeyondCaches: Bool { 2 * kernel.bufferBytes > kernel.caches.sharedBytes }
 
   /// The activation that the forward pass applies: none where y is stored.
   var appliedCode: Int { isInvertible ? code : ActivationCode.identity }
@@ -200,6 +202,11 @@ final class Engine: @unchecked Sendable {
   func forEachRun(_ window: Window, _ room: Room, _ body: (Int, Int) -> Void) {
     var extent = (runs: 0..<room.plan.runs, elements: 0..<room.plan.length)
     if room.plan.slices != 1 { extent = self.extent(window, room) }
+    // Rows follow one another: they are one run.
+    if room.plan.isRows {
+      let rows = extent.runs
+      return body(rows.lowerBound * room.plan.stride, rows.count * room.plan.stride)
+    }
     for run in extent.runs {
       body(
         window.unit * room.plan.unitStride + run * room.plan.stride + extent.elements.lowerBound,

@@ -61,6 +61,8 @@ public struct FlatOperands: Sendable {
   public var out = FlatOperand.none
   public var second = FlatOperand.none
   public var third = FlatOperand.none
+  /// Whether the result of an activation goes past the caches: of one that is larger than they are.
+  public var streams = false
 
   public init(_ a: FlatOperand, _ out: FlatOperand) { (self.a, self.out) = (a, out) }
   public init(_ a: FlatOperand, _ b: FlatOperand, _ out: FlatOperand) {
@@ -153,7 +155,8 @@ public struct FlatKernel: Sendable {
     func enter(_ room: UnsafeMutableRawBufferPointer, _ stride: Int) {
       constants.withUnsafeBufferPointer { constants in
         var call = abn_flat_call(
-          operation: code, is_wide: isWide, a: o.a.rows(of: length), b: o.b.rows(of: length),
+          operation: code, is_wide: isWide, streams: o.streams, a: o.a.rows(of: length),
+          b: o.b.rows(of: length),
           c: o.c.rows(of: length), d: o.d.rows(of: length), out: o.out.rows(of: length),
           second: o.second.rows(of: length), third: o.third.rows(of: length),
           first: range.lowerBound, count: range.count, length: length,

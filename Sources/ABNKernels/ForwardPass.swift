@@ -29,11 +29,15 @@ struct ForwardPass: LayerPass, @unchecked Sendable {
   let hasSums: Bool
   /// Whether single elements are kept aside.
   let keepsAside: Bool
+  /// An activation of the result, and where it goes.
+  typealias Behind = (loop: FlatKernel, destination: UnsafeMutableRawPointer)
+  private let behind: Behind?
 
   init(
     _ engine: Engine, _ target: StatisticsTarget, _ source: UnsafeRawPointer,
-    _ destination: UnsafeMutableRawPointer?, _ scratch: Scratch
+    _ destination: UnsafeMutableRawPointer?, _ scratch: Scratch, _ behind: Behind? = nil
   ) {
+    self.behind = behind
     self.engine = engine
     self.target = target
     self.source = source
@@ -224,6 +228,16 @@ struct ForwardPass: LayerPass, @unchecked Sendable {
     }
     let part = window.unit &* engine.plan.slices &+ window.slice
     engine.go(secondCall, window, room, notes: keepsAside ? engine.rescue?.aside.words(part) : nil)
+    guard let behind else { return }
+    // Of elements that are still in a cache.
+    let (element, y) = (engine.kernel.element, UnsafeRawPointer(secondCall.out))
+    engine.forEachRun(window, room) { start, count in
+      let offset = start * engine.bytes
+      var operands = FlatOperands(
+        FlatOperand(y + offset, element), FlatOperand(behind.destination + offset, element))
+      operands.streams = engine.isBeyondCaches
+      behind.loop(operands, 0..<count)
+    }
   }
 }
 
@@ -231,14 +245,15 @@ extension Engine {
   /// Statistics, or statistics and z, or z with given statistics.
   func forward(
     _ target: StatisticsTarget, _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer?,
-    _ workspace: ABNWorkspace
+    _ workspace: ABNWorkspace, _ behind: ForwardPass.Behind? = nil
   ) {
     let pass = ForwardPass(
-      self, target, source, destination, Scratch(workspace.scratch, self))
+      self, target, source, destination, Scratch(workspace.scratch, self), behind)
     if pass.keepsAside { rescue?.aside.begin(parts: plan.units * plan.slices) }
     pass.run(workspace.team)
     guard let destination else { return }
     zeroPadding(destination)
+    if let behind { zeroPadding(behind.destination) }
     if pass.keepsAside { rescue?.aside.collect(destination) }
   }
 }

@@ -27,24 +27,29 @@ extension ABNKernel {
   /// activation that cannot be inverted) over x.
   ///
   /// `source` and `destination` are the same buffer (in place) or do not touch (x is kept).
-  /// `moving` is updated if not nil. `state.saved` takes what the backward pass needs, `state.rescue` the
+  /// `activated`: act(y) is wanted too, of any activation of the result y. `moving` is updated if not nil. `state.saved` takes what the backward pass needs, `state.rescue` the
   /// x of the channels that cannot be computed back. Throws `KernelError` also for an empty tensor, and for
   /// one element per channel.
   public func trainForward(
     source: UnsafeRawPointer, destination: UnsafeMutableRawPointer, state: ABNLayerState,
-    moving: ABNMovingStatistics?, workspace: ABNWorkspace
+    moving: ABNMovingStatistics?, workspace: ABNWorkspace, activated: ABNActivated? = nil
   ) throws(KernelError) {
     try checkMomentum(moving)
     var buffers = CallBuffers(self)
     try buffers.add(workspace)
     try buffers.pair(source, destination)
+    if let activated {
+      try buffers.tensor("activated destination", activated.destination, isAlone: true)
+    }
     try buffers.add(state, isWritten: true)
     try buffers.array("moving mean", moving?.mean, isWritten: true)
     try buffers.array("moving variance", moving?.variance, isWritten: true)
     try buffers.check()
     try checkTrainable()
+    let behind = try behind(activated)
     state.rescue?.clear()
-    Engine(self, state).forward(.train(state.saved, moving), source, destination, workspace)
+    Engine(self, state).forward(
+      .train(state.saved, moving), source, destination, workspace, behind)
   }
 
   /// The forward pass with given statistics, which stay as they are: z (or y) over x.
@@ -53,17 +58,30 @@ extension ABNKernel {
   /// in training: what z keeps of it depends on the data, which given statistics do not tell.
   public func globalForward(
     source: UnsafeRawPointer, destination: UnsafeMutableRawPointer, state: ABNLayerState,
-    given: ABNGivenStatistics, workspace: ABNWorkspace
+    given: ABNGivenStatistics, workspace: ABNWorkspace, activated: ABNActivated? = nil
   ) throws(KernelError) {
     var buffers = CallBuffers(self)
     try buffers.add(workspace)
     try buffers.pair(source, destination)
+    if let activated {
+      try buffers.tensor("activated destination", activated.destination, isAlone: true)
+    }
     try buffers.add(state, isWritten: true)
     try buffers.array("mean", given.mean, isWritten: false)
     try buffers.array("variance", given.variance, isWritten: false)
     try buffers.check()
+    let behind = try behind(activated)
     state.rescue?.clear()
-    Engine(self, state).forward(.given(state.saved, given), source, destination, workspace)
+    Engine(self, state).forward(
+      .given(state.saved, given), source, destination, workspace, behind)
+  }
+
+  private func behind(_ activated: ABNActivated?) throws(KernelError) -> ForwardPass.Behind? {
+    guard let activated else { return nil }
+    let loop = try FlatKernel(
+      .activation(activated.activation), isWide: element == .float64,
+      instructionSet: instructionSet)
+    return (loop, activated.destination)
   }
 
   /// z = act(y), element by element, for any activation; `source` holds y. In place or apart.

@@ -84,13 +84,15 @@ private struct NormalizationForward {
   let hasSlopes: Bool
   /// Whether the gradient will read the output, so that channels may need rescue.
   let readsOutput: Bool
+  /// An activation whose result is wanted beside y, as the last output.
+  var outer: ABNActivation?
 
   func lower(_ c: inout LoweringContext) throws {
     let type = c.inputType(0)
     let layout = c.layout(ofInput: 0)
     let kernel = try norm.kernel(type, layout, activation)
-    let norm = norm
-    // Arguments: x, z, saved, scale, bias, mean, variance, scratch [, slopes] [, momentum].
+    let (norm, outer) = (norm, outer)
+    // Arguments: x, z, saved, scale, bias, mean, variance, scratch [, slopes] [, momentum] [, act(z)].
     var arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
     let channels = kernel.geometry.channels
     arguments.append(
@@ -112,7 +114,10 @@ private struct NormalizationForward {
     let rescue =
       readsOutput && !norm.isTest ? RescueBuffer(kernel) : nil
     if let rescue { c.noteSideBuffer(rescue, for: c.operation.outputs[1]) }
+    let activatedAt = outer == nil ? nil : arguments.count
+    if outer != nil { arguments.append(c.write(c.operation.outputs.count - 1, in: layout)) }
     c.step(arguments, resources: rescue.map { [.write($0)] } ?? []) { p in
+      let behind = activatedAt.flatMap { at in outer.map { ABNActivated($0, to: p[at]) } }
       let parameters = ABNParameters(
         scale: p[3], bias: p[4], slopes: slopesAt.map { UnsafeRawPointer(p[$0]) },
         slopeCount: slopesAt == nil ? 0 : 1)
@@ -125,7 +130,7 @@ private struct NormalizationForward {
           try kernel.trainForward(
             source: p[0], destination: p[1], state: state,
             moving: ABNMovingStatistics(mean: p[5], variance: p[6], momentum: momentum ?? 0),
-            workspace: workspace)
+            workspace: workspace, activated: behind)
           if momentum == nil {
             for row in [p[5], p[6]] {
               parallelFill(row, .nan, type.dtype.accumulation, count: channels)
@@ -134,7 +139,8 @@ private struct NormalizationForward {
         } else {
           try kernel.globalForward(
             source: p[0], destination: p[1], state: state,
-            given: ABNGivenStatistics(mean: p[5], variance: p[6]), workspace: workspace)
+            given: ABNGivenStatistics(mean: p[5], variance: p[6]), workspace: workspace,
+            activated: behind)
         }
       }
     }
@@ -185,6 +191,18 @@ extension InPlaceActivatedBatchNorm: CPULowerable {
   func lower(_ c: inout LoweringContext) throws {
     try NormalizationForward(
       norm: norm, activation: activation, hasSlopes: activation == .prelu, readsOutput: true
+    ).lower(&c)
+  }
+}
+
+extension InPlaceABNWithActivation: CPULowerable {
+  var walk: ImageWalk { .channels(layer.norm.layout) }
+  static var takes16Bits: Bool { true }
+
+  func lower(_ c: inout LoweringContext) throws {
+    try NormalizationForward(
+      norm: layer.norm, activation: .identity, hasSlopes: false, readsOutput: true,
+      outer: outer.function
     ).lower(&c)
   }
 }

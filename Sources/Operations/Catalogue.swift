@@ -31,6 +31,7 @@ public let operationCatalogue: [any OperationKind.Type] = [
   FoldNormalization.self,
   Increment.self,
   InPlaceABNGradient.self,
+  InPlaceABNWithActivation.self,
   InPlaceActivatedBatchNorm.self,
   MaskedActivate.self,
   MaskedActivateGradient.self,

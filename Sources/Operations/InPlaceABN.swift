@@ -80,6 +80,34 @@ public struct InPlaceActivatedBatchNorm: OperationKind {
   }
 }
 
+/// The in-place layer and an activation that reads its result y, in one step: y as the layer makes it, and behind its
+/// outputs z = act(y) in memory of its own. What a pass makes of the two; the inputs are the layer's.
+public struct InPlaceABNWithActivation: OperationKind {
+  public static let kindName = "inplace_abn_act"
+  public static let formula = "y = scale * (x - mean) / sqrt(variance + epsilon) + bias; z = act(y)"
+
+  /// The layer.
+  public let layer: InPlaceActivatedBatchNorm
+  /// The activation.
+  public let outer: Activate
+
+  /// A layer and the activation behind it; nil unless the layer's own activation is the identity.
+  public init?(_ layer: InPlaceActivatedBatchNorm, behind outer: Activate) {
+    guard layer.activation == .identity else { return nil }
+    self.layer = layer
+    self.outer = outer
+  }
+
+  public var name: String { "\(InPlaceActivatedBatchNorm.kindName) and \(outer.name)" }
+  public var attributes: [(name: String, value: String)] { layer.attributes + outer.attributes }
+  public var inputCounts: ClosedRange<Int> { layer.inputCounts }
+  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    let types = try layer.inferTypes(inputs)
+    return types + [types[0]]
+  }
+  public var sharing: [SharingRule] { layer.sharing }
+}
+
 /// dx over dz, dscale, dbias and, for prelu, dslopes, from z alone: y = act^-1(z),
 /// dy = dz * act'(y), dbias = sum(dy), dscale = sum(dy * xhat),
 /// dx = scale * inv * (dy - dbias / m - xhat * dscale / m), without the last two terms for moving

@@ -3,7 +3,7 @@ import ABNOperations
 
 /// The passes that save a training step passes over memory, for the same bits.
 public let trainingPasses: [any ProgramPass] = [
-  FuseGradientSums(), FuseActivationGradients(),
+  FuseGradientSums(), FuseActivationGradients(), FuseActivations(),
 ]
 
 /// Makes one operation of the sum of a value's two gradients and the gradient of the activation that made

@@ -107,6 +107,9 @@ struct KindCase: Sendable {
         kind: InPlaceABNGradient(of: layer),
         inputs: [image, image, channels, channels, saved, one], runsAlone: false),
       KindCase(
+        kind: InPlaceABNWithActivation(identity, behind: try Activate(.swish))!,
+        inputs: [image, channels, channels, channels, channels]),
+      KindCase(
         kind: MaskedActivateGradient(of: try Activate(.relu)),
         inputs: [type(25, as: .uint8), image]),
       KindCase(kind: MulDataGradient(of: Mul()), inputs: [type(4, 3), type(2, 3), matrix]),

@@ -4,7 +4,7 @@ import ABNTestSupport
 import InPlaceABN
 import Testing
 
-/// The gradient of an activation behind the in-place layer, and that of the layer, as one operation.
+/// An activation behind the in-place layer and the layer as one operation, and their gradients as one.
 @Suite struct FuseActivationGradientsPropertyTests {
   static let acts: [Activation] = [
     .relu, .relu6, .sigmoid, .tanh, .swish, .gelu, .hardSwish, .mish,
@@ -31,10 +31,10 @@ import Testing
       for value in other { loss = try elementwiseAdd(loss, reduceSum(value)) }
       let wanted = [x] + ["scale", "bias"].map { builder.main.variable(named: $0)! }
       let result = try builder.main.differentiated(loss, withRespectTo: wanted)
-      fetched = wanted.map { result.gradients[$0.id]! }
+      fetched = [y] + wanted.map { result.gradients[$0.id]! }
       program = result.program
     }
-    let passes = memoryPasses + (fused ? [FuseActivationGradients()] : [])
+    let passes = memoryPasses + (fused ? [FuseActivationGradients(), FuseActivations()] : [])
     let (executor, scope) = (Executor(backend: CPUBackend(passes: passes)), Scope())
     try executor.run(builder.startup, scope: scope)
     scope["scale"] = Tensor(channelScale, shape: [channels]).cast(to: dtype.accumulation)
@@ -78,6 +78,9 @@ import Testing
       #expect(
         fused.kinds.contains("inplace_abn_grad of \(act)") == isRead, "\(fused.kinds)")
       #expect(fused.kinds.contains("\(act)_grad") == false, "\(fused.kinds)")
+      // Where a mask is kept the activation writes it.
+      #expect(
+        fused.kinds.contains("inplace_abn and \(act)") == isRead, "\(fused.kinds)")
       for (a, b) in zip(plain.bits, fused.bits) {
         #expect(a == b, "\(act) \(shape) \(layout) \(dtype) global \(global) seed \(index)")
       }

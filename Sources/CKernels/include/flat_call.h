@@ -25,6 +25,8 @@ typedef struct {
   intptr_t operation;
   /// Whether the arithmetic is in float64, else in float32.
   bool is_wide;
+  /// Whether the results of an activation go past the caches, where they are whole vectors in lines of their own.
+  bool streams;
   /// What the operation reads.
   abn_flat_operand a, b, c, d;
   /// What it writes. Each may be an operand of the same element type, as the same array.

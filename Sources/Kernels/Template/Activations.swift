@@ -1,5 +1,12 @@
-/// An activation that is undone from its result, fixed when the kernel is compiled.
-protocol InvertibleActivation {
+/// An activation z = f(y), fixed when the kernel is compiled; `slope` is the alpha of those that have one.
+protocol ActivationFunction {
+  static func activate<V: Vector>(_ y: V, _ slope: V) -> V
+  /// dz * f'(y).
+  static func gradient<V: Vector>(_ y: V, _ dz: V, _ slope: V) -> V
+}
+
+/// An activation that is undone from its result.
+protocol InvertibleActivation: ActivationFunction {
   /// Whether sum(dz * min(y, 0)), the gradient of a slope, is wanted.
   static var hasSlopeGradient: Bool { get }
   /// Whether z is y, so that y - bias is 0 exactly where z is what bias is stored as.
@@ -8,7 +15,6 @@ protocol InvertibleActivation {
   static var isPiecewiseLinear: Bool { get }
   /// Whether z loses the digits of y far below zero, so that the forward pass keeps x of such elements aside.
   static var saturates: Bool { get }
-  static func activate<V: Vector>(_ y: V, _ slope: V) -> V
   /// y and dz/dy from z, which was stored as an `E`.
   static func invert<E: Element>(
     _ element: E.Type, _ z: E.V, _ slope: E.V, _ inverseSlope: E.V
@@ -16,24 +22,35 @@ protocol InvertibleActivation {
 }
 
 extension InvertibleActivation {
+  static var hasSlopeGradient: Bool { @inline(__always) get { false } }
+  static var isIdentity: Bool { @inline(__always) get { false } }
   static var saturates: Bool { @inline(__always) get { false } }
   static var isPiecewiseLinear: Bool { @inline(__always) get { true } }
 }
 
 enum Identity: InvertibleActivation {
-  static var hasSlopeGradient: Bool { @inline(__always) get { false } }
   static var isIdentity: Bool { @inline(__always) get { true } }
   @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V { y }
+  @inline(__always) static func gradient<V: Vector>(_ y: V, _ dz: V, _ slope: V) -> V { dz }
   @inline(__always) static func invert<E: Element>(
     _ element: E.Type, _ z: E.V, _ slope: E.V, _ inverseSlope: E.V
   ) -> (y: E.V, derivative: E.V) { (z, E.V(1)) }
 }
 
-enum Leaky: InvertibleActivation {
-  static var hasSlopeGradient: Bool { @inline(__always) get { false } }
-  static var isIdentity: Bool { @inline(__always) get { false } }
+/// A slope left of zero.
+protocol LeakyActivation: InvertibleActivation {}
+
+enum Leaky: LeakyActivation {}
+enum LearnedLeaky: LeakyActivation {
+  static var hasSlopeGradient: Bool { @inline(__always) get { true } }
+}
+
+extension LeakyActivation {
   @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {
     V.choose(V.exceedsNot(y, V(0)), y * slope, y)
+  }
+  @inline(__always) static func gradient<V: Vector>(_ y: V, _ dz: V, _ slope: V) -> V {
+    V.choose(y > V(0), dz, slope * dz)
   }
   @inline(__always) static func invert<E: Element>(
     _ element: E.Type, _ z: E.V, _ slope: E.V, _ inverseSlope: E.V
@@ -43,64 +60,53 @@ enum Leaky: InvertibleActivation {
   }
 }
 
-enum LearnedLeaky: InvertibleActivation {
-  static var hasSlopeGradient: Bool { @inline(__always) get { true } }
-  static var isIdentity: Bool { @inline(__always) get { false } }
-  @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {
-    Leaky.activate(y, slope)
-  }
-  @inline(__always) static func invert<E: Element>(
-    _ element: E.Type, _ z: E.V, _ slope: E.V, _ inverseSlope: E.V
-  ) -> (y: E.V, derivative: E.V) { Leaky.invert(element, z, slope, inverseSlope) }
+/// alpha * (exp(y) - 1) left of zero.
+protocol ExponentialActivation: InvertibleActivation {
+  /// Whether alpha is 1, as nearly all have it: the same bits without the products with alpha and its inverse, an eighth
+  /// of what undoing takes.
+  static var isUnit: Bool { get }
 }
 
-enum Elu: InvertibleActivation {
+enum Elu: ExponentialActivation {
+  static var isUnit: Bool { @inline(__always) get { false } }
+}
+enum UnitElu: ExponentialActivation {
+  static var isUnit: Bool { @inline(__always) get { true } }
+}
+
+extension ExponentialActivation {
   static var saturates: Bool { @inline(__always) get { true } }
-  static var hasSlopeGradient: Bool { @inline(__always) get { false } }
-  static var isIdentity: Bool { @inline(__always) get { false } }
   static var isPiecewiseLinear: Bool { @inline(__always) get { false } }
+
   @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {
     // What comes out for y > 0 is not used.
-    V.choose(V.exceedsNot(y, V(0)), V.expMinusOneOfNegative(y) * slope, y)
+    let curve = V.expMinusOneOfNegative(y)
+    return V.choose(V.exceedsNot(y, V(0)), isUnit ? curve : curve * slope, y)
   }
+
+  /// dz where y > 0, else dz * alpha * exp(y).
+  @inline(__always) static func gradient<V: Vector>(_ y: V, _ dz: V, _ slope: V) -> V {
+    let b = y.atMost(V(0))
+    if V.isPlain(b) { return V.choose(y > V(0), dz, dz * (slope * V.plainExp(b))) }
+    let h = V.exp(b * V(0.5))
+    return V.choose(y > V(0), dz, dz * h * (slope * h))
+  }
+
   @inline(__always) static func invert<E: Element>(
     _ element: E.Type, _ z: E.V, _ slope: E.V, _ inverseSlope: E.V
   ) -> (y: E.V, derivative: E.V) {
     let bent = E.V.exceedsNot(z, E.V(0))
-    var t = z * inverseSlope
-    var derivative = z + slope
+    var t = isUnit ? z : z * inverseSlope
+    var derivative = z + (isUnit ? E.V(1) : slope)
     // Where z has been rounded to -alpha, y is the largest that could have been, the logarithm of half a u.
     if !E.isExact {
-      // Here it may have been rounded to below -alpha, which is no element.
+      // Here it may have been rounded to below -alpha, which is no element; with an alpha of 1 no element of any type lies
+      // between -1 and the rounding of it.
       t = t.atLeast(E.V(E.roundoff / 2 - 1))
-      derivative = derivative.atLeast(E.V(0))
+      if !isUnit { derivative = derivative.atLeast(E.V(0)) }
     }
     return (
-      E.V.choose(bent, E.V.logOfOnePlusNegative(t), z),
-      E.V.choose(bent, derivative, E.V(1))
-    )
-  }
-}
-
-/// Elu with an alpha of 1, as nearly all have it: the same bits without the product with alpha or its inverse,
-/// an eighth of what undoing takes.
-enum UnitElu: InvertibleActivation {
-  static var saturates: Bool { @inline(__always) get { true } }
-  static var hasSlopeGradient: Bool { @inline(__always) get { false } }
-  static var isIdentity: Bool { @inline(__always) get { false } }
-  static var isPiecewiseLinear: Bool { @inline(__always) get { false } }
-  @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {
-    V.choose(V.exceedsNot(y, V(0)), V.expMinusOneOfNegative(y), y)
-  }
-  @inline(__always) static func invert<E: Element>(
-    _ element: E.Type, _ z: E.V, _ slope: E.V, _ inverseSlope: E.V
-  ) -> (y: E.V, derivative: E.V) {
-    let bent = E.V.exceedsNot(z, E.V(0))
-    // No element of any type lies between -1 and the rounding of it.
-    let t = E.isExact ? z : z.atLeast(E.V(E.roundoff / 2 - 1))
-    return (
-      E.V.choose(bent, E.V.logOfOnePlusNegative(t), z),
-      E.V.choose(bent, z + E.V(1), E.V(1))
+      E.V.choose(bent, E.V.logOfOnePlusNegative(t), z), E.V.choose(bent, derivative, E.V(1))
     )
   }
 }
@@ -121,59 +127,68 @@ public enum ActivationCode {
   public static let mish = 11
 }
 
-/// Any activation by number. The branch is the same for a whole tensor and so costs next to nothing.
-enum AnyActivation {
-  @inline(__always) static func activate<V: Vector>(_ code: Int, _ y: V, _ slope: V) -> V {
-    switch code {
-    case ActivationCode.identity: y
-    case ActivationCode.leaky, ActivationCode.learnedLeaky: Leaky.activate(y, slope)
-    case ActivationCode.relu: V.relu(y)
-    case ActivationCode.relu6: V.relu6(y)
-    default: curved(code, y, slope)
-    }
-  }
+/// What is done for an activation that is known by its number.
+protocol ActivationBody {
+  associatedtype Result
+  func run<A: ActivationFunction>(_ activation: A.Type) -> Result
+}
 
-  /// dz * act'(y).
-  @inline(__always) static func gradient<V: Vector>(
-    _ code: Int, _ y: V, _ dz: V, _ slope: V
-  ) -> V {
-    switch code {
-    case ActivationCode.identity: dz
-    case ActivationCode.leaky, ActivationCode.learnedLeaky: V.choose(y > V(0), dz, slope * dz)
-    case ActivationCode.relu: V.reluGradient(y, dz)
-    case ActivationCode.relu6: V.relu6Gradient(y, dz)
-    default: curvedGradient(code, y, dz, slope)
-    }
+/// Any activation by number: the one switch over all of them.
+@inline(__always) func withActivation<B: ActivationBody>(_ code: Int, _ body: B) -> B.Result {
+  switch code {
+  case ActivationCode.identity: body.run(Identity.self)
+  case ActivationCode.leaky, ActivationCode.learnedLeaky: body.run(Leaky.self)
+  case ActivationCode.elu: body.run(Elu.self)
+  case ActivationCode.relu: body.run(ReLU.self)
+  case ActivationCode.relu6: body.run(ReLU6.self)
+  case ActivationCode.sigmoid: body.run(Sigmoid.self)
+  case ActivationCode.tanh: body.run(Tanh.self)
+  case ActivationCode.swish: body.run(Swish.self)
+  case ActivationCode.gelu: body.run(Gelu.self)
+  case ActivationCode.hardSwish: body.run(HardSwish.self)
+  default: body.run(Mish.self)
   }
+}
 
-  /// act'(y).
-  @inline(__always) static func derivative<V: Vector>(_ code: Int, _ y: V, _ slope: V) -> V {
-    gradient(code, y, V(1), slope)
+// Of single vectors, for what is not worth a loop for each activation. Those that are lines are no calls.
+
+@inline(__always) func anyActivation<V: Vector>(_ code: Int, _ y: V, _ slope: V) -> V {
+  switch code {
+  case ActivationCode.identity: y
+  case ActivationCode.leaky, ActivationCode.learnedLeaky: Leaky.activate(y, slope)
+  default: otherActivation(code, y, slope)
   }
+}
 
-  @inline(never) private static func curved<V: Vector>(_ code: Int, _ y: V, _ slope: V) -> V {
-    switch code {
-    case ActivationCode.elu: return Elu.activate(y, slope)
-    case ActivationCode.sigmoid: return V.sigmoid(y)
-    case ActivationCode.tanh: return V.tanh(y)
-    case ActivationCode.swish: return V.swish(y)
-    case ActivationCode.gelu: return V.gelu(y)
-    case ActivationCode.hardSwish: return V.hardSwish(y)
-    default: return V.mish(y)
-    }
+/// f'(y).
+@inline(__always) func anyDerivative<V: Vector>(_ code: Int, _ y: V, _ slope: V) -> V {
+  switch code {
+  case ActivationCode.identity: V(1)
+  case ActivationCode.leaky, ActivationCode.learnedLeaky: Leaky.gradient(y, V(1), slope)
+  default: otherDerivative(code, y, slope)
   }
+}
 
-  @inline(never) private static func curvedGradient<V: Vector>(
-    _ code: Int, _ y: V, _ dz: V, _ slope: V
-  ) -> V {
-    switch code {
-    case ActivationCode.elu: return V.eluGradient(y, dz, slope)
-    case ActivationCode.sigmoid: return V.sigmoidGradient(y, dz)
-    case ActivationCode.tanh: return V.tanhGradient(y, dz)
-    case ActivationCode.swish: return V.swishGradient(y, dz)
-    case ActivationCode.gelu: return V.geluGradient(y, dz)
-    case ActivationCode.hardSwish: return V.hardSwishGradient(y, dz)
-    default: return V.mishGradient(y, dz)
-    }
+@inline(never) private func otherActivation<V: Vector>(_ code: Int, _ y: V, _ slope: V) -> V {
+  withActivation(code, Value(y: y, slope: slope))
+}
+
+@inline(never) private func otherDerivative<V: Vector>(_ code: Int, _ y: V, _ slope: V) -> V {
+  withActivation(code, Derivative(y: y, slope: slope))
+}
+
+private struct Value<V: Vector>: ActivationBody {
+  let y: V
+  let slope: V
+  @inline(__always) func run<A: ActivationFunction>(_ activation: A.Type) -> V {
+    A.activate(y, slope)
+  }
+}
+
+private struct Derivative<V: Vector>: ActivationBody {
+  let y: V
+  let slope: V
+  @inline(__always) func run<A: ActivationFunction>(_ activation: A.Type) -> V {
+    A.gradient(y, V(1), slope)
   }
 }

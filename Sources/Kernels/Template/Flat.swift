@@ -13,6 +13,8 @@ struct FlatTile {
   var constants: UnsafePointer<Double>
   /// Where sums are added up.
   var sums: UnsafeMutablePointer<Double>?
+  /// Whether results are to go past the caches.
+  var streams: Bool
 }
 
 /// The way in: one operation of `FlatCode`.
@@ -51,7 +53,8 @@ public func flat(_ call: UnsafePointer<abn_flat_call>) {
       out: target(element, call.out, 4, call, first, count),
       second: target(element, call.second, 5, call, first, count),
       third: target(element, call.third, 6, call, first, count), count: count,
-      constants: call.constants, sums: call.sums)
+      constants: call.constants, sums: call.sums,
+      streams: call.streams && isDirect && count >= 16)
     step(E.V.self, call.operation, tile)
     put(element, call.out, tile.out, call, first, count)
     put(element, call.second, tile.second, call, first, count)

@@ -1,3 +1,5 @@
+import CKernels
+
 /// What a flat loop does with its elements; the same numbers for every instruction set. k0, k1 ... are the constants of
 /// the call. Two results in brackets are `out` and `second`.
 public enum FlatCode {
@@ -100,11 +102,11 @@ public enum FlatCode {
     t.map {
       (V.choose($0 > V(0), $2, $1 * $2), V.choose($0 > V(0), V(0), $0 * $2))
     }
-  case FlatCode.maskedReLU: t.map { (V.relu($0), V.reluGradient($0, V(1))) }
-  case FlatCode.maskedReLU6: t.map { (V.relu6($0), V.relu6Gradient($0, V(1))) }
+  case FlatCode.maskedReLU: t.map { (ReLU.activate($0, slope), ReLU.gradient($0, V(1), slope)) }
+  case FlatCode.maskedReLU6: t.map { (ReLU6.activate($0, slope), ReLU6.gradient($0, V(1), slope)) }
   case FlatCode.maskedLeaky:
-    t.map { (Leaky.activate($0, slope), V.reluGradient($0, V(1))) }
-  case FlatCode.unmask: t.map { V.reluGradient($0, $1) }
+    t.map { (Leaky.activate($0, slope), ReLU.gradient($0, V(1), slope)) }
+  case FlatCode.unmask: t.map { ReLU.gradient($0, $1, slope) }
   case FlatCode.unmaskLeaky: t.map { V.choose($0 > V(0), $1, slope * $1) }
   case FlatCode.drop: t.map { V.choose($0 > V(0), $1 * slope, V(0)) }
   case FlatCode.residualSum: t.map { Leaky.activate($0 + $1, slope) }
@@ -112,8 +114,8 @@ public enum FlatCode {
   case FlatCode.residualGradient:
     t.map { V.choose(V.exceedsNot($0, V(0)), ($1 + $2) * slope, $1 + $2) }
   // A product with a slope of 0 would make NaN of infinity.
-  case FlatCode.residualSumReLU: t.map { V.relu($0 + $1) }
-  default: t.map { V.reluGradient($0, $1 + $2) }
+  case FlatCode.residualSumReLU: t.map { ReLU.activate($0 + $1, slope) }
+  default: t.map { ReLU.gradient($0, $1 + $2, slope) }
   }
 }
 
@@ -144,38 +146,62 @@ public enum FlatCode {
   }
 }
 
-@inline(never) private func activation<V: Vector>(_ code: Int, _ t: Lanes<V>) {
-  let alpha = t.constant(0)
-  switch code {
-  case ActivationCode.identity: t.map { $0 }
-  case ActivationCode.leaky: t.map { Leaky.activate($0, alpha) }
-  case ActivationCode.elu: t.map { Elu.activate($0, alpha) }
-  case ActivationCode.relu: t.map { V.relu($0) }
-  case ActivationCode.relu6: t.map { V.relu6($0) }
-  case ActivationCode.sigmoid: t.map { V.sigmoid($0) }
-  case ActivationCode.tanh: t.map { V.tanh($0) }
-  case ActivationCode.swish: t.map { V.swish($0) }
-  case ActivationCode.gelu: t.map { V.gelu($0) }
-  case ActivationCode.hardSwish: t.map { V.hardSwish($0) }
-  default: t.map { V.mish($0) }
+/// act(a), or b * act'(a). A type, not a closure: closures of this size were calls.
+private struct Activation<V: Vector>: ActivationBody {
+  let tile: FlatTile
+  let alpha: V
+
+  @inline(__always) func run<A: ActivationFunction>(_ activation: A.Type) {
+    var i = 0
+    if tile.streams && UInt(bitPattern: tile.out) & 63 == 0 {
+      while i < tile.count {
+        stream(A.activate(V.load(tile.a, i), alpha), i)
+        i &+= 16
+      }
+      abn_stream_end()
+      return
+    }
+    while i < tile.count {
+      A.activate(V.load(tile.a, i), alpha).store(tile.out, i)
+      i &+= 16
+    }
+  }
+
+  @inline(__always) private func stream(_ value: V, _ index: Int) {
+    let bytes = MemoryLayout<V>.size
+    withUnsafeBytes(of: value) {
+      var at = 0
+      while at < bytes {
+        abn_stream(tile.out + (index &* (bytes / 16) &+ at), $0.baseAddress.unsafelyUnwrapped + at)
+        at &+= 64
+      }
+    }
   }
 }
 
-@inline(never) private func gradient<V: Vector>(_ code: Int, _ t: Lanes<V>) {
-  let alpha = t.constant(0)
-  switch code {
-  case ActivationCode.identity: t.map { $1 }
-  case ActivationCode.leaky: t.map { V.choose($0 > V(0), $1, alpha * $1) }
-  case ActivationCode.elu: t.map { V.eluGradient($0, $1, alpha) }
-  case ActivationCode.relu: t.map { V.reluGradient($0, $1) }
-  case ActivationCode.relu6: t.map { V.relu6Gradient($0, $1) }
-  case ActivationCode.sigmoid: t.map { V.sigmoidGradient($0, $1) }
-  case ActivationCode.tanh: t.map { V.tanhGradient($0, $1) }
-  case ActivationCode.swish: t.map { V.swishGradient($0, $1) }
-  case ActivationCode.gelu: t.map { V.geluGradient($0, $1) }
-  case ActivationCode.hardSwish: t.map { V.hardSwishGradient($0, $1) }
-  default: t.map { V.mishGradient($0, $1) }
+private struct ActivationGradient<V: Vector>: ActivationBody {
+  let tile: FlatTile
+  let alpha: V
+
+  @inline(__always) func run<A: ActivationFunction>(_ activation: A.Type) {
+    var i = 0
+    while i < tile.count {
+      // Long chains of arithmetic keep the processor from reading ahead by itself.
+      let ahead = (i &+ 512) &* (MemoryLayout<V>.size / 16)
+      abn_prefetch(tile.a + ahead)
+      abn_prefetch(tile.b + ahead)
+      A.gradient(V.load(tile.a, i), V.load(tile.b, i), alpha).store(tile.out, i)
+      i &+= 16
+    }
   }
+}
+
+@inline(never) private func activation<V: Vector>(_ code: Int, _ t: Lanes<V>) {
+  withActivation(code, Activation(tile: t.tile, alpha: t.constant(0)))
+}
+
+@inline(never) private func gradient<V: Vector>(_ code: Int, _ t: Lanes<V>) {
+  withActivation(code, ActivationGradient(tile: t.tile, alpha: t.constant(0)))
 }
 
 /// One rounding for each step, so that the same update is made in every set.

@@ -91,7 +91,7 @@ struct Kept<E: Element>: PointSource {
       distance = E.V.choose(kept == plain, E.V(0), kept - bias)
     }
     return Point(
-      y: y, derivative: AnyActivation.derivative(activation, y, slope), distance: distance)
+      y: y, derivative: anyDerivative(activation, y, slope), distance: distance)
   }
 }
 

@@ -58,6 +58,6 @@ struct Activate<E: Element>: LaneMap {
   }
 
   @inline(__always) func map(_ a: E.V, _ b: E.V) -> E.V {
-    AnyActivation.activate(activation, a, slope)
+    anyActivation(activation, a, slope)
   }
 }

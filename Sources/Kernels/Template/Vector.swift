@@ -22,6 +22,7 @@ protocol Vector: ElementaryVector {
   static func choose(_ mask: Mask, _ yes: Self, _ no: Self) -> Self
   /// c + a * b, in one rounding where the instruction set has it.
   static func fma(_ c: Self, _ a: Self, _ b: Self) -> Self
+  var magnitude: Self { get }
   var wide: F64 { get }
   /// Lane 0.
   var first: Double { get }
@@ -49,9 +50,8 @@ protocol Vector: ElementaryVector {
   static func expTail(_ r: Self) -> Self
   /// log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)).
   static func logOnePlus(_ f: Self) -> Self
-  /// (1 + a) exp(a^2 / 2) Phi(-a) at t = (a - 3) / (a + 3), a in 0 ... tailEnd.
-  /// Fitted to 14 (39); beyond, where exp(-a^2 / 2) only counts times a huge number, within 1e-6 (1e-13).
-  static func normalTail(_ t: Self) -> Self
+  /// Phi(-a) / exp(-a^2 / 2) for a in 0 ... tailEnd, from where on exp(-a^2 / 2) only counts times a huge number.
+  static func upperTail(_ a: Self) -> Self
   static var tailEnd: Double { get }
 }
 
@@ -96,6 +96,7 @@ struct F32: Vector {
   static func fma(_ c: F32, _ a: F32, _ b: F32) -> F32 {
     isTuned ? F32(v: Builtin.int_fma_Vec16xFPIEEE32(a.v, b.v, c.v)) : c + a * b
   }
+  var magnitude: F32 { F32(v: Builtin.int_fabs_Vec16xFPIEEE32(v)) }
   var wide: F64 { F64(v: Builtin.fpext_Vec16xFPIEEE32_Vec16xFPIEEE64(v)) }
   var first: Double {
     Double(Float(Builtin.extractelement_Vec16xFPIEEE32_Int32(v, Builtin.zeroInitializer())))
@@ -149,6 +150,7 @@ struct F64: Vector {
   static func fma(_ c: F64, _ a: F64, _ b: F64) -> F64 {
     isTuned ? F64(v: Builtin.int_fma_Vec16xFPIEEE64(a.v, b.v, c.v)) : c + a * b
   }
+  var magnitude: F64 { F64(v: Builtin.int_fabs_Vec16xFPIEEE64(v)) }
   var wide: F64 { self }
   var first: Double {
     Double(Builtin.extractelement_Vec16xFPIEEE64_Int32(v, Builtin.zeroInitializer()))
