@@ -231,11 +231,11 @@ import Testing
   /// steps in another order than their resources allow are refused.
   @Test func stepsDeclareWhatTheyKeep() throws {
     let with = try compiled { x in
-      let h = try inplaceABN(conv(x), act: .leakyReLU, actAlpha: 0.1)
+      let h = try inplaceABN(conv(x), act: .leakyReLU(slope: 0.1))
       let sum = try leakyReLU(elementwiseAdd(inplaceABN(conv(h)), h), alpha: 0.1)
       let twice = try conv(sum)
       let beside = try conv(twice)
-      return try elementwiseAdd(beside, conv(inplaceABN(twice, act: .elu)))
+      return try elementwiseAdd(beside, conv(inplaceABN(twice, act: .elu())))
     }
     typealias Use = (reads: Int, writes: Int)
     let wanted: [String: Use] = [
