@@ -28,8 +28,11 @@ public struct RewrittenProgram: Sendable {
   }
 }
 
+/// Why a pass decided as it did: an enum of the pass's room, whose description is the text for people.
+public protocol DecisionReason: Sendable, Hashable, CustomStringConvertible {}
+
 /// One decision of a pass about the bytes of one variable.
-public struct PassDecision: Sendable, Hashable {
+public struct PassDecision: Sendable {
   /// What becomes of the variable.
   public enum Action: String, Sendable, Hashable, CaseIterable {
     /// Overwritten, then computed back from what overwrote it.
@@ -50,14 +53,16 @@ public struct PassDecision: Sendable, Hashable {
 
   /// What was decided.
   public let action: Action
+  /// The variable, in the program that the pass gives back.
+  public let id: VariableID
   /// The variable's name.
   public let variable: String
   /// The layer because of which.
   public let layer: String
   /// The line of that layer.
   public let source: SourceLocation
-  /// Why, for people.
-  public let reason: String
+  /// Why.
+  public let reason: any DecisionReason
   /// The bytes that need not be kept from the forward to the backward pass; for a copy, the bytes
   /// that must be.
   public let bytes: Int
@@ -65,9 +70,9 @@ public struct PassDecision: Sendable, Hashable {
   /// A decision about `variable`, because of an operation.
   public init(
     _ action: Action, _ variable: Variable, at operation: Operation, bytes: Int? = nil,
-    reason: String
+    reason: any DecisionReason
   ) {
-    self.action = action
+    (self.action, id) = (action, variable.id)
     self.variable = variable.name
     layer = operation.layer
     source = operation.source

@@ -117,7 +117,7 @@ public struct MemoryReport: Sendable, Codable {
     decisions = executable.decisions.map {
       Decision(
         action: $0.action.rawValue, variable: $0.variable, layer: $0.layer, source: "\($0.source)",
-        reason: $0.reason, bytes: $0.bytes)
+        reason: "\($0.reason)", bytes: $0.bytes)
     }
     refusals = Self.refusals(lowered, plan)
     conversions = Self.conversions(lowered)

@@ -80,7 +80,7 @@ public struct FoldNormalizations: ProgramPass {
     list.remove(convolution)
     return PassDecision(
       .fused, list.program[conv.outputs[0]], at: old,
-      reason: "the normalization is in the weights of conv2d \"\(conv.layer)\"")
+      reason: MemoryReason.inWeights(of: NamedOperation(kind: "conv2d", layer: conv.layer)))
   }
 }
 
@@ -158,7 +158,8 @@ public struct FuseConvolutions: ProgramPass {
     list.remove(made.index)
     return PassDecision(
       .fused, list.program[id], at: operation,
-      reason: "conv2d \"\(old.layer)\" adds to \(list.program[other].name)")
+      reason: MemoryReason.addsTo(
+        NamedOperation(kind: "conv2d", layer: old.layer), variable: list.program[other].name))
   }
 
   private func fuseActivation(
@@ -177,7 +178,8 @@ public struct FuseConvolutions: ProgramPass {
     list.remove(made.index)
     return PassDecision(
       .fused, list.program[operation.inputs[0]], at: operation,
-      reason: "conv2d \"\(old.layer)\" applies \(kind.name)")
+      reason: MemoryReason.applies(
+        NamedOperation(kind: "conv2d", layer: old.layer), activation: kind.name))
   }
 }
 

@@ -33,7 +33,8 @@ public struct FuseActivationGradients: ProgramPass {
       decisions.append(
         PassDecision(
           .fused, list.program[gradient.outputs[0]], at: layer, bytes: 0,
-          reason: "\(fused.name) \"\(layer.layer)\" goes back through both at once"))
+          reason: MemoryReason.goesBackThroughBoth(
+            NamedOperation(kind: fused.name, layer: layer.layer))))
     }
     return list.finish(decisions, changed: !decisions.isEmpty)
   }

@@ -35,7 +35,8 @@ public struct FuseGradientSums: ProgramPass {
         PassDecision(
           // The sum stood over one of its parts: what is saved is a way over memory, no bytes.
           .fused, list.program[sum.outputs[0]], at: gradient, bytes: 0,
-          reason: "\(fused.name) \"\(gradient.layer)\" adds its two parts as it reads them"))
+          reason: MemoryReason.addsParts(
+            NamedOperation(kind: fused.name, layer: gradient.layer))))
     }
     return list.finish(decisions.reversed(), changed: !decisions.isEmpty)
   }

@@ -331,8 +331,10 @@ struct OperationList {
     addReader(place, of: new, readsValue: true)
   }
 
-  /// "conv2d_weight_grad "conv2d_3"", for reasons.
-  func describe(_ place: Place) -> String { "\(self[place].kindName) \"\(self[place].layer)\"" }
+  /// An operation as reasons name it.
+  func describe(_ place: Place) -> NamedOperation {
+    NamedOperation(kind: self[place].kindName, layer: self[place].layer)
+  }
 
   // MARK: Moves
 

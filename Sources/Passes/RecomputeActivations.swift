@@ -38,8 +38,7 @@ public struct RecomputeActivations: ProgramPass {
       decisions.append(
         PassDecision(
           .recomputed, program[z], at: made,
-          reason: "\(list.describe(first)) reads it; computed again from "
-            + "\(program[y].name), which is kept"))
+          reason: MemoryReason.computedAgain(for: list.describe(first), from: program[y].name)))
     }
     return list.finish(decisions, changed: !decisions.isEmpty)
   }

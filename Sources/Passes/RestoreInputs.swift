@@ -45,21 +45,21 @@ public struct RestoreInputs: ProgramPass {
     _ kind: InPlaceActivatedBatchNorm, _ made: Operation, _ x: VariableID,
     _ list: inout OperationList, _ restored: inout [VariableID: VariableID],
     _ moves: inout [PassDecision]
-  ) throws -> String? {
+  ) throws -> MemoryReason? {
     let z = made.outputs[0]
     let layer = list.maker(of: z)!
     // Every reader would be moved before each of the layers in turn.
     let mostReaders = 64
     if list.readerCount(ofViews: x) > mostReaders {
-      return "more than \(mostReaders) operations read it"
+      return .manyReaders(limit: mostReaders)
     }
     func later(_ ids: Set<VariableID>) -> [OperationList.Place] {
       list.readers(of: ids).filter { list.precedes(layer, $0) }
     }
     let aliases = list.aliases(of: x)
-    if list.isFetched(x) { return "it is fetched" }
+    if list.isFetched(x) { return .isFetched }
     if let reader = later(aliases.subtracting([x])).first {
-      return "\(list.describe(reader)) reads the same bytes under another shape"
+      return .isViewed(by: list.describe(reader))
     }
 
     // 1. Readers of the forward pass.
@@ -68,26 +68,25 @@ public struct RestoreInputs: ProgramPass {
       guard list.precedes(layer, reader) else { continue }
       let who = list.describe(reader)
       guard let count = list.advance(reader, to: layer) else {
-        return "\(who) reads it after the layer and needs the layer's result"
+        return .readerNeedsResult(who)
       }
       moves.append(
         PassDecision(
           .movedReader, list.program[x], at: made,
-          reason: "\(who) reads it; runs before the layer now"
-            + (count > 1 ? ", with \(count - 1) operations that it needs" : "")))
+          reason: MemoryReason.runsBefore(who, others: count - 1)))
     }
 
     // 2. Gradients.
     let gradients = later([x])
     if gradients.isEmpty { return nil }
     if let exact = gradients.first(where: { !list.tolerates($0, x) }) {
-      return "\(list.describe(exact)) needs its exact bits"
+      return .needsExactBits(list.describe(exact))
     }
     let held = restored[z] ?? z
     let parameters = Set([made.inputs[1], made.inputs[2]] + kind.slopeInput(of: made))
     let readers = list.readers(of: list.aliases(of: z).union([held]))
     guard let last = readers.last, list.precedes(layer, last) else {
-      return "nothing keeps the layer's output"
+      return .outputIsNotKept
     }
     let position = list.next(last)
     let early = gradients.filter { list.precedes($0, position) }
@@ -98,8 +97,8 @@ public struct RestoreInputs: ProgramPass {
     guard
       let place = list.delay(Set(early + updates), to: position, fixed: Set(readers))
     else {
-      return "\(list.describe(early.first ?? updates[0])) must come before "
-        + "\(list.describe(last)), which reads the output"
+      return .mustComeBefore(
+        list.describe(early.first ?? updates[0]), reader: list.describe(last))
     }
     let undo = try list.program.makeOperation(
       RestoreInput(of: kind),
@@ -107,14 +106,14 @@ public struct RestoreInputs: ProgramPass {
       role: .backward, layer: made.layer, source: made.source)
     let readersOfX = later([x])
     for index in readersOfX { list.replace(x, by: undo.outputs[0], in: index) }
-    let names = readersOfX.map { list.describe($0) }.joined(separator: ", ")
+    let names = readersOfX.map { list.describe($0) }
     list.insert([undo], before: place)
     restored[x] = undo.outputs[0]
     moves.append(
       PassDecision(
         .restored, list.program[x], at: made,
-        reason: "overwritten by \(made.kindName), computed back for \(names)"
-          + (early.isEmpty ? "" : ", \(early.count) of which come later for it")))
+        reason: MemoryReason.computedBack(
+          over: made.kindName, for: names, delayed: early.count)))
     return nil
   }
 }

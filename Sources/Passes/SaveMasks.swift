@@ -50,7 +50,7 @@ public struct SaveMasks: ProgramPass {
       decisions.append(
         PassDecision(
           .masked, program[y], at: made, bytes: program[y].type.bytes - mask,
-          reason: "its gradient asks for the sign only: \(mask) bytes of bits"))
+          reason: MemoryReason.signOnly(bytes: mask)))
     }
     return list.finish(decisions, changed: !decisions.isEmpty)
   }

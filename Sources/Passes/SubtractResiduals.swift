@@ -105,8 +105,8 @@ public struct SubtractResiduals: ProgramPass {
     list[found.sum] = sum
     return PassDecision(
       .subtracted, list.program[found.u], at: found.layer,
-      reason: "a term of the sum \"\(old.layer)\": computed back from "
-        + "\(list.program[found.z].name) and \(list.program[found.v].name) for "
-        + "inplace_abn_grad \"\(found.layer.layer)\"")
+      reason: MemoryReason.termOfSum(
+        layer: old.layer, sum: list.program[found.z].name, other: list.program[found.v].name,
+        for: NamedOperation(kind: InPlaceABNGradient.kindName, layer: found.layer.layer)))
   }
 }

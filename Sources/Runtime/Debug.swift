@@ -94,7 +94,7 @@ extension Executable {
     for decision in decisions {
       Debug.tell(
         "abn: \(decision.action.rawValue) \(decision.variable), \(decision.bytes) bytes: "
-          + decision.reason)
+          + "\(decision.reason)")
     }
     for step in lowered.steps {
       if let note = step.note { Debug.tell("abn: \(step.name) \(step.layer): \(note)") }

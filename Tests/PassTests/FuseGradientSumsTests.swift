@@ -46,7 +46,10 @@ import Testing
     let plain = try step([], act: act, dtype: dtype)
     let fused = try step(trainingPasses, act: act, dtype: dtype)
     #expect(fused.decisions.map(\.action) == [.fused])
-    #expect(fused.decisions[0].reason.contains("adds its two parts"))
+    guard case .addsParts? = fused.decisions[0].reason as? MemoryReason else {
+      Issue.record("\(fused.decisions)")
+      return
+    }
     #expect(fused.values == plain.values)
     #expect(plain.kinds.contains("sum") && !fused.kinds.contains("sum"))
     #expect(fused.kinds.contains { $0.hasSuffix("_grad of sum") })
