@@ -20,8 +20,18 @@ public final class ProgramBuilder: Sendable {
   /// Seeds initializers, dropout and all other random operations of the two programs.
   public let seed: UInt64
 
+  /// What the names that the builder makes up begin with: of layers, of what they own, of an optimizer's state.
+  /// Names of data, and those that a `ParamAttr` gives, stay as given: by the latter builders share parameters.
+  public let prefix: String
+
   /// A builder with two empty programs.
-  public init(seed: UInt64 = 0) { self.seed = seed }
+  ///
+  /// - Parameter prefix: begins the names that the builder makes up, `generator.fc_0.w_0` for `"generator."`.
+  ///   Two networks whose values live in one `Scope` need two, or they train one another's parameters.
+  public init(seed: UInt64 = 0, prefix: String = "") {
+    self.seed = seed
+    self.prefix = prefix
+  }
 
   /// The builder that layers append to.
   public static var current: ProgramBuilder { enclosing ?? shared }
@@ -45,9 +55,12 @@ public final class ProgramBuilder: Sendable {
     try state.withLock { try change(&$0.main) }
   }
 
-  /// `prefix_0`, `prefix_1`, ...: the name of a layer that was given none.
+  /// A name that does not begin with `prefix`, with it.
+  public func prefixed(_ name: String) -> String { name.hasPrefix(prefix) ? name : prefix + name }
+
+  /// `kind_0`, `kind_1`, ..., or the name given, after the builder's prefix.
   public func layerName(_ given: String?, kind: String) -> String {
-    given ?? state.withLock { "\(kind)_\($0.next(kind))" }
+    prefix + (given ?? state.withLock { "\(kind)_\($0.next(kind))" })
   }
 
   /// `layer.w_0`, `layer.w_1`, ...: the name of something that a layer owns.
@@ -78,8 +91,14 @@ public final class ProgramBuilder: Sendable {
   public func addData(
     named name: String, type: TensorType, source: SourceLocation, stopsGradient: Bool
   ) throws -> Variable {
-    try state.withLock {
-      try $0.main.addVariable(
+    try state.withLock { state in
+      if self === Self.shared, let taken = state.main.variable(named: name) {
+        throw ABNError(
+          .name, "variable \"\(name)\" of the process's default program", at: source,
+          got: "a name that \(taken.source) uses already", wanted: "a name of its own",
+          fix: "Build each network in a program of its own: try ProgramBuilder().build { ... }.")
+      }
+      return try state.main.addVariable(
         named: name, type: type, role: .data, source: source, stopsGradient: stopsGradient)
     }
   }

@@ -69,8 +69,8 @@ extension LearningRate {
 }
 
 extension Schedule {
-  /// The name of the step counter that all schedules of a program share: int64 [1], persistent,
-  /// 0 in the first run and one more in each run. To go on where a training stopped, save it.
+  /// The name, after the builder's prefix, of the step counter that all schedules of a program share: int64 [1],
+  /// persistent, 0 in the first run and one more in each run. To go on where a training stopped, save it.
   public static let counterName = "@LR_DECAY_COUNTER@"
 
   /// Appends the learning rate of each run to the main program, and the counter where it is
@@ -104,7 +104,8 @@ extension Schedule {
     // One below 0, and counted up before it is read, as in Paddle: a saved value is that of the
     // last run.
     let counter = try builder.addPersistable(
-      named: Self.counterName, type: type, role: .state, initializer: FillConstant(-1, type: type),
+      named: builder.prefixed(Self.counterName), type: type, role: .state,
+      initializer: FillConstant(-1, type: type),
       layer: layer, source: source)
     let name = builder.freeName(layer)
     return try builder.replaceMain { program in
@@ -119,9 +120,10 @@ extension Schedule {
 }
 
 extension ProgramBuilder {
-  /// `prefix_0`, or the first `prefix_<n>` that no variable of the main program has.
-  func freeName(_ prefix: String) -> String {
+  /// `name_0`, or the first `name_<n>` that no variable of the main program has, after the builder's prefix.
+  func freeName(_ name: String) -> String {
     let program = main
+    let prefix = prefixed(name)
     var number = 0
     while program.variable(named: "\(prefix)_\(number)") != nil { number += 1 }
     return "\(prefix)_\(number)"

@@ -140,7 +140,9 @@ extension Program {
     let trained = try (given ?? parameters).filter { variable in
       guard owns(variable), let traits = self[variable.id].parameterTraits else {
         throw ABNError(
-          .program, "parameters", got: "\"\(variable.name)\", made at \(variable.source)",
+          .program, "parameters",
+          got: "\"\(variable.name)\""
+            + (owns(variable) ? "" : " of another program, made at \(variable.source)"),
           wanted: "parameters of the builder's main program")
       }
       return traits.trainable && seen.insert(variable.id).inserted

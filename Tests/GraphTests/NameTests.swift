@@ -60,6 +60,40 @@ import Testing
       ])
   }
 
+  /// Two networks in one scope, told apart by the prefixes of their builders: neither changes the other.
+  @Test func prefixesKeepNetworksApart() throws {
+    let (executor, scope) = (Executor(backend: CPUBackend()), Scope())
+    let feed = ["x": Tensor((0..<12).map(Float.init), shape: [4, 3])]
+    func build(_ prefix: String) throws -> (ProgramBuilder, Variable) {
+      let builder = ProgramBuilder(seed: 3, prefix: prefix)
+      let loss = try builder.build {
+        let x = try data("x", shape: [4, 3])
+        let y = try fc(inplaceABN(x), size: 2, paramAttr: prefix == "b." ? nil : "w", name: "out")
+        let loss = try mean(elementwiseMul(y, y))
+        try Adam(learningRate: Schedule.cosine(0.1, steps: 9)).minimize(loss)
+        return loss
+      }
+      try executor.run(builder.startup, scope: scope)
+      return (builder, loss)
+    }
+    let ((a, loss), (b, _)) = (try build("a."), try build("b."))
+    let names = (a.main.persistables.map(\.name), b.main.persistables.map(\.name))
+    #expect(Set(names.0).isDisjoint(with: names.1))
+    #expect(names.1.allSatisfy { $0.hasPrefix("b.") }, "\(names.1)")
+    // The name that a ParamAttr gives stays as it is.
+    #expect(names.0.filter { !$0.hasPrefix("a.") } == ["w"])
+    #expect(b.main.variable(named: "b.out.w_0") != nil && b.main.variable(named: "x") != nil)
+    let before = names.1.map { scope[$0] }
+    try executor.run(a.main, feed: feed, fetch: [loss], scope: scope)
+    #expect(names.1.map { scope[$0] } == before)
+  }
+
+  @Test func theDefaultProgramsErrorSaysWhatToDo() throws {
+    _ = try data("taken by NameTests", shape: [1])
+    let error = #expect(throws: ABNError.self) { try data("taken by NameTests", shape: [1]) }
+    #expect(error?.description.contains("ProgramBuilder().build") == true)
+  }
+
   @Test func sharedParametersAreOne() throws {
     let builder = ProgramBuilder()
     try builder.build {

@@ -45,7 +45,7 @@ public enum Typecheck {
     return FileManager.default.fileExists(atPath: umbrella) ? folder : nil
   }
 
-  /// Of the modules in C that rooms of the library import: those that the build made, and the handwritten one.
+  /// Of the modules in C that rooms of the library import: those that the build made, and those by hand.
   private static var moduleMaps: [String] {
     let built = (try? FileManager.default.contentsOfDirectory(atPath: products.path)) ?? []
     let sources = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -53,7 +53,12 @@ public enum Typecheck {
     let maps =
       built.sorted().filter { $0.hasPrefix("C") && $0.hasSuffix(".build") }
       .map { products.appending(path: "\($0)/module.modulemap").path }
-      + [sources.appending(path: "CZlib/module.modulemap").path]
+      + [
+        sources.appending(path: "CZlib/module.modulemap").path,
+        products.deletingLastPathComponent().deletingLastPathComponent().appending(
+          path: "checkouts/swift-numerics/Sources/_NumericsShims/include/module.modulemap"
+        ).path,
+      ]
     return maps.filter { FileManager.default.fileExists(atPath: $0) }
   }
 }
