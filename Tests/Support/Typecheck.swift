@@ -26,7 +26,7 @@ public enum Typecheck {
     let output = pipe.fileHandleForReading.readDataToEndOfFile()
     process.waitUntilExit()
     let lines = String(decoding: output, as: UTF8.self).split(separator: "\n").map(String.init)
-    let errors = lines.filter { $0.contains("error:") }
+    let errors = lines.filter { $0.contains(": error:") }
     return process.terminationStatus == 0 || !errors.isEmpty ? errors : lines
   }
 
