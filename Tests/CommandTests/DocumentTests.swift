@@ -52,16 +52,17 @@ import Testing
     #expect(count > 30)
   }
 
-  /// The help in the README is what the command prints.
-  @Test func theReadmeHasTheHelp() throws {
+  /// The help in the command's document is what the command prints.
+  @Test func theDocumentHasTheHelp() throws {
     let place = try Workplace()
     let help = try place.abn("train", "--help").output
     let options = try #require(help.range(of: "OPTIONS:")).lowerBound
     let ours = help[options...].split(separator: "\n").filter { !$0.contains("Show help") }
       .filter { !$0.contains("--version") && !$0.contains("-h, --help") }
-    let readme = try String(contentsOf: Self.root.appending(path: "README.md"), encoding: .utf8)
-    let start = try #require(readme.range(of: "```\nOPTIONS:"))
-    let block = readme[start.lowerBound...].dropFirst(4)
+    let document = try String(
+      contentsOf: Self.root.appending(path: "Documentation/Command.md"), encoding: .utf8)
+    let start = try #require(document.range(of: "```\nOPTIONS:"))
+    let block = document[start.lowerBound...].dropFirst(4)
     let theirs = try block[..<#require(block.range(of: "\n```")).lowerBound].split(separator: "\n")
     #expect(theirs == ours)
   }
