@@ -83,7 +83,8 @@ public struct FuseActivations: ProgramPass {
       decisions.append(
         PassDecision(
           .fused, list.program[outputs[outputs.count - 1]], at: layer, bytes: 0,
-          reason: "\(fused.name) \"\(layer.layer)\" makes both at once"))
+          reason: MemoryReason.makesBoth(
+            NamedOperation(kind: fused.name, layer: layer.layer))))
     }
     return list.finish(decisions, changed: !decisions.isEmpty)
   }

@@ -40,6 +40,8 @@ public enum MemoryReason: DecisionReason {
   case computedAgain(for: NamedOperation, from: String)
   /// A term of the sum of a layer: computed back from the sum and the other term.
   case termOfSum(layer: String, sum: String, other: String, for: NamedOperation)
+  /// A layer and the activation behind it in one.
+  case makesBoth(NamedOperation)
   /// Two gradients in one.
   case goesBackThroughBoth(NamedOperation)
   /// The parts of a sum of gradients are added where they are read.
@@ -74,6 +76,7 @@ public enum MemoryReason: DecisionReason {
       "\(reader) reads it; computed again from \(source), which is kept"
     case .termOfSum(let layer, let sum, let other, let reader):
       "a term of the sum \"\(layer)\": computed back from \(sum) and \(other) for \(reader)"
+    case .makesBoth(let layer): "\(layer) makes both at once"
     case .goesBackThroughBoth(let gradient): "\(gradient) goes back through both at once"
     case .addsParts(let gradient): "\(gradient) adds its two parts as it reads them"
     case .inWeights(let conv): "the normalization is in the weights of \(conv)"
