@@ -13,8 +13,8 @@ import Testing
     }
     for i in 0..<most { x[i] = Float(i % 97) / 16 - 3 }
     for set in ABNInstructionSet.allCases where set.isSupported {
-      for row in ABNActivation.table {
-        let loop = try FlatKernel(.activation(row.make(0.5)), instructionSet: set)
+      for activation in Activation.all {
+        let loop = try FlatKernel(.activation(activation.with(alpha: 0.5)), instructionSet: set)
         for (start, count) in [(0, 1000), (0, 992), (0, 7), (1, 640), (16, 33)] {
           let out = results.assumingMemoryBound(to: Float.self)
           out.update(repeating: 0, count: 2048)
@@ -26,7 +26,7 @@ import Testing
             loop(operands, 0..<count)
           }
           for i in 0..<1024 where out[i].bitPattern != out[1024 + i].bitPattern {
-            Issue.record("\(row.name) \(set) \(start) \(count) at \(i)")
+            Issue.record("\(activation.name) \(set) \(start) \(count) at \(i)")
           }
           #expect(out[start + count - 1] != 0 || x[count - 1] <= 0)
         }
