@@ -168,6 +168,7 @@ import Testing
       "increment", "momentum", "random_fill", "restore_parameter", "scheduled_value", "sgd",
       "squared_norm", "masked_activate", "masked_activate_grad", "residual_sum", "residual_term",
       "inplace_abn_restore", "conv2d_fusion", "fold_batch_norm", "activate_grad_of_sum",
+      "inplace_abn_act",
     ]
     let missing = operationCatalogue.map { $0.kindName }.filter {
       !seen.contains($0) && !elsewhere.contains($0)
