@@ -40,8 +40,37 @@ extension SoftmaxCrossEntropy: CPULowerable {
         }
       }
     }
-    c.step(arguments, run: try c.float(c.inputType(0).dtype, run(Float.self), run(Double.self)))
+    let loss = try c.float(c.inputType(0).dtype, run(Float.self), run(Double.self))
+    let (classes, count) = (lines.length, lines.outer * lines.inner)
+    c.step(
+      arguments,
+      run: soft
+        ? loss
+        : { p in
+          try checkLabels(p(1, as: Int64.self), count: count, classes: classes, ignored: ignored)
+          loss(p)
+        })
   }
+}
+
+/// - Throws: `ABNError(.data)` for the first label that is neither a class nor `ignored`.
+private func checkLabels(
+  _ labels: UnsafePointer<Int64>, count: Int, classes: Int, ignored: Int64
+) throws {
+  // Without a branch, so that many labels are compared at a time.
+  let most = UInt64(classes)
+  var wrong = 0
+  for i in 0..<count {
+    wrong &+= (UInt64(bitPattern: labels[i]) >= most ? 1 : 0) & (labels[i] != ignored ? 1 : 0)
+  }
+  guard wrong > 0 else { return }
+  let first = (0..<count).first {
+    UInt64(bitPattern: labels[$0]) >= most && labels[$0] != ignored
+  }!
+  throw ABNError(
+    .data, "label of row \(first)", got: "\(labels[first])",
+    wanted: "a class in 0..<\(classes), or \(ignored) for a row that does not count",
+    fix: wrong == 1 ? "" : "There are \(wrong) such labels among the \(count).")
 }
 
 extension SoftmaxGroup {

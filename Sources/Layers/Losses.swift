@@ -20,8 +20,8 @@ public func softmax(
 /// - Parameters:
 ///   - softLabel: whether labels are distributions over the classes, else class numbers.
 ///   - ignoreIndex: the class number of rows without loss and gradient.
-/// - Throws: `ABNError(.dtype)` or `.shape` for labels that do not fit. A label out of range makes
-///   the loss of its row NaN; see `SoftmaxCrossEntropy`.
+/// - Throws: `ABNError(.dtype)` or `.shape` for labels that do not fit. A label out of range
+///   is an error of the run, which names row and label; see `SoftmaxCrossEntropy`.
 public func softmaxWithCrossEntropy(
   _ logits: Variable, _ label: Variable, softLabel: Bool = false, ignoreIndex: Int = -100,
   axis: Int = -1, name: String? = nil, file: StaticString = #fileID, line: UInt = #line

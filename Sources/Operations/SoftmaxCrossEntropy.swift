@@ -7,9 +7,9 @@ import ABNTensors
 /// loss = -sum over an axis of label * log(softmax(logits)).
 ///
 /// Hard labels are class numbers: loss = -log(softmax(logits)[label]). Where the label is
-/// `ignoreIndex`, loss and gradient are 0. A label that is neither a class nor `ignoreIndex` makes
-/// loss and gradient of its row NaN, so that the mistake shows; nothing is read out of bounds. The
-/// readers of data check ranges beforehand. Labels get no gradient.
+/// `ignoreIndex`, loss and gradient are 0. A label that is neither a class nor `ignoreIndex` ends
+/// the run with an error that names the row (counted over all axes but that of the classes) and the label, before
+/// any parameter is updated; nothing is read out of bounds. Labels get no gradient.
 public struct SoftmaxCrossEntropy: OperationKind {
   public static let kindName = "softmax_with_cross_entropy"
   public static let formula = "loss = -sum(label * log(softmax(logits))) along an axis"
