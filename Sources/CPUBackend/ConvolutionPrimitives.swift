@@ -114,7 +114,7 @@ struct ConvolutionPrimitives {
   }
 
   /// The layouts that an operation's convolution likes best for its images; nil for other operations.
-  mutating func wishes(
+  mutating func preferredLayouts(
     of operation: Operation, in program: Program
   ) throws -> [(VariableID, PhysicalLayout)]? {
     guard let product = try ConvolutionProduct(operation, in: program) else { return nil }

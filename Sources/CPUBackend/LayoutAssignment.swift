@@ -25,8 +25,8 @@ struct LayoutAssignment {
     }
     for operation in program.operations {
       let images = (operation.inputs + operation.outputs).filter(isImage)
-      if let wishes = try convolutions.wishes(of: operation, in: program) {
-        votes += wishes.filter { isImage($0.0) }
+      if let preferred = try convolutions.preferredLayouts(of: operation, in: program) {
+        votes += preferred.filter { isImage($0.0) }
       } else if let kind = operation.kind as? any CPULowerable,
         let rank = images.map({ program[$0].shape.rank }).max(), kind.walk.takesBlocks(rank: rank)
       {

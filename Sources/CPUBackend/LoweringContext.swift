@@ -256,13 +256,13 @@ struct LoweringContext {
 
   /// Appends a step.
   ///
-  /// The kind's `may` and `view` rules become wishes to share where this step has both buffers as
-  /// arguments, in the same layout. `run` must be right whether a wish is granted or not.
+  /// The kind's `may` and `view` rules become in-place hints where this step has both buffers as
+  /// arguments, in the same layout. `run` must be right whether a hint is granted or not.
   ///
   /// - Parameters:
   ///   - resources: what it touches outside arena and scope.
   ///   - flops: floating-point operations, where they and not the bytes take the time.
-  ///   - mayShare: false where the wishes of the kind must not be granted.
+  ///   - mayShare: false where the hints of the kind must not be granted.
   ///   - note: for reports, what is not the usual course and why.
   mutating func step(
     _ arguments: [StepArgument], resources: [StepResource] = [], detail: String = "",
@@ -272,19 +272,19 @@ struct LoweringContext {
   ) {
     let reads = Set(arguments.filter { $0.access == .read }.map(\.buffer))
     let writes = Set(arguments.filter { $0.access == .write }.map(\.buffer))
-    var wishes: [BufferSharing] = []
+    var hints: [BufferSharing] = []
     for rule in operation.kind.sharing where mayShare && rule.strength != .must {
       guard let output = outputBuffers[rule.output], let input = inputBuffers[rule.input],
         reads.contains(input), writes.contains(output)
       else { continue }
-      wishes.append(
+      hints.append(
         BufferSharing(
           output: output, input: input, rule.strength == .view ? .view : .overwrite))
     }
     steps.append(
       Step(
         name: detail.isEmpty ? operation.kindName : "\(operation.kindName) \(detail)",
-        layer: operation.layer, source: operation.source, arguments: arguments, sharing: wishes,
+        layer: operation.layer, source: operation.source, arguments: arguments, sharing: hints,
         resources: resources, purpose: purpose, operation: position, flops: flops, note: note,
         run: run))
   }

@@ -68,7 +68,7 @@ public struct MemoryReport: Sendable, Codable {
   public let rules: [Rule]
   /// Every copy, mask, restore and the like.
   public let decisions: [Decision]
-  /// Wishes to store an output over an input that were refused, with the reason.
+  /// In-place hints that were refused, with the reason.
   public let refusals: [Decision]
   /// Every tensor, weights too, that is copied into another layout for one operation; bytes are those
   /// of the copy.

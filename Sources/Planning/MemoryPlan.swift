@@ -26,7 +26,7 @@ public struct MemoryPlan: Sendable {
   public let peakBuffers: [BufferID]
   /// The strategy that gave the smallest arena.
   public let strategy: String
-  /// Each wish to share bytes, granted or refused.
+  /// Each in-place hint, granted or refused.
   public let decisions: [SharingDecision]
   /// The place of each buffer; nil for those outside the arena and unused ones.
   public let offsets: [Int?]

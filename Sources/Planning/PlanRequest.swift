@@ -51,7 +51,7 @@ public struct PlanBuffer: Sendable {
   }
 }
 
-/// A wish of a step: `output` in the bytes of `input`.
+/// An in-place hint of a step: `output` in the bytes of `input`.
 public struct BufferSharing: Sendable, Hashable {
   /// What sharing means for the input's value.
   public enum Kind: Sendable, Hashable {

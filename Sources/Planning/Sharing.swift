@@ -1,8 +1,8 @@
-/// What became of one wish to share.
+/// What became of one in-place hint.
 public struct SharingDecision: Sendable {
-  /// The step that wished.
+  /// The step that gave the hint.
   public let step: Int
-  /// The wish.
+  /// The hint.
   public let sharing: BufferSharing
   /// Why not; nil where it was granted.
   public let refusal: String?
@@ -25,7 +25,7 @@ struct SharingClasses {
     return index
   }
 
-  /// Grants every wish that is legal, in the order of the steps.
+  /// Grants every hint that is legal, in the order of the steps.
   ///
   /// A class may be overwritten at step `t` if nothing reads any of its members after `t`: later
   /// members cannot appear, because a view of an old value would be such a read.
@@ -36,25 +36,25 @@ struct SharingClasses {
     for (time, step) in request.steps.enumerated() {
       var taken = Set<Int>()
       var shared = Set<BufferID>()
-      for wish in step.sharing where !shared.contains(wish.output) {
+      for hint in step.sharing where !shared.contains(hint.output) {
         let refusal =
           mayShare
-          ? refusal(of: wish, at: time, in: request, step: step, taken: taken)
+          ? refusal(of: hint, at: time, in: request, step: step, taken: taken)
           : "every buffer has bytes of its own"
-        decisions.append(SharingDecision(step: time, sharing: wish, refusal: refusal))
+        decisions.append(SharingDecision(step: time, sharing: hint, refusal: refusal))
         guard refusal == nil else { continue }
-        shared.insert(wish.output)
-        taken.insert(unite(wish.output, wish.input))
+        shared.insert(hint.output)
+        taken.insert(unite(hint.output, hint.input))
       }
     }
   }
 
   private func refusal(
-    of wish: BufferSharing, at time: Int, in request: PlanRequest, step: PlanStep, taken: Set<Int>
+    of hint: BufferSharing, at time: Int, in request: PlanRequest, step: PlanStep, taken: Set<Int>
   ) -> String? {
-    let input = request.buffers[wish.input.index]
-    let output = request.buffers[wish.output.index]
-    let (from, to) = (root(wish.input), root(wish.output))
+    let input = request.buffers[hint.input.index]
+    let output = request.buffers[hint.output.index]
+    let (from, to) = (root(hint.input), root(hint.output))
     if from == to { return "already the same bytes" }
     for buffer in [input, output] where buffer.use == .constant {
       return "\(buffer.name) is kept from run to run"
@@ -66,7 +66,7 @@ struct SharingClasses {
     guard let outputLife = lives[to], outputLife.lowerBound == time else {
       return "\(output.name) holds a value before this step"
     }
-    if wish.kind == .view { return nil }
+    if hint.kind == .view { return nil }
     guard let life = lives[from] else { return "\(input.name) is never made" }
     if life.upperBound > request.steps.count - 1 { return "\(input.name) is fetched" }
     if life.upperBound > time {
@@ -74,7 +74,7 @@ struct SharingClasses {
       return "\(input.name) is read later by \(reader)"
     }
     // Another input in the same bytes could be read at another position than it is written.
-    for other in step.reads where other != wish.input && root(other) == from {
+    for other in step.reads where other != hint.input && root(other) == from {
       return "\(request.buffers[other.index].name) is in the same bytes and read here too"
     }
     return nil

@@ -13,7 +13,7 @@ import Musl
 /// | `ABN_VERBOSE` | 0 | nothing (the default) |
 /// | | 1 | per compiled program: backend, steps, arena, lower bound, planned peak |
 /// | | 2 | per run: time by kind of step |
-/// | | 3 | per compiled program: every wish to share bytes, granted or refused, with the reason |
+/// | | 3 | per compiled program: every in-place hint, granted or refused, with the reason |
 /// | | 3 | per compiled program: steps that go around a fault of oneDNN, with the reason |
 /// | | 4 | per compiled program: the program as it is, and after each pass |
 /// | `ABN_CHECK` | 1 | every run: freed bytes become NaN, bytes between buffers are watched |

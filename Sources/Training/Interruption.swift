@@ -12,16 +12,16 @@ private let timer = Atomic<Int>(0)
 /// What the first signal says. Set before the handlers are installed.
 nonisolated(unsafe) private var notice: StaticString = ""
 
-/// Ctrl-C as a wish to stop: training ends after the current step and saves.
+/// Ctrl-C as a request to stop: training ends after the current step and saves.
 public enum Interruption {
   /// Whether somebody has asked to stop.
   public static var isRequested: Bool { flag.load(ordering: .relaxed) }
 
-  /// How long a wish waits for the next step, at least: a step that takes longer than twice the longest
+  /// How long a request waits for the next step, at least: a step that takes longer than twice the longest
   /// before it does not end, and then the process does.
   public static let patienceSeconds = 60
 
-  /// Turns the first SIGINT or SIGTERM into a wish; a second one ends the process at once.
+  /// Turns the first SIGINT or SIGTERM into a request; a second one ends the process at once.
   ///
   /// The process ends too where no step ends within `patienceSeconds` of the first one, or of the step
   /// before, or within twice the time that the longest step took.
@@ -64,10 +64,10 @@ public enum Interruption {
     }
   }
 
-  /// What the timer of a wish was last set to; 0 where it never was.
+  /// What the timer of a request was last set to; 0 where it never was.
   static var timerSeconds: Int { timer.load(ordering: .relaxed) }
 
-  /// Tells that a step has ended, or another piece of work of about that length: a wish waits on.
+  /// Tells that a step has ended, or another piece of work of about that length: a request waits on.
   static func noteStep() {
     let now = monotonicSeconds()
     let before = lastStep.exchange(now, ordering: .relaxed)
@@ -84,7 +84,7 @@ public enum Interruption {
   /// Asks to stop, as Ctrl-C does.
   public static func request() { flag.store(true, ordering: .relaxed) }
 
-  /// Forgets the wish.
+  /// Forgets the request.
   public static func reset() { flag.store(false, ordering: .relaxed) }
 }
 
