@@ -1,5 +1,6 @@
 import ABNGraph
 import ABNOperations
+import ABNTensors
 
 extension StridedCopy {
   /// A tensor `part` against the place in `whole` where it starts at `offset` of `axis`, both in one

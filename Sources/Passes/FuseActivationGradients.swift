@@ -1,5 +1,6 @@
 import ABNGraph
 import ABNOperations
+import ABNTensors
 
 /// Makes one operation of the gradient of an activation that is not undone in place and that of the in-place layer before
 /// it: of swish, gelu and their like behind `inplaceABN`.

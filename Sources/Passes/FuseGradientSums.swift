@@ -1,5 +1,6 @@
 import ABNGraph
 import ABNOperations
+import ABNTensors
 
 /// The passes that save a training step passes over memory, for the same bits.
 public let trainingPasses: [any ProgramPass] = [

@@ -1,5 +1,6 @@
 import ABNGraph
 import ABNOperations
+import ABNTensors
 
 /// Keeps one bit an element for the gradient of relu, relu6 and leaky_relu where the output is not
 /// needed for anything else later, or is overwritten by an in-place layer: a restored value may be

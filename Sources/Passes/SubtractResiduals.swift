@@ -1,5 +1,6 @@
 import ABNGraph
 import ABNOperations
+import ABNTensors
 
 /// Stores one tensor at the end of a residual block instead of three: of u = abn(x), s = u + v and
 /// z = act(s) only z stays, and u = act^-1(z) - v is computed back for the layer's gradient.

@@ -31,6 +31,7 @@ import Testing
     "average_accumulates": "state of float32, added to; see Documentation/Numerics.md",
     "apply_average": "state of float32, added to; see Documentation/Numerics.md",
     "restore_parameter": "copies bytes",
+    "inplace_abn_act": "what a pass makes of the rows of inplace_abn with a curved activation",
     "inplace_abn_restore": "a value that is right up to rounding by intention",
     "residual_sum": "Tests/ABNKernelsTests/ResidualTests.swift",
     "residual_term": "Tests/ABNKernelsTests/ResidualTests.swift",

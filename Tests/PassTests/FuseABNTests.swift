@@ -49,13 +49,13 @@ import Testing
     Net("identity before a convolution", .inPlace(.noActivation)) {
       try conv2d(norm(conv2d($0, numFilters: 4, filterSize: 3)), numFilters: 2, filterSize: 1)
     },
-    Net("leaky_relu", .fused(.leakyReLU())) {
+    Net("leaky_relu", .fused(.leakyReLU(slope: 0.2))) {
       try leakyReLU(norm(scale($0, factor: 2)), alpha: 0.2)
     },
     Net("leaky_relu by act", .fused(.leakyReLU())) {
       try batchNorm(scale($0, factor: 2), act: "leaky_relu", paramAttr: scales, biasAttr: biases)
     },
-    Net("elu", .fused(.elu())) { try elu(norm(scale($0, factor: 2)), alpha: 1.5) },
+    Net("elu", .fused(.elu(alpha: 1.5))) { try elu(norm(scale($0, factor: 2)), alpha: 1.5) },
     Net("identity as an activation", .fused(.identity)) {
       try activation(norm(scale($0, factor: 2)), .identity)
     },
@@ -98,13 +98,13 @@ import Testing
       let slopes = try reduceMean(square($0))
       return try operation(PReLU(), [norm($0), slopes])
     },
-    Net("moving statistics in training", .fused(.leakyReLU())) {
+    Net("moving statistics in training", .fused(.leakyReLU(slope: 0.3))) {
       let x = try scale($0, factor: 2)
       let y = try batchNorm(x, paramAttr: scales, biasAttr: biases, useGlobalStats: true)
       return try leakyReLU(y, alpha: 0.3)
     },
     Net(
-      "a small network", .fused(.leakyReLU()), .inPlace(.noActivation),
+      "a small network", .fused(.leakyReLU(slope: 0.01)), .inPlace(.noActivation),
       .inPlace(.notInvertible(.relu)), .fused(.elu())
     ) {
       let a = try leakyReLU(norm(conv2d($0, numFilters: 4, filterSize: 3, padding: 1)), alpha: 0.01)
@@ -112,7 +112,7 @@ import Testing
       let c = try relu(norm(conv2d(elementwiseAdd(a, b), numFilters: 4, filterSize: 1)))
       return try elu(norm(pool2d(c, poolSize: 2, poolStride: 1)))
     },
-    Net("shared moving statistics", .fused(.leakyReLU()), .fused(.elu())) {
+    Net("shared moving statistics", .fused(.leakyReLU(slope: 0.1)), .fused(.elu())) {
       let a = try batchNorm(
         scale($0, factor: 2), act: .leakyReLU(slope: 0.1), movingMeanName: "mean",
         movingVarianceName: "var")

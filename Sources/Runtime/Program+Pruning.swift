@@ -1,3 +1,5 @@
+import ABNGraph
+
 extension Program {
   /// The program without the operations whose results nobody sees: neither fetched, nor kept in a
   /// persistable, nor read by an operation that is itself needed.
