@@ -330,6 +330,7 @@ extension ABNActivation {
     case .gelu: ActivationCode.gelu
     case .hardSwish: ActivationCode.hardSwish
     case .mish: ActivationCode.mish
+    case .hardSigmoid: ActivationCode.hardSigmoid
     }
   }
 }

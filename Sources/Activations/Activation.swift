@@ -26,11 +26,13 @@ public enum Activation: Hashable, Sendable {
   case hardSwish
   /// y * tanh(log(1 + exp(y))).
   case mish
+  /// min(max(y + 3, 0), 6) / 6, the gate of MobileNetV3; the derivative at -3 and 3 is 0.
+  case hardSigmoid
 
   /// All of them, those with a number with the one that they have unless told.
   public static let all: [Activation] = [
     .identity, .relu, .relu6, .leakyReLU(), .prelu, .elu(), .sigmoid, .tanh, .swish, .gelu,
-    .hardSwish, .mish,
+    .hardSwish, .mish, .hardSigmoid,
   ]
 
   /// The table: what there is to know of each.
@@ -61,6 +63,9 @@ public enum Activation: Hashable, Sendable {
       ActivationRow(
         "hard_swish", aliases: ["hardswish"], .curve(isSmooth: false), ulps: 2, 1.5, crosses: true)
     case .mish: ActivationRow("mish", .curve(isSmooth: true), ulps: 4.5, 6, crosses: true)
+    case .hardSigmoid:
+      ActivationRow(
+        "hard_sigmoid", aliases: ["hardsigmoid"], .curve(isSmooth: false), ulps: 1.5, 0.5)
     }
   }
 }

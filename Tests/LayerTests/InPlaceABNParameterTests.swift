@@ -21,6 +21,7 @@ import Testing
     (.elu(), { $0 > 0 ? $0 : 0.3 * (_exp($0) - 1) }), (.sigmoid, { 1 / (1 + _exp(-$0)) }),
     (.tanh, { (_exp(2 * $0) - 1) / (_exp(2 * $0) + 1) }), (.swish, { $0 / (1 + _exp(-$0)) }),
     (.hardSwish, { $0 * min(max($0 + 3, 0), 6) / 6 }),
+    (.hardSigmoid, { min(max($0 + 3, 0), 6) / 6 }),
     (
       .mish,
       {

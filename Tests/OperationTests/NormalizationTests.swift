@@ -58,6 +58,7 @@ import Testing
     abn("sigmoid", [4, 3, 5, 5], .sigmoid), abn("tanh", [4, 3, 5, 5], .tanh),
     abn("swish", [4, 3, 5, 5], .swish), abn("gelu", [4, 3, 5, 5], .gelu),
     abn("hard_swish", [4, 3, 5, 5], .hardSwish), abn("mish", [4, 3, 5, 5], .mish),
+    abn("hard_sigmoid", [4, 3, 5, 5], .hardSigmoid),
     OperationCase("layer directly on data", [.random([6, 4])], tolerance32: 1e-4) {
       [try inplaceABN($0[0], act: "leaky_relu", paramAttr: scales, biasAttr: biases, actAlpha: 0.1)]
     },

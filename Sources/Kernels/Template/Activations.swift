@@ -125,6 +125,7 @@ public enum ActivationCode {
   public static let gelu = 9
   public static let hardSwish = 10
   public static let mish = 11
+  public static let hardSigmoid = 12
 }
 
 /// What is done for an activation that is known by its number.
@@ -146,6 +147,7 @@ protocol ActivationBody {
   case ActivationCode.swish: body.run(Swish.self)
   case ActivationCode.gelu: body.run(Gelu.self)
   case ActivationCode.hardSwish: body.run(HardSwish.self)
+  case ActivationCode.hardSigmoid: body.run(HardSigmoid.self)
   default: body.run(Mish.self)
   }
 }

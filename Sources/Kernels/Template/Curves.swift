@@ -129,6 +129,18 @@ enum Gelu: ActivationFunction {
   }
 }
 
+enum HardSigmoid: ActivationFunction {
+  /// min(max(y + 3, 0), 6) / 6.
+  @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {
+    (y + V(3)).atLeast(V(0)).atMost(V(6)) / V(6)
+  }
+
+  /// dz / 6 between -3 and 3, else 0.
+  @inline(__always) static func gradient<V: Vector>(_ y: V, _ dz: V, _ slope: V) -> V {
+    V.choose(y > V(-3), V.choose(V(3) > y, dz / V(6), V(0)), V(0))
+  }
+}
+
 enum HardSwish: ActivationFunction {
   /// y * min(max(y + 3, 0), 6) / 6.
   @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {

@@ -18,6 +18,7 @@ enum Scalar {
     case .gelu: y == -.infinity ? -0.0 : y * 0.5 * erfc(-y * 0.5.squareRoot())
     case .hardSwish: y <= -3 ? -0.0 : y * min(max(y + 3, 0), 6) / 6
     case .mish: mish(y)
+    case .hardSigmoid: y.isNaN ? y : min(max(y + 3, 0), 6) / 6
     }
   }
 
@@ -43,6 +44,7 @@ enum Scalar {
       return 0.5 * erfc(-y * 0.5.squareRoot()) + y * exp(-0.5 * y * y)
         / (2 * Double.pi).squareRoot()
     case .hardSwish: return y.isNaN ? y : (y <= -3 ? 0 : (y >= 3 ? 1 : (2 * y + 3) / 6))
+    case .hardSigmoid: return y.isNaN ? y : (y > -3 && y < 3 ? 1.0 / 6 : 0)
     case .mish:
       if y > 20 { return 1 }
       if y < -700 { return 0 }
