@@ -111,7 +111,7 @@ import Testing
   @Test func theSealHolds() throws {
     let network = try Network()
     let backend = SealedBackend()
-    let executor = Executor(backend: backend)
+    let executor = Executor(backend: backend, mode: .compact)
     let scope = Scope()
     try executor.run(network.builder.startup, scope: scope)
     let (_, profile) = try executor.profile(
