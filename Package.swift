@@ -121,8 +121,10 @@ func readmes(_ path: String) -> [String] {
 }
 
 // Small programs that the README and the documentation quote; the tests run them.
-let examples: [Target] = ["DocumentedExample", "OwnNetwork"].map { name in
-  .executableTarget(name: name, dependencies: ["InPlaceABN"], path: "Examples/\(name)")
+// They see what users see: no declarations of package access.
+let examples: [Target] = ["DocumentedExample", "OwnNetwork", "OwnOperator"].map { name in
+  .executableTarget(
+    name: name, dependencies: ["InPlaceABN"], path: "Examples/\(name)", packageAccess: false)
 }
 
 func target(_ room: Room) -> Target {
@@ -163,7 +165,8 @@ let testRooms = [
 ]
 // What some of them run beside the libraries.
 let programsTested: [String: [Target.Dependency]] = [
-  "Command": ["abn", "ForkedRun"], "Golden": ["DocumentedExample"], "Training": ["OwnNetwork"],
+  "Command": ["abn", "ForkedRun"], "Golden": ["DocumentedExample"], "Operation": ["OwnOperator"],
+  "Training": ["OwnNetwork"],
 ]
 
 var tests: [Target] = [

@@ -2,38 +2,38 @@ import ABNKernelsBaseline
 import CKernels
 
 /// One operand of a flat loop: where its elements stand, and of which type they are.
-public struct FlatOperand: @unchecked Sendable {
+package struct FlatOperand: @unchecked Sendable {
   // Sendable: who writes where is the caller's to say, with the ranges that it gives its team's members.
   var operand: abn_flat_operand
 
   /// No operand.
-  public static var none: FlatOperand {
+  package static var none: FlatOperand {
     var result = FlatOperand(UnsafeRawPointer(bitPattern: 64)!, .float32)
     result.operand.base = nil
     return result
   }
 
   /// An array, element after element.
-  public init(_ base: UnsafeRawPointer, _ element: ABNElement) {
+  package init(_ base: UnsafeRawPointer, _ element: ABNElement) {
     self.init(base, element, stride: 1, rowStride: -1)
   }
 
   /// Column j of row i at base + i * rowStride + j * stride, counted in elements: a stride of 0 is one number for all
   /// of a row, a row stride of 0 one row for all rows.
-  public init(_ base: UnsafeRawPointer, _ element: ABNElement, stride: Int, rowStride: Int) {
+  package init(_ base: UnsafeRawPointer, _ element: ABNElement, stride: Int, rowStride: Int) {
     operand = abn_flat_operand(
       base: UnsafeMutableRawPointer(mutating: base), element: element.rawValue, stride: stride,
       row_stride: rowStride)
   }
 
   /// One number for all elements.
-  public static func number(_ base: UnsafeRawPointer, _ element: ABNElement) -> FlatOperand {
+  package static func number(_ base: UnsafeRawPointer, _ element: ABNElement) -> FlatOperand {
     FlatOperand(base, element, stride: 0, rowStride: 0)
   }
 
   /// Bits, eight to a byte, the first of them the lowest: they are read as 1 and 0, and written as whether a result is
   /// not 0.
-  public static func bits(_ base: UnsafeRawPointer) -> FlatOperand {
+  package static func bits(_ base: UnsafeRawPointer) -> FlatOperand {
     var result = FlatOperand(base, .float32)
     result.operand.element = 4
     return result
@@ -53,25 +53,25 @@ public struct FlatOperand: @unchecked Sendable {
 }
 
 /// The operands of a call, as `FlatOperation` names them.
-public struct FlatOperands: Sendable {
-  public var a = FlatOperand.none
-  public var b = FlatOperand.none
-  public var c = FlatOperand.none
-  public var d = FlatOperand.none
-  public var out = FlatOperand.none
-  public var second = FlatOperand.none
-  public var third = FlatOperand.none
+package struct FlatOperands: Sendable {
+  package var a = FlatOperand.none
+  package var b = FlatOperand.none
+  package var c = FlatOperand.none
+  package var d = FlatOperand.none
+  package var out = FlatOperand.none
+  package var second = FlatOperand.none
+  package var third = FlatOperand.none
   /// Whether the result of an activation goes past the caches: of one that is larger than they are.
-  public var streams = false
+  package var streams = false
 
-  public init(_ a: FlatOperand, _ out: FlatOperand) { (self.a, self.out) = (a, out) }
-  public init(_ a: FlatOperand, _ b: FlatOperand, _ out: FlatOperand) {
+  package init(_ a: FlatOperand, _ out: FlatOperand) { (self.a, self.out) = (a, out) }
+  package init(_ a: FlatOperand, _ b: FlatOperand, _ out: FlatOperand) {
     (self.a, self.b, self.out) = (a, b, out)
   }
-  public init(_ a: FlatOperand, _ b: FlatOperand, _ c: FlatOperand, _ out: FlatOperand) {
+  package init(_ a: FlatOperand, _ b: FlatOperand, _ c: FlatOperand, _ out: FlatOperand) {
     (self.a, self.b, self.c, self.out) = (a, b, c, out)
   }
-  public init(
+  package init(
     _ a: FlatOperand, _ b: FlatOperand, _ c: FlatOperand, _ d: FlatOperand, _ out: FlatOperand
   ) {
     (self.a, self.b, self.c, self.d, self.out) = (a, b, c, d, out)
@@ -90,7 +90,7 @@ public struct FlatOperands: Sendable {
 /// Elements of 16 bits are computed with in float32; `isWide`: all are in float64, and rounded once more to an element
 /// of 16 bits. A result may take the place of an operand of its own type. What an element's result is does not
 /// depend on which others a call works on. Nothing is checked.
-public struct FlatKernel: Sendable {
+package struct FlatKernel: Sendable {
   private let entry: @Sendable (UnsafePointer<abn_flat_call>) -> Void
   private let code: Int
   private let isWide: Bool
@@ -99,7 +99,7 @@ public struct FlatKernel: Sendable {
   /// The loop of an operation.
   ///
   /// - Throws: `KernelError` for a set that the processor lacks, and for an `ABN_KERNELS` that names none.
-  public init(
+  package init(
     _ operation: FlatOperation, isWide: Bool = false, instructionSet: ABNInstructionSet? = nil
   ) throws(KernelError) {
     if let instructionSet {
@@ -115,12 +115,12 @@ public struct FlatKernel: Sendable {
 
   /// Elements `range`, numbered row by row, of rows of `length` elements (nil: of one row). The range begins at a
   /// multiple of 16.
-  public func callAsFunction(_ operands: FlatOperands, _ range: Range<Int>, length: Int? = nil) {
+  package func callAsFunction(_ operands: FlatOperands, _ range: Range<Int>, length: Int? = nil) {
     run(operands, range, length ?? range.upperBound, nil)
   }
 
   /// The sum over `range` in an order of its own; the largest element, where the operation is that.
-  public func total(_ operands: FlatOperands, _ range: Range<Int>, length: Int? = nil) -> Double {
+  package func total(_ operands: FlatOperands, _ range: Range<Int>, length: Int? = nil) -> Double {
     withLanes(operands, range, length: length) { lanes in
       let isLargest = code == FlatCode.largest
       var width = 8
@@ -136,7 +136,7 @@ public struct FlatKernel: Sendable {
   }
 
   /// Calls `body` with 16 sums: sum j is of the elements j, j + 16 ... of the range.
-  public func withLanes<R>(
+  package func withLanes<R>(
     _ operands: FlatOperands, _ range: Range<Int>, length: Int? = nil,
     _ body: (UnsafeMutablePointer<Double>) -> R
   ) -> R {

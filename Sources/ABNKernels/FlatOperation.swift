@@ -2,7 +2,7 @@ import ABNKernelsBaseline
 
 /// What a flat loop does with the elements a, b, c and d of its operands. The result goes to `out`; of two and three
 /// results in brackets, to `out`, `second` and `third`.
-public struct FlatOperation: Sendable {
+package struct FlatOperation: Sendable {
   let code: Int
   let constants: [Double]
 
@@ -13,69 +13,69 @@ public struct FlatOperation: Sendable {
   }
 
   /// a, in the type of `out`.
-  public static let copy = FlatOperation(FlatCode.copy)
+  package static let copy = FlatOperation(FlatCode.copy)
   /// a * factor + bias.
-  public static func scale(factor: Double, bias: Double) -> FlatOperation {
+  package static func scale(factor: Double, bias: Double) -> FlatOperation {
     FlatOperation(FlatCode.scale, factor, bias)
   }
   /// a + b.
-  public static let add = FlatOperation(FlatCode.add)
+  package static let add = FlatOperation(FlatCode.add)
   /// a - b.
-  public static let subtract = FlatOperation(FlatCode.subtract)
+  package static let subtract = FlatOperation(FlatCode.subtract)
   /// a * b.
-  public static let multiply = FlatOperation(FlatCode.multiply)
+  package static let multiply = FlatOperation(FlatCode.multiply)
   /// a / b.
-  public static let divide = FlatOperation(FlatCode.divide)
+  package static let divide = FlatOperation(FlatCode.divide)
   /// b where it is above a, else a.
-  public static let maximum = FlatOperation(FlatCode.maximum)
+  package static let maximum = FlatOperation(FlatCode.maximum)
   /// a + b + c.
-  public static let addThree = FlatOperation(FlatCode.addThree)
+  package static let addThree = FlatOperation(FlatCode.addThree)
   /// (a + b + c) / divisor.
-  public static func meanOfThree(divisor: Double) -> FlatOperation {
+  package static func meanOfThree(divisor: Double) -> FlatOperation {
     FlatOperation(FlatCode.meanOfThree, divisor)
   }
   /// (a - b)^2.
-  public static let squaredError = FlatOperation(FlatCode.squaredError)
+  package static let squaredError = FlatOperation(FlatCode.squaredError)
   /// 2 (a - b) c.
-  public static let squaredErrorGradient = FlatOperation(FlatCode.squaredErrorGradient)
+  package static let squaredErrorGradient = FlatOperation(FlatCode.squaredErrorGradient)
   /// -c a / b^2: the gradient of the divisor of a / b, c the quotient's.
-  public static let divisorGradient = FlatOperation(FlatCode.divisorGradient)
+  package static let divisorGradient = FlatOperation(FlatCode.divisorGradient)
 
   /// a^2.
-  public static let square = FlatOperation(FlatCode.square)
+  package static let square = FlatOperation(FlatCode.square)
   /// sqrt(a), rounded right.
-  public static let squareRoot = FlatOperation(FlatCode.squareRoot)
+  package static let squareRoot = FlatOperation(FlatCode.squareRoot)
   /// exp(a), within 1.25 ulps.
-  public static let exponential = FlatOperation(FlatCode.exponential)
+  package static let exponential = FlatOperation(FlatCode.exponential)
   /// log(a), within 1.5 ulps.
-  public static let logarithm = FlatOperation(FlatCode.logarithm)
+  package static let logarithm = FlatOperation(FlatCode.logarithm)
   /// |a|.
-  public static let magnitude = FlatOperation(FlatCode.magnitude)
+  package static let magnitude = FlatOperation(FlatCode.magnitude)
   /// 2 a b.
-  public static let squareGradient = FlatOperation(FlatCode.squareGradient)
+  package static let squareGradient = FlatOperation(FlatCode.squareGradient)
   /// b / (2 a), a the root.
-  public static let squareRootGradient = FlatOperation(FlatCode.squareRootGradient)
+  package static let squareRootGradient = FlatOperation(FlatCode.squareRootGradient)
   /// exp(a) b.
-  public static let exponentialGradient = FlatOperation(FlatCode.exponentialGradient)
+  package static let exponentialGradient = FlatOperation(FlatCode.exponentialGradient)
   /// b / a.
-  public static let logarithmGradient = FlatOperation(FlatCode.logarithmGradient)
+  package static let logarithmGradient = FlatOperation(FlatCode.logarithmGradient)
   /// b with the sign of a; a b where a is 0 or not a number.
-  public static let magnitudeGradient = FlatOperation(FlatCode.magnitudeGradient)
+  package static let magnitudeGradient = FlatOperation(FlatCode.magnitudeGradient)
 
   /// act(a).
-  public static func activation(_ act: ABNActivation) -> FlatOperation {
+  package static func activation(_ act: ABNActivation) -> FlatOperation {
     FlatOperation(FlatCode.activation + act.code, act.alpha ?? 1)
   }
   /// b act'(a).
-  public static func gradient(_ act: ABNActivation) -> FlatOperation {
+  package static func gradient(_ act: ABNActivation) -> FlatOperation {
     FlatOperation(FlatCode.gradient + act.code, act.alpha ?? 1)
   }
   /// a where a > 0, else b a.
-  public static let prelu = FlatOperation(FlatCode.prelu)
+  package static let prelu = FlatOperation(FlatCode.prelu)
   /// (c where a > 0, else b c; 0 where a > 0, else a c).
-  public static let preluGradient = FlatOperation(FlatCode.preluGradient)
+  package static let preluGradient = FlatOperation(FlatCode.preluGradient)
   /// (act(a); whether act'(a) is 1), of relu, relu6 and leaky ReLU.
-  public static func masked(_ act: ABNActivation) -> FlatOperation {
+  package static func masked(_ act: ABNActivation) -> FlatOperation {
     switch act {
     case .relu: FlatOperation(FlatCode.maskedReLU)
     case .relu6: FlatOperation(FlatCode.maskedReLU6)
@@ -83,65 +83,65 @@ public struct FlatOperation: Sendable {
     }
   }
   /// b where the bit a is set, else slope * b; nil: else 0.
-  public static func unmask(slope: Double?) -> FlatOperation {
+  package static func unmask(slope: Double?) -> FlatOperation {
     slope.map { FlatOperation(FlatCode.unmaskLeaky, $0) } ?? FlatOperation(FlatCode.unmask)
   }
   /// b * factor where the bit a is set, else 0.
-  public static func drop(factor: Double) -> FlatOperation {
+  package static func drop(factor: Double) -> FlatOperation {
     FlatOperation(FlatCode.drop, factor)
   }
 
   /// act(a + b), of leaky ReLU with a slope.
-  public static func residualSum(slope: Double) -> FlatOperation {
+  package static func residualSum(slope: Double) -> FlatOperation {
     FlatOperation(slope == 0 ? FlatCode.residualSumReLU : FlatCode.residualSum, slope)
   }
   /// act^-1(a) - b.
-  public static func residualTerm(inverseSlope: Double) -> FlatOperation {
+  package static func residualTerm(inverseSlope: Double) -> FlatOperation {
     FlatOperation(FlatCode.residualTerm, inverseSlope)
   }
   /// (b + c) act'(a), told from the result a.
-  public static func residualGradient(slope: Double) -> FlatOperation {
+  package static func residualGradient(slope: Double) -> FlatOperation {
     FlatOperation(slope == 0 ? FlatCode.residualGradientReLU : FlatCode.residualGradient, slope)
   }
 
   /// exp(a - b).
-  public static let shiftedExponential = FlatOperation(FlatCode.shiftedExponential)
+  package static let shiftedExponential = FlatOperation(FlatCode.shiftedExponential)
   /// (the larger of a and c; b / 2 where that is a, else d): a line's largest share so far, and half its gradient.
-  public static let softmaxTop = FlatOperation(FlatCode.softmaxTop)
+  package static let softmaxTop = FlatOperation(FlatCode.softmaxTop)
   /// d + a (b / 2 - c).
-  public static let softmaxDot = FlatOperation(FlatCode.softmaxDot)
+  package static let softmaxDot = FlatOperation(FlatCode.softmaxDot)
   /// 2 a (b / 2 - c - d).
-  public static let softmaxGradient = FlatOperation(FlatCode.softmaxGradient)
+  package static let softmaxGradient = FlatOperation(FlatCode.softmaxGradient)
   /// d + b (a / 2 - c / 2); d where b is 0.
-  public static let labelTerm = FlatOperation(FlatCode.labelTerm)
+  package static let labelTerm = FlatOperation(FlatCode.labelTerm)
   /// a b; 0 where b is 0.
-  public static let hardLabelGradient = FlatOperation(FlatCode.hardLabelGradient)
+  package static let hardLabelGradient = FlatOperation(FlatCode.hardLabelGradient)
   /// (a c - b) d.
-  public static let softLabelGradient = FlatOperation(FlatCode.softLabelGradient)
+  package static let softLabelGradient = FlatOperation(FlatCode.softLabelGradient)
 
   /// The sum of a.
-  public static let sum = FlatOperation(FlatCode.sum)
+  package static let sum = FlatOperation(FlatCode.sum)
   /// out += each of the rows of a, column by column: `out` is one row of float64, a of float32 or float64.
-  public static let sumOfRows = FlatOperation(FlatCode.sumOfRows)
+  package static let sumOfRows = FlatOperation(FlatCode.sumOfRows)
   /// The sum of a^2.
-  public static let sumOfSquares = FlatOperation(FlatCode.sumOfSquares)
+  package static let sumOfSquares = FlatOperation(FlatCode.sumOfSquares)
   /// The sum of (a + b)^2.
-  public static let residualSquares = FlatOperation(FlatCode.residualSquares)
+  package static let residualSquares = FlatOperation(FlatCode.residualSquares)
   /// The sum of a (b / 2 - c).
-  public static let sumSoftmaxDot = FlatOperation(FlatCode.sumSoftmaxDot)
+  package static let sumSoftmaxDot = FlatOperation(FlatCode.sumSoftmaxDot)
   /// The sum of b (a / 2 - c / 2), where b is not 0.
-  public static let sumLabelTerm = FlatOperation(FlatCode.sumLabelTerm)
+  package static let sumLabelTerm = FlatOperation(FlatCode.sumLabelTerm)
   /// The largest a; NaN is passed over.
-  public static let largest = FlatOperation(FlatCode.largest)
+  package static let largest = FlatOperation(FlatCode.largest)
 }
 
 extension FlatOperation {
   /// What an update makes of a gradient g before it uses it: min(max(g, minimum), maximum) * scale + l2 p + l1 sign(p), p
   /// the parameter.
-  public struct Treatment: Sendable {
+  package struct Treatment: Sendable {
     fileprivate let constants: [Double]
 
-    public init(minimum: Double, maximum: Double, scale: Double, l1: Double, l2: Double) {
+    package init(minimum: Double, maximum: Double, scale: Double, l1: Double, l2: Double) {
       // In two parts: a norm of 1e40 leaves one below the least normal number.
       let first = scale < 0x1p-60 ? 0x1p-60 : 1
       constants = [minimum, maximum, first, scale / first, l1, l2]
@@ -149,11 +149,11 @@ extension FlatOperation {
   }
 
   /// a - rate g, g the gradient b as treated.
-  public static func sgd(_ treatment: Treatment, rate: Double) -> FlatOperation {
+  package static func sgd(_ treatment: Treatment, rate: Double) -> FlatOperation {
     FlatOperation(FlatCode.sgd, treatment.constants + [rate])
   }
   /// (a - rate v; v = factor c + g), or with Nesterov's look ahead (a - rate (g + factor v); v).
-  public static func momentum(
+  package static func momentum(
     _ treatment: Treatment, rate: Double, factor: Double, ahead: Double?
   ) -> FlatOperation {
     ahead.map { FlatOperation(FlatCode.nesterov, treatment.constants + [rate, factor, $0]) }
@@ -161,15 +161,15 @@ extension FlatOperation {
   }
 
   /// The numbers of a step of Adam.
-  public struct Adam: Sendable {
-    public var beta1, beta2, epsilon: Double
+  package struct Adam: Sendable {
+    package var beta1, beta2, epsilon: Double
     /// Of finite gradients the largest that counts.
-    public var largest: Double
+    package var largest: Double
     /// What is kept of the parameter.
-    public var kept: Double
-    public var stride, spread: Double
+    package var kept: Double
+    package var stride, spread: Double
 
-    public init(
+    package init(
       betas: (Double, Double), epsilon: Double, largest: Double, kept: Double, stride: Double,
       spread: Double
     ) {
@@ -180,7 +180,7 @@ extension FlatOperation {
   }
 
   /// (kept a - stride m / (sqrt(v) spread + epsilon); m = beta1 c + (1 - beta1) g; v = beta2 d + (1 - beta2) g^2).
-  public static func adam(_ treatment: Treatment, _ step: Adam) -> FlatOperation {
+  package static func adam(_ treatment: Treatment, _ step: Adam) -> FlatOperation {
     FlatOperation(
       FlatCode.adam,
       treatment.constants + [

@@ -54,14 +54,14 @@ public struct CPUBackend: Backend {
     try requireConcrete(program, fetches: fetches)
     var context = try LoweringContext(program: program, usesBlocks: usesBlocks)
     for operation in program.operations {
-      guard let lowerable = operation.kind as? any CPULowerable else {
+      guard let lowering = lowering(of: operation.kind) else {
         throw ABNError(
           .unsupported, "\(operation.kindName) \"\(operation.layer)\"", at: operation.source,
           got: "a kind that the backend \"\(name)\" has no lowering for",
-          wanted: "a kind that conforms to CPULowerable")
+          wanted: "a kind that conforms to CPUComputable")
       }
       do {
-        try context.lower(operation, lowerable)
+        try context.lower(operation, lowering)
       } catch let error as ABNError {
         throw error.located(
           in: "\(operation.kindName) \"\(operation.layer)\"", at: operation.source)
@@ -86,6 +86,11 @@ public struct CPUBackend: Backend {
     return LoweredProgram(
       steps: context.steps, buffers: context.buffers, feeds: feeds, fetches: ports,
       persistents: persistents)
+  }
+
+  private func lowering(of kind: any OperationKind) -> (any CPULowering)? {
+    if let kind = kind as? any CPULowerable { return kind }
+    return (kind as? any CPUComputable).map { ComputableLowering(kind: $0) }
   }
 
   /// Throws unless every size is known: loops and tables are made from them.

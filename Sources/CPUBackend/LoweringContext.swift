@@ -4,8 +4,8 @@ import ABNPlanning
 import ABNRuntime
 import ABNTensors
 
-/// A kind that the CPU runs. The conformance is the registration.
-protocol CPULowerable: OperationKind {
+/// How the CPU runs operations of a kind.
+protocol CPULowering {
   /// Whether `lower` deals with float16 and bfloat16 itself. Where it does not, it sees float32:
   /// what it reads is converted before its steps, what it writes after them.
   static var takes16Bits: Bool { get }
@@ -18,7 +18,10 @@ protocol CPULowerable: OperationKind {
   func lower(_ c: inout LoweringContext) throws
 }
 
-extension CPULowerable {
+/// A kind that the CPU runs. The conformance is the registration.
+protocol CPULowerable: OperationKind, CPULowering {}
+
+extension CPULowering {
   static var takes16Bits: Bool { false }
   var walk: ImageWalk { .rowMajor }
 }
@@ -74,7 +77,7 @@ struct LoweringContext {
   }
 
   /// Appends the steps of an operation.
-  mutating func lower(_ operation: Operation, _ kind: any CPULowerable) throws {
+  mutating func lower(_ operation: Operation, _ kind: any CPULowering) throws {
     self.operation = operation
     position += 1
     inputBuffers = [:]

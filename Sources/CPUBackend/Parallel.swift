@@ -6,20 +6,20 @@ import CParallel
 ///
 /// What the members share is checked by the compiler, but for pointers, which a step marks `nonisolated(unsafe)`: members
 /// write no element that another one touches.
-public enum Parallel {
+package enum Parallel {
   /// The members that a team of the calling thread has now; setting it asks for as many, in the whole
   /// process.
   ///
   /// It is what a team really gets, and may be less than was asked for: at most `mostThreads`,
   /// `OMP_THREAD_LIMIT`, and the threads that the system gives; 1 inside a team. Where nothing was asked
   /// for it is `OMP_NUM_THREADS`, else the number of processors. `OMP_DYNAMIC` is turned off.
-  public static var threads: Int {
+  package static var threads: Int {
     get { Int(abn_team_size()) }
     set { abn_team_set_size(Int32(clamping: newValue)) }
   }
 
   /// The most threads that can be asked for: four for each processor, and at least 16.
-  public static var mostThreads: Int { Int(abn_team_most()) }
+  package static var mostThreads: Int { Int(abn_team_most()) }
 
   private struct Call {
     let parts: Int
@@ -31,7 +31,7 @@ public enum Parallel {
   ///
   /// What a part computes must not depend on who computes it; then results do not depend on the
   /// number of threads.
-  public static func run(_ parts: Int, _ body: @Sendable (Int) -> Void) {
+  package static func run(_ parts: Int, _ body: @Sendable (Int) -> Void) {
     if parts <= 1 {
       if parts == 1 { body(0) }
       return
@@ -53,7 +53,7 @@ public enum Parallel {
   }
 
   /// Calls `body` with ranges that cover 0 ..< count, each `grain` long but the last.
-  public static func ranges(
+  package static func ranges(
     _ count: Int, grain: Int = 16384, _ body: @Sendable (Range<Int>) -> Void
   ) {
     run((count + grain - 1) / grain) { part in
@@ -64,7 +64,7 @@ public enum Parallel {
 
 extension Parallel {
   /// The team for a call of a layer kernel: of as many threads as it has at this moment.
-  public static var team: KernelTeam { KernelTeam(count: threads, run: run) }
+  package static var team: KernelTeam { KernelTeam(count: threads, run: run) }
 }
 
 /// Turns of the OpenMP team.

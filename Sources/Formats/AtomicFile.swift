@@ -10,19 +10,19 @@ import ABNTensors
 /// `rename` needs a name to begin with: for that moment, and from the start on a file system whose
 /// files always have names, it is a temporary, `.abn-<random>.tmp`. A process that is killed then
 /// leaves it behind; `TemporaryFiles.removeAbandoned` removes it.
-public enum AtomicFile {
+package enum AtomicFile {
   /// Writes `contents` to `path`; a file of that name is replaced, its permissions are kept.
   ///
   /// - Throws: `ABNError(.file)` that names the path and the system's reason: the folder does not
   ///   exist or may not be written, the disk is full, `path` is a folder or a device.
-  public static func write(_ contents: [UInt8], to path: String) throws {
+  package static func write(_ contents: [UInt8], to path: String) throws {
     try write(to: path) { try $0.write(contents) }
   }
 
   /// Writes `text` as UTF-8 to `path`, in the same way.
   ///
   /// - Throws: `ABNError(.file)` that names the path and the system's reason.
-  public static func write(_ text: String, to path: String) throws {
+  package static func write(_ text: String, to path: String) throws {
     try write(Array(text.utf8), to: path)
   }
 
@@ -34,7 +34,7 @@ public enum AtomicFile {
   /// - Throws: `ABNError(.file)` that names the path and the system's reason, or what `body`
   ///   throws; in both cases `path` is as it was before, unless the error says that the file is complete
   ///   (its folder could not be flushed).
-  public static func write(to path: String, _ body: (FileWriter) throws -> Void) throws {
+  package static func write(to path: String, _ body: (FileWriter) throws -> Void) throws {
     try Uninterrupted.run { try write(to: path, calls: .system, body) }
   }
 

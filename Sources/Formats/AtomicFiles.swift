@@ -18,16 +18,16 @@ import Musl
 /// Where that cannot be done (no hard or symbolic links on the file system, a name that is a link to
 /// a file elsewhere), all files but the first are taken away, the first is replaced, and the others
 /// are put in place: a moment without them, and never files that do not belong together.
-public enum AtomicFiles {
+package enum AtomicFiles {
   /// A file that is to be written.
-  public struct File {
+  package struct File {
     /// The name in the folder.
-    public var name: String
+    package var name: String
     /// Gives the contents; nil: no file is to have this name.
-    public var contents: ((FileWriter) throws -> Void)?
+    package var contents: ((FileWriter) throws -> Void)?
 
     /// A file of this name with these contents; nil contents: no file is to have this name.
-    public init(_ name: String, contents: ((FileWriter) throws -> Void)?) {
+    package init(_ name: String, contents: ((FileWriter) throws -> Void)?) {
       self.name = name
       self.contents = contents
     }
@@ -43,7 +43,7 @@ public enum AtomicFiles {
   /// - Throws: `ABNError(.file)` that names a path and the system's reason, or what gives the contents
   ///   throws; then all files are as they were, unless it says that one is complete.
   @discardableResult
-  public static func write(
+  package static func write(
     _ files: [File], in folder: String, replacing: Bool = true
   ) throws -> Bool {
     try Uninterrupted.run {

@@ -9,9 +9,9 @@ import Musl
 /// Takes the bytes of a file that `AtomicFile` writes, through a buffer of 1 MiB.
 ///
 /// It is of use only inside the closure that it was given to.
-public final class FileWriter {
+package final class FileWriter {
   /// The number of bytes written so far.
-  public private(set) var position = 0
+  package private(set) var position = 0
 
   private let descriptor: Int32
   private let path: String
@@ -29,7 +29,7 @@ public final class FileWriter {
   /// Appends bytes.
   ///
   /// - Throws: `ABNError(.file)` with the path and the system's reason, a full disk for one.
-  public func write(_ bytes: UnsafeRawBufferPointer) throws {
+  package func write(_ bytes: UnsafeRawBufferPointer) throws {
     guard !isRetired else {
       throw ABNError(
         .file, "writer of \(quoted(path))", got: "bytes after its closure had ended",
@@ -47,14 +47,14 @@ public final class FileWriter {
   /// Appends bytes.
   ///
   /// - Throws: `ABNError(.file)` with the path and the system's reason.
-  public func write(_ bytes: [UInt8]) throws {
+  package func write(_ bytes: [UInt8]) throws {
     try bytes.withUnsafeBytes { try write($0) }
   }
 
   /// Appends text as UTF-8.
   ///
   /// - Throws: `ABNError(.file)` with the path and the system's reason.
-  public func write(_ text: String) throws { try write(Array(text.utf8)) }
+  package func write(_ text: String) throws { try write(Array(text.utf8)) }
 
   func flush() throws {
     try buffer.withUnsafeBytes { try drain($0) }

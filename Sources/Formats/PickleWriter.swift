@@ -1,5 +1,5 @@
 /// A value of a pickle that this package writes: what dictionaries of plain data are made of.
-public indirect enum PickleItem: Sendable {
+package indirect enum PickleItem: Sendable {
   case none
   case bool(Bool)
   case integer(Int)
@@ -12,9 +12,9 @@ public indirect enum PickleItem: Sendable {
 
 /// Writes pickles of protocol 4 with the few operations that small readers know: no memo, no
 /// frames, no classes.
-public enum PickleWriter {
+package enum PickleWriter {
   /// The pickle of a value.
-  public static func bytes(_ item: PickleItem) -> [UInt8] {
+  package static func bytes(_ item: PickleItem) -> [UInt8] {
     var out: [UInt8] = [0x80, 4]
     write(item, to: &out)
     out.append(UInt8(ascii: "."))

@@ -16,7 +16,7 @@ extension AtomicFile {
   /// disk without space.
   ///
   /// - Throws: `ABNError(.file)` that names the path and the system's reason.
-  public static func check(_ path: String) throws {
+  package static func check(_ path: String) throws {
     try Uninterrupted.run { try examine(path) }
   }
 

@@ -11,9 +11,9 @@ import Musl
 ///
 /// A process holds a lock on each of its temporaries (`flock`), which the system takes away when the
 /// process ends, however it ends: a temporary without a lock has no owner any more.
-public enum TemporaryFiles {
+package enum TemporaryFiles {
   /// Whether a file of this name is a temporary: `.abn-`, 1 to 16 hexadecimal digits, `.tmp`.
-  public static func isTemporary(_ name: String) -> Bool {
+  package static func isTemporary(_ name: String) -> Bool {
     let bytes = Array(name.utf8)
     let (head, tail) = (Array(".abn-".utf8), Array(".tmp".utf8))
     guard bytes.starts(with: head), bytes.suffix(tail.count).elementsEqual(tail) else {
@@ -29,7 +29,7 @@ public enum TemporaryFiles {
   ///
   /// Left alone: those of a process that lives, in whatever container, those of another user, links,
   /// and all where the file system has no locks. What cannot be removed stays.
-  public static func removeAbandoned(in folder: String) {
+  package static func removeAbandoned(in folder: String) {
     for name in (try? Folder.allEntries(of: folder)) ?? [] {
       guard let name, isTemporary(name) else { continue }
       let path = "\(folder)/\(name)"

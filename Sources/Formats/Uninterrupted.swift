@@ -12,7 +12,7 @@ private let pending = Atomic<Int32>(0)
 
 /// Work on files that a signal does not cut in two: where the handlers of this process end it by
 /// `endProcess`, it ends before or after the work.
-public enum Uninterrupted {
+package enum Uninterrupted {
   /// The most seconds that a signal waits.
   private static let patienceSeconds: UInt32 = 10
 
@@ -30,7 +30,7 @@ public enum Uninterrupted {
 
   /// Ends the process by a signal that ends it, after the work on files that is going on, if that takes no
   /// longer than ten seconds. A signal handler may call it, after `prepare`.
-  public static func endProcess(by number: Int32) {
+  package static func endProcess(by number: Int32) {
     pending.store(number, ordering: .sequentiallyConsistent)
     if depth.load(ordering: .sequentiallyConsistent) == 0 {
       end(by: number)
@@ -41,7 +41,7 @@ public enum Uninterrupted {
   }
 
   /// Makes the variables, which a signal handler must not do.
-  public static func prepare() {
+  package static func prepare() {
     _ = depth.load(ordering: .relaxed) + Int(pending.load(ordering: .relaxed))
   }
 

@@ -53,7 +53,7 @@ extension ModelFile {
   }
 
   /// The network's logits, made on the processor: see `logits(of:statistics:folder:backend:)`.
-  public func logits(
+  package func logits(
     of images: Tensor, statistics: NormalizationStatistics = .moving, folder: String
   ) throws -> Tensor {
     try logits(of: images, statistics: statistics, folder: folder, backend: CPUBackend())

@@ -7,19 +7,19 @@ import ABNRuntime
 import ABNTensors
 
 /// The time of a layer, or of an update of parameters, among the steps of a small graph.
-public struct LoopTiming: Sendable, Codable {
+package struct LoopTiming: Sendable, Codable {
   /// Seconds of the forward steps, and of the backward ones: medians.
-  public let forwardSeconds, backwardSeconds: Double
+  package let forwardSeconds, backwardSeconds: Double
   /// Bytes that the steps read and write, without scratch.
-  public let bytes: Int
+  package let bytes: Int
   /// The least time for those bytes at the bandwidth of the memory, measured in the same run.
-  public let floorSeconds: Double
+  package let floorSeconds: Double
   /// What others did meanwhile.
-  public let load: MachineLoad
+  package let load: MachineLoad
   /// Why the times are not to be trusted; nil where nothing speaks against them.
-  public let doubt: String?
+  package let doubt: String?
   /// Forward and backward over the floor.
-  public var ratioToFloor: Double { (forwardSeconds + backwardSeconds) / floorSeconds }
+  package var ratioToFloor: Double { (forwardSeconds + backwardSeconds) / floorSeconds }
 }
 
 /// Times the in-place layer with an activation in a small graph, on random data: what `inplaceABN` appends, forward and
@@ -28,7 +28,7 @@ public struct LoopTiming: Sendable, Codable {
 /// - Parameters:
 ///   - shape: batch first; channels where the layout has them.
 /// - Throws: as `inplaceABN`, and `ABNError(.unsupported)` in the checking mode.
-public func timeLayer(
+package func timeLayer(
   _ activation: Activation, shape: Shape, dtype: DType, layout: DataLayout,
   backend: any FloorMeasuring, rounds: Int = 15
 ) throws -> LoopTiming {
@@ -49,7 +49,7 @@ public func timeLayer(
 }
 
 /// Times one step of Adam on a matrix of parameters whose gradient was just made.
-public func timeAdam(
+package func timeAdam(
   elements: Int, backend: any FloorMeasuring, rounds: Int = 9
 ) throws -> LoopTiming {
   let side = max(1, Int(Double(max(1, elements)).squareRoot()))

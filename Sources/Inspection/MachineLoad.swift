@@ -1,17 +1,17 @@
 import Foundation
 
 /// What other programs did to this process while something was measured: whether a time is to be trusted.
-public struct MachineLoad: Sendable, Codable, Hashable {
+package struct MachineLoad: Sendable, Codable, Hashable {
   /// The processors that others used, in the mean: from 0 to the number there is; nil where Linux does not
   /// tell.
-  public let otherProcessors: Double?
+  package let otherProcessors: Double?
   /// The processors of the machine.
-  public let processors: Int
+  package let processors: Int
   /// How long threads of this process were ready to run and had no processor, over the time times the
   /// threads; nil where Linux does not tell.
-  public let waitingShare: Double?
+  package let waitingShare: Double?
   /// The threads that measured.
-  public let threads: Int
+  package let threads: Int
 
   /// A load with these numbers.
   init(otherProcessors: Double?, processors: Int, waitingShare: Double?, threads: Int) {
@@ -25,7 +25,7 @@ public struct MachineLoad: Sendable, Codable, Hashable {
   ///
   /// Others may use the processors that the team leaves free, and a tenth of one more: the system itself
   /// takes some hundredths. Threads may wait for a thirtieth of the time.
-  public var doubt: String? {
+  package var doubt: String? {
     let free = Double(max(0, processors - threads))
     if let otherProcessors, otherProcessors > free + 0.1 {
       return String(
@@ -40,14 +40,14 @@ public struct MachineLoad: Sendable, Codable, Hashable {
 }
 
 /// Begins when it is made.
-public struct LoadMeter {
+package struct LoadMeter {
   private let before = Sample()
 
   /// A meter that begins now.
-  public init() {}
+  package init() {}
 
   /// The load since the beginning, for a team of so many threads.
-  public func load(threads: Int) -> MachineLoad {
+  package func load(threads: Int) -> MachineLoad {
     let after = Sample()
     let seconds = max(after.seconds - before.seconds, 1e-3)
     var others: Double?

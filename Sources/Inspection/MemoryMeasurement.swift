@@ -6,20 +6,20 @@ import ABNRuntime
 import ABNTensors
 
 /// Planned against measured memory of a few training steps.
-public struct MemoryMeasurement: Sendable, Codable {
+package struct MemoryMeasurement: Sendable, Codable {
   /// Arena, parameters and state.
-  public let plannedPeakBytes: Int
+  package let plannedPeakBytes: Int
   /// Temporaries alone.
-  public let arenaBytes: Int
+  package let arenaBytes: Int
   /// The largest sum of temporaries alive at one moment.
-  public let lowerBoundBytes: Int
+  package let lowerBoundBytes: Int
   /// The largest resident size of the process (VmHWM).
-  public let measuredPeakBytes: Int
+  package let measuredPeakBytes: Int
   /// The resident size before the first step: program and libraries, the compiled steps, and the
   /// images that will be fed.
-  public let baseBytes: Int
+  package let baseBytes: Int
   /// The resident size before anything was built: program and libraries alone.
-  public let loadedBytes: Int
+  package let loadedBytes: Int
 }
 
 /// Trains `steps` steps on random images and labels. Run it in a fresh process: the peak is that of
@@ -28,7 +28,7 @@ public struct MemoryMeasurement: Sendable, Codable {
 /// - Parameter classes: nil: those of the data that the model was made for.
 /// - Throws: `ABNError(.attribute)` for sizes below 1 or beyond reason, `ABNError(.system)` where the
 ///   plan is larger than the machine.
-public func measureMemory(
+package func measureMemory(
   of model: Model, norm: NormStyle, image: Shape, batchSize: Int, steps: Int, classes: Int? = nil,
   backend: any Backend
 ) throws -> MemoryMeasurement {

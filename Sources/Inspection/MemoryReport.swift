@@ -4,83 +4,83 @@ import ABNRuntime
 import ABNTensors
 
 /// What a training step needs, in bytes and by whom: everything that `abn plan` prints.
-public struct MemoryReport: Sendable, Codable {
+package struct MemoryReport: Sendable, Codable {
   /// One of the tensors that make the peak.
-  public struct PeakTensor: Sendable, Codable {
-    public let name: String
-    public let bytes: Int
+  package struct PeakTensor: Sendable, Codable {
+    package let name: String
+    package let bytes: Int
     /// activation, gradient, scratch, feed or persistent.
-    public let use: String
+    package let use: String
     /// The operation, its layer and the source line of that layer.
-    public let origin: String
+    package let origin: String
   }
 
   /// Something other than the plain course, and why.
-  public struct Decision: Sendable, Codable {
+  package struct Decision: Sendable, Codable {
     /// restore, mask, recompute, move, subtract, fuse, copy, apart, convert or avoid.
-    public let action: String
-    public let variable: String
-    public let layer: String
+    package let action: String
+    package let variable: String
+    package let layer: String
     /// The source line of the layer.
-    public let source: String
-    public let reason: String
+    package let source: String
+    package let reason: String
     /// Bytes that need not be kept; for a copy, the bytes that are.
-    public let bytes: Int
+    package let bytes: Int
   }
 
   /// Bytes outside the plan that the values of a step can ask for.
-  public struct Rescue: Sendable, Codable {
-    public let layer: String
-    public let reason: String
+  package struct Rescue: Sendable, Codable {
+    package let layer: String
+    package let reason: String
     /// If every channel needs it; 0 in the usual step.
-    public let mostBytes: Int
+    package let mostBytes: Int
   }
 
   /// Arena, parameters and optimizer: what a run needs.
-  public let peakBytes: Int
+  package let peakBytes: Int
   /// All temporaries.
-  public let arenaBytes: Int
+  package let arenaBytes: Int
   /// The largest sum of temporaries alive at one moment.
-  public let lowerBoundBytes: Int
+  package let lowerBoundBytes: Int
   /// Parameters, trained or fixed, and moving statistics.
-  public let parameterBytes: Int
+  package let parameterBytes: Int
   /// What the optimizer, schedules and dropout keep from step to step.
-  public let optimizerBytes: Int
+  package let optimizerBytes: Int
   /// Of the temporaries alive at the peak: made by the forward pass.
-  public let activationBytes: Int
+  package let activationBytes: Int
   /// Of those: made by the backward pass.
-  public let gradientBytes: Int
+  package let gradientBytes: Int
   /// Of those: used inside one operation.
-  public let scratchBytes: Int
+  package let scratchBytes: Int
   /// Of those: fed by the caller.
-  public let feedBytes: Int
+  package let feedBytes: Int
   /// The operation that runs at the peak.
-  public let peakStep: String
+  package let peakStep: String
   /// How many steps the program has.
-  public let stepCount: Int
+  package let stepCount: Int
   /// The placement that gave the smallest arena.
-  public let strategy: String
+  package let strategy: String
   /// How long sharing and placement took to decide.
-  public let planSeconds: Double
+  package let planSeconds: Double
   /// The ten largest tensors alive at the peak.
-  public let peakTensors: [PeakTensor]
+  package let peakTensors: [PeakTensor]
   /// What each rule saves.
-  public let rules: [Rule]
+  package let rules: [Rule]
   /// Every copy, mask, restore and the like.
-  public let decisions: [Decision]
+  package let decisions: [Decision]
   /// In-place hints that were refused, with the reason.
-  public let refusals: [Decision]
+  package let refusals: [Decision]
   /// Every tensor, weights too, that is copied into another layout for one operation; bytes are those
   /// of the copy.
-  public let conversions: [Decision]
+  package let conversions: [Decision]
   /// Steps that take another course than the library's first choice, as that would be wrong; bytes
   /// are 0.
-  public let detours: [Decision]
+  package let detours: [Decision]
   /// What the data may add.
-  public let rescues: [Rescue]
+  package let rescues: [Rescue]
 
   /// The report of a compiled program.
-  public init(_ executable: Executable, program: Program) {
+  package init(_ executable: Executable, program: Program) {
     let (lowered, plan) = (executable.lowered, executable.plan)
     var parameters = 0
     var state = 0

@@ -6,7 +6,7 @@ import ABNTensors
 
 /// The rules by which a training step needs less memory than its tensors have together. Each is one
 /// line of the report.
-public enum MemoryRule: String, Sendable, Codable, CaseIterable {
+package enum MemoryRule: String, Sendable, Codable, CaseIterable {
   /// A parameter is updated directly after its gradient, so that gradients of different layers share
   /// bytes. Gradients that a clip by global norm or a fetch needs until the end are not counted.
   case earlyUpdates = "updates directly after their gradients"
@@ -40,14 +40,14 @@ public enum MemoryRule: String, Sendable, Codable, CaseIterable {
 
 extension MemoryReport {
   /// What one rule does for a program.
-  public struct Rule: Sendable, Codable {
+  package struct Rule: Sendable, Codable {
     /// Which.
-    public let rule: MemoryRule
+    package let rule: MemoryRule
     /// How many times it was applied.
-    public let count: Int
+    package let count: Int
     /// The bytes that the tensors in question would have beside what they have: each rule by itself,
     /// and not at one moment, so that rules do not add up to the difference of two arenas.
-    public let savedBytes: Int
+    package let savedBytes: Int
   }
 
   /// One entry for each rule, in the order of `MemoryRule`; a rule that nothing asks for has 0.

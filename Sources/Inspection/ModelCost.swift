@@ -6,22 +6,22 @@ import ABNRuntime
 import ABNTensors
 
 /// What a model costs, for images and classes of the kind that it was made for.
-public struct ModelCost: Sendable, Codable {
+package struct ModelCost: Sendable, Codable {
   /// The model's name.
-  public let name: String
+  package let name: String
   /// One line for people.
-  public let summary: String
+  package let summary: String
   /// [C, H, W].
-  public let image: [Int]
+  package let image: [Int]
   /// The number of logits of an image, or of a pixel.
-  public let classes: Int
+  package let classes: Int
   /// Numbers that an optimizer trains; moving statistics are not among them.
-  public let parameters: Int
+  package let parameters: Int
   /// Of the forward pass of one image. See `Program.multiplyAdds`.
-  public let multiplyAdds: Int
+  package let multiplyAdds: Int
   /// What one more image adds to the planned peak of a training step; nil where it was not asked
   /// for.
-  public let plannedBytesPerImage: Int?
+  package let plannedBytesPerImage: Int?
 }
 
 extension Model {
@@ -33,7 +33,7 @@ extension Model {
   /// - Parameters:
   ///   - plansMemory: whether to plan, which takes a second for most deep networks.
   ///   - backend: lowers what is planned.
-  public func cost(
+  package func cost(
     norm: NormStyle = .inplace, plansMemory: Bool = false, backend: any Backend
   ) throws -> ModelCost {
     let programs = try ClassifierPrograms(

@@ -30,13 +30,13 @@ public enum OptimizerName: String, Sendable, CaseIterable {
 }
 
 /// A model's training step, compiled but never run.
-public struct ModelPlan {
+package struct ModelPlan {
   /// The numbers.
-  public let report: MemoryReport
+  package let report: MemoryReport
   /// The drawing.
-  public let timeline: PlanTimeline
+  package let timeline: PlanTimeline
   /// How long it took to build the network, to differentiate, to lower and to plan it.
-  public let seconds: Double
+  package let seconds: Double
 
   /// Builds, differentiates, compiles and plans; no tensor is made.
   ///
@@ -45,7 +45,7 @@ public struct ModelPlan {
   ///   - backend: lowers it.
   /// - Throws: `ABNError(.attribute)` for sizes below 1 or beyond reason, and whatever is wrong with
   ///   images of this size for the model.
-  public init(
+  package init(
     of model: Model, options: ModelOptions, image: Shape, batchSize: Int,
     optimizer: OptimizerName = .momentum, backend: any Backend
   ) throws {
@@ -97,7 +97,7 @@ public struct ModelPlan {
 
   /// A memory snapshot as PyTorch's memory viewer (memory_viz) reads it: one segment, the arena, in
   /// which every block is allocated and freed at its steps; a microsecond is a step.
-  public func snapshot() -> [UInt8] {
+  package func snapshot() -> [UInt8] {
     let base = Self.snapshotBase
     func frames(_ label: String) -> PickleItem {
       .list(

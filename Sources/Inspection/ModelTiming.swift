@@ -7,7 +7,7 @@ import ABNRuntime
 import ABNTensors
 
 /// What of a network is timed.
-public enum TimedPass: String, Sendable, Codable, CaseIterable {
+package enum TimedPass: String, Sendable, Codable, CaseIterable {
   /// Forward, backward and update.
   case training
   /// Forward with the moving statistics.
@@ -15,63 +15,63 @@ public enum TimedPass: String, Sendable, Codable, CaseIterable {
 }
 
 /// The time of the steps of a network, and where it goes.
-public struct ModelTiming: Sendable, Codable {
+package struct ModelTiming: Sendable, Codable {
   /// What all operations of one kind took in a step.
-  public struct Kind: Sendable, Codable {
+  package struct Kind: Sendable, Codable {
     /// The kind, and which of its steps.
-    public let name: String
+    package let name: String
     /// How many steps.
-    public let count: Int
+    package let count: Int
     /// Seconds: the median over the runs of their sum.
-    public let seconds: Double
+    package let seconds: Double
     /// 1e9 floating-point operations a second; 0 where bytes are what counts.
-    public let gflops: Double
+    package let gflops: Double
     /// 1e9 bytes a second that the steps read and write, without scratch.
-    public let gigabytesPerSecond: Double
+    package let gigabytesPerSecond: Double
     /// The least time: see `ModelTiming.floorSeconds`.
-    public let floorSeconds: Double
+    package let floorSeconds: Double
   }
 
-  public let model: String
-  public let norm: String
+  package let model: String
+  package let norm: String
   /// training or inference.
-  public let pass: String
-  public let batchSize: Int
-  public let imageSize: Int
-  public let threads: Int
+  package let pass: String
+  package let batchSize: Int
+  package let imageSize: Int
+  package let threads: Int
   /// The median time of a step.
-  public let stepSeconds: Double
-  public let imagesPerSecond: Double
+  package let stepSeconds: Double
+  package let imagesPerSecond: Double
   /// Arena, parameters and state.
-  public let plannedPeakBytes: Int
+  package let plannedPeakBytes: Int
   /// The largest resident size of the process, less the base.
-  public let measuredPeakBytes: Int
+  package let measuredPeakBytes: Int
   /// The resident size before the first step.
-  public let baseBytes: Int
+  package let baseBytes: Int
   /// 1e9 floating-point operations of convolutions and matrix products a second, over the whole step.
-  public let gflops: Double
+  package let gflops: Double
   /// Every convolution at the time that oneDNN takes for it alone, and for all other operations the
   /// time to read their inputs and write their outputs once at the bandwidth of memory. Conversions
   /// of layouts count nothing.
-  public let floorSeconds: Double
+  package let floorSeconds: Double
   /// Of the floor: the convolutions.
-  public let convolutionFloorSeconds: Double
+  package let convolutionFloorSeconds: Double
   /// stepSeconds over floorSeconds.
-  public let ratioToFloor: Double
+  package let ratioToFloor: Double
   /// What others did while the steps and the floor were measured.
-  public let load: MachineLoad
+  package let load: MachineLoad
   /// Why steps and floor are not to be trusted; nil where nothing speaks against them.
-  public let doubt: String?
+  package let doubt: String?
   /// Where the time goes, longest first.
-  public let kinds: [Kind]
+  package let kinds: [Kind]
 }
 
 /// A timing and the course of its fastest step.
-public struct TimedModel {
+package struct TimedModel {
   /// The numbers.
-  public let timing: ModelTiming
+  package let timing: ModelTiming
   /// The fastest step as a trace: see `StepTrace`.
-  public let trace: StepTrace
+  package let trace: StepTrace
 }
 
 /// Times steps of a network on random images and labels.
@@ -85,7 +85,7 @@ public struct TimedModel {
 /// - Throws: `ABNError(.attribute)` for sizes below 1 or beyond reason, `ABNError(.system)` where the
 ///   plan is larger than the machine, `ABNError(.unsupported)` in the checking mode, and where a backend
 ///   that cannot measure its floor is to do so.
-public func timeModel(
+package func timeModel(
   _ model: Model, norm: NormStyle, pass: TimedPass, image: Shape, batchSize: Int, steps: Int,
   measuresFloor: Bool = true, backend: any Backend
 ) throws -> TimedModel {

@@ -4,7 +4,7 @@ import ABNPlanning
 extension PlanTimeline {
   /// One page without any other file: rectangles with their names on hover, zoom with the wheel,
   /// move by dragging, the sum of live bytes as a line.
-  public func html(title: String) -> String {
+  package func html(title: String) -> String {
     func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
     let plan = JSON.object([
       ("steps", .array(steps.map { .string($0) })),

@@ -1,16 +1,16 @@
 import ABNTensors
 
 /// Resident memory of this process, as the kernel counts it.
-public enum ProcessMemory {
+package enum ProcessMemory {
   /// The largest resident size so far (`VmHWM`), in bytes; nil where /proc does not tell.
-  public static var peakBytes: Int? { MachineMemory.peakBytes }
+  package static var peakBytes: Int? { MachineMemory.peakBytes }
 
   /// The resident size now (`VmRSS`), in bytes.
-  public static var residentBytes: Int? { MachineMemory.residentBytes }
+  package static var residentBytes: Int? { MachineMemory.residentBytes }
 
   /// The memory of the machine, or of the container where that has less, in bytes; nil where the
   /// system does not tell.
-  public static var machineBytes: Int? { MachineMemory.bytes }
+  package static var machineBytes: Int? { MachineMemory.bytes }
 
   /// Checks a planned peak against the machine: an arena that is too large would be mapped, and the
   /// process ended by the kernel in the middle of a step.

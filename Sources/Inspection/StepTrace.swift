@@ -5,7 +5,7 @@ import ABNTensors
 
 extension LoweredProgram {
   /// The bytes that a step reads and writes; scratch, which stays in the cache, is not counted.
-  public func traffic(of step: Step) -> (read: Int, written: Int) {
+  package func traffic(of step: Step) -> (read: Int, written: Int) {
     var (read, written) = (0, 0)
     for argument in step.arguments {
       let buffer = buffers[argument.buffer.index]
@@ -19,34 +19,34 @@ extension LoweredProgram {
 
 /// One run as a file that Perfetto and chrome://tracing open: a JSON object in the trace event format,
 /// one complete event ("ph": "X") for each step, times in microseconds.
-public struct StepTrace: Sendable {
+package struct StepTrace: Sendable {
   /// One step of the run.
-  public struct Event: Sendable, Hashable {
+  package struct Event: Sendable, Hashable {
     /// The kind, and which of its steps.
-    public let name: String
+    package let name: String
     /// The layer that it came from.
-    public let layer: String
+    package let layer: String
     /// The line of that layer, as `File.swift:12`; empty where it has none.
-    public let source: String
+    package let source: String
     /// work or conversion.
-    public let category: String
+    package let category: String
     /// Seconds since the run's first step began.
-    public let start: Double
+    package let start: Double
     /// How long it took, in seconds.
-    public let seconds: Double
+    package let seconds: Double
     /// Floating-point operations.
-    public let flops: Int
+    package let flops: Int
     /// Bytes read and written.
-    public let bytes: Int
+    package let bytes: Int
   }
 
   /// The steps in order.
-  public let events: [Event]
+  package let events: [Event]
 
   /// The course of one run of a lowered program.
   ///
   /// - Throws: `ABNError(.program)` for a profile of another program.
-  public init(_ lowered: LoweredProgram, _ profile: StepProfile) throws {
+  package init(_ lowered: LoweredProgram, _ profile: StepProfile) throws {
     guard lowered.steps.count == profile.times.count else {
       throw ABNError(
         .program, "trace", got: "a profile of \(profile.times.count) steps",
@@ -63,7 +63,7 @@ public struct StepTrace: Sendable {
   }
 
   /// The file's text.
-  public var json: String {
+  package var json: String {
     func microseconds(_ seconds: Double) -> JSON {
       // Nanoseconds are what the clock counts.
       .number((seconds * 1e9).rounded() / 1000)

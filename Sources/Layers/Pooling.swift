@@ -14,7 +14,7 @@ import ABNTensors
 ///   - ceilMode: whether a last, partial window counts.
 ///   - exclusive: whether the average leaves padding out.
 public func pool2d(
-  _ input: Variable, poolSize: Pair = 1, poolType: Pool2D.Function = .max, poolStride: Pair = 1,
+  _ input: Variable, poolSize: Pair = 1, poolType: PoolType = .max, poolStride: Pair = 1,
   poolPadding: Padding = 0, globalPooling: Bool = false, ceilMode: Bool = false,
   exclusive: Bool = true, name: String? = nil, dataLayout: DataLayout = .nchw,
   file: StaticString = #fileID, line: UInt = #line
@@ -35,7 +35,7 @@ public func pool2d(
 /// Pooling to a fixed output size: output pixel i of H' covers rows
 /// floor(i H / H') ..< ceil((i + 1) H / H').
 public func adaptivePool2d(
-  _ input: Variable, poolSize: Pair, poolType: Pool2D.Function = .max, name: String? = nil,
+  _ input: Variable, poolSize: Pair, poolType: PoolType = .max, name: String? = nil,
   dataLayout: DataLayout = .nchw, file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable {
   try layer("adaptive_pool2d", name: name, file: file, line: line) { c in

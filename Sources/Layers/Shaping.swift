@@ -36,7 +36,7 @@ public func concat(
 ///
 /// - Throws: `ABNError(.shape)` where the sizes do not add up to the axis.
 public func split(
-  _ x: Variable, _ parts: Split.Parts, axis: Int = -1, name: String? = nil,
+  _ x: Variable, _ parts: SplitParts, axis: Int = -1, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line
 ) throws -> [Variable] {
   try layer("split", name: name, file: file, line: line) { c in

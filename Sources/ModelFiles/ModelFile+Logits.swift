@@ -5,7 +5,7 @@ import ABNRuntime
 import ABNTensors
 
 /// Whose mean and variance a run of the network normalizes with.
-public enum NormalizationStatistics: String, Sendable {
+package enum NormalizationStatistics: String, Sendable {
   /// The moving ones: what a trained network is used with.
   case moving
   /// Those of the given images, as in a training step; dropout, where there is any, is as in
@@ -23,7 +23,7 @@ extension ModelFile {
   ///   - backend: runs it.
   /// - Throws: `ABNError(.shape)` or `.dtype` for other images, `.file` for a model that lacks
   ///   parameters or whose matrices fit another size of images.
-  public func logits(
+  package func logits(
     of images: Tensor, statistics: NormalizationStatistics = .moving, folder: String,
     backend: any Backend
   ) throws -> Tensor {

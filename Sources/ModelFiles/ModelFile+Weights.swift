@@ -72,7 +72,7 @@ extension ModelFile {
   ///   - data: what the model is evaluated on where nothing else is asked for.
   /// - Throws: `ABNError(.name)` for a name that is missing or too many, `.shape` and `.dtype` for a
   ///   tensor of another type, `.unsupported` for names that the network does not have.
-  public init(
+  package init(
     weights path: String, names: WeightNames, model: Model, options: ModelOptions, image: Shape,
     normalization: ChannelNormalization? = nil, data: String? = nil
   ) throws {
@@ -140,7 +140,7 @@ extension ModelFile {
   /// - Parameter folder: what the model was read from, for errors.
   /// - Throws: `ABNError(.unsupported)` for names that the network does not have, `.file` for a file
   ///   with another ending or that cannot be written, or a model that lacks parameters.
-  public func exportWeights(to path: String, names: WeightNames, folder: String) throws {
+  package func exportWeights(to path: String, names: WeightNames, folder: String) throws {
     let file = try WeightFile(path)
     let programs = try ClassifierPrograms(model, options: options, image: image, seed: 0)
     let weights = try NamedWeight.all(of: model, programs.evaluation, names)

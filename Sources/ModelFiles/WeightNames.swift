@@ -3,7 +3,7 @@ import ABNModels
 import ABNTensors
 
 /// How a file of weights names its tensors.
-public enum WeightNames: String, Sendable, CaseIterable {
+package enum WeightNames: String, Sendable, CaseIterable {
   /// By the program: `conv2d_0.w_0`, `inplace_abn_0.w_1`, `fc_0.b_0`.
   case abn
   /// As torchvision: `conv1.weight`, `layer1.0.bn1.running_mean`, `fc.bias`; matrices of fully
@@ -13,7 +13,7 @@ public enum WeightNames: String, Sendable, CaseIterable {
   /// The naming of this name.
   ///
   /// - Throws: `ABNError(.name)` that names the nearest.
-  public static func named(_ name: String) throws -> WeightNames {
+  package static func named(_ name: String) throws -> WeightNames {
     try named(name, as: "names")
   }
 

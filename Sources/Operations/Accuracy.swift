@@ -7,27 +7,27 @@ import ABNTensors
 ///
 /// Of equal scores the class with the lower number comes first. A label that is no class, or whose
 /// score is NaN, is a miss. No gradient.
-public struct Accuracy: OperationKind {
-  public static let kindName = "accuracy"
-  public static let formula = "out = share of rows whose label is among the k largest scores"
+package struct Accuracy: OperationKind {
+  package static let kindName = "accuracy"
+  package static let formula = "out = share of rows whose label is among the k largest scores"
 
   /// How many classes count as hits.
-  public let k: Int
+  package let k: Int
 
   /// A hit within the first `k`.
   ///
   /// - Throws: `ABNError(.attribute)` for a k below 1.
-  public init(k: Int = 1) throws {
+  package init(k: Int = 1) throws {
     guard k >= 1 else {
       throw ABNError(.attribute, "k", got: "\(k)", wanted: "at least 1")
     }
     self.k = k
   }
 
-  public var attributes: [(name: String, value: String)] { [("k", "\(k)")] }
+  package var attributes: [(name: String, value: String)] { [("k", "\(k)")] }
 
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let (scores, label) = (inputs[0], inputs[1])
     try requireFloatingPoint(scores, "input")
     try requireRank(scores, 2...2, "input")
@@ -49,5 +49,5 @@ public struct Accuracy: OperationKind {
   }
 
   /// None: a share of rows jumps.
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] { [nil, nil] }
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] { [nil, nil] }
 }

@@ -11,15 +11,15 @@ import ABNTensors
 /// y says all (so that x may be overwritten), else x: where sigmoid, tanh or elu is saturated, y is
 /// rounded to its limit, and 1 - y, 1 - y^2 or y + alpha keep few digits of the derivative, or none.
 /// What that costs: `RecomputeActivations`.
-public struct Activate: OperationKind {
-  public static let kindName = "activate"
-  public static let formula = "y = f(x)"
+package struct Activate: OperationKind {
+  package static let kindName = "activate"
+  package static let formula = "y = f(x)"
 
   /// Which function.
-  public let function: Activation
+  package let function: Activation
 
   /// What the gradient looks at.
-  public enum GradientReads: Sendable, Hashable {
+  package enum GradientReads: Sendable, Hashable {
     /// y where it tells the derivative bit by bit as x does, so that x may be overwritten.
     case outputIfPossible
     /// x: for an x that is kept anyway, so that y need not be.
@@ -31,7 +31,7 @@ public struct Activate: OperationKind {
   /// The function `function`.
   ///
   /// - Throws: `ABNError(.attribute)` for prelu, which has a parameter, and for a number that is not finite.
-  public init(_ function: Activation, gradientReads: GradientReads = .outputIfPossible) throws {
+  package init(_ function: Activation, gradientReads: GradientReads = .outputIfPossible) throws {
     try function.requireFinite()
     guard function != .prelu else {
       throw ABNError(
@@ -42,19 +42,19 @@ public struct Activate: OperationKind {
     self.gradientReads = gradientReads
   }
 
-  public var name: String { function.name }
+  package var name: String { function.name }
 
-  public var attributes: [(name: String, value: String)] { function.printed }
+  package var attributes: [(name: String, value: String)] { function.printed }
 
   /// Whether x is there in the backward pass in any case.
-  public var readsKeptInput: Bool { gradientReads == .input }
+  package var readsKeptInput: Bool { gradientReads == .input }
 
   /// Whether a gradient that needs y gets it computed again from x, which the own gradient keeps: where x
   /// is kept in any case, and where y saturates (sigmoid, tanh, elu), so that y is then no second tensor.
-  public var isComputedAgain: Bool { gradientReads == .input || function.row.saturates }
+  package var isComputedAgain: Bool { gradientReads == .input || function.row.saturates }
 
   /// Whether the derivative is told from y, bit by bit as well as from x: by a comparison.
-  public var gradientReadsOutput: Bool {
+  package var gradientReadsOutput: Bool {
     if gradientReads == .input { return false }
     return switch function.form {
     case .identity, .clip: true
@@ -63,15 +63,15 @@ public struct Activate: OperationKind {
     }
   }
 
-  public var inputCounts: ClosedRange<Int> { 1...1 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...1 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     return [inputs[0]]
   }
 
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dy = c.outputGradients[0] else { return [nil] }
     if function == .identity { return [dy] }
     let seen = gradientReadsOutput ? c.outputs[0] : c.inputs[0]
@@ -80,32 +80,32 @@ public struct Activate: OperationKind {
 }
 
 /// dx = dy * f'(x), from y where `Activate.gradientReadsOutput`, else from x.
-public struct ActivateGradient: OperationKind {
-  public static let kindName = "activate_grad"
-  public static let formula = "dx = dy * f'(x)"
+package struct ActivateGradient: OperationKind {
+  package static let kindName = "activate_grad"
+  package static let formula = "dx = dy * f'(x)"
 
   /// The operation whose gradient this is.
-  public let forward: Activate
+  package let forward: Activate
 
   /// The gradient of `forward`.
-  public init(of forward: Activate) { self.forward = forward }
+  package init(of forward: Activate) { self.forward = forward }
 
-  public var name: String { "\(forward.name)_grad" }
-  public var attributes: [(name: String, value: String)] { forward.attributes }
+  package var name: String { "\(forward.name)_grad" }
+  package var attributes: [(name: String, value: String)] { forward.attributes }
 
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     try requireType(inputs[1], inputs[0], "dy")
     return [inputs[1]]
   }
 
-  public var sharing: [SharingRule] {
+  package var sharing: [SharingRule] {
     [SharingRule(output: 0, input: 1, .may), SharingRule(output: 0, input: 0, .may)]
   }
 
   /// x of the activations without a kink.
-  public var toleratesRestored: Set<Int> {
+  package var toleratesRestored: Set<Int> {
     forward.function.form == .curve(isSmooth: true) ? [0] : []
   }
 }

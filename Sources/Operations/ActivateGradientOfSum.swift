@@ -10,18 +10,18 @@ import ABNTensors
 /// What a pass makes of a sum of two gradients and the gradient of relu or leaky_relu behind it, as at
 /// the end of every residual block: four tensors are moved where six were. Bit by bit the same.
 /// Inputs: y, da, db.
-public struct ActivateGradientOfSum: OperationKind {
-  public static let kindName = "activate_grad_of_sum"
-  public static let formula = "dx = (da + db) * f'(x)"
+package struct ActivateGradientOfSum: OperationKind {
+  package static let kindName = "activate_grad_of_sum"
+  package static let formula = "dx = (da + db) * f'(x)"
 
   /// The activation whose gradient this is.
-  public let forward: Activate
+  package let forward: Activate
   /// The derivative where y is not positive.
-  public let slope: Double
+  package let slope: Double
 
   /// The gradient of `forward` from two parts; nil for an activation whose derivative is not 1 where y is
   /// positive and constant elsewhere.
-  public init?(of forward: Activate) {
+  package init?(of forward: Activate) {
     switch forward.function.form {
     case .rectifier(let slope) where forward.function == .relu || forward.gradientReadsOutput:
       self.slope = slope
@@ -30,18 +30,18 @@ public struct ActivateGradientOfSum: OperationKind {
     self.forward = forward
   }
 
-  public var name: String { "\(forward.name)_grad of sum" }
-  public var attributes: [(name: String, value: String)] { forward.attributes }
+  package var name: String { "\(forward.name)_grad of sum" }
+  package var attributes: [(name: String, value: String)] { forward.attributes }
 
-  public var inputCounts: ClosedRange<Int> { 3...3 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 3...3 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "y")
     try requireType(inputs[1], inputs[0], "da")
     try requireType(inputs[2], inputs[0], "db")
     return [inputs[1]]
   }
 
-  public var sharing: [SharingRule] {
+  package var sharing: [SharingRule] {
     [1, 2, 0].map { SharingRule(output: 0, input: $0, .may) }
   }
 }

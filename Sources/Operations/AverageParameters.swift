@@ -12,33 +12,33 @@ import ABNTensors
 /// that small numbers are not lost in large sums. When accumulated reaches both `minimumWindow` and
 /// min(maximumWindow, updates * rate), the window closes: sum3 = sum1 + sum2, oldAccumulated =
 /// accumulated, and sum1, sum2 and accumulated start again from 0.
-public struct AverageAccumulate: OperationKind {
-  public static let kindName = "average_accumulates"
-  public static let formula = "sum1 = sum1 + p; closed windows move on to sum2 and sum3"
+package struct AverageAccumulate: OperationKind {
+  package static let kindName = "average_accumulates"
+  package static let formula = "sum1 = sum1 + p; closed windows move on to sum2 and sum3"
 
   /// The share of all updates that a window holds.
-  public let rate: Double
+  package let rate: Double
   /// The updates that a window holds at least.
-  public let minimumWindow: Int
+  package let minimumWindow: Int
   /// The updates that a window holds at most, if that is not below the least.
-  public let maximumWindow: Int
+  package let maximumWindow: Int
 
   /// Sums over such windows.
-  public init(rate: Double, minimumWindow: Int, maximumWindow: Int) {
+  package init(rate: Double, minimumWindow: Int, maximumWindow: Int) {
     self.rate = rate
     self.minimumWindow = minimumWindow
     self.maximumWindow = maximumWindow
   }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     [
       ("rate", "\(rate)"), ("minimum window", "\(minimumWindow)"),
       ("maximum window", "\(maximumWindow)"),
     ]
   }
 
-  public var inputCounts: ClosedRange<Int> { 7...7 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 7...7 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     guard (0...1).contains(rate), minimumWindow >= 1, maximumWindow >= 1 else {
       throw ABNError(
         .attribute, "window",
@@ -53,7 +53,7 @@ public struct AverageAccumulate: OperationKind {
     return Array(inputs[1...])
   }
 
-  public var sharing: [SharingRule] {
+  package var sharing: [SharingRule] {
     (0..<6).map { SharingRule(output: $0, input: $0 + 1, .must) }
   }
 }
@@ -62,15 +62,15 @@ public struct AverageAccumulate: OperationKind {
 ///
 /// Inputs: parameter, backup (written only), sum1, sum2, sum3, accumulated, oldAccumulated. A
 /// parameter of which nothing was accumulated yet stays as it is.
-public struct ApplyAverage: OperationKind {
-  public static let kindName = "apply_average"
-  public static let formula = "backup = p; p = (sum1 + sum2 + sum3) / (count + oldCount)"
+package struct ApplyAverage: OperationKind {
+  package static let kindName = "apply_average"
+  package static let formula = "backup = p; p = (sum1 + sum2 + sum3) / (count + oldCount)"
 
   /// Puts the mean in the parameter's place.
-  public init() {}
+  package init() {}
 
-  public var inputCounts: ClosedRange<Int> { 7...7 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 7...7 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "parameter")
     for (position, what) in [(1, "backup"), (2, "sum"), (3, "sum"), (4, "sum")] {
       let wanted = position == 1 ? inputs[0] : inputs[0].accumulation
@@ -82,26 +82,26 @@ public struct ApplyAverage: OperationKind {
     return [inputs[0], inputs[1]]
   }
 
-  public var sharing: [SharingRule] {
+  package var sharing: [SharingRule] {
     [SharingRule(output: 0, input: 0, .must), SharingRule(output: 1, input: 1, .must)]
   }
 }
 
 /// parameter = backup, bit by bit. Inputs: parameter (written only), backup.
-public struct RestoreParameter: OperationKind {
-  public static let kindName = "restore_parameter"
-  public static let formula = "p = backup"
+package struct RestoreParameter: OperationKind {
+  package static let kindName = "restore_parameter"
+  package static let formula = "p = backup"
 
   /// Undoes `ApplyAverage`.
-  public init() {}
+  package init() {}
 
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     guard inputs[1] == inputs[0] else {
       throw ABNError(.shape, "backup", got: "\(inputs[1])", wanted: "\(inputs[0])")
     }
     return [inputs[0]]
   }
 
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .must)] }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .must)] }
 }

@@ -2,7 +2,7 @@ import ABNGraph
 
 /// Every kind of operation, in alphabetical order: what documentation and tests walk through.
 /// Nothing that runs a program looks a kind up here.
-public let operationCatalogue: [any OperationKind.Type] = [
+package let operationCatalogue: [any OperationKind.Type] = [
   Accuracy.self,
   Activate.self,
   ActivateGradient.self,

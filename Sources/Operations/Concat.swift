@@ -4,20 +4,20 @@ import ABNGraph
 import ABNTensors
 
 /// out = x0, x1, ... one after the other along an axis. Any element type.
-public struct Concat: OperationKind {
-  public static let kindName = "concat"
-  public static let formula = "out = x0, x1, ... along an axis"
+package struct Concat: OperationKind {
+  package static let kindName = "concat"
+  package static let formula = "out = x0, x1, ... along an axis"
 
   /// The axis, negative ones from the end.
-  public let axis: Int
+  package let axis: Int
 
   /// Concatenation along `axis`.
-  public init(axis: Int) { self.axis = axis }
+  package init(axis: Int) { self.axis = axis }
 
-  public var attributes: [(name: String, value: String)] { [("axis", "\(axis)")] }
+  package var attributes: [(name: String, value: String)] { [("axis", "\(axis)")] }
 
-  public var inputCounts: ClosedRange<Int> { 1...Int.max }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...Int.max }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let first = inputs[0]
     let axis = try normalizedAxis(axis, rank: first.shape.rank)
     var shape = first.shape
@@ -41,7 +41,7 @@ public struct Concat: OperationKind {
     return [TensorType(shape, first.dtype)]
   }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dout = c.outputGradients[0] else { return c.inputs.map { _ in nil } }
     let at = try normalizedAxis(axis, rank: c.inputs[0].shape.rank)
     // The last input whose start is known without the shapes of a run, and that start: of many inputs each
@@ -63,21 +63,21 @@ public struct Concat: OperationKind {
 ///
 /// Inputs: dout, then some neighbouring inputs of the concatenation, read for their shapes only: the first
 /// begins at `start`, number `index` of them is the one.
-public struct ConcatGradient: OperationKind {
-  public static let kindName = "concat_grad"
-  public static let formula = "dx = the part of dout that came from x"
+package struct ConcatGradient: OperationKind {
+  package static let kindName = "concat_grad"
+  package static let formula = "dx = the part of dout that came from x"
 
   /// The axis of the concatenation.
-  public let axis: Int
+  package let axis: Int
   /// Which of the inputs that are given.
-  public let index: Int
+  package let index: Int
   /// Where the first of them begins along the axis.
-  public let start: Int
+  package let start: Int
 
   /// The gradient of input `index` of a concatenation along `axis`, counted from the one at `start`.
   ///
   /// - Throws: `ABNError(.attribute)` for an index or a start outside 0...2^44.
-  public init(axis: Int, index: Int, start: Int = 0) throws {
+  package init(axis: Int, index: Int, start: Int = 0) throws {
     guard [index, start].allSatisfy((0...Shape.mostElements).contains) else {
       throw ABNError(
         .attribute, "part of a concatenation", got: "input \(index) from \(start) on",
@@ -88,13 +88,13 @@ public struct ConcatGradient: OperationKind {
     self.start = start
   }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     [("axis", "\(axis)"), ("index", "\(index)"), ("start", "\(start)")]
   }
 
-  public var inputCounts: ClosedRange<Int> { index + 2...index + 2 }
+  package var inputCounts: ClosedRange<Int> { index + 2...index + 2 }
 
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let whole = inputs[0].shape
     let parts = try Concat(axis: axis).outputTypes(for: Array(inputs.dropFirst()))[0]
     let at = try normalizedAxis(axis, rank: parts.shape.rank)
@@ -108,5 +108,5 @@ public struct ConcatGradient: OperationKind {
     }
     return [inputs[index + 1]]
   }
-  public var readsTypeOnly: Set<Int> { Set(1...index + 1) }
+  package var readsTypeOnly: Set<Int> { Set(1...index + 1) }
 }

@@ -8,19 +8,19 @@ import ABNTensors
 /// x[n, c, i * stride + u * dilation - before, j * ...] * w[o, c, u, v].
 ///
 /// A cross-correlation, as everywhere in this field. Inputs: x, w and, optionally, bias.
-public struct Conv2D: OperationKind {
-  public static let kindName = "conv2d"
-  public static let formula = "y = bias + sum over window and channels of x * w"
+package struct Conv2D: OperationKind {
+  package static let kindName = "conv2d"
+  package static let formula = "y = bias + sum over window and channels of x * w"
 
   /// Stride, dilation and padding; the kernel is w's.
-  public let window: Window2D
+  package let window: Window2D
   /// Channels are split into this many groups that do not see each other.
-  public let groups: Int
+  package let groups: Int
   /// Where the channels of x and y stand.
-  public let layout: DataLayout
+  package let layout: DataLayout
 
   /// A convolution.
-  public init(window: Window2D, groups: Int = 1, layout: DataLayout = .nchw) throws {
+  package init(window: Window2D, groups: Int = 1, layout: DataLayout = .nchw) throws {
     try window.validate()
     guard (1...largestWindowSize).contains(groups) else {
       throw ABNError(
@@ -31,7 +31,7 @@ public struct Conv2D: OperationKind {
     self.layout = layout
   }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     [
       ("stride", "\(window.stride)"), ("padding", "\(window.padding)"),
       ("dilation", "\(window.dilation)"), ("groups", "\(groups)"), ("layout", layout.rawValue),
@@ -39,10 +39,10 @@ public struct Conv2D: OperationKind {
   }
 
   /// The spatial axes of x and y.
-  public var spatialAxes: [Int] { layout == .nchw ? [2, 3] : [1, 2] }
+  package var spatialAxes: [Int] { layout == .nchw ? [2, 3] : [1, 2] }
 
-  public var inputCounts: ClosedRange<Int> { 2...3 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 2...3 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let (x, w) = (inputs[0], inputs[1])
     try requireFloatingPoint(x, "input")
     try requireSameDType(x, w, "input and weight")
@@ -68,7 +68,7 @@ public struct Conv2D: OperationKind {
     return [y]
   }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dy = c.outputGradients[0] else { return c.inputs.map { _ in nil } }
     var results: [Variable?] = c.inputs.map { _ in nil }
     let hasBias = c.inputs.count > 2 && c.needsGradient[2]
@@ -87,49 +87,49 @@ public struct Conv2D: OperationKind {
 }
 
 /// dx = the transposed convolution of dy with w. Inputs: w, dy, and x for its shape only.
-public struct Conv2DDataGradient: OperationKind {
-  public static let kindName = "conv2d_data_grad"
-  public static let formula = "dx = transposed convolution of dy with w"
+package struct Conv2DDataGradient: OperationKind {
+  package static let kindName = "conv2d_data_grad"
+  package static let formula = "dx = transposed convolution of dy with w"
 
   /// The convolution whose gradient this is.
-  public let forward: Conv2D
+  package let forward: Conv2D
 
   /// The gradient of `forward` for its input.
-  public init(of forward: Conv2D) { self.forward = forward }
+  package init(of forward: Conv2D) { self.forward = forward }
 
-  public var attributes: [(name: String, value: String)] { forward.attributes }
-  public var inputCounts: ClosedRange<Int> { 3...3 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var attributes: [(name: String, value: String)] { forward.attributes }
+  package var inputCounts: ClosedRange<Int> { 3...3 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireType(inputs[1], forward.outputTypes(for: [inputs[2], inputs[0]])[0], "dy")
     return [inputs[2]]
   }
-  public var readsTypeOnly: Set<Int> { [2] }
+  package var readsTypeOnly: Set<Int> { [2] }
 }
 
 /// dw = the correlation of x with dy; dbias = dy summed over all but the channels. Inputs: x, dy,
 /// w for its shape only and, with bias, bias for its shape only.
-public struct Conv2DWeightGradient: OperationKind {
-  public static let kindName = "conv2d_weight_grad"
-  public static let formula = "dw = correlation of x with dy; dbias = sum of dy"
+package struct Conv2DWeightGradient: OperationKind {
+  package static let kindName = "conv2d_weight_grad"
+  package static let formula = "dw = correlation of x with dy; dbias = sum of dy"
 
   /// The convolution whose gradient this is.
-  public let forward: Conv2D
+  package let forward: Conv2D
   /// Whether the bias's gradient is a second output.
-  public let hasBias: Bool
+  package let hasBias: Bool
 
   /// The gradient of `forward` for its parameters.
-  public init(of forward: Conv2D, hasBias: Bool) {
+  package init(of forward: Conv2D, hasBias: Bool) {
     self.forward = forward
     self.hasBias = hasBias
   }
 
-  public var attributes: [(name: String, value: String)] { forward.attributes }
-  public var inputCounts: ClosedRange<Int> { hasBias ? 4...4 : 3...3 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var attributes: [(name: String, value: String)] { forward.attributes }
+  package var inputCounts: ClosedRange<Int> { hasBias ? 4...4 : 3...3 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let parameters = Array(inputs[2...])
     try requireType(inputs[1], forward.outputTypes(for: [inputs[0]] + parameters)[0], "dy")
     return parameters
   }
-  public var toleratesRestored: Set<Int> { [0] }
-  public var readsTypeOnly: Set<Int> { [2, 3] }
+  package var toleratesRestored: Set<Int> { [0] }
+  package var readsTypeOnly: Set<Int> { [2, 3] }
 }

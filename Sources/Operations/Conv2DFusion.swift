@@ -9,22 +9,22 @@ import ABNTensors
 /// Inputs: x, w, bias and, optionally, residual. The activation is identity or leaky_relu: exact in two
 /// instructions, NaN included, which oneDNN's relu loses. Passes make it; see `FoldNormalizations` in
 /// `Passes`. The name is Paddle's.
-public struct Conv2DFusion: OperationKind {
-  public static let kindName = "conv2d_fusion"
-  public static let formula = "y = act(conv2d(x, w) + bias + residual)"
+package struct Conv2DFusion: OperationKind {
+  package static let kindName = "conv2d_fusion"
+  package static let formula = "y = act(conv2d(x, w) + bias + residual)"
 
   /// The convolution.
-  public let convolution: Conv2D
+  package let convolution: Conv2D
   /// Whether a residual is added, the last input.
-  public let hasResidual: Bool
+  package let hasResidual: Bool
   /// The activation.
-  public let activation: Activation
+  package let activation: Activation
   /// The slope of leaky_relu below zero; nil for the identity.
-  public let slope: Double?
+  package let slope: Double?
 
   /// A fused convolution; nil for an activation that it does not take, leaky_relu with a slope that is 0
   /// in float32 among them.
-  public init?(
+  package init?(
     _ convolution: Conv2D, hasResidual: Bool = false, activation: Activation = .identity
   ) {
     switch activation.form {
@@ -37,14 +37,14 @@ public struct Conv2DFusion: OperationKind {
     self.activation = activation
   }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     var list = convolution.attributes + [("act", activation.name)] + activation.printed
     if hasResidual { list.append(("residual", "true")) }
     return list
   }
 
-  public var inputCounts: ClosedRange<Int> { hasResidual ? 4...4 : 3...3 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { hasResidual ? 4...4 : 3...3 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let outputs = try convolution.outputTypes(for: Array(inputs.prefix(3)))
     if hasResidual, inputs[3] != outputs[0] {
       throw ABNError(.shape, "residual", got: "\(inputs[3])", wanted: "\(outputs[0])")
@@ -52,7 +52,7 @@ public struct Conv2DFusion: OperationKind {
     return outputs
   }
 
-  public var sharing: [SharingRule] {
+  package var sharing: [SharingRule] {
     hasResidual ? [SharingRule(output: 0, input: 3, .may)] : []
   }
 }
@@ -62,21 +62,21 @@ public struct Conv2DFusion: OperationKind {
 /// convolution's own bias, or 0, and s = scale / sqrt(variance + epsilon), in float64.
 ///
 /// Inputs: w, scale, bias, mean, variance and, optionally, b.
-public struct FoldNormalization: OperationKind {
-  public static let kindName = "fold_batch_norm"
-  public static let formula =
+package struct FoldNormalization: OperationKind {
+  package static let kindName = "fold_batch_norm"
+  package static let formula =
     "w' = w * s, bias' = bias + (b - mean) * s, s = scale / sqrt(variance + epsilon)"
 
   /// Added to the variance.
-  public let epsilon: Double
+  package let epsilon: Double
 
   /// The folding of a normalization with this epsilon.
-  public init(epsilon: Double) { self.epsilon = epsilon }
+  package init(epsilon: Double) { self.epsilon = epsilon }
 
-  public var attributes: [(name: String, value: String)] { [("epsilon", "\(epsilon)")] }
+  package var attributes: [(name: String, value: String)] { [("epsilon", "\(epsilon)")] }
 
-  public var inputCounts: ClosedRange<Int> { 5...6 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 5...6 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     guard epsilon.isFinite, epsilon >= 0 else {
       throw ABNError(
         .attribute, "epsilon", got: "\(epsilon)", wanted: "a finite number of at least 0")

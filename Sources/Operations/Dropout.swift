@@ -36,23 +36,23 @@ public struct DropoutImplementation: Sendable, Hashable, ExpressibleByStringLite
 /// it instead of reading a stored one: 8 bytes live from the forward to the backward pass instead
 /// of one for each element, at the price of a second drawing (some nanoseconds an element), which
 /// is little beside the matrix products that dropout stands between.
-public struct Dropout: OperationKind {
-  public static let kindName = "dropout"
-  public static let formula = "out = x * mask"
+package struct Dropout: OperationKind {
+  package static let kindName = "dropout"
+  package static let formula = "out = x * mask"
 
   /// How likely an element becomes 0.
-  public let probability: Double
+  package let probability: Double
   /// What keeps the expected value.
-  public let implementation: DropoutImplementation
+  package let implementation: DropoutImplementation
   /// Where the numbers come from.
-  public let source: CounterRandom
+  package let source: CounterRandom
   /// Whether it computes what it does in evaluation.
-  public let isTest: Bool
+  package let isTest: Bool
 
   /// Inputs: x, counter. Outputs: out; in training also the counter, and draw.
   ///
   /// - Throws: `ABNError(.attribute)` for a probability outside 0...1, an unknown implementation.
-  public init(
+  package init(
     probability: Double, implementation: DropoutImplementation, source: CounterRandom,
     isTest: Bool = false
   ) throws {
@@ -74,20 +74,20 @@ public struct Dropout: OperationKind {
   }
 
   /// What kept elements are multiplied by in training.
-  public var trainingFactor: Double {
+  package var trainingFactor: Double {
     implementation == .upscaleInTrain && probability < 1 ? 1 / (1 - probability) : 1
   }
 
   /// What all elements are multiplied by in evaluation.
-  public var testFactor: Double { implementation == .upscaleInTrain ? 1 : 1 - probability }
+  package var testFactor: Double { implementation == .upscaleInTrain ? 1 : 1 - probability }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     [("probability", "\(probability)"), ("implementation", implementation.name)]
       + (isTest ? [("isTest", "true")] : [])
   }
 
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     let counter = TensorType([1], .int64)
     guard inputs[1] == counter else {
@@ -96,15 +96,15 @@ public struct Dropout: OperationKind {
     return isTest ? [inputs[0]] : [inputs[0], counter, counter]
   }
 
-  public var sharing: [SharingRule] {
+  package var sharing: [SharingRule] {
     [SharingRule(output: 0, input: 0, .may)]
       + (isTest ? [] : [SharingRule(output: 1, input: 1, .must)])
   }
 
-  public func forTest() -> (any OperationKind)? { Dropout(inTestMode: self) }
-  public var isRandom: Bool { !isTest }
+  package func forTest() -> (any OperationKind)? { Dropout(inTestMode: self) }
+  package var isRandom: Bool { !isTest }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dout = c.outputGradients[0] else { return [nil, nil] }
     guard isTest else { return [try c.append(DropoutGradient(of: self), dout, c.outputs[2]), nil] }
     return [testFactor == 1 ? dout : try c.append(Scale(factor: testFactor), dout), nil]
@@ -112,22 +112,22 @@ public struct Dropout: OperationKind {
 }
 
 /// dx = dout * mask, the mask drawn again from `draw`.
-public struct DropoutGradient: OperationKind {
-  public static let kindName = "dropout_grad"
-  public static let formula = "dx = dout * mask"
+package struct DropoutGradient: OperationKind {
+  package static let kindName = "dropout_grad"
+  package static let formula = "dx = dout * mask"
 
   /// The operation whose gradient this is.
-  public let forward: Dropout
+  package let forward: Dropout
 
   /// The gradient of `forward`. Inputs: dout, draw.
-  public init(of forward: Dropout) { self.forward = forward }
+  package init(of forward: Dropout) { self.forward = forward }
 
-  public var attributes: [(name: String, value: String)] { forward.attributes }
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var attributes: [(name: String, value: String)] { forward.attributes }
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "dout")
     try requireCounter(inputs[1], "draw")
     return [inputs[0]]
   }
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
 }

@@ -7,36 +7,36 @@ import ABNTensors
 ///
 /// Dimensions are aligned at the right, as in NumPy; with `axis` >= 0 those of y are aligned with
 /// x's from that axis on (Paddle's rule: y of shape [C] with axis 1 goes along the channels).
-public struct Elementwise: OperationKind {
+package struct Elementwise: OperationKind {
   /// Which of the four.
-  public enum Function: String, Sendable, Hashable {
+  package enum Function: String, Sendable, Hashable {
     case add = "elementwise_add"
     case subtract = "elementwise_sub"
     case multiply = "elementwise_mul"
     case divide = "elementwise_div"
   }
 
-  public static let kindName = "elementwise"
-  public static let formula = "out = x + y, x - y, x * y or x / y"
+  package static let kindName = "elementwise"
+  package static let formula = "out = x + y, x - y, x * y or x / y"
 
   /// Which of the four.
-  public let function: Function
+  package let function: Function
   /// Where y's dimensions start among x's; -1: aligned at the right.
-  public let axis: Int
+  package let axis: Int
 
   /// The operation `function`.
-  public init(_ function: Function, axis: Int = -1) {
+  package init(_ function: Function, axis: Int = -1) {
     self.function = function
     self.axis = axis
   }
 
-  public var name: String { function.rawValue }
-  public var attributes: [(name: String, value: String)] {
+  package var name: String { function.rawValue }
+  package var attributes: [(name: String, value: String)] {
     axis >= 0 ? [("axis", "\(axis)")] : []
   }
 
   /// y's shape with ones after it, so that it is aligned at the right of x.
-  public func alignedShape(_ y: Shape, to x: Shape) throws -> Shape {
+  package func alignedShape(_ y: Shape, to x: Shape) throws -> Shape {
     guard axis != -1 else { return y }
     guard axis >= 0, axis <= x.rank - y.rank else {
       throw ABNError(
@@ -48,22 +48,22 @@ public struct Elementwise: OperationKind {
       y.dimensions + Array(repeating: 1, count: x.rank - y.rank - axis))
   }
 
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "x")
     try requireSameDType(inputs[0], inputs[1], "x and y")
     let y = try alignedShape(inputs[1].shape, to: inputs[0].shape)
     return [TensorType(try broadcast(inputs[0].shape, y), inputs[0].dtype)]
   }
 
-  public var sharing: [SharingRule] {
+  package var sharing: [SharingRule] {
     [SharingRule(output: 0, input: 0, .may), SharingRule(output: 0, input: 1, .may)]
   }
 
   /// Linear in each input, but for a divisor near zero.
-  public var toleratesRestored: Set<Int> { function == .divide ? [0] : [0, 1] }
+  package var toleratesRestored: Set<Int> { function == .divide ? [0] : [0, 1] }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dout = c.outputGradients[0] else { return [nil, nil] }
     let (x, y) = (c.inputs[0], c.inputs[1])
     let aligned = SumToShape(axis: axis)
@@ -108,36 +108,36 @@ public struct Elementwise: OperationKind {
 /// terms = -(dout / y) * (x / y) with x and y broadcast to dout: the gradient of a divisor before it is
 /// summed over the broadcast axes, in one operation because either quotient may overflow or vanish where
 /// the product does not. Inputs: dout, x, y.
-public struct DivisorGradient: OperationKind {
-  public static let kindName = "elementwise_div_grad"
-  public static let formula = "terms = -(dout / y) * (x / y)"
+package struct DivisorGradient: OperationKind {
+  package static let kindName = "elementwise_div_grad"
+  package static let formula = "terms = -(dout / y) * (x / y)"
 
   /// The `axis` of the division.
-  public let axis: Int
+  package let axis: Int
 
   /// The gradient of a division with this `axis`.
-  public init(axis: Int) { self.axis = axis }
+  package init(axis: Int) { self.axis = axis }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     axis >= 0 ? [("axis", "\(axis)")] : []
   }
 
-  public var inputCounts: ClosedRange<Int> { 3...3 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 3...3 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let quotient = Elementwise(.divide, axis: axis)
     try requireType(inputs[0], quotient.outputTypes(for: [inputs[1], inputs[2]])[0], "dout")
     return [inputs[0]]
   }
 
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
   /// Linear in x.
-  public var toleratesRestored: Set<Int> { [1] }
+  package var toleratesRestored: Set<Int> { [1] }
 }
 
 /// The shape to which both broadcast, dimensions aligned at the right.
 ///
 /// - Throws: `ABNError(.shape)` where a pair of dimensions differs and neither is 1.
-public func broadcast(_ a: Shape, _ b: Shape) throws -> Shape {
+package func broadcast(_ a: Shape, _ b: Shape) throws -> Shape {
   let rank = max(a.rank, b.rank)
   return Shape(
     try (0..<rank).map { axis in
@@ -157,22 +157,22 @@ public func broadcast(_ a: Shape, _ b: Shape) throws -> Shape {
 
 /// out = gradient summed over the axes along which `like` was broadcast; `like` is read for its
 /// shape only.
-public struct SumToShape: OperationKind {
-  public static let kindName = "sum_to_shape"
-  public static let formula = "out = sum of gradient over broadcast axes"
+package struct SumToShape: OperationKind {
+  package static let kindName = "sum_to_shape"
+  package static let formula = "out = sum of gradient over broadcast axes"
 
   /// The `axis` of the operation that broadcast.
-  public let axis: Int
+  package let axis: Int
 
   /// Undoes the broadcast of an operation with this `axis`.
-  public init(axis: Int) { self.axis = axis }
+  package init(axis: Int) { self.axis = axis }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     axis >= 0 ? [("axis", "\(axis)")] : []
   }
 
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let (gradient, like) = (inputs[0], inputs[1])
     try requireFloatingPoint(gradient, "gradient")
     try requireSameDType(gradient, like, "gradient and variable")
@@ -188,6 +188,6 @@ public struct SumToShape: OperationKind {
     return [like]
   }
 
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
-  public var readsTypeOnly: Set<Int> { [1] }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
+  package var readsTypeOnly: Set<Int> { [1] }
 }

@@ -2,25 +2,25 @@ import ABNGraph
 import ABNTensors
 
 /// out = value at every element. Without inputs: an initializer.
-public struct FillConstant: OperationKind {
-  public static let kindName = "fill_constant"
-  public static let formula = "out = value"
+package struct FillConstant: OperationKind {
+  package static let kindName = "fill_constant"
+  package static let formula = "out = value"
 
   /// The value.
-  public let value: Double
+  package let value: Double
   /// The shape and element type.
-  public let type: TensorType
+  package let type: TensorType
 
   /// `value` everywhere: a number that the type can hold, rounded as it rounds. The dimensions are known.
-  public init(_ value: Double, type: TensorType) {
+  package init(_ value: Double, type: TensorType) {
     self.value = value
     self.type = type
   }
 
-  public var attributes: [(name: String, value: String)] { [("value", "\(value)")] }
-  public var inputCounts: ClosedRange<Int> { 0...0 }
+  package var attributes: [(name: String, value: String)] { [("value", "\(value)")] }
+  package var inputCounts: ClosedRange<Int> { 0...0 }
 
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireKnown(type, "output")
     try requireHeld(value, by: type.dtype, "value")
     return [type]
@@ -28,15 +28,15 @@ public struct FillConstant: OperationKind {
 }
 
 /// out = the sum of all inputs, which have one type.
-public struct SumOf: OperationKind {
-  public static let kindName = "sum"
-  public static let formula = "out = x0 + x1 + ..."
+package struct SumOf: OperationKind {
+  package static let kindName = "sum"
+  package static let formula = "out = x0 + x1 + ..."
 
   /// The sum of all inputs.
-  public init() {}
+  package init() {}
 
-  public var inputCounts: ClosedRange<Int> { 1...Int.max }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...Int.max }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let first = inputs[0]
     try requireFloatingPoint(first, "inputs")
     for other in inputs.dropFirst() {
@@ -51,11 +51,11 @@ public struct SumOf: OperationKind {
     return [first]
   }
 
-  public var sharing: [SharingRule] {
+  package var sharing: [SharingRule] {
     (0..<8).map { SharingRule(output: 0, input: $0, .may) }
   }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     c.inputs.map { _ in c.outputGradients[0] }
   }
 }

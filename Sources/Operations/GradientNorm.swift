@@ -4,15 +4,15 @@ import ABNGraph
 import ABNTensors
 
 /// out = the sum of x's squares, added up in float64 in an order that no thread count changes.
-public struct SquaredNorm: OperationKind {
-  public static let kindName = "squared_norm"
-  public static let formula = "out = sum(x * x)"
+package struct SquaredNorm: OperationKind {
+  package static let kindName = "squared_norm"
+  package static let formula = "out = sum(x * x)"
 
   /// The square of the Euclidean norm.
-  public init() {}
+  package init() {}
 
-  public var inputCounts: ClosedRange<Int> { 1...1 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...1 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     return [TensorType([1], .float64)]
   }
@@ -23,17 +23,17 @@ public struct SquaredNorm: OperationKind {
 ///
 /// A norm that is not a number, or infinite, gives NaN: the parameters show it instead of training
 /// on with a gradient that was lost.
-public struct ClipScale: OperationKind {
-  public static let kindName = "clip_scale"
-  public static let formula = "out = limit / max(limit, sqrt(x0 + x1 + ...))"
+package struct ClipScale: OperationKind {
+  package static let kindName = "clip_scale"
+  package static let formula = "out = limit / max(limit, sqrt(x0 + x1 + ...))"
 
   /// The largest norm allowed.
-  public let limit: Double
+  package let limit: Double
 
   /// The scale for norms of at most `limit`.
   ///
   /// - Throws: `ABNError(.attribute)` unless the limit is a finite number above 0.
-  public init(limit: Double) throws {
+  package init(limit: Double) throws {
     guard limit > 0, limit.isFinite else {
       throw ABNError(
         .attribute, "norm of the gradient clip", got: "\(limit)", wanted: "a finite number above 0")
@@ -41,10 +41,10 @@ public struct ClipScale: OperationKind {
     self.limit = limit
   }
 
-  public var attributes: [(name: String, value: String)] { [("limit", "\(limit)")] }
+  package var attributes: [(name: String, value: String)] { [("limit", "\(limit)")] }
 
-  public var inputCounts: ClosedRange<Int> { 1...Int.max }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...Int.max }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     for input in inputs where input != TensorType([1], .float64) {
       throw ABNError(.dtype, "squared norm", got: "\(input)", wanted: "float64[1]")
     }
@@ -52,7 +52,7 @@ public struct ClipScale: OperationKind {
   }
 
   /// The scale for a sum of squares.
-  public func scale(squaredNorm: Double) -> Double {
+  package func scale(squaredNorm: Double) -> Double {
     let norm = squaredNorm.squareRoot()
     guard norm.isFinite else { return .nan }
     return norm > limit ? limit / norm : 1

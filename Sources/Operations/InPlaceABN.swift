@@ -12,21 +12,21 @@ import ABNTensors
 ///
 /// Source: Rota Bulo, Porzi, Kontschieder, "In-Place Activated BatchNorm for Memory-Optimized
 /// Training of DNNs", CVPR 2018, arXiv 1712.02616.
-public struct InPlaceActivatedBatchNorm: OperationKind {
-  public static let kindName = "inplace_abn"
-  public static let formula =
+package struct InPlaceActivatedBatchNorm: OperationKind {
+  package static let kindName = "inplace_abn"
+  package static let formula =
     "z = act(scale * (x - mean) / sqrt(variance + epsilon) + bias), over x"
 
   /// Momentum, epsilon, layout and mode.
-  public let norm: NormalizationAttributes
+  package let norm: NormalizationAttributes
   /// The activation.
-  public let activation: Activation
+  package let activation: Activation
 
   /// An in-place activated batch normalization.
   ///
   /// - Throws: `ABNError(.attribute)` for an activation that z does not determine: build it as the
   ///   identity followed by the activation.
-  public init(_ norm: NormalizationAttributes, activation: Activation) throws {
+  package init(_ norm: NormalizationAttributes, activation: Activation) throws {
     guard activation.isInvertible else {
       throw ABNError(
         .attribute, "activation", got: "\(activation)",
@@ -38,11 +38,11 @@ public struct InPlaceActivatedBatchNorm: OperationKind {
 
   var hasSlopes: Bool { activation == .prelu }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     [("act", activation.name)] + activation.printed + norm.printed
   }
 
-  public var inputCounts: ClosedRange<Int> {
+  package var inputCounts: ClosedRange<Int> {
     let count = 5 + (hasSlopes ? 1 : 0) + (norm.hasMomentumInput ? 1 : 0)
     return count...count
   }
@@ -53,21 +53,21 @@ public struct InPlaceActivatedBatchNorm: OperationKind {
     try requireType(inputs[position], TensorType([1], inputs[0].dtype.accumulation), "slopes")
   }
 
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireSlopes(inputs, at: 5)
     return try norm.inferTypes(inputs)
   }
 
-  public var sharing: [SharingRule] {
+  package var sharing: [SharingRule] {
     [SharingRule(output: 0, input: 0, .may)] + norm.updates
   }
 
-  public func forTest() -> (any OperationKind)? {
+  package func forTest() -> (any OperationKind)? {
     try? InPlaceActivatedBatchNorm(norm.forTest, activation: activation)
   }
-  public var inputCountForTest: Int? { hasSlopes ? 6 : 5 }
+  package var inputCountForTest: Int? { hasSlopes ? 6 : 5 }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     try norm.requireTraining("inplace_abn")
     guard let dz = c.outputGradients[0] else { return c.inputs.map { _ in nil } }
     var seen = [c.outputs[0], dz, c.inputs[1], c.inputs[2], c.outputs[1]]
@@ -82,30 +82,31 @@ public struct InPlaceActivatedBatchNorm: OperationKind {
 
 /// The in-place layer and an activation that reads its result y, in one step: y as the layer makes it, and behind its
 /// outputs z = act(y) in memory of its own. What a pass makes of the two; the inputs are the layer's.
-public struct InPlaceABNWithActivation: OperationKind {
-  public static let kindName = "inplace_abn_act"
-  public static let formula = "y = scale * (x - mean) / sqrt(variance + epsilon) + bias; z = act(y)"
+package struct InPlaceABNWithActivation: OperationKind {
+  package static let kindName = "inplace_abn_act"
+  package static let formula =
+    "y = scale * (x - mean) / sqrt(variance + epsilon) + bias; z = act(y)"
 
   /// The layer.
-  public let layer: InPlaceActivatedBatchNorm
+  package let layer: InPlaceActivatedBatchNorm
   /// The activation.
-  public let outer: Activate
+  package let outer: Activate
 
   /// A layer and the activation behind it; nil unless the layer's own activation is the identity.
-  public init?(_ layer: InPlaceActivatedBatchNorm, behind outer: Activate) {
+  package init?(_ layer: InPlaceActivatedBatchNorm, behind outer: Activate) {
     guard layer.activation == .identity else { return nil }
     self.layer = layer
     self.outer = outer
   }
 
-  public var name: String { "\(InPlaceActivatedBatchNorm.kindName) and \(outer.name)" }
-  public var attributes: [(name: String, value: String)] { layer.attributes + outer.attributes }
-  public var inputCounts: ClosedRange<Int> { layer.inputCounts }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var name: String { "\(InPlaceActivatedBatchNorm.kindName) and \(outer.name)" }
+  package var attributes: [(name: String, value: String)] { layer.attributes + outer.attributes }
+  package var inputCounts: ClosedRange<Int> { layer.inputCounts }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let types = try layer.inferTypes(inputs)
     return types + [types[0]]
   }
-  public var sharing: [SharingRule] { layer.sharing }
+  package var sharing: [SharingRule] { layer.sharing }
 }
 
 /// dx over dz, dscale, dbias and, for prelu, dslopes, from z alone: y = act^-1(z),
@@ -115,44 +116,44 @@ public struct InPlaceABNWithActivation: OperationKind {
 ///
 /// With an activation behind the layer (`outer`, what a pass makes of its gradient and this one) dz is the gradient of
 /// outer(z), and what the formula starts from is dz * outer'(z).
-public struct InPlaceABNGradient: OperationKind {
-  public static let kindName = "inplace_abn_grad"
-  public static let formula = "dx = scale * inv * (dy - dbias / m - xhat * dscale / m), from z"
+package struct InPlaceABNGradient: OperationKind {
+  package static let kindName = "inplace_abn_grad"
+  package static let formula = "dx = scale * inv * (dy - dbias / m - xhat * dscale / m), from z"
 
   /// The operation whose gradient this is.
-  public let forward: InPlaceActivatedBatchNorm
+  package let forward: InPlaceActivatedBatchNorm
   /// An activation that read z, and whose result dz is the gradient of.
-  public let outer: Activate?
+  package let outer: Activate?
 
   /// The gradient of `forward`.
-  public init(of forward: InPlaceActivatedBatchNorm) {
+  package init(of forward: InPlaceActivatedBatchNorm) {
     self.forward = forward
     outer = nil
   }
 
   /// The gradient of `outer` behind `forward`; nil unless the layer's own activation is the identity.
-  public init?(of forward: InPlaceActivatedBatchNorm, behind outer: Activate) {
+  package init?(of forward: InPlaceActivatedBatchNorm, behind outer: Activate) {
     guard forward.activation == .identity else { return nil }
     self.forward = forward
     self.outer = outer
   }
 
-  public var name: String { outer.map { "\(Self.kindName) of \($0.name)" } ?? Self.kindName }
-  public var attributes: [(name: String, value: String)] {
+  package var name: String { outer.map { "\(Self.kindName) of \($0.name)" } ?? Self.kindName }
+  package var attributes: [(name: String, value: String)] {
     forward.attributes + (outer?.attributes ?? [])
   }
-  public var inputCounts: ClosedRange<Int> { forward.hasSlopes ? 6...6 : 5...5 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { forward.hasSlopes ? 6...6 : 5...5 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try forward.norm.requireSaved(
       image: inputs[0], scale: inputs[2], bias: inputs[3], saved: inputs[4])
     try requireType(inputs[1], inputs[0], "dz")
     try forward.requireSlopes(inputs, at: 5)
     return [inputs[1], inputs[2], inputs[3]] + (forward.hasSlopes ? [inputs[5]] : [])
   }
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 1, .may)] }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 1, .may)] }
   /// z where nothing hangs on its sign. Of the other activations the derivative jumps at zero, and a
   /// restored zero may be off by the last digit.
-  public var toleratesRestored: Set<Int> {
+  package var toleratesRestored: Set<Int> {
     if let outer { return ActivateGradient(of: outer).toleratesRestored }
     return switch forward.activation.form {
     case .identity, .curve(isSmooth: true): [0]

@@ -8,15 +8,15 @@ import ABNTensors
 ///
 /// What a pass makes of relu, relu6 and leaky_relu where nobody else needs y later: the bits take a
 /// 32nd of y's bytes in float32.
-public struct MaskedActivate: OperationKind {
-  public static let kindName = "masked_activate"
-  public static let formula = "y = f(x); mask = f'(x) is 1"
+package struct MaskedActivate: OperationKind {
+  package static let kindName = "masked_activate"
+  package static let formula = "y = f(x); mask = f'(x) is 1"
 
   /// The activation whose place it takes.
-  public let forward: Activate
+  package let forward: Activate
 
   /// Whether an activation has a derivative of two values, one of them 1.
-  public static func canReplace(_ activation: Activate) -> Bool {
+  package static func canReplace(_ activation: Activate) -> Bool {
     switch activation.function.form {
     case .clip: activation.function == .relu6
     case .rectifier: activation.function == .relu || activation.gradientReadsOutput
@@ -27,7 +27,7 @@ public struct MaskedActivate: OperationKind {
   /// `forward` with a mask.
   ///
   /// - Throws: `ABNError(.attribute)` unless `canReplace(forward)`.
-  public init(_ forward: Activate) throws {
+  package init(_ forward: Activate) throws {
     guard Self.canReplace(forward) else {
       throw ABNError(
         .attribute, "activation with a mask",
@@ -39,20 +39,20 @@ public struct MaskedActivate: OperationKind {
     self.forward = forward
   }
 
-  public var name: String { "\(forward.name) with mask" }
-  public var attributes: [(name: String, value: String)] { forward.attributes }
+  package var name: String { "\(forward.name) with mask" }
+  package var attributes: [(name: String, value: String)] { forward.attributes }
 
-  public var inputCounts: ClosedRange<Int> { 1...1 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...1 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let x = try forward.outputTypes(for: inputs)[0]
     let bits = x.shape.isKnown ? (x.shape.elementCount + 7) / 8 : Shape.unknown
     return [x, TensorType([bits], .uint8)]
   }
 
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
-  public func forTest() -> (any OperationKind)? { forward }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
+  package func forTest() -> (any OperationKind)? { forward }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dy = c.outputGradients[0] else { return [nil] }
     return [try c.append(MaskedActivateGradient(of: forward), c.outputs[1], dy)]
   }
@@ -60,22 +60,22 @@ public struct MaskedActivate: OperationKind {
 
 /// dx = dy where the mask's bit is set, else slope * dy; the slope is alpha of leaky_relu, or 0.
 /// Inputs: mask, dy.
-public struct MaskedActivateGradient: OperationKind {
-  public static let kindName = "masked_activate_grad"
-  public static let formula = "dx = dy where the mask is set, else slope * dy"
+package struct MaskedActivateGradient: OperationKind {
+  package static let kindName = "masked_activate_grad"
+  package static let formula = "dx = dy where the mask is set, else slope * dy"
 
   /// The activation whose gradient this is.
-  public let forward: Activate
+  package let forward: Activate
   /// The gradient of `forward`.
-  public init(of forward: Activate) { self.forward = forward }
+  package init(of forward: Activate) { self.forward = forward }
 
-  public var name: String { "\(forward.name)_grad from mask" }
-  public var attributes: [(name: String, value: String)] { forward.attributes }
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var name: String { "\(forward.name)_grad from mask" }
+  package var attributes: [(name: String, value: String)] { forward.attributes }
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let made = try MaskedActivate(forward).outputTypes(for: [inputs[1]])
     try requireType(inputs[0], made[1], "mask")
     return [inputs[1]]
   }
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 1, .may)] }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 1, .may)] }
 }

@@ -5,22 +5,22 @@ import ABNGraph
 import ABNTensors
 
 /// y = x w, with x flattened to a matrix: its first `numFlattenDims` dimensions are rows.
-public struct Mul: OperationKind {
-  public static let kindName = "mul"
-  public static let formula = "y = x w, x flattened to a matrix"
+package struct Mul: OperationKind {
+  package static let kindName = "mul"
+  package static let formula = "y = x w, x flattened to a matrix"
 
   /// How many dimensions of x are rows.
-  public let numFlattenDims: Int
+  package let numFlattenDims: Int
 
   /// A product with x flattened after `numFlattenDims` dimensions.
-  public init(numFlattenDims: Int = 1) { self.numFlattenDims = numFlattenDims }
+  package init(numFlattenDims: Int = 1) { self.numFlattenDims = numFlattenDims }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     [("num_flatten_dims", "\(numFlattenDims)")]
   }
 
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let (x, w) = (inputs[0], inputs[1])
     try requireFloatingPoint(x, "input")
     try requireSameDType(x, w, "input and weight")
@@ -47,7 +47,7 @@ public struct Mul: OperationKind {
     ]
   }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dy = c.outputGradients[0] else { return [nil, nil] }
     return [
       c.needsGradient[0]
@@ -59,40 +59,40 @@ public struct Mul: OperationKind {
 }
 
 /// dx = dy w^T. Inputs: w, dy, and x for its shape only.
-public struct MulDataGradient: OperationKind {
-  public static let kindName = "mul_data_grad"
-  public static let formula = "dx = dy w^T"
+package struct MulDataGradient: OperationKind {
+  package static let kindName = "mul_data_grad"
+  package static let formula = "dx = dy w^T"
 
   /// The product whose gradient this is.
-  public let forward: Mul
+  package let forward: Mul
   /// The gradient of `forward` for its input.
-  public init(of forward: Mul) { self.forward = forward }
+  package init(of forward: Mul) { self.forward = forward }
 
-  public var attributes: [(name: String, value: String)] { forward.attributes }
-  public var inputCounts: ClosedRange<Int> { 3...3 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var attributes: [(name: String, value: String)] { forward.attributes }
+  package var inputCounts: ClosedRange<Int> { 3...3 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireType(inputs[1], forward.outputTypes(for: [inputs[2], inputs[0]])[0], "dy")
     return [inputs[2]]
   }
-  public var readsTypeOnly: Set<Int> { [2] }
+  package var readsTypeOnly: Set<Int> { [2] }
 }
 
 /// dw = x^T dy. Inputs: x, dy, and w for its shape only.
-public struct MulWeightGradient: OperationKind {
-  public static let kindName = "mul_weight_grad"
-  public static let formula = "dw = x^T dy"
+package struct MulWeightGradient: OperationKind {
+  package static let kindName = "mul_weight_grad"
+  package static let formula = "dw = x^T dy"
 
   /// The product whose gradient this is.
-  public let forward: Mul
+  package let forward: Mul
   /// The gradient of `forward` for its weight.
-  public init(of forward: Mul) { self.forward = forward }
+  package init(of forward: Mul) { self.forward = forward }
 
-  public var attributes: [(name: String, value: String)] { forward.attributes }
-  public var inputCounts: ClosedRange<Int> { 3...3 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var attributes: [(name: String, value: String)] { forward.attributes }
+  package var inputCounts: ClosedRange<Int> { 3...3 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireType(inputs[1], forward.outputTypes(for: [inputs[0], inputs[2]])[0], "dy")
     return [inputs[2]]
   }
-  public var toleratesRestored: Set<Int> { [0] }
-  public var readsTypeOnly: Set<Int> { [2] }
+  package var toleratesRestored: Set<Int> { [0] }
+  package var readsTypeOnly: Set<Int> { [2] }
 }

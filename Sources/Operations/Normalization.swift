@@ -138,26 +138,26 @@ public struct NormalizationAttributes: Sendable, Hashable {
 /// y = scale * (x - mean) / sqrt(variance + epsilon) + bias, out of place: x stays.
 ///
 /// Inputs: x, scale, bias, moving mean, moving variance and, if asked for, momentum.
-public struct BatchNorm: OperationKind {
-  public static let kindName = "batch_norm"
-  public static let formula = "y = scale * (x - mean) / sqrt(variance + epsilon) + bias"
+package struct BatchNorm: OperationKind {
+  package static let kindName = "batch_norm"
+  package static let formula = "y = scale * (x - mean) / sqrt(variance + epsilon) + bias"
 
   /// Momentum, epsilon, layout and mode.
-  public let norm: NormalizationAttributes
+  package let norm: NormalizationAttributes
 
   /// A batch normalization.
-  public init(_ norm: NormalizationAttributes) { self.norm = norm }
+  package init(_ norm: NormalizationAttributes) { self.norm = norm }
 
-  public var attributes: [(name: String, value: String)] { norm.printed }
-  public var inputCounts: ClosedRange<Int> { norm.hasMomentumInput ? 6...6 : 5...5 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var attributes: [(name: String, value: String)] { norm.printed }
+  package var inputCounts: ClosedRange<Int> { norm.hasMomentumInput ? 6...6 : 5...5 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try norm.inferTypes(inputs)
   }
-  public var sharing: [SharingRule] { norm.updates }
-  public func forTest() -> (any OperationKind)? { BatchNorm(norm.forTest) }
-  public var inputCountForTest: Int? { 5 }
+  package var sharing: [SharingRule] { norm.updates }
+  package func forTest() -> (any OperationKind)? { BatchNorm(norm.forTest) }
+  package var inputCountForTest: Int? { 5 }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     try norm.requireTraining("batch_norm")
     guard let dy = c.outputGradients[0] else { return c.inputs.map { _ in nil } }
     let made = try c.append(
@@ -168,24 +168,24 @@ public struct BatchNorm: OperationKind {
 
 /// dx, dscale and dbias from x: dx = scale * inv * (dy - dbias / m - xhat * dscale / m), without the
 /// last two terms for moving statistics. Inputs: x, dy, scale, bias, saved.
-public struct BatchNormGradient: OperationKind {
-  public static let kindName = "batch_norm_grad"
-  public static let formula = "dx = scale * inv * (dy - dbias / m - xhat * dscale / m)"
+package struct BatchNormGradient: OperationKind {
+  package static let kindName = "batch_norm_grad"
+  package static let formula = "dx = scale * inv * (dy - dbias / m - xhat * dscale / m)"
 
   /// The operation whose gradient this is.
-  public let forward: BatchNorm
+  package let forward: BatchNorm
   /// The gradient of `forward`.
-  public init(of forward: BatchNorm) { self.forward = forward }
+  package init(of forward: BatchNorm) { self.forward = forward }
 
-  public var attributes: [(name: String, value: String)] { forward.attributes }
-  public var inputCounts: ClosedRange<Int> { 5...5 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var attributes: [(name: String, value: String)] { forward.attributes }
+  package var inputCounts: ClosedRange<Int> { 5...5 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try forward.norm.requireSaved(
       image: inputs[0], scale: inputs[2], bias: inputs[3], saved: inputs[4])
     try requireType(inputs[1], inputs[0], "dy")
     return [inputs[1], inputs[2], inputs[3]]
   }
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 1, .may)] }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 1, .may)] }
   /// x restored is off by the rounding of x itself.
-  public var toleratesRestored: Set<Int> { [0] }
+  package var toleratesRestored: Set<Int> { [0] }
 }

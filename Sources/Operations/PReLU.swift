@@ -6,15 +6,15 @@ import ABNTensors
 /// out = x where x > 0, else slope * x, with learnt slopes.
 ///
 /// Derivative at 0: slope for x, 0 for the slope.
-public struct PReLU: OperationKind {
-  public static let kindName = "prelu"
-  public static let formula = "out = x where x > 0, else slope * x"
+package struct PReLU: OperationKind {
+  package static let kindName = "prelu"
+  package static let formula = "out = x where x > 0, else slope * x"
 
   /// Inputs: x, slopes.
-  public init() {}
+  package init() {}
 
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     guard inputs[1].dtype == inputs[0].dtype.accumulation else {
       throw ABNError(
@@ -33,9 +33,9 @@ public struct PReLU: OperationKind {
     return [inputs[0]]
   }
 
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dy = c.outputGradients[0] else { return [nil, nil] }
     let (x, slopes) = (c.inputs[0], c.inputs[1])
     let results = try c.append(PReLUGradient(), [x, slopes, dy])
@@ -49,20 +49,20 @@ public struct PReLU: OperationKind {
 
 /// dx = dy * (1 where x > 0, else slope), and terms = x * dy where x <= 0, else 0, whose sum over
 /// the broadcast axes is the gradient of the slopes.
-public struct PReLUGradient: OperationKind {
-  public static let kindName = "prelu_grad"
-  public static let formula = "dx = dy where x > 0, else slope * dy; terms = min(x, 0) * dy"
+package struct PReLUGradient: OperationKind {
+  package static let kindName = "prelu_grad"
+  package static let formula = "dx = dy where x > 0, else slope * dy; terms = min(x, 0) * dy"
 
   /// Inputs: x, slopes, dy. The sign of x decides, so that x must have its exact bits.
-  public init() {}
+  package init() {}
 
-  public var inputCounts: ClosedRange<Int> { 3...3 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 3...3 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireType(inputs[2], PReLU().outputTypes(for: [inputs[0], inputs[1]])[0], "dy")
     return [inputs[0], TensorType(inputs[0].shape, inputs[1].dtype)]
   }
 
-  public var sharing: [SharingRule] {
+  package var sharing: [SharingRule] {
     [SharingRule(output: 0, input: 2, .may), SharingRule(output: 1, input: 0, .may)]
   }
 }

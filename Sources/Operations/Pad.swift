@@ -4,21 +4,21 @@ import ABNGraph
 import ABNTensors
 
 /// out = x with elements of one value around it. Any element type.
-public struct Pad: OperationKind {
-  public static let kindName = "pad"
-  public static let formula = "out = x with a value around it"
+package struct Pad: OperationKind {
+  package static let kindName = "pad"
+  package static let formula = "out = x with a value around it"
 
   /// Elements added before x along each axis.
-  public let before: [Int]
+  package let before: [Int]
   /// Elements added after x along each axis.
-  public let after: [Int]
+  package let after: [Int]
   /// The value of the added elements.
-  public let value: Double
+  package let value: Double
 
   /// `before` and `after` elements of `value` along each axis.
   ///
   /// - Throws: `ABNError(.attribute)` for numbers outside 0...2^44 or lists of different lengths.
-  public init(before: [Int], after: [Int], value: Double = 0) throws {
+  package init(before: [Int], after: [Int], value: Double = 0) throws {
     guard before.count == after.count,
       (before + after).allSatisfy((0...Shape.mostElements).contains)
     else {
@@ -31,12 +31,12 @@ public struct Pad: OperationKind {
     self.value = value
   }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     [("before", "\(before)"), ("after", "\(after)"), ("value", "\(value)")]
   }
 
-  public var inputCounts: ClosedRange<Int> { 1...1 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...1 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let shape = inputs[0].shape
     guard shape.rank == before.count else {
       throw ABNError(
@@ -49,7 +49,7 @@ public struct Pad: OperationKind {
     return [TensorType(Shape(dimensions), inputs[0].dtype)]
   }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dout = c.outputGradients[0] else { return [nil] }
     let axes = before.indices.filter { before[$0] > 0 || after[$0] > 0 }
     guard !axes.isEmpty else { return [dout] }

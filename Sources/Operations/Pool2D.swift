@@ -3,19 +3,21 @@
 import ABNGraph
 import ABNTensors
 
+/// What pooling makes of the elements under a window.
+public enum PoolType: String, Sendable, Hashable {
+  /// The largest.
+  case max
+  /// Their mean.
+  case average = "avg"
+}
+
 /// y = the largest, or the average, of the elements under each window.
 ///
 /// Max has a second output: which element of its window won, the first of equal ones, in the bytes
 /// that the backend likes (one byte an element for windows of up to 255).
-public struct Pool2D: OperationKind {
-  /// What is made of the elements under the window.
-  public enum Function: String, Sendable, Hashable {
-    case max
-    case average = "avg"
-  }
-
+package struct Pool2D: OperationKind {
   /// Where the windows are.
-  public enum Extent: Sendable, Hashable {
+  package enum Extent: Sendable, Hashable {
     /// A window that slides.
     case window(Window2D)
     /// Output pixel i of H' covers rows floor(i H / H') ..< ceil((i + 1) H / H').
@@ -24,21 +26,21 @@ public struct Pool2D: OperationKind {
     case global
   }
 
-  public static let kindName = "pool2d"
-  public static let formula = "y = max or average of x under each window"
+  package static let kindName = "pool2d"
+  package static let formula = "y = max or average of x under each window"
 
   /// Max or average.
-  public let function: Function
+  package let function: PoolType
   /// Where the windows are.
-  public let extent: Extent
+  package let extent: Extent
   /// Whether the average counts padding as zeros (false) or not at all (true).
-  public let exclusive: Bool
+  package let exclusive: Bool
   /// Where the channels stand.
-  public let layout: DataLayout
+  package let layout: DataLayout
 
   /// A pooling.
-  public init(
-    _ function: Function, _ extent: Extent, exclusive: Bool = true, layout: DataLayout = .nchw
+  package init(
+    _ function: PoolType, _ extent: Extent, exclusive: Bool = true, layout: DataLayout = .nchw
   ) throws {
     if case .window(let window) = extent {
       try window.validate()
@@ -62,7 +64,7 @@ public struct Pool2D: OperationKind {
     self.layout = layout
   }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     var list = [("type", function.rawValue)]
     switch extent {
     case .window(let window):
@@ -77,13 +79,13 @@ public struct Pool2D: OperationKind {
   }
 
   /// The spatial axes of x and y.
-  public var spatialAxes: [Int] { layout == .nchw ? [2, 3] : [1, 2] }
+  package var spatialAxes: [Int] { layout == .nchw ? [2, 3] : [1, 2] }
 
   /// The windows along spatial axis `axis` (0: height) of an image: for each output, the first
   /// input under it, padding included, and one past the last.
   ///
   /// - Throws: as `Window2D.outputSize`.
-  public func windows(_ axis: Int, input: Int) throws -> [(first: Int, end: Int)] {
+  package func windows(_ axis: Int, input: Int) throws -> [(first: Int, end: Int)] {
     try requireSpatial(axis, input: input)
     switch extent {
     case .global: return [(0, input)]
@@ -120,8 +122,8 @@ public struct Pool2D: OperationKind {
     return TensorType(output, most <= 255 ? .uint8 : .int32)
   }
 
-  public var inputCounts: ClosedRange<Int> { 1...1 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...1 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let x = inputs[0]
     try requireFloatingPoint(x, "input")
     try requireImage(x, "input")
@@ -147,7 +149,7 @@ public struct Pool2D: OperationKind {
     return function == .max ? [y, try winnerType(x.shape, shape)] : [y]
   }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dy = c.outputGradients[0] else { return [nil] }
     let seen = function == .max ? [dy, c.inputs[0], c.outputs[1]] : [dy, c.inputs[0]]
     return [try c.append(Pool2DGradient(of: self), seen)[0]]
@@ -156,22 +158,22 @@ public struct Pool2D: OperationKind {
 
 /// dx = dy at the winner of each window (max), or spread evenly over it (average). Inputs: dy, x for
 /// its shape only and, for max, the winners.
-public struct Pool2DGradient: OperationKind {
-  public static let kindName = "pool2d_grad"
-  public static let formula = "dx = dy at the winner, or spread over the window"
+package struct Pool2DGradient: OperationKind {
+  package static let kindName = "pool2d_grad"
+  package static let formula = "dx = dy at the winner, or spread over the window"
 
   /// The pooling whose gradient this is.
-  public let forward: Pool2D
+  package let forward: Pool2D
   /// The gradient of `forward`.
-  public init(of forward: Pool2D) { self.forward = forward }
+  package init(of forward: Pool2D) { self.forward = forward }
 
-  public var attributes: [(name: String, value: String)] { forward.attributes }
-  public var inputCounts: ClosedRange<Int> { forward.function == .max ? 3...3 : 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var attributes: [(name: String, value: String)] { forward.attributes }
+  package var inputCounts: ClosedRange<Int> { forward.function == .max ? 3...3 : 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let made = try forward.outputTypes(for: [inputs[1]])
     try requireType(inputs[0], made[0], "dy")
     if made.count > 1 { try requireType(inputs[2], made[1], "winners") }
     return [inputs[1]]
   }
-  public var readsTypeOnly: Set<Int> { [1] }
+  package var readsTypeOnly: Set<Int> { [1] }
 }

@@ -4,9 +4,9 @@ import ABNTensors
 /// out = random numbers of one distribution: an initializer.
 ///
 /// Element i depends on (seed, stream, i) alone: see `CounterRandom`.
-public struct RandomFill: OperationKind {
+package struct RandomFill: OperationKind {
   /// What the numbers are like.
-  public enum Distribution: Sendable, Hashable {
+  package enum Distribution: Sendable, Hashable {
     /// Uniform in low ..< high, then rounded to the element type, which may make it `high`.
     case uniform(low: Double, high: Double)
     /// Normal, by Box and Muller's transform.
@@ -15,24 +15,24 @@ public struct RandomFill: OperationKind {
     case truncatedNormal(mean: Double, deviation: Double)
   }
 
-  public static let kindName = "random_fill"
-  public static let formula = "out = random(seed, stream, index)"
+  package static let kindName = "random_fill"
+  package static let formula = "out = random(seed, stream, index)"
 
   /// What the numbers are like.
-  public let distribution: Distribution
+  package let distribution: Distribution
   /// The shape and element type.
-  public let type: TensorType
+  package let type: TensorType
   /// Which numbers.
-  public let source: CounterRandom
+  package let source: CounterRandom
 
   /// Numbers from stream `stream` of `seed`.
-  public init(_ distribution: Distribution, type: TensorType, seed: UInt64, stream: UInt64) {
+  package init(_ distribution: Distribution, type: TensorType, seed: UInt64, stream: UInt64) {
     self.distribution = distribution
     self.type = type
     source = CounterRandom(seed: seed, stream: stream)
   }
 
-  public var name: String {
+  package var name: String {
     switch distribution {
     case .uniform: "uniform_random"
     case .normal: "gaussian_random"
@@ -40,7 +40,7 @@ public struct RandomFill: OperationKind {
     }
   }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     switch distribution {
     case .uniform(let low, let high): [("low", "\(low)"), ("high", "\(high)")]
     case .normal(let mean, let deviation), .truncatedNormal(let mean, let deviation):
@@ -48,8 +48,8 @@ public struct RandomFill: OperationKind {
     }
   }
 
-  public var inputCounts: ClosedRange<Int> { 0...0 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 0...0 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(type, "output")
     try requireKnown(type, "output")
     try distribution.validate(for: type.dtype)
@@ -79,18 +79,18 @@ extension RandomFill.Distribution {
 }
 
 /// out = given values: an initializer.
-public struct AssignValue: OperationKind {
-  public static let kindName = "assign_value"
-  public static let formula = "out = values"
+package struct AssignValue: OperationKind {
+  package static let kindName = "assign_value"
+  package static let formula = "out = values"
 
   /// The values.
-  public let values: Tensor
+  package let values: Tensor
 
   /// These values.
-  public init(_ values: Tensor) { self.values = values }
+  package init(_ values: Tensor) { self.values = values }
 
-  public var inputCounts: ClosedRange<Int> { 0...0 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 0...0 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     [TensorType(try values.checked().shape, values.dtype)]
   }
 }

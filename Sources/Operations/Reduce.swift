@@ -5,43 +5,43 @@ import ABNGraph
 import ABNTensors
 
 /// out = sum or mean of x over axes.
-public struct Reduce: OperationKind {
+package struct Reduce: OperationKind {
   /// Sum or mean.
-  public enum Function: String, Sendable, Hashable {
+  package enum Function: String, Sendable, Hashable {
     case sum = "reduce_sum"
     case mean = "reduce_mean"
   }
 
-  public static let kindName = "reduce"
-  public static let formula = "out = sum(x) over axes, divided by their size for the mean"
+  package static let kindName = "reduce"
+  package static let formula = "out = sum(x) over axes, divided by their size for the mean"
 
   /// Sum or mean.
-  public let function: Function
+  package let function: Function
   /// The axes, negative ones from the end; nil: all.
-  public let axes: [Int]?
+  package let axes: [Int]?
   /// Whether reduced axes stay, with size 1.
-  public let keepDimensions: Bool
+  package let keepDimensions: Bool
 
   /// Sum or mean over `axes`.
-  public init(_ function: Function, axes: [Int]? = nil, keepDimensions: Bool = false) {
+  package init(_ function: Function, axes: [Int]? = nil, keepDimensions: Bool = false) {
     self.function = function
     self.axes = axes
     self.keepDimensions = keepDimensions
   }
 
-  public var name: String { function.rawValue }
-  public var attributes: [(name: String, value: String)] {
+  package var name: String { function.rawValue }
+  package var attributes: [(name: String, value: String)] {
     [("axes", axes.map { "\($0)" } ?? "all")] + (keepDimensions ? [("keep", "true")] : [])
   }
 
   /// Which axes of a tensor of this rank are reduced.
-  public func reducedAxes(rank: Int) throws -> Set<Int> {
+  package func reducedAxes(rank: Int) throws -> Set<Int> {
     guard let axes else { return Set(0..<rank) }
     return Set(try axes.map { try normalizedAxis($0, rank: rank) })
   }
 
-  public var inputCounts: ClosedRange<Int> { 1...1 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...1 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     let shape = inputs[0].shape
     let reduced = try reducedAxes(rank: shape.rank)
@@ -56,7 +56,7 @@ public struct Reduce: OperationKind {
     return [TensorType(Shape(kept.isEmpty ? [1] : kept), inputs[0].dtype)]
   }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dout = c.outputGradients[0] else { return [nil] }
     return [try c.append(ReduceGradient(of: self), c.inputs[0], dout)]
   }
@@ -64,22 +64,22 @@ public struct Reduce: OperationKind {
 
 /// dx = dout broadcast over the reduced axes, divided by their size for the mean; x is read for its
 /// shape only.
-public struct ReduceGradient: OperationKind {
-  public static let kindName = "reduce_grad"
-  public static let formula = "dx = dout broadcast, divided by the reduced size for the mean"
+package struct ReduceGradient: OperationKind {
+  package static let kindName = "reduce_grad"
+  package static let formula = "dx = dout broadcast, divided by the reduced size for the mean"
 
   /// The operation whose gradient this is.
-  public let forward: Reduce
+  package let forward: Reduce
 
   /// The gradient of `forward`.
-  public init(of forward: Reduce) { self.forward = forward }
+  package init(of forward: Reduce) { self.forward = forward }
 
-  public var name: String { "\(forward.name)_grad" }
-  public var attributes: [(name: String, value: String)] { forward.attributes }
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var name: String { "\(forward.name)_grad" }
+  package var attributes: [(name: String, value: String)] { forward.attributes }
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireType(inputs[1], forward.outputTypes(for: [inputs[0]])[0], "dout")
     return [inputs[0]]
   }
-  public var readsTypeOnly: Set<Int> { [0] }
+  package var readsTypeOnly: Set<Int> { [0] }
 }

@@ -51,7 +51,7 @@ func requireKnown(_ type: TensorType, _ what: String) throws {
 
 /// Throws where a number is lost in an element type: a finite one becomes infinite, or one that is no
 /// integer's (NaN, beyond the range) is clamped. NaN and infinities of floating-point types are themselves.
-public func requireHeld(_ value: Double, by dtype: DType, _ what: String) throws {
+package func requireHeld(_ value: Double, by dtype: DType, _ what: String) throws {
   let range: ClosedRange<Double>? =
     switch dtype {
     case .float16: value.isFinite ? -65_504...65_504 : nil

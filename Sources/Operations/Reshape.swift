@@ -5,17 +5,17 @@ import ABNTensors
 
 /// out = the elements of x, in row-major order, under another shape: the same bytes where the
 /// planner can have it so. Any element type.
-public struct Reshape: OperationKind {
-  public static let kindName = "reshape"
-  public static let formula = "out = x under another shape"
+package struct Reshape: OperationKind {
+  package static let kindName = "reshape"
+  package static let formula = "out = x under another shape"
 
   /// The dimensions: 0 copies x's dimension at this position, -1 (once) is what the others leave.
-  public let target: [Int]
+  package let target: [Int]
 
   /// Under the dimensions `target`.
   ///
   /// - Throws: `ABNError(.attribute)` for a dimension below -1 or two of -1.
-  public init(_ target: [Int]) throws {
+  package init(_ target: [Int]) throws {
     guard target.allSatisfy({ $0 >= -1 }), target.count(where: { $0 == -1 }) <= 1 else {
       throw ABNError(
         .attribute, "shape", got: "\(target)",
@@ -24,10 +24,10 @@ public struct Reshape: OperationKind {
     self.target = target
   }
 
-  public var attributes: [(name: String, value: String)] { [("shape", "\(target)")] }
+  package var attributes: [(name: String, value: String)] { [("shape", "\(target)")] }
 
-  public var inputCounts: ClosedRange<Int> { 1...1 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...1 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let x = inputs[0].shape
     var dimensions = target
     // What is left of x's dimensions once copied ones are taken out on both sides: an unknown
@@ -60,29 +60,29 @@ public struct Reshape: OperationKind {
     return [TensorType(Shape(dimensions), inputs[0].dtype)]
   }
 
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dout = c.outputGradients[0] else { return [nil] }
     return [try c.append(ReshapeGradient(), dout, c.inputs[0])]
   }
 }
 
 /// out = x as a matrix: the dimensions before an axis multiplied, and those from it on.
-public struct Flatten: OperationKind {
-  public static let kindName = "flatten"
-  public static let formula = "out = x as a matrix of the dimensions before and from an axis"
+package struct Flatten: OperationKind {
+  package static let kindName = "flatten"
+  package static let formula = "out = x as a matrix of the dimensions before and from an axis"
 
   /// Where the columns begin, 0 ... rank.
-  public let axis: Int
+  package let axis: Int
 
   /// Columns begin at `axis`.
-  public init(axis: Int) { self.axis = axis }
+  package init(axis: Int) { self.axis = axis }
 
-  public var attributes: [(name: String, value: String)] { [("axis", "\(axis)")] }
+  package var attributes: [(name: String, value: String)] { [("axis", "\(axis)")] }
 
-  public var inputCounts: ClosedRange<Int> { 1...1 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...1 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let shape = inputs[0].shape
     guard (0...shape.rank).contains(axis) else {
       throw ABNError(
@@ -97,24 +97,24 @@ public struct Flatten: OperationKind {
     ]
   }
 
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dout = c.outputGradients[0] else { return [nil] }
     return [try c.append(ReshapeGradient(), dout, c.inputs[0])]
   }
 }
 
 /// dx = dout under the shape of x, which is read for its shape only.
-public struct ReshapeGradient: OperationKind {
-  public static let kindName = "reshape_grad"
-  public static let formula = "dx = dout under the shape of x"
+package struct ReshapeGradient: OperationKind {
+  package static let kindName = "reshape_grad"
+  package static let formula = "dx = dout under the shape of x"
 
   /// The gradient of a reshape or flatten.
-  public init() {}
+  package init() {}
 
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let (dout, x) = (inputs[0], inputs[1])
     try requireSameDType(dout, x, "dout and x")
     if let count = dout.shape.checkedElementCount, let wanted = x.shape.checkedElementCount,
@@ -126,6 +126,6 @@ public struct ReshapeGradient: OperationKind {
     }
     return [x]
   }
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
-  public var readsTypeOnly: Set<Int> { [1] }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .view)] }
+  package var readsTypeOnly: Set<Int> { [1] }
 }

@@ -15,22 +15,22 @@ import ABNTensors
 /// root mean square of its xhat, and where the channel is constant (there xhat is exactly 0).
 ///
 /// Inputs: u, v, and scale and saved of the layer that made u.
-public struct ResidualSum: OperationKind {
-  public static let kindName = "residual_sum"
-  public static let formula = "z = act(u + v)"
+package struct ResidualSum: OperationKind {
+  package static let kindName = "residual_sum"
+  package static let formula = "z = act(u + v)"
 
   /// The root mean square of u + v, in units of scale times that of xhat, up to which u is computed back.
-  public static let limit = 32.0
+  package static let limit = 32.0
   /// The slopes of leaky_relu that are undone: a slope beyond loses digits to underflow.
   static let slopes = 0x1p-10...0x1p10
 
   /// The layer that made u.
-  public let layer: InPlaceActivatedBatchNorm
+  package let layer: InPlaceActivatedBatchNorm
   /// The slope of leaky_relu below zero; 1 for the identity.
-  public let slope: Double
+  package let slope: Double
 
   /// The sum, with the activation after it; nil for an activation that is not undone.
-  public init?(after layer: InPlaceActivatedBatchNorm, activation: Activate?) {
+  package init?(after layer: InPlaceActivatedBatchNorm, activation: Activate?) {
     guard layer.activation == .identity else { return nil }
     switch activation?.function.form ?? .identity {
     case .identity: slope = 1
@@ -40,39 +40,39 @@ public struct ResidualSum: OperationKind {
     self.layer = layer
   }
 
-  public var attributes: [(name: String, value: String)] { [("slope", "\(slope)")] }
-  public var inputCounts: ClosedRange<Int> { 4...4 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var attributes: [(name: String, value: String)] { [("slope", "\(slope)")] }
+  package var inputCounts: ClosedRange<Int> { 4...4 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     // u stands for the layer's own output: alike in shape and channels.
     try layer.norm.requireSaved(
       image: inputs[0], scale: inputs[2], bias: inputs[2], saved: inputs[3])
     try requireType(inputs[1], inputs[0], "v")
     return [inputs[0]]
   }
-  public var sharing: [SharingRule] {
+  package var sharing: [SharingRule] {
     [SharingRule(output: 0, input: 0, .may), SharingRule(output: 0, input: 1, .may)]
   }
 }
 
 /// u = act^-1(z) - v, with the planes that `ResidualSum` kept in their places. Inputs: z, the output of
 /// the sum itself, by which the planes are found, and v.
-public struct ResidualTerm: OperationKind {
-  public static let kindName = "residual_term"
-  public static let formula = "u = act^-1(z) - v"
+package struct ResidualTerm: OperationKind {
+  package static let kindName = "residual_term"
+  package static let formula = "u = act^-1(z) - v"
 
   /// The sum that is undone.
-  public let sum: ResidualSum
+  package let sum: ResidualSum
   /// The term of `sum` that was let go.
-  public init(of sum: ResidualSum) { self.sum = sum }
+  package init(of sum: ResidualSum) { self.sum = sum }
 
-  public var attributes: [(name: String, value: String)] { sum.attributes }
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var attributes: [(name: String, value: String)] { sum.attributes }
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "z")
     try requireType(inputs[1], inputs[0], "v")
     return [inputs[0]]
   }
-  public var sharing: [SharingRule] {
+  package var sharing: [SharingRule] {
     [SharingRule(output: 0, input: 0, .may), SharingRule(output: 0, input: 1, .may)]
   }
 }

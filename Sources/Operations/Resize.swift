@@ -16,38 +16,38 @@ import ABNTensors
 /// and bilinear takes (1 - f) x[floor(s)] + f x[min(floor(s) + 1, m - 1)], f the fraction of s.
 /// With align corners and n = 1, s = 0. Positions are computed with integers: no rounding decides.
 /// Source: the definition of Paddle's `resize_bilinear` and `resize_nearest`.
-public struct Resize: OperationKind {
+package struct Resize: OperationKind {
   /// Which inputs an output is made of.
-  public enum Method: String, Sendable, Hashable {
+  package enum Method: String, Sendable, Hashable {
     case nearest = "nearest_interp"
     case bilinear = "bilinear_interp"
   }
 
   /// The size of the result.
-  public enum Size: Sendable, Hashable {
+  package enum Size: Sendable, Hashable {
     /// Height and width.
     case shape(height: Int, width: Int)
     /// Each multiplied by this, in float32, and rounded down: see `scaled(_:by:)`.
     case scale(Double)
   }
 
-  public static let kindName = "resize"
-  public static let formula = "out = x at another height and width"
+  package static let kindName = "resize"
+  package static let formula = "out = x at another height and width"
 
   /// Which inputs an output is made of.
-  public let method: Method
+  package let method: Method
   /// The size of the result.
-  public let size: Size
+  package let size: Size
   /// Whether the corners of input and output are the same points.
-  public let alignCorners: Bool
+  package let alignCorners: Bool
   /// Bilinear without aligned corners: whether pixels are areas (0) or points (1).
-  public let alignMode: Int
+  package let alignMode: Int
   /// Where the channels stand.
-  public let layout: DataLayout
+  package let layout: DataLayout
 
   /// - Throws: `ABNError(.attribute)` for sizes below 1, a scale that is not above 0, or an align
   ///   mode other than 0 and 1.
-  public init(
+  package init(
     _ method: Method, to size: Size, alignCorners: Bool = true, alignMode: Int = 1,
     layout: DataLayout = .nchw
   ) throws {
@@ -73,9 +73,9 @@ public struct Resize: OperationKind {
     self.layout = layout
   }
 
-  public var name: String { method.rawValue }
+  package var name: String { method.rawValue }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     let to =
       switch size {
       case .shape(let height, let width): "[\(height), \(width)]"
@@ -88,19 +88,19 @@ public struct Resize: OperationKind {
   }
 
   /// The axes of height and width.
-  public var spatialAxes: (height: Int, width: Int) { layout == .nchw ? (2, 3) : (1, 2) }
+  package var spatialAxes: (height: Int, width: Int) { layout == .nchw ? (2, 3) : (1, 2) }
 
   /// floor(size * scale), size and scale rounded to float32 and multiplied in float32: the rule of Paddle's
   /// `resize_bilinear`. 100 by 0.29 is 29 (in float64 the product is below 29), 10 by 0.7 is 7.
   ///
   /// - Returns: nil where that is below 1, or 1e9 or more.
-  public static func scaled(_ size: Int, by scale: Double) -> Int? {
+  package static func scaled(_ size: Int, by scale: Double) -> Int? {
     let product = Float(size) * Float(scale)
     return product >= 1 && product < 1e9 ? Int(product) : nil
   }
 
-  public var inputCounts: ClosedRange<Int> { 1...1 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...1 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     try requireImage(inputs[0], "input")
     var shape = inputs[0].shape
@@ -126,30 +126,30 @@ public struct Resize: OperationKind {
     return [TensorType(shape, inputs[0].dtype)]
   }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dout = c.outputGradients[0] else { return [nil] }
     return [try c.append(ResizeGradient(of: self), dout, c.inputs[0])]
   }
 }
 
 /// dx = dout carried back to the rows and columns that it came from; x is read for its shape only.
-public struct ResizeGradient: OperationKind {
-  public static let kindName = "resize_grad"
-  public static let formula = "dx = dout carried back by the transposed weights"
+package struct ResizeGradient: OperationKind {
+  package static let kindName = "resize_grad"
+  package static let formula = "dx = dout carried back by the transposed weights"
 
   /// The operation whose gradient this is.
-  public let forward: Resize
+  package let forward: Resize
 
   /// The gradient of `forward`. Inputs: dout, x.
-  public init(of forward: Resize) { self.forward = forward }
+  package init(of forward: Resize) { self.forward = forward }
 
-  public var name: String { "\(forward.name)_grad" }
-  public var attributes: [(name: String, value: String)] { forward.attributes }
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var name: String { "\(forward.name)_grad" }
+  package var attributes: [(name: String, value: String)] { forward.attributes }
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireType(inputs[0], forward.outputTypes(for: [inputs[1]])[0], "dout")
     return [inputs[1]]
   }
   /// No value of x is read.
-  public var readsTypeOnly: Set<Int> { [1] }
+  package var readsTypeOnly: Set<Int> { [1] }
 }

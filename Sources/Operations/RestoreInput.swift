@@ -6,22 +6,22 @@ import ABNTensors
 /// x = mean + (act^-1(z) - bias) / (scale * inv): what an in-place layer overwrote, for a gradient
 /// that tolerates rounding. Channels that cannot be inverted come from the layer's rescue buffer,
 /// bit for bit; of the others the error is about u * (abs(bias / scale) + abs(xhat)) / inv. Inputs: z, scale, bias, saved and, for prelu, slopes.
-public struct RestoreInput: OperationKind {
-  public static let kindName = "inplace_abn_restore"
-  public static let formula = "x = mean + (act^-1(z) - bias) / (scale * inv)"
+package struct RestoreInput: OperationKind {
+  package static let kindName = "inplace_abn_restore"
+  package static let formula = "x = mean + (act^-1(z) - bias) / (scale * inv)"
 
   /// The layer that is inverted.
-  public let forward: InPlaceActivatedBatchNorm
+  package let forward: InPlaceActivatedBatchNorm
   /// The inverse of `forward`.
-  public init(of forward: InPlaceActivatedBatchNorm) { self.forward = forward }
+  package init(of forward: InPlaceActivatedBatchNorm) { self.forward = forward }
 
-  public var attributes: [(name: String, value: String)] { forward.attributes }
-  public var inputCounts: ClosedRange<Int> { forward.hasSlopes ? 5...5 : 4...4 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var attributes: [(name: String, value: String)] { forward.attributes }
+  package var inputCounts: ClosedRange<Int> { forward.hasSlopes ? 5...5 : 4...4 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try forward.norm.requireSaved(
       image: inputs[0], scale: inputs[1], bias: inputs[2], saved: inputs[3])
     try forward.requireSlopes(inputs, at: 4)
     return [inputs[0]]
   }
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
 }

@@ -4,27 +4,27 @@ import ABNGraph
 import ABNTensors
 
 /// out = schedule.value(step: counter): a learning rate that changes from run to run.
-public struct ScheduledValue: OperationKind {
-  public static let kindName = "scheduled_value"
-  public static let formula = "out = schedule(counter)"
+package struct ScheduledValue: OperationKind {
+  package static let kindName = "scheduled_value"
+  package static let formula = "out = schedule(counter)"
 
   /// The function of the step.
-  public let schedule: Schedule
+  package let schedule: Schedule
   /// The element type of the value: float32 or float64.
-  public let dtype: DType
+  package let dtype: DType
 
   /// The value of `schedule` at the counter that is the input.
   ///
   /// - Throws: `ABNError(.attribute)` where `Schedule.validated` does.
-  public init(_ schedule: Schedule, dtype: DType = .float32) throws {
+  package init(_ schedule: Schedule, dtype: DType = .float32) throws {
     self.schedule = try schedule.validated()
     self.dtype = dtype
   }
 
-  public var attributes: [(name: String, value: String)] { [("schedule", "\(schedule)")] }
+  package var attributes: [(name: String, value: String)] { [("schedule", "\(schedule)")] }
 
-  public var inputCounts: ClosedRange<Int> { 1...1 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...1 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireCounter(inputs[0], "counter")
     try requireLearningRate(TensorType([1], dtype))
     return [TensorType([1], dtype)]
@@ -32,20 +32,20 @@ public struct ScheduledValue: OperationKind {
 }
 
 /// counter = counter + 1, in place.
-public struct Increment: OperationKind {
-  public static let kindName = "increment"
-  public static let formula = "counter = counter + 1"
+package struct Increment: OperationKind {
+  package static let kindName = "increment"
+  package static let formula = "counter = counter + 1"
 
   /// Counts runs.
-  public init() {}
+  package init() {}
 
-  public var inputCounts: ClosedRange<Int> { 1...1 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...1 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireCounter(inputs[0], "counter")
     return [inputs[0]]
   }
 
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .must)] }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .must)] }
 }
 
 /// Throws unless the type is int64 of one element.

@@ -7,21 +7,21 @@ import ABNTensors
 ///
 /// Negative starts and ends count from the end of the axis; then both are clamped to the axis, as
 /// in Paddle. An empty result is an error.
-public struct Slice: OperationKind {
-  public static let kindName = "slice"
-  public static let formula = "out = x[start ..< end] along some axes"
+package struct Slice: OperationKind {
+  package static let kindName = "slice"
+  package static let formula = "out = x[start ..< end] along some axes"
 
   /// The sliced axes, negative ones from the end.
-  public let axes: [Int]
+  package let axes: [Int]
   /// The first element of each.
-  public let starts: [Int]
+  package let starts: [Int]
   /// One past the last element of each.
-  public let ends: [Int]
+  package let ends: [Int]
 
   /// A slice along `axes`.
   ///
   /// - Throws: `ABNError(.attribute)` where the three are not equally long.
-  public init(axes: [Int], starts: [Int], ends: [Int]) throws {
+  package init(axes: [Int], starts: [Int], ends: [Int]) throws {
     guard axes.count == starts.count, axes.count == ends.count, !axes.isEmpty else {
       throw ABNError(
         .attribute, "axes, starts and ends",
@@ -33,7 +33,7 @@ public struct Slice: OperationKind {
     self.ends = ends
   }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     [("axes", "\(axes)"), ("starts", "\(starts)"), ("ends", "\(ends)")]
   }
 
@@ -42,7 +42,7 @@ public struct Slice: OperationKind {
   ///
   /// - Throws: `ABNError(.attribute)` for an axis out of range or given twice, `.shape` for an
   ///   empty result.
-  public func ranges(in shape: Shape) throws -> [Range<Int>?] {
+  package func ranges(in shape: Shape) throws -> [Range<Int>?] {
     var ranges = shape.dimensions.map { $0 < 0 ? nil : Optional(0..<$0) }
     var seen = Set<Int>()
     for (index, given) in axes.enumerated() {
@@ -65,35 +65,35 @@ public struct Slice: OperationKind {
     return ranges
   }
 
-  public var inputCounts: ClosedRange<Int> { 1...1 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...1 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let dimensions = try ranges(in: inputs[0].shape).map { $0?.count ?? Shape.unknown }
     return [TensorType(Shape(dimensions), inputs[0].dtype)]
   }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dout = c.outputGradients[0] else { return [nil] }
     return [try c.append(SliceGradient(of: self), dout, c.inputs[0])]
   }
 }
 
 /// dx = dout where x was taken, else 0; x is read for its shape only.
-public struct SliceGradient: OperationKind {
-  public static let kindName = "slice_grad"
-  public static let formula = "dx = dout where x was taken, else 0"
+package struct SliceGradient: OperationKind {
+  package static let kindName = "slice_grad"
+  package static let formula = "dx = dout where x was taken, else 0"
 
   /// The operation whose gradient this is.
-  public let forward: Slice
+  package let forward: Slice
 
   /// The gradient of `forward`.
-  public init(of forward: Slice) { self.forward = forward }
+  package init(of forward: Slice) { self.forward = forward }
 
-  public var attributes: [(name: String, value: String)] { forward.attributes }
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var attributes: [(name: String, value: String)] { forward.attributes }
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireType(inputs[0], forward.outputTypes(for: [inputs[1]])[0], "dout")
     return [inputs[1]]
   }
   /// No value of x is read.
-  public var readsTypeOnly: Set<Int> { [1] }
+  package var readsTypeOnly: Set<Int> { [1] }
 }

@@ -10,31 +10,31 @@ import ABNTensors
 /// `ignoreIndex`, loss and gradient are 0. A label that is neither a class nor `ignoreIndex` ends
 /// the run with an error that names the row (counted over all axes but that of the classes) and the label, before
 /// any parameter is updated; nothing is read out of bounds. Labels get no gradient.
-public struct SoftmaxCrossEntropy: OperationKind {
-  public static let kindName = "softmax_with_cross_entropy"
-  public static let formula = "loss = -sum(label * log(softmax(logits))) along an axis"
+package struct SoftmaxCrossEntropy: OperationKind {
+  package static let kindName = "softmax_with_cross_entropy"
+  package static let formula = "loss = -sum(label * log(softmax(logits))) along an axis"
 
   /// Whether labels are distributions over the classes, else class numbers.
-  public let softLabel: Bool
+  package let softLabel: Bool
   /// The hard label of rows that do not count.
-  public let ignoreIndex: Int
+  package let ignoreIndex: Int
   /// The axis of the classes, negative ones from the end.
-  public let axis: Int
+  package let axis: Int
 
   /// Inputs: logits, label. Outputs: loss, softmax.
-  public init(softLabel: Bool = false, ignoreIndex: Int = -100, axis: Int = -1) {
+  package init(softLabel: Bool = false, ignoreIndex: Int = -100, axis: Int = -1) {
     self.softLabel = softLabel
     self.ignoreIndex = ignoreIndex
     self.axis = axis
   }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     [("axis", "\(axis)")]
       + (softLabel ? [("softLabel", "true")] : [("ignoreIndex", "\(ignoreIndex)")])
   }
 
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let (logits, label) = (inputs[0], inputs[1])
     try requireFloatingPoint(logits, "logits")
     let axis = try normalizedAxis(axis, rank: logits.shape.rank)
@@ -60,9 +60,9 @@ public struct SoftmaxCrossEntropy: OperationKind {
     return [TensorType(rows, logits.dtype), logits]
   }
 
-  public var sharing: [SharingRule] { [SharingRule(output: 1, input: 0, .may)] }
+  package var sharing: [SharingRule] { [SharingRule(output: 1, input: 0, .may)] }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     let softmax = c.outputs[1]
     var parts: [Variable] = []
     if let direct = c.outputGradients[1] {
@@ -82,22 +82,22 @@ public struct SoftmaxCrossEntropy: OperationKind {
 
 /// dlogits = (softmax * sum(label) - label) * dloss, from the exact bits of softmax, which it may
 /// overwrite. At the label of a row that is nearly certain 1 - softmax is the sum of the others.
-public struct SoftmaxCrossEntropyGradient: OperationKind {
-  public static let kindName = "softmax_with_cross_entropy_grad"
-  public static let formula = "dlogits = (softmax * sum(label) - label) * dloss"
+package struct SoftmaxCrossEntropyGradient: OperationKind {
+  package static let kindName = "softmax_with_cross_entropy_grad"
+  package static let formula = "dlogits = (softmax * sum(label) - label) * dloss"
 
   /// The operation whose gradient this is.
-  public let forward: SoftmaxCrossEntropy
+  package let forward: SoftmaxCrossEntropy
 
   /// The gradient of `forward`. Inputs: softmax, label, dloss.
-  public init(of forward: SoftmaxCrossEntropy) { self.forward = forward }
+  package init(of forward: SoftmaxCrossEntropy) { self.forward = forward }
 
-  public var attributes: [(name: String, value: String)] { forward.attributes }
-  public var inputCounts: ClosedRange<Int> { 3...3 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var attributes: [(name: String, value: String)] { forward.attributes }
+  package var inputCounts: ClosedRange<Int> { 3...3 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let made = try forward.outputTypes(for: [inputs[0], inputs[1]])
     try requireType(inputs[2], made[0], "dloss")
     return [inputs[0]]
   }
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
 }

@@ -3,37 +3,37 @@
 import ABNGraph
 import ABNTensors
 
+/// How long the parts of a tensor that is cut along an axis are.
+public enum SplitParts: Sendable, Hashable, ExpressibleByIntegerLiteral, ExpressibleByArrayLiteral {
+  /// So many parts of one size.
+  case equal(Int)
+  /// Parts of these sizes; one may be -1: what the others leave.
+  case sizes([Int])
+
+  /// So many parts of one size.
+  public init(integerLiteral value: Int) { self = .equal(value) }
+  /// Parts of these sizes.
+  public init(arrayLiteral elements: Int...) { self = .sizes(elements) }
+}
+
 /// out0, out1, ... = x cut along an axis. Any element type.
-public struct Split: OperationKind {
-  /// How long the parts are.
-  public enum Parts: Sendable, Hashable, ExpressibleByIntegerLiteral, ExpressibleByArrayLiteral {
-    /// So many parts of one size.
-    case equal(Int)
-    /// Parts of these sizes; one may be -1: what the others leave.
-    case sizes([Int])
-
-    /// So many parts of one size.
-    public init(integerLiteral value: Int) { self = .equal(value) }
-    /// Parts of these sizes.
-    public init(arrayLiteral elements: Int...) { self = .sizes(elements) }
-  }
-
-  public static let kindName = "split"
-  public static let formula = "out0, out1, ... = x cut along an axis"
+package struct Split: OperationKind {
+  package static let kindName = "split"
+  package static let formula = "out0, out1, ... = x cut along an axis"
 
   /// The most parts: each is a variable, with a step of its own.
-  public static let mostParts = 1 << 16
+  package static let mostParts = 1 << 16
 
   /// How long the parts are.
-  public let parts: Parts
+  package let parts: SplitParts
   /// The axis, negative ones from the end.
-  public let axis: Int
+  package let axis: Int
 
   /// Cuts along `axis`.
   ///
   /// - Throws: `ABNError(.attribute)` for no parts or more than `mostParts`, sizes outside 1...2^44 other
   ///   than one -1.
-  public init(_ parts: Parts, axis: Int) throws {
+  package init(_ parts: SplitParts, axis: Int) throws {
     switch parts {
     case .equal(let count):
       guard (1...Self.mostParts).contains(count) else {
@@ -55,15 +55,15 @@ public struct Split: OperationKind {
     self.axis = axis
   }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     switch parts {
     case .equal(let count): [("axis", "\(axis)"), ("parts", "\(count)")]
     case .sizes(let sizes): [("axis", "\(axis)"), ("sizes", "\(sizes)")]
     }
   }
 
-  public var inputCounts: ClosedRange<Int> { 1...1 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...1 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let shape = inputs[0].shape
     let axis = try normalizedAxis(axis, rank: shape.rank)
     let whole = shape[axis]
@@ -94,7 +94,7 @@ public struct Split: OperationKind {
     }
   }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard c.outputGradients.contains(where: { $0 != nil }) else { return [nil] }
     var parts: [Variable] = []
     for (index, gradient) in c.outputGradients.enumerated() {

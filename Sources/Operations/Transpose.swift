@@ -4,17 +4,17 @@ import ABNGraph
 import ABNTensors
 
 /// out = x with its axes in another order. Any element type.
-public struct Transpose: OperationKind {
-  public static let kindName = "transpose"
-  public static let formula = "out axis i = x axis permutation[i]"
+package struct Transpose: OperationKind {
+  package static let kindName = "transpose"
+  package static let formula = "out axis i = x axis permutation[i]"
 
   /// For each axis of out, the axis of x.
-  public let permutation: [Int]
+  package let permutation: [Int]
 
   /// Axes in the order `permutation`.
   ///
   /// - Throws: `ABNError(.attribute)` where it is no permutation of 0 ..< its length.
-  public init(_ permutation: [Int]) throws {
+  package init(_ permutation: [Int]) throws {
     guard permutation.sorted() == Array(permutation.indices) else {
       throw ABNError(
         .attribute, "permutation", got: "\(permutation)",
@@ -23,10 +23,10 @@ public struct Transpose: OperationKind {
     self.permutation = permutation
   }
 
-  public var attributes: [(name: String, value: String)] { [("permutation", "\(permutation)")] }
+  package var attributes: [(name: String, value: String)] { [("permutation", "\(permutation)")] }
 
-  public var inputCounts: ClosedRange<Int> { 1...1 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...1 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     let shape = inputs[0].shape
     guard shape.rank == permutation.count else {
       throw ABNError(
@@ -36,7 +36,7 @@ public struct Transpose: OperationKind {
     return [TensorType(Shape(permutation.map { shape[$0] }), inputs[0].dtype)]
   }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dout = c.outputGradients[0] else { return [nil] }
     var inverse = permutation
     for (position, axis) in permutation.enumerated() { inverse[axis] = position }

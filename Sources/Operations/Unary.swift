@@ -6,35 +6,35 @@ import ABNTensors
 /// y = f(x), elementwise, for functions that are no activations.
 ///
 /// Derivatives: abs has 0 at 0; sqrt is infinite at 0.
-public struct Unary: OperationKind {
+package struct Unary: OperationKind {
   /// Which function.
-  public enum Function: String, Sendable, Hashable, CaseIterable {
+  package enum Function: String, Sendable, Hashable, CaseIterable {
     case square, sqrt, exp, log, abs
   }
 
-  public static let kindName = "unary"
-  public static let formula = "y = x^2, sqrt(x), exp(x), log(x) or |x|"
+  package static let kindName = "unary"
+  package static let formula = "y = x^2, sqrt(x), exp(x), log(x) or |x|"
 
   /// Which function.
-  public let function: Function
+  package let function: Function
 
   /// The function `function`.
-  public init(_ function: Function) { self.function = function }
+  package init(_ function: Function) { self.function = function }
 
-  public var name: String { function.rawValue }
+  package var name: String { function.rawValue }
 
   /// Whether the derivative is told from y, else from x.
-  public var gradientReadsOutput: Bool { function == .sqrt }
+  package var gradientReadsOutput: Bool { function == .sqrt }
 
-  public var inputCounts: ClosedRange<Int> { 1...1 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var inputCounts: ClosedRange<Int> { 1...1 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     return [inputs[0]]
   }
 
-  public var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
+  package var sharing: [SharingRule] { [SharingRule(output: 0, input: 0, .may)] }
 
-  public func gradients(_ c: inout GradientContext) throws -> [Variable?] {
+  package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dy = c.outputGradients[0] else { return [nil] }
     let seen = gradientReadsOutput ? c.outputs[0] : c.inputs[0]
     return [try c.append(UnaryGradient(of: self), seen, dy)]
@@ -42,28 +42,28 @@ public struct Unary: OperationKind {
 }
 
 /// dx = dy * f'(x), from y where `Unary.gradientReadsOutput`, else from x.
-public struct UnaryGradient: OperationKind {
-  public static let kindName = "unary_grad"
-  public static let formula = "dx = dy * f'(x)"
+package struct UnaryGradient: OperationKind {
+  package static let kindName = "unary_grad"
+  package static let formula = "dx = dy * f'(x)"
 
   /// The operation whose gradient this is.
-  public let forward: Unary
+  package let forward: Unary
 
   /// The gradient of `forward`.
-  public init(of forward: Unary) { self.forward = forward }
+  package init(of forward: Unary) { self.forward = forward }
 
-  public var name: String { "\(forward.name)_grad" }
-  public var inputCounts: ClosedRange<Int> { 2...2 }
-  public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+  package var name: String { "\(forward.name)_grad" }
+  package var inputCounts: ClosedRange<Int> { 2...2 }
+  package func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloatingPoint(inputs[0], "input")
     try requireType(inputs[1], inputs[0], "dy")
     return [inputs[1]]
   }
-  public var sharing: [SharingRule] {
+  package var sharing: [SharingRule] {
     [SharingRule(output: 0, input: 1, .may), SharingRule(output: 0, input: 0, .may)]
   }
   /// square and exp are smooth; sqrt and log are not at 0, and abs reads a sign.
-  public var toleratesRestored: Set<Int> {
+  package var toleratesRestored: Set<Int> {
     forward.function == .square || forward.function == .exp ? [0] : []
   }
 }

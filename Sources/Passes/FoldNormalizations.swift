@@ -12,13 +12,13 @@ public let inferencePasses: [any ProgramPass] = [FoldNormalizations(), FuseConvo
 /// In float32, where nothing but the normalization reads the convolution, and in programs of forward
 /// operations only. The new weights hang on parameters alone: an executor that keeps constants makes
 /// them once.
-public struct FoldNormalizations: ProgramPass {
-  public let name = "fold normalizations"
+package struct FoldNormalizations: ProgramPass {
+  package let name = "fold normalizations"
 
   /// The pass.
-  public init() {}
+  package init() {}
 
-  public func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
+  package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     guard program.isForwardOnly else { return RewrittenProgram(program) }
     var list = OperationList(program, fetches: fetches)
     var decisions: [PassDecision] = []
@@ -101,13 +101,13 @@ private struct Normalization {
 
 /// Makes the sum of a residual block and the activation behind it part of the convolution that ends
 /// the block, and an activation part of a convolution with a bias.
-public struct FuseConvolutions: ProgramPass {
-  public let name = "fuse convolutions"
+package struct FuseConvolutions: ProgramPass {
+  package let name = "fuse convolutions"
 
   /// The pass.
-  public init() {}
+  package init() {}
 
-  public func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
+  package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     guard program.isForwardOnly else { return RewrittenProgram(program) }
     var list = OperationList(program, fetches: fetches)
     var decisions: [PassDecision] = []

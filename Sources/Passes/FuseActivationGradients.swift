@@ -8,13 +8,13 @@ import ABNTensors
 /// Where both read the layer's output, and nobody else reads what goes from the one to the other: the gradient of the
 /// activation is then taken while the layer's sums are, of elements that are in a cache, and three tensors less move
 /// through memory.
-public struct FuseActivationGradients: ProgramPass {
-  public let name = "fuse activation gradients"
+package struct FuseActivationGradients: ProgramPass {
+  package let name = "fuse activation gradients"
 
   /// The pass.
-  public init() {}
+  package init() {}
 
-  public func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
+  package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     var list = OperationList(program, fetches: fetches)
     var decisions: [PassDecision] = []
     for place in list.places {
@@ -56,13 +56,13 @@ public struct FuseActivationGradients: ProgramPass {
 
 /// Makes one operation of the in-place layer and the activation right behind it that is not undone in place, where the
 /// backward pass reads y: z is then made of elements that are in a cache, and a tensor less moves through memory.
-public struct FuseActivations: ProgramPass {
-  public let name = "fuse activations"
+package struct FuseActivations: ProgramPass {
+  package let name = "fuse activations"
 
   /// The pass.
-  public init() {}
+  package init() {}
 
-  public func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
+  package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     var list = OperationList(program, fetches: fetches)
     var decisions: [PassDecision] = []
     for place in list.places.filter({ list[$0].kind is InPlaceActivatedBatchNorm }) {

@@ -12,13 +12,13 @@ public let trainingPasses: [any ProgramPass] = [
 ///
 /// In float32 and float64, where the sum has two parts, nobody else reads it, and the activation's
 /// gradient follows it directly: then nothing is alive longer than before.
-public struct FuseGradientSums: ProgramPass {
-  public let name = "fuse gradient sums"
+package struct FuseGradientSums: ProgramPass {
+  package let name = "fuse gradient sums"
 
   /// The pass.
-  public init() {}
+  package init() {}
 
-  public func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
+  package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     var list = OperationList(program, fetches: fetches)
     var decisions: [PassDecision] = []
     for place in list.places.dropLast().reversed() {

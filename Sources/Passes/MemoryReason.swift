@@ -1,21 +1,21 @@
 import ABNGraph
 
 /// An operation as reasons name it.
-public struct NamedOperation: Hashable, Sendable, CustomStringConvertible {
+package struct NamedOperation: Hashable, Sendable, CustomStringConvertible {
   /// The name of its kind.
-  public let kind: String
+  package let kind: String
   /// Its layer.
-  public let layer: String
+  package let layer: String
 
   /// An operation of a kind in a layer.
-  public init(kind: String, layer: String) { (self.kind, self.layer) = (kind, layer) }
+  package init(kind: String, layer: String) { (self.kind, self.layer) = (kind, layer) }
 
   /// As conv2d_weight_grad "conv2d_3".
-  public var description: String { "\(kind) \"\(layer)\"" }
+  package var description: String { "\(kind) \"\(layer)\"" }
 }
 
 /// Why a pass decided as it did about the bytes of a variable; its description is the text of reports.
-public enum MemoryReason: DecisionReason {
+package enum MemoryReason: DecisionReason {
   /// More operations read it than are looked at one by one.
   case manyReaders(limit: Int)
   /// The caller fetches it.
@@ -53,7 +53,7 @@ public enum MemoryReason: DecisionReason {
   /// A convolution applies the activation of this name.
   case applies(NamedOperation, activation: String)
 
-  public var description: String {
+  package var description: String {
     switch self {
     case .manyReaders(let limit): "more than \(limit) operations read it"
     case .isFetched: "it is fetched"

@@ -7,13 +7,13 @@ import ABNOperations
 ///
 /// The second z has the bits of the first: it comes from the same y. Where an in-place layer overwrites y,
 /// z is kept instead and y restored for the activation's gradient.
-public struct RecomputeActivations: ProgramPass {
-  public let name = "recompute activations"
+package struct RecomputeActivations: ProgramPass {
+  package let name = "recompute activations"
 
   /// The pass.
-  public init() {}
+  package init() {}
 
-  public func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
+  package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     var list = OperationList(program, fetches: fetches)
     var decisions: [PassDecision] = []
     for made in program.operations {

@@ -10,13 +10,13 @@ import ABNOperations
 /// 3. Otherwise the input is kept beside the output: a copy, with its reason.
 ///
 /// Masks (`SaveMasks`) come first: a gradient that asks for a sign no longer reads the input then.
-public struct RestoreInputs: ProgramPass {
-  public let name = "restore inputs"
+package struct RestoreInputs: ProgramPass {
+  package let name = "restore inputs"
 
   /// The pass.
-  public init() {}
+  package init() {}
 
-  public func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
+  package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     var list = OperationList(program, fetches: fetches)
     var decisions: [PassDecision] = []
     // What a layer's output is called after it was itself overwritten and restored.

@@ -5,13 +5,13 @@ import ABNTensors
 /// Keeps one bit an element for the gradient of relu, relu6 and leaky_relu where the output is not
 /// needed for anything else later, or is overwritten by an in-place layer: a restored value may be
 /// off by its last digit, and these gradients hang on the sign.
-public struct SaveMasks: ProgramPass {
-  public let name = "save masks"
+package struct SaveMasks: ProgramPass {
+  package let name = "save masks"
 
   /// The pass.
-  public init() {}
+  package init() {}
 
-  public func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
+  package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     var list = OperationList(program, fetches: fetches)
     var decisions: [PassDecision] = []
     for made in program.operations {

@@ -7,13 +7,13 @@ import ABNTensors
 ///
 /// Done where it lets go of u and keeps nothing new: z and v are read by gradients anyway. Of two
 /// terms that are both in-place layers the one is let go whose gradient comes first.
-public struct SubtractResiduals: ProgramPass {
-  public let name = "subtract residuals"
+package struct SubtractResiduals: ProgramPass {
+  package let name = "subtract residuals"
   /// Elements of one sample and channel below which keeping a plane costs more than it saves.
   static let leastPlane = 16
 
   /// The pass.
-  public init() {}
+  package init() {}
 
   /// A sum that can be undone.
   private struct Candidate {
@@ -28,7 +28,7 @@ public struct SubtractResiduals: ProgramPass {
     let gradient: Int
   }
 
-  public func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
+  package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     var list = OperationList(program, fetches: fetches)
     var decisions: [PassDecision] = []
     for operation in program.operations {

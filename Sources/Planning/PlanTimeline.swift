@@ -1,28 +1,28 @@
 /// A plan as a picture: steps from left to right, addresses from bottom to top, one rectangle for
 /// each block of bytes.
-public struct PlanTimeline: Sendable {
+package struct PlanTimeline: Sendable {
   /// One block during its life.
-  public struct Rectangle: Sendable {
+  package struct Rectangle: Sendable {
     /// The names of the buffers that stand there, and what asked for them.
-    public let label: String
+    package let label: String
     /// What the first of them is for.
-    public let use: BufferUse
-    public let offset: Int
-    public let bytes: Int
+    package let use: BufferUse
+    package let offset: Int
+    package let bytes: Int
     /// The first and last step; -1 is before the first.
-    public let first: Int
-    public let last: Int
+    package let first: Int
+    package let last: Int
   }
 
-  public let rectangles: [Rectangle]
+  package let rectangles: [Rectangle]
   /// The names of the steps.
-  public let steps: [String]
-  public let arenaBytes: Int
+  package let steps: [String]
+  package let arenaBytes: Int
   /// The step at which most bytes are alive.
-  public let peakStep: Int
+  package let peakStep: Int
 
   /// The picture of a request and its plan. Blocks of buffers that the request has not are left out.
-  public init(_ request: PlanRequest, _ plan: MemoryPlan) {
+  package init(_ request: PlanRequest, _ plan: MemoryPlan) {
     rectangles = plan.blocks.compactMap { block in
       let buffers = block.buffers.filter { request.buffers.indices.contains($0.index) }
         .map { request.buffers[$0.index] }

@@ -1,14 +1,14 @@
 /// Text that may come from anywhere, made fit for a terminal and a log: every error passes through it.
-public enum DisplayText {
+package enum DisplayText {
   /// The most bytes that one part of an error takes of a text, before characters are written out.
-  public static let mostBytes = 2048
+  package static let mostBytes = 2048
 
   /// The text in one line. Control characters (escape sequences, line breaks) and characters that
   /// change the direction or the look of what follows are written as Swift writes them (`\u{1B}`,
   /// `\n`); of a longer text the beginning and the end are left, with its length between them.
   ///
   /// - Parameter mostBytes: the longest text, in bytes of UTF-8, that is not shortened.
-  public static func line(_ text: String, mostBytes: Int = Self.mostBytes) -> String {
+  package static func line(_ text: String, mostBytes: Int = Self.mostBytes) -> String {
     let count = text.utf8.count
     guard count > mostBytes else { return escaped(text) }
     let tail = mostBytes / 4

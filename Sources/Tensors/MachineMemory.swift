@@ -5,11 +5,11 @@ import Musl
 #endif
 
 /// What the machine has and this process holds, as the system says.
-public enum MachineMemory {
+package enum MachineMemory {
   /// The memory that this process can have, in bytes: the least of the machine's, of what its control
   /// groups allow (a container, a systemd unit) and of `ulimit -v` and `ulimit -d`; nil where the
   /// system does not tell.
-  public static var bytes: Int? {
+  package static var bytes: Int? {
     let (pages, pageBytes) = (sysconf(Int32(_SC_PHYS_PAGES)), sysconf(Int32(_SC_PAGESIZE)))
     let physical = pages > 0 && pageBytes > 0 ? pages * pageBytes : nil
     return ([physical] + groupLimits + [resourceLimit(RLIMIT_AS), resourceLimit(RLIMIT_DATA)])
@@ -17,13 +17,13 @@ public enum MachineMemory {
   }
 
   /// The resident size of this process (`VmRSS`), in bytes; nil where /proc does not tell.
-  public static var residentBytes: Int? { status("VmRSS:") }
+  package static var residentBytes: Int? { status("VmRSS:") }
 
   /// The largest resident size of this process so far (`VmHWM`), in bytes.
-  public static var peakBytes: Int? { status("VmHWM:") }
+  package static var peakBytes: Int? { status("VmHWM:") }
 
   /// The bytes in a limit file of a control group; nil for `max`.
-  public static func limit(in text: String) -> Int? {
+  package static func limit(in text: String) -> Int? {
     text.split(whereSeparator: \.isWhitespace).first.flatMap { Int($0) }
       .flatMap { $0 > 0 ? $0 : nil }
   }
@@ -94,7 +94,7 @@ public enum MachineMemory {
 }
 
 /// 1536 as `1.5 KiB`.
-public func describeBytes(_ bytes: Int) -> String {
+package func describeBytes(_ bytes: Int) -> String {
   var value = Double(bytes.magnitude)
   var unit = 0
   let units = ["B", "KiB", "MiB", "GiB", "TiB"]

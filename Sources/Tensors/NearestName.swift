@@ -38,7 +38,7 @@ public func didYouMean(_ word: String, in names: [String], otherwise: String = "
 
 /// The nearest of `candidates` to a mistyped word, if one is near (at most a third of its letters
 /// wrong, two for short words). Nothing of more than 256 bytes is near to anything.
-public func nearestMatch(to word: String, in candidates: [String]) -> String? {
+package func nearestMatch(to word: String, in candidates: [String]) -> String? {
   let mostBytes = 256
   guard word.utf8.count <= mostBytes else { return nil }
   func distance(_ a: [Character], _ b: [Character]) -> Int {

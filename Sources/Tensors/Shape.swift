@@ -118,7 +118,7 @@ public enum DataLayout: String, Sendable, Hashable, CaseIterable, Codable {
 }
 
 /// The product, Int.max where it is larger: for counts that are only told.
-public func saturatingProduct(_ factors: Int...) -> Int {
+package func saturatingProduct(_ factors: Int...) -> Int {
   factors.reduce(1) { product, factor in
     let (next, overflow) = product.multipliedReportingOverflow(by: factor)
     return overflow ? .max : next

@@ -12,8 +12,8 @@ struct LayoutGraph: CustomStringConvertible {
     case conv(DataLayout, size: Int, filters: Int?)
     case abn(DataLayout, Activation, isApart: Bool, global: Bool)
     case residual(conv: DataLayout, abn: DataLayout)
-    case pool(DataLayout, Pool2D.Function, stride: Int)
-    case adaptivePool(DataLayout, Pool2D.Function)
+    case pool(DataLayout, PoolType, stride: Int)
+    case adaptivePool(DataLayout, PoolType)
     /// A factor for each channel, from global pooling.
     case squeeze(DataLayout)
     case resize(DataLayout, Resize.Method)

@@ -184,7 +184,7 @@ enum TrapLayers {
     },
     layer("split") { d in
       let x = try d.input(1...4)
-      let parts: Split.Parts = d.chance() ? .equal(d.size()) : .sizes(d.sizes(d.pick(4)))
+      let parts: SplitParts = d.chance() ? .equal(d.size()) : .sizes(d.sizes(d.pick(4)))
       return try split(x, parts, axis: d.axis())
     },
     layer("reshape") { d in

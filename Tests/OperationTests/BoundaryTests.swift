@@ -36,7 +36,7 @@ import Testing
   /// The winner of a window is an int32, also where the window is mostly padding.
   @Test func windowsOfTooManyElements() throws {
     let dtype = DType.float64
-    func pool(_ size: Int, _ type: Pool2D.Function) throws -> Tensor {
+    func pool(_ size: Int, _ type: PoolType) throws -> Tensor {
       let builder = ProgramBuilder()
       let y = try builder.build {
         try pool2d(

@@ -30,7 +30,7 @@ import Testing
     for match in text.matches(of: /protocol (\w+): ([^{]*)\{/)
     where match.2.contains("OperationKind") { protocols.insert(String(match.1)) }
     var declared: [String] = []
-    for match in text.matches(of: /public struct (\w+): ([^{]*)\{/) {
+    for match in text.matches(of: /(?:public|package) struct (\w+): ([^{]*)\{/) {
       let conformances = match.2.split { !$0.isLetter && !$0.isNumber }.map(String.init)
       if !protocols.isDisjoint(with: conformances) { declared.append(String(match.1)) }
     }

@@ -64,7 +64,7 @@ import Testing
 
 @Suite struct PoolingTests {
   static func pool(
-    _ name: String, _ x: [Int], _ function: Pool2D.Function, _ size: Pair = 2, stride: Pair = 2,
+    _ name: String, _ x: [Int], _ function: PoolType, _ size: Pair = 2, stride: Pair = 2,
     padding: Padding = 0, ceil: Bool = false, exclusive: Bool = true, layout: DataLayout = .nchw
   ) -> OperationCase {
     OperationCase(name, [.random(Shape(x))]) {

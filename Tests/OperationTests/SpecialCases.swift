@@ -128,7 +128,7 @@ private func inLayouts(
 }
 
 let specialImages: [SpecialCase] =
-  [Pool2D.Function.max, .average].flatMap { type -> [SpecialCase] in
+  [PoolType.max, .average].flatMap { type -> [SpecialCase] in
     inLayouts("pool2d \(type.rawValue)", measure: .magnitudesOrValue(type)) {
       try pool2d($0, poolSize: 2, poolType: type, poolStride: 2, dataLayout: $1)
     }
@@ -189,7 +189,7 @@ let specialImages: [SpecialCase] =
 
 extension SpecialCase.Measure {
   /// The gradients of windows that overlap are added.
-  fileprivate static func magnitudesOrValue(_ type: Pool2D.Function) -> SpecialCase.Measure {
+  fileprivate static func magnitudesOrValue(_ type: PoolType) -> SpecialCase.Measure {
     type == .max ? .gradientProducts : .magnitudes
   }
 }

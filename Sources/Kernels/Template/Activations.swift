@@ -112,20 +112,20 @@ extension ExponentialActivation {
 }
 
 /// The activations by number; the same numbers for every instruction set.
-public enum ActivationCode {
-  public static let identity = 0
-  public static let leaky = 1
-  public static let learnedLeaky = 2
-  public static let elu = 3
-  public static let relu = 4
-  public static let relu6 = 5
-  public static let sigmoid = 6
-  public static let tanh = 7
-  public static let swish = 8
-  public static let gelu = 9
-  public static let hardSwish = 10
-  public static let mish = 11
-  public static let hardSigmoid = 12
+package enum ActivationCode {
+  package static let identity = 0
+  package static let leaky = 1
+  package static let learnedLeaky = 2
+  package static let elu = 3
+  package static let relu = 4
+  package static let relu6 = 5
+  package static let sigmoid = 6
+  package static let tanh = 7
+  package static let swish = 8
+  package static let gelu = 9
+  package static let hardSwish = 10
+  package static let mish = 11
+  package static let hardSigmoid = 12
 }
 
 /// What is done for an activation that is known by its number.

@@ -2,20 +2,20 @@ import CKernels
 
 /// What a forward pass keeps aside: words in memory that the caller has made. A note is the address that z goes to,
 /// as an integer, and x in the first bytes of another.
-public enum AsideWord {
-  public static let count = 0
+package enum AsideWord {
+  package static let count = 0
   /// How many notes there is room for.
-  public static let capacity = 1
+  package static let capacity = 1
   /// The address of the notes.
-  public static let notes = 2
+  package static let notes = 2
   /// A `GrowAside`.
-  public static let grow = 3
-  public static let all = 4
-  public static let noteBytes = 16
+  package static let grow = 3
+  package static let all = 4
+  package static let noteBytes = 16
 }
 
 /// Makes room for more notes; takes the address of the words.
-public typealias GrowAside = @convention(c) (UnsafeMutableRawPointer) -> Void
+package typealias GrowAside = @convention(c) (UnsafeMutableRawPointer) -> Void
 
 /// Notes x of the lanes whose bits are set, of the 16 elements from `index` on, which have not been overwritten. A
 /// function of its own, as it is seldom called.

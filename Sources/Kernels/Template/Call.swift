@@ -2,60 +2,60 @@ import CKernels
 
 /// The parameter vectors of a lane, in the precision of sums: `parameters` holds `Slot.count` rows of
 /// `lanes` numbers each, or one number each where all lanes are one channel.
-public enum Slot {
+package enum Slot {
   /// The mean, and what its rounding took away; for statistics the pivot.
-  public static let mean = 0
-  public static let meanRemainder = 1
+  package static let mean = 0
+  package static let meanRemainder = 1
   /// scale * inverse deviation.
-  public static let gain = 2
-  public static let bias = 3
+  package static let gain = 2
+  package static let bias = 3
   /// The slope left of zero (alpha), and its inverse.
-  public static let slope = 4
-  public static let inverseSlope = 5
+  package static let slope = 4
+  package static let inverseSlope = 5
   /// dx = dyFactor * dy + offset + distanceFactor * (y - bias, or x - mean).
-  public static let dyFactor = 7
-  public static let offset = 8
-  public static let distanceFactor = 9
+  package static let dyFactor = 7
+  package static let offset = 8
+  package static let distanceFactor = 9
   /// Standard deviation / scale: x = mean + (y - bias) * spread.
-  public static let spread = 10
+  package static let spread = 10
   /// Going forward, in its place: the y below which x is kept aside.
-  public static let limit = 10
+  package static let limit = 10
   /// Not 0 where the destination must stay what it is.
-  public static let keep = 11
+  package static let keep = 11
   /// bias less what rounding took from the mean, times gain: y = (x - mean) * gain + shiftedBias.
-  public static let shiftedBias = 12
+  package static let shiftedBias = 12
   /// A power of two that x, as the mean, its remainder and 1 / gain, is taken times by the steps that take x and dz:
   /// 1, but for channels whose gain / deviation is no number of float32 by far.
-  public static let unit = 13
-  public static let count = 14
+  package static let unit = 13
+  package static let count = 14
 }
 
 /// What to do with a range of elements; the same numbers for every instruction set.
-public enum Step {
+package enum Step {
   /// sums 0, 1, 2: of x - pivot; what must be added to 2 to make it the sum of its squares; squares around
   /// other centres.
-  public static let statistics = 0
+  package static let statistics = 0
   /// out = act(y), y from x, for the invertible activations.
-  public static let forward = 1
+  package static let forward = 1
   /// sums 0 ... 2: of dy, dy * (y - bias), dz * min(y, 0); a = z, b = dz.
-  public static let reduce = 2
+  package static let reduce = 2
   /// out = dx; a = z, b = dz.
-  public static let apply = 3
+  package static let apply = 3
   /// out = x; a = z.
-  public static let restore = 4
+  package static let restore = 4
   /// `reduce` and `apply` for any activation, a = y.
-  public static let reduceStored = 5
-  public static let applyStored = 6
+  package static let reduceStored = 5
+  package static let applyStored = 6
   /// `reduce` and `apply` for any activation, a = x; x - mean stands for y - bias.
-  public static let reduceInput = 7
-  public static let applyInput = 8
+  package static let reduceInput = 7
+  package static let applyInput = 8
   /// out = act(a) for any activation.
-  public static let activate = 9
+  package static let activate = 9
   /// `reduce` and `apply` without y - bias, and for the activations that are lines without y.
-  public static let reduceDirect = 12
-  public static let applyDirect = 13
+  package static let reduceDirect = 12
+  package static let applyDirect = 13
   /// sums 0, 1: of x - pivot and its square, in float64. Of runs only.
-  public static let carefulStatistics = 14
+  package static let carefulStatistics = 14
 }
 
 /// What one call is about.

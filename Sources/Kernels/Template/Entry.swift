@@ -1,7 +1,7 @@
 import CKernels
 
 /// The one way in.
-public func run(_ call: abn_kernel_call) {
+package func run(_ call: abn_kernel_call) {
   switch call.element {
   case 0: run(Float16Element.self, call)
   case 1: run(BFloat16Element.self, call)

@@ -18,7 +18,7 @@ struct FlatTile {
 }
 
 /// The way in: one operation of `FlatCode`.
-public func flat(_ call: UnsafePointer<abn_flat_call>) {
+package func flat(_ call: UnsafePointer<abn_flat_call>) {
   if call.pointee.operation == FlatCode.sumOfRows {
     if call.pointee.a.element == 3 {
       sumRows(Float64Element.self, call.pointee)

@@ -2,45 +2,45 @@ import CKernels
 
 /// What a flat loop does with its elements; the same numbers for every instruction set. k0, k1 ... are the constants of
 /// the call. Two results in brackets are `out` and `second`.
-public enum FlatCode {
+package enum FlatCode {
   /// a; a k0 + k1; a b and so on
-  public static let copy = 0, scale = 1, add = 2, subtract = 3, multiply = 4, divide = 5,
+  package static let copy = 0, scale = 1, add = 2, subtract = 3, multiply = 4, divide = 5,
     maximum = 6
   /// a + b + c; (a + b + c) / k0; (a - b)^2; 2 (a - b) c; -(c / b) (a / b)
-  public static let addThree = 7, meanOfThree = 8, squaredError = 9, squaredErrorGradient = 10
-  public static let divisorGradient = 11
+  package static let addThree = 7, meanOfThree = 8, squaredError = 9, squaredErrorGradient = 10
+  package static let divisorGradient = 11
   /// Of a.
-  public static let square = 12, squareRoot = 13, exponential = 14, logarithm = 15, magnitude = 16
+  package static let square = 12, squareRoot = 13, exponential = 14, logarithm = 15, magnitude = 16
   /// b times the derivative, at a; of `squareRootGradient` at its result a.
-  public static let squareGradient = 17, squareRootGradient = 18, exponentialGradient = 19
-  public static let logarithmGradient = 20, magnitudeGradient = 21
+  package static let squareGradient = 17, squareRootGradient = 18, exponentialGradient = 19
+  package static let logarithmGradient = 20, magnitudeGradient = 21
   /// a where a > 0, else b a; (c where a > 0, else b c; 0 where a > 0, else a c)
-  public static let prelu = 22, preluGradient = 23
+  package static let prelu = 22, preluGradient = 23
   /// (act(a); whether act'(a) is 1), and from that b times the derivative, which is else k0 of leaky ReLU or 0
-  public static let maskedReLU = 24, maskedReLU6 = 25, maskedLeaky = 26
-  public static let unmask = 27, unmaskLeaky = 28
+  package static let maskedReLU = 24, maskedReLU6 = 25, maskedLeaky = 26
+  package static let unmask = 27, unmaskLeaky = 28
   /// b k0 where a is not 0, else 0
-  public static let drop = 29
+  package static let drop = 29
   /// act(a + b); act^-1(a) - b, k0 the inverse slope; (b + c) act'(a). Of ReLU and leaky ReLU with a slope of k0.
-  public static let residualSum = 30, residualTerm = 31, residualGradient = 32
-  public static let residualSumReLU = 33, residualGradientReLU = 34
+  package static let residualSum = 30, residualTerm = 31, residualGradient = 32
+  package static let residualSumReLU = 33, residualGradientReLU = 34
   /// exp(a - b)
-  public static let shiftedExponential = 35
+  package static let shiftedExponential = 35
   /// Of a line's largest share a: (the larger of a and c; b / 2 where it is a, else d)
-  public static let softmaxTop = 36
+  package static let softmaxTop = 36
   /// d + a (b / 2 - c); 2 a (b / 2 - c - d)
-  public static let softmaxDot = 37, softmaxGradient = 38
+  package static let softmaxDot = 37, softmaxGradient = 38
   /// d + b (a / 2 - c / 2), or d where b is 0; a b, or 0 where b is 0; (a c - b) d
-  public static let labelTerm = 39, hardLabelGradient = 40, softLabelGradient = 41
+  package static let labelTerm = 39, hardLabelGradient = 40, softLabelGradient = 41
   /// Parameter a, gradient b, state c and d, whose new values are `out`, `second` and `third`.
-  public static let sgd = 42, momentum = 43, nesterov = 44, adam = 45
+  package static let sgd = 42, momentum = 43, nesterov = 44, adam = 45
   /// Sums: of a, a^2, (a + b)^2, a (b / 2 - c), b (a / 2 - c / 2) as `labelTerm`; the largest a.
-  public static let sum = 46, sumOfSquares = 47, residualSquares = 48, sumSoftmaxDot = 49
-  public static let sumLabelTerm = 50, largest = 51
+  package static let sum = 46, sumOfSquares = 47, residualSquares = 48, sumSoftmaxDot = 49
+  package static let sumLabelTerm = 50, largest = 51
   /// out += each row of a; `out` is float64, a float32 or float64.
-  public static let sumOfRows = 52
+  package static let sumOfRows = 52
   /// act(a) and b act'(a), plus `ActivationCode`; k0 is alpha.
-  public static let activation = 64, gradient = 96
+  package static let activation = 64, gradient = 96
 }
 
 /// One operation on a tile.

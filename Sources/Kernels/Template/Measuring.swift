@@ -1,7 +1,7 @@
 /// What memory allows, for the benchmarks: goes over the lines of 64 bytes `first` ..< `end` of `base`
 /// with the vectors of this set. `changes`: each is read and written; else all are read, and so that the
 /// reads are kept the first word is set in the one case of 2^96 that three of their sums are 1, 2 and 3.
-public func sweep(_ changes: Bool, _ base: UnsafeMutableRawPointer, _ first: Int, _ end: Int) {
+package func sweep(_ changes: Bool, _ base: UnsafeMutableRawPointer, _ first: Int, _ end: Int) {
   var at = first &* 64
   let last = end &* 64
   if changes {
@@ -27,7 +27,7 @@ public func sweep(_ changes: Bool, _ base: UnsafeMutableRawPointer, _ first: Int
 /// 6 its density; 7, for that of masks: in all lanes the number whose bit n is whether x > 0 in lane n, with
 /// 65536 beside it where any is.
 /// `wide`: float64, else float32. `count` is a multiple of 16.
-public func evaluate(
+package func evaluate(
   _ function: Int, _ wide: Bool, _ x: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, _ count: Int
 ) {
   if wide {
