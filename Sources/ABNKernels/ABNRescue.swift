@@ -76,7 +76,7 @@ public final class ABNRescue: @unchecked Sendable {
 
   /// The most that the data can make it hold between two passes: a row for every channel, and for elu a fifth of
   /// every channel in lists.
-  public var mostBytes: Int {
+  package var mostBytes: Int {
     let elements = geometry.channels * geometry.countPerChannel
     return elements * element.bytes
       + (hasLists ? elements / 5 * (4 + 2 * element.bytes) : 0)
@@ -86,14 +86,14 @@ public final class ABNRescue: @unchecked Sendable {
   public var count: Int { allocated.count - spare.count }
 
   /// How many single elements the last forward pass kept aside.
-  public var asideCount: Int { aside.count }
+  package var asideCount: Int { aside.count }
 
   /// Whether the last forward pass rescued a channel.
   public func isRescued(_ channel: Int) -> Bool { rows[channel] != nil }
 
   /// What told the elements of a channel apart in the y of the last forward pass: abs(scale) times the root
   /// mean square of xhat, which with the statistics of the batch is the deviation's share.
-  public func size(_ channel: Int) -> Double { sizes[channel] }
+  package func size(_ channel: Int) -> Double { sizes[channel] }
 
   /// Forgets the rows of the pass before.
   func clear() {

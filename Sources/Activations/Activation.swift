@@ -36,7 +36,7 @@ public enum Activation: Hashable, Sendable {
   ]
 
   /// The table: what there is to know of each.
-  public var row: ActivationRow {
+  package var row: ActivationRow {
     switch self {
     case .identity: ActivationRow("identity", .identity, ulps: 0, 0)
     case .relu: ActivationRow("relu", .rectifier(slope: 0), ulps: 0, 0)

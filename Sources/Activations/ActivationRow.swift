@@ -1,5 +1,5 @@
 /// What a derivative hangs on: what a pass, a plan or a special kernel may do with the function.
-public enum ActivationForm: Hashable, Sendable {
+package enum ActivationForm: Hashable, Sendable {
   /// f(y) = y.
   case identity
   /// y where y > 0, else slope * y: of a slope above 0, and of relu, the result tells the derivative.
@@ -14,27 +14,27 @@ public enum ActivationForm: Hashable, Sendable {
 }
 
 /// A line of the table of activations.
-public struct ActivationRow: Sendable {
+package struct ActivationRow: Sendable {
   /// The name, in Paddle's spelling.
-  public let name: String
+  package let name: String
   /// Other spellings that are taken for the name.
-  public let aliases: [String]
+  package let aliases: [String]
   /// What its derivative hangs on.
-  public let form: ActivationForm
+  package let form: ActivationForm
   /// Whether y can be computed from f(y) for every y. (Channels of prelu whose slope is not safely above 0 keep y.)
-  public let isInvertible: Bool
+  package let isInvertible: Bool
   /// Whether f(y) is rounded to a limit where the derivative still has digits: the gradient then reads y, and f(y) is
   /// computed again rather than kept beside it.
-  public let saturates: Bool
+  package let saturates: Bool
   /// Bounds of the error of f(y), and of dz * f'(y), in ulps of float32 against float64, 0 for what is rounded once
   /// or not at all. Of a derivative that crosses 0 within 4 of 0 ulps of 1 there.
-  public let valueUlps, gradientUlps: Double
+  package let valueUlps, gradientUlps: Double
   /// What is added for each unit of y^2, left of 0: exp(-y^2 / 2) loses the digits of y^2.
-  public let perSquare: Double
+  package let perSquare: Double
   /// Whether the derivative crosses 0.
-  public let crosses: Bool
+  package let crosses: Bool
   /// The number of the function: the slope of leaky_relu, alpha of elu.
-  public let alpha: Double?
+  package let alpha: Double?
   /// The function with another number; nil where it has none.
   let make: (@Sendable (Double) -> Activation)?
 
@@ -63,7 +63,7 @@ extension Activation: CustomStringConvertible {
   /// The number of the function: the slope of leaky_relu, alpha of elu; nil for the others.
   public var alpha: Double? { row.alpha }
   /// What the derivative hangs on.
-  public var form: ActivationForm { row.form }
+  package var form: ActivationForm { row.form }
   /// Whether y can be computed from f(y), so that a layer may keep f(y) alone: identity, prelu, and leaky_relu and elu
   /// with a number above 0.
   public var isInvertible: Bool { row.isInvertible }

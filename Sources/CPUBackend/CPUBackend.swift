@@ -14,7 +14,7 @@ public struct CPUBackend: Backend {
   /// Whether images may stand in blocks of channels between convolutions, where oneDNN likes them
   /// so. Without, every image is row-major: slower, with the same results up to rounding. For
   /// comparisons.
-  public let usesBlocks: Bool
+  package let usesBlocks: Bool
 
   /// Those of the team, as the calling thread has them.
   public var threads: Int { Parallel.threads }

@@ -9,7 +9,7 @@ extension CPUBackend: FloorMeasuring {
   /// Measures buffers of 103 MB on all threads of the team: beyond every cache.
   ///
   /// - Throws: `ABNError(.system)` where there is no memory for it.
-  public func machineRates() throws -> MachineRates {
+  package func machineRates() throws -> MachineRates {
     do {
       let timing = try ABNKernel(
         geometry: ABNGeometry(
@@ -30,7 +30,7 @@ extension CPUBackend: FloorMeasuring {
   ///
   /// - Returns: seconds by the operation's position in the program.
   /// - Throws: what oneDNN throws when a primitive is made.
-  public func secondsAlone(of program: Program) throws -> [Int: Double] {
+  package func secondsAlone(of program: Program) throws -> [Int: Double] {
     try convolutionSeconds(of: program, repetitions: 3)
   }
 

@@ -6,14 +6,14 @@ import CParallel
 ///
 /// What the members share is checked by the compiler, but for pointers, which a step marks `nonisolated(unsafe)`: members
 /// write no element that another one touches.
-package enum Parallel {
+public enum Parallel {
   /// The members that a team of the calling thread has now; setting it asks for as many, in the whole
   /// process.
   ///
   /// It is what a team really gets, and may be less than was asked for: at most `mostThreads`,
   /// `OMP_THREAD_LIMIT`, and the threads that the system gives; 1 inside a team. Where nothing was asked
   /// for it is `OMP_NUM_THREADS`, else the number of processors. `OMP_DYNAMIC` is turned off.
-  package static var threads: Int {
+  public static var threads: Int {
     get { Int(abn_team_size()) }
     set { abn_team_set_size(Int32(clamping: newValue)) }
   }
@@ -64,7 +64,7 @@ package enum Parallel {
 
 extension Parallel {
   /// The team for a call of a layer kernel: of as many threads as it has at this moment.
-  package static var team: KernelTeam { KernelTeam(count: threads, run: run) }
+  public static var team: KernelTeam { KernelTeam(count: threads, run: run) }
 }
 
 /// Turns of the OpenMP team.

@@ -10,7 +10,7 @@ import ABNTensors
 /// Learning Repository (1998), its test set; licence CC BY 4.0. See Resources/README.md.
 public enum Digits {
   /// The pictures held out from learning.
-  public static let testCount = 360
+  package static let testCount = 360
 
   /// The digits: pictures uint8 [1437, 1, 8, 8] and [360, 1, 8, 8], classes "0"..."9".
   public static let dataset: Dataset = {

@@ -6,20 +6,20 @@ import ABNTensors
 /// A reader takes every file of its kind whose major version it knows; a higher minor version only
 /// adds what an older reader may leave out. Another kind of file, a checkpoint say, gets a word of
 /// its own and counts for itself.
-public struct FileFormat: Sendable, Hashable, CustomStringConvertible {
+package struct FileFormat: Sendable, Hashable, CustomStringConvertible {
   /// The key in the metadata.
-  public static let key = "format"
+  package static let key = "format"
   private static let package = "swift-inplace-abn"
 
   /// What the file holds: `model`.
-  public var kind: String
+  package var kind: String
   /// Raised where older readers would misunderstand the file.
-  public var major: Int
+  package var major: Int
   /// Raised where something is added that older readers may leave out.
-  public var minor: Int
+  package var minor: Int
 
   /// A format of this kind and version.
-  public init(kind: String, major: Int, minor: Int = 0) {
+  package init(kind: String, major: Int, minor: Int = 0) {
     self.kind = kind
     self.major = major
     self.minor = minor
@@ -27,7 +27,7 @@ public struct FileFormat: Sendable, Hashable, CustomStringConvertible {
 
   /// The format that a text describes: `description`, or the same without minor version; nil for any
   /// other text.
-  public init?(_ text: String) {
+  package init?(_ text: String) {
     let words = text.utf8.split(separator: 0x20, omittingEmptySubsequences: false).map {
       String(Substring($0))
     }
@@ -40,14 +40,14 @@ public struct FileFormat: Sendable, Hashable, CustomStringConvertible {
     self.init(kind: words[1], major: major, minor: minor)
   }
 
-  public var description: String { "\(Self.package) \(kind) \(major).\(minor)" }
+  package var description: String { "\(Self.package) \(kind) \(major).\(minor)" }
 
   /// The format that a file's metadata state, if it is one that a reader of this kind and of major
   /// versions up to `newest` takes.
   ///
   /// - Throws: `ABNError(.file)` for metadata without a format and for another kind of file,
   ///   `ABNError(.unsupported)` for a newer version.
-  public static func read(
+  package static func read(
     _ metadata: [String: String], kind: String, newest: Int, path: String
   ) throws -> FileFormat {
     let what = "\(kind) file \(quoted(path))"

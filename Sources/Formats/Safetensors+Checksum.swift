@@ -5,7 +5,7 @@ extension Safetensors {
   ///
   /// Where the metadata to be written have this key, its value is set to `checksum(of:metadata:)`;
   /// where those of a file have it, `read` verifies it.
-  public static let checksumKey = "abn.checksum"
+  package static let checksumKey = "abn.checksum"
 
   /// The checksum of tensors and metadata: `crc32:` and eight hexadecimal digits.
   ///
@@ -14,7 +14,7 @@ extension Safetensors {
   /// its own, and then for each tensor, by name, a letter `m` or `t`, the name, and the value or
   /// element type, rank, dimensions and elements; texts are UTF-8 with their length before them,
   /// numbers 64 bits, all little endian.
-  public static func checksum(
+  package static func checksum(
     of tensors: [String: Tensor], metadata: [String: String] = [:]
   ) -> String {
     var sum: UInt32 = 0

@@ -13,7 +13,7 @@ import ABNTensors
 /// Source: huggingface/safetensors, README "Format".
 public enum Safetensors {
   /// The longest header that is read or written, in bytes.
-  public static let mostHeaderBytes = 100_000_000
+  package static let mostHeaderBytes = 100_000_000
 
   /// Reads the tensors and the metadata of a file.
   ///

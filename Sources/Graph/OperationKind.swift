@@ -161,7 +161,7 @@ public struct GradientContext {
   let operation: Operation
 
   /// A context for one operation of a program.
-  public init(
+  package init(
     program: consuming Program, operation: Operation, outputGradients: [Variable?],
     needsGradient: [Bool]
   ) {
@@ -187,5 +187,5 @@ public struct GradientContext {
   }
 
   /// The program with what was appended.
-  public consuming func finish() -> Program { program }
+  package consuming func finish() -> Program { program }
 }

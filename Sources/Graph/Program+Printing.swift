@@ -26,7 +26,7 @@ extension Program: CustomStringConvertible {
   }
 
   /// `out: type = kind(inputs) {attributes}  // file:line`
-  public func line(for operation: Operation) -> String {
+  package func line(for operation: Operation) -> String {
     let outputs = operation.outputs.map { id in
       self[id].isPersistable ? self[id].name : "\(self[id].name): \(self[id].type)"
     }

@@ -18,7 +18,7 @@ public struct Program: Sendable {
   /// Changes with every change of the program.
   public private(set) var revision: UInt64 = 0
   /// State that ModelAverage averages along with the parameters that ask for it: moving statistics.
-  public private(set) var averagedState: Set<VariableID> = []
+  package private(set) var averagedState: Set<VariableID> = []
   private var idByName: [String: VariableID] = [:]
 
   /// An empty program.
@@ -51,7 +51,7 @@ public struct Program: Sendable {
   ///
   /// - Parameter source: the line that uses it, for the error.
   /// - Throws: `ABNError(.program)` for a variable of another program, with the line that made it.
-  public func owned(_ variable: Variable, at source: SourceLocation? = nil) throws -> Variable {
+  package func owned(_ variable: Variable, at source: SourceLocation? = nil) throws -> Variable {
     guard owns(variable) else {
       throw ABNError(
         .program, "variable \"\(variable.name)\"", at: source ?? variable.source,
@@ -70,7 +70,7 @@ public struct Program: Sendable {
   /// Adds a variable.
   ///
   /// - Throws: `ABNError(.name)` where the name is taken.
-  public mutating func addVariable(
+  package mutating func addVariable(
     named name: String, type: TensorType, role: VariableRole, source: SourceLocation,
     stopsGradient: Bool = false
   ) throws -> Variable {
@@ -138,7 +138,7 @@ public struct Program: Sendable {
   /// are made, but for those that `outputs` gives.
   ///
   /// - Throws: as `append`.
-  public mutating func makeOperation(
+  package mutating func makeOperation(
     _ kind: any OperationKind, _ inputs: [VariableID], role: OperationRole, layer: String,
     source: SourceLocation, outputNames: [String]? = nil, outputs given: [Int: VariableID] = [:]
   ) throws -> Operation {
@@ -183,7 +183,7 @@ public struct Program: Sendable {
 
   /// Gives a variable a further name by which it is found, if that is free; a temporary that has
   /// only the name made up for it is printed under it from then on.
-  public mutating func addName(_ name: String, to id: VariableID) {
+  package mutating func addName(_ name: String, to id: VariableID) {
     guard idByName[name] == nil, variables.indices.contains(id.index) else { return }
     idByName[name] = id
     if variables[id.index].name.contains(".tmp_") { variables[id.index].name = name }
@@ -191,14 +191,14 @@ public struct Program: Sendable {
   }
 
   /// Ends or lets through gradients at a variable.
-  public mutating func setStopsGradient(_ id: VariableID, _ stops: Bool) {
+  package mutating func setStopsGradient(_ id: VariableID, _ stops: Bool) {
     guard variables.indices.contains(id.index) else { return }
     variables[id.index].stopsGradient = stops
     touch()
   }
 
   /// Has ModelAverage average a state variable too, or not.
-  public mutating func setDoModelAverage(_ id: VariableID, _ averages: Bool) {
+  package mutating func setDoModelAverage(_ id: VariableID, _ averages: Bool) {
     if averages { averagedState.insert(id) } else { averagedState.remove(id) }
     touch()
   }
@@ -220,7 +220,7 @@ public struct Program: Sendable {
   }
 
   /// The same variables with other operations: what passes return.
-  public func with(operations: [Operation]) -> Program {
+  package func with(operations: [Operation]) -> Program {
     var copy = self
     copy.operations = operations
     copy.touch()
@@ -231,7 +231,7 @@ public struct Program: Sendable {
   ///
   /// - Throws: `ABNError` at the line of the operation whose inputs do not fit, or whose outputs no tensor
   ///   can have.
-  public func specialized(to shapes: [VariableID: Shape]) throws -> Program {
+  package func specialized(to shapes: [VariableID: Shape]) throws -> Program {
     try checkNumbers()
     var copy = self
     for (id, shape) in shapes {

@@ -51,12 +51,12 @@ public final class ProgramBuilder: Sendable {
   public func reset() { state.withLock { $0 = State() } }
 
   /// Changes the main program as a whole: what optimizers and passes do.
-  public func replaceMain<R>(_ change: (inout Program) throws -> R) rethrows -> R {
+  package func replaceMain<R>(_ change: (inout Program) throws -> R) rethrows -> R {
     try state.withLock { try change(&$0.main) }
   }
 
   /// A name that does not begin with `prefix`, with it.
-  public func prefixed(_ name: String) -> String { name.hasPrefix(prefix) ? name : prefix + name }
+  package func prefixed(_ name: String) -> String { name.hasPrefix(prefix) ? name : prefix + name }
 
   /// `kind_0`, `kind_1`, ..., or the name given, after the builder's prefix.
   public func layerName(_ given: String?, kind: String) -> String {
@@ -64,12 +64,12 @@ public final class ProgramBuilder: Sendable {
   }
 
   /// `layer.w_0`, `layer.w_1`, ...: the name of something that a layer owns.
-  public func ownedName(layer: String, suffix: String) -> String {
+  package func ownedName(layer: String, suffix: String) -> String {
     state.withLock { "\(layer).\(suffix)_\($0.next("\(layer).\(suffix)"))" }
   }
 
   /// The number of an independent stream of random numbers.
-  public func nextStream() -> UInt64 {
+  package func nextStream() -> UInt64 {
     state.withLock { state in
       state.streams += 1
       return state.streams - 1

@@ -18,7 +18,7 @@ public struct RewrittenProgram: Sendable {
   public var decisions: [PassDecision]
   /// How many operations and uses of variables were looked at on the way: some for each operation, however
   /// many there are. 0 where a pass does not count.
-  public var looked: Int
+  package var looked: Int
 
   /// A program and the decisions that led to it.
   public init(_ program: Program, _ decisions: [PassDecision] = [], looked: Int = 0) {

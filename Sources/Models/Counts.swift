@@ -25,7 +25,7 @@ extension Program {
 
   /// The multiply-adds of one operation of this program: 0 for all but convolutions, matrix products
   /// and their gradients. See `multiplyAdds`.
-  public func multiplyAdds(of operation: Operation) -> Int {
+  package func multiplyAdds(of operation: Operation) -> Int {
     func elements(_ id: VariableID) -> Int {
       self[id].shape.dimensions.reduce(1) { $0 * ($1 < 0 ? 1 : $1) }
     }

@@ -37,7 +37,7 @@ public struct ModelOptions: Sendable {
   /// The activation of a name, leaky_relu with the slope with which these models were published.
   ///
   /// - Throws: `ABNError(.attribute)` that names the nearest.
-  public static func activation(named name: String) throws -> Activation {
+  package static func activation(named name: String) throws -> Activation {
     let found = try Activation(named: name)
     return found == .leakyReLU() ? .leakyReLU(slope: usualSlope) : found
   }
@@ -111,7 +111,7 @@ public struct Model: Sendable {
   public let sizes: ImageSizes
   /// What torchvision calls the layers that have parameters, in the order in which `build` makes
   /// them; nil where torchvision has no such network.
-  public let torchNames: [String]?
+  package let torchNames: [String]?
   /// Appends the network to the program that is being built.
   public let build: @Sendable (_ images: Variable, _ options: ModelOptions) throws -> Variable
 

@@ -5,23 +5,23 @@ import ABNGraph
 import ABNTensors
 
 /// What batch normalization and its in-place form have in common.
-public struct NormalizationAttributes: Sendable, Hashable {
+package struct NormalizationAttributes: Sendable, Hashable {
   /// How much of the old moving statistics stays in a training run; unused with a momentum variable.
-  public var momentum: Double
+  package var momentum: Double
   /// Whether momentum is the operation's last input, of shape [1] and type float32. A value outside
   /// 0...1 makes the moving statistics NaN, so that the mistake shows.
-  public var hasMomentumInput: Bool
+  package var hasMomentumInput: Bool
   /// Added to the variance.
-  public var epsilon: Double
+  package var epsilon: Double
   /// Where the channels stand.
-  public var layout: DataLayout
+  package var layout: DataLayout
   /// Evaluation: moving statistics, nothing kept for a gradient.
-  public var isTest: Bool
+  package var isTest: Bool
   /// Moving statistics in training too.
-  public var useGlobalStats: Bool
+  package var useGlobalStats: Bool
 
   /// Checks momentum and epsilon.
-  public init(
+  package init(
     momentum: Double = 0.9, hasMomentumInput: Bool = false, epsilon: Double = 1e-5,
     layout: DataLayout = .nchw, isTest: Bool = false, useGlobalStats: Bool = false
   ) throws {
@@ -46,7 +46,7 @@ public struct NormalizationAttributes: Sendable, Hashable {
   }
 
   /// Whether the statistics are those of the batch.
-  public var usesBatchStatistics: Bool { !isTest && !useGlobalStats }
+  package var usesBatchStatistics: Bool { !isTest && !useGlobalStats }
 
   var printed: [(name: String, value: String)] {
     var list = [("epsilon", "\(epsilon)"), ("layout", layout.rawValue)]

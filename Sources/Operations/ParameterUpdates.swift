@@ -21,9 +21,9 @@ public struct GradientTreatment: Sendable, Hashable {
   public init() {}
 
   /// What `l1` stands for in the formula.
-  public var l1: Double { if case .l1(let coefficient) = regularizer { coefficient } else { 0 } }
+  package var l1: Double { if case .l1(let coefficient) = regularizer { coefficient } else { 0 } }
   /// What `l2` stands for in the formula.
-  public var l2: Double { if case .l2(let coefficient) = regularizer { coefficient } else { 0 } }
+  package var l2: Double { if case .l2(let coefficient) = regularizer { coefficient } else { 0 } }
 
   var attributes: [(name: String, value: String)] {
     var list: [(name: String, value: String)] = []
@@ -59,7 +59,7 @@ public enum UpdateState: Sendable, Hashable {
 
 extension ParameterUpdate {
   /// The position of the gradient's scale among the inputs.
-  public var scaleIndex: Int { 3 + stateTypes.count }
+  package var scaleIndex: Int { 3 + stateTypes.count }
 
   /// The parameter, then each state.
   public var sharing: [SharingRule] {
@@ -99,7 +99,7 @@ extension ParameterUpdate {
 }
 
 /// Throws unless a learning rate of this type can be read by an update.
-public func requireLearningRate(_ type: TensorType) throws {
+package func requireLearningRate(_ type: TensorType) throws {
   guard type.shape == [1], type.dtype == .float32 || type.dtype == .float64 else {
     throw ABNError(
       .shape, "learning rate", got: "\(type)", wanted: "float32[1] or float64[1]")
@@ -107,41 +107,41 @@ public func requireLearningRate(_ type: TensorType) throws {
 }
 
 /// parameter -= rate * g'.
-public struct SGDUpdate: ParameterUpdate {
-  public static let kindName = "sgd"
-  public static let formula = "p = p - rate * g'"
+package struct SGDUpdate: ParameterUpdate {
+  package static let kindName = "sgd"
+  package static let formula = "p = p - rate * g'"
 
-  public let treatment: GradientTreatment
-  public let multiplier: Double
-  public var stateTypes: [UpdateState] { [] }
+  package let treatment: GradientTreatment
+  package let multiplier: Double
+  package var stateTypes: [UpdateState] { [] }
 
   /// A plain step against the gradient.
-  public init(_ treatment: GradientTreatment = GradientTreatment(), multiplier: Double = 1) {
+  package init(_ treatment: GradientTreatment = GradientTreatment(), multiplier: Double = 1) {
     self.treatment = treatment
     self.multiplier = multiplier
   }
 
-  public var attributes: [(name: String, value: String)] { commonAttributes }
+  package var attributes: [(name: String, value: String)] { commonAttributes }
 }
 
 /// velocity = momentum * velocity + g'; parameter -= rate * velocity, with Nesterov's variant
 /// parameter -= rate * (g' + momentum * velocity).
 ///
 /// State: velocity.
-public struct MomentumUpdate: ParameterUpdate {
-  public static let kindName = "momentum"
-  public static let formula = "v = mu * v + g'; p = p - rate * (nesterov ? g' + mu * v : v)"
+package struct MomentumUpdate: ParameterUpdate {
+  package static let kindName = "momentum"
+  package static let formula = "v = mu * v + g'; p = p - rate * (nesterov ? g' + mu * v : v)"
 
-  public let treatment: GradientTreatment
-  public let multiplier: Double
+  package let treatment: GradientTreatment
+  package let multiplier: Double
   /// The share of the velocity that stays.
-  public let momentum: Double
+  package let momentum: Double
   /// Whether the step looks ahead.
-  public let useNesterov: Bool
-  public var stateTypes: [UpdateState] { [.likeParameter] }
+  package let useNesterov: Bool
+  package var stateTypes: [UpdateState] { [.likeParameter] }
 
   /// A step along the velocity.
-  public init(
+  package init(
     momentum: Double, useNesterov: Bool = false,
     _ treatment: GradientTreatment = GradientTreatment(), multiplier: Double = 1
   ) {
@@ -151,7 +151,7 @@ public struct MomentumUpdate: ParameterUpdate {
     self.multiplier = multiplier
   }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     [("mu", "\(momentum)")] + (useNesterov ? [("nesterov", "true")] : []) + commonAttributes
   }
 }
@@ -171,26 +171,26 @@ public struct MomentumUpdate: ParameterUpdate {
 ///
 /// Sources: Kingma and Ba (2015), algorithm 1; Loshchilov and Hutter (2019), algorithm 2, with the
 /// decay multiplied by the whole learning rate.
-public struct AdamUpdate: ParameterUpdate {
-  public static let kindName = "adam"
-  public static let formula =
+package struct AdamUpdate: ParameterUpdate {
+  package static let kindName = "adam"
+  package static let formula =
     "m = b1 * m + (1 - b1) * g'; v = b2 * v + (1 - b2) * g'^2; "
     + "p = p * (1 - rate * decay) - rate * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon)"
 
-  public let treatment: GradientTreatment
-  public let multiplier: Double
+  package let treatment: GradientTreatment
+  package let multiplier: Double
   /// The share of the first moment that stays.
-  public let beta1: Double
+  package let beta1: Double
   /// The share of the second moment that stays.
-  public let beta2: Double
+  package let beta2: Double
   /// Keeps the quotient finite.
-  public let epsilon: Double
+  package let epsilon: Double
   /// The share of the parameter that goes, times the rate.
-  public let decay: Double
-  public var stateTypes: [UpdateState] { [.likeParameter, .likeParameter, .power, .power] }
+  package let decay: Double
+  package var stateTypes: [UpdateState] { [.likeParameter, .likeParameter, .power, .power] }
 
   /// A step scaled by the moments of the gradient.
-  public init(
+  package init(
     beta1: Double, beta2: Double, epsilon: Double, decay: Double = 0,
     _ treatment: GradientTreatment = GradientTreatment(), multiplier: Double = 1
   ) {
@@ -202,9 +202,9 @@ public struct AdamUpdate: ParameterUpdate {
     self.multiplier = multiplier
   }
 
-  public var name: String { decay == 0 ? "adam" : "adamw" }
+  package var name: String { decay == 0 ? "adam" : "adamw" }
 
-  public var attributes: [(name: String, value: String)] {
+  package var attributes: [(name: String, value: String)] {
     [("beta1", "\(beta1)"), ("beta2", "\(beta2)"), ("epsilon", "\(epsilon)")]
       + (decay == 0 ? [] : [("decay", "\(decay)")]) + commonAttributes
   }

@@ -52,16 +52,16 @@ public enum Schedule: Sendable, Hashable {
   public final class Warmup: Sendable, Hashable {
     /// The most that may stand in one another: no value is so deep that to walk it, or to let go of it,
     /// exhausts the stack.
-    public static let mostNested = 64
+    package static let mostNested = 64
 
     /// The length of the rise.
-    public let steps: Int
+    package let steps: Int
     /// The rate at step 0.
-    public let from: Double
+    package let from: Double
     /// The rate towards which it rises; nil: that of `next` at `steps`.
-    public let to: Double?
+    package let to: Double?
     /// What follows; nil where more than `mostNested` stood in one another.
-    public let next: Schedule?
+    package let next: Schedule?
     fileprivate let depth: Int
 
     fileprivate init(steps: Int, from: Double, to: Double?, next: Schedule) {

@@ -38,20 +38,20 @@ func requireSpatial(_ axis: Int, input: Int) throws {
 }
 
 /// A window that slides over the two spatial axes of an image.
-public struct Window2D: Sendable, Hashable {
+package struct Window2D: Sendable, Hashable {
   /// Height and width.
-  public var kernel: [Int]
+  package var kernel: [Int]
   /// Steps between windows.
-  public var stride: [Int]
+  package var stride: [Int]
   /// Distance between the taps; 1: dense.
-  public var dilation: [Int]
+  package var dilation: [Int]
   /// Zeros around the image.
-  public var padding: Padding
+  package var padding: Padding
   /// Whether a last, partial window counts (pooling).
-  public var ceilMode: Bool
+  package var ceilMode: Bool
 
   /// A window; `stride` and `dilation` per axis.
-  public init(
+  package init(
     kernel: [Int], stride: [Int] = [1, 1], dilation: [Int] = [1, 1], padding: Padding = 0,
     ceilMode: Bool = false
   ) {
@@ -87,7 +87,7 @@ public struct Window2D: Sendable, Hashable {
   ///
   /// - Throws: `ABNError(.attribute)` for counts or values that make no window, another axis than 0 and 1, or
   ///   a size that no image has.
-  public func sides(_ axis: Int, input: Int) throws -> (before: Int, after: Int) {
+  package func sides(_ axis: Int, input: Int) throws -> (before: Int, after: Int) {
     try validate()
     try requireSpatial(axis, input: input)
     let span = dilation[axis] * (kernel[axis] - 1) + 1
@@ -114,7 +114,7 @@ public struct Window2D: Sendable, Hashable {
   /// The number of windows along an axis; unknown for an unknown input.
   ///
   /// - Throws: as `sides`, and `ABNError(.shape)` where not one window fits.
-  public func outputSize(_ axis: Int, input: Int) throws -> Int {
+  package func outputSize(_ axis: Int, input: Int) throws -> Int {
     guard input != Shape.unknown else { return Shape.unknown }
     let (before, after) = try sides(axis, input: input)
     let span = dilation[axis] * (kernel[axis] - 1) + 1

@@ -71,7 +71,7 @@ extension LearningRate {
 extension Schedule {
   /// The name, after the builder's prefix, of the step counter that all schedules of a program share: int64 [1],
   /// persistent, 0 in the first run and one more in each run. To go on where a training stopped, save it.
-  public static let counterName = "@LR_DECAY_COUNTER@"
+  package static let counterName = "@LR_DECAY_COUNTER@"
 
   /// Appends the learning rate of each run to the main program, and the counter where it is
   /// missing.
@@ -82,7 +82,7 @@ extension Schedule {
   /// - Parameter dtype: float32 or float64.
   /// - Returns: a variable of shape [1], named `learning_rate_<n>`.
   /// - Throws: `ABNError(.attribute)` for numbers out of range (see `validated`).
-  public func variable(
+  package func variable(
     dtype: DType = .float32, builder: ProgramBuilder = .current, file: StaticString = #fileID,
     line: UInt = #line
   ) throws -> Variable {

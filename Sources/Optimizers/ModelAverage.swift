@@ -23,7 +23,7 @@ public struct ModelAverage: Sendable {
   /// The names of what is averaged.
   public let averagedNames: [String]
   /// The names under which the scope keeps what was there before, from apply to restore.
-  public var backupNames: [String] { averagedNames.map(Self.backupName) }
+  package var backupNames: [String] { averagedNames.map(Self.backupName) }
 
   private static func backupName(_ name: String) -> String { "\(name)@AVERAGE_BACKUP" }
 

@@ -11,7 +11,7 @@ public enum PlanningMode: Sendable, Hashable {
 /// Where every buffer of a run lives: one offset in one arena, decided before the first step.
 public struct MemoryPlan: Sendable {
   /// Every block starts at a multiple of this: a cache line, and the widest vector.
-  public static let alignment = 64
+  package static let alignment = 64
 
   /// The `PlanRequest.fault` of what was asked for; where there is one, no block has a place.
   public let fault: String?
@@ -29,19 +29,19 @@ public struct MemoryPlan: Sendable {
   /// Each in-place hint, granted or refused.
   public let decisions: [SharingDecision]
   /// The place of each buffer; nil for those outside the arena and unused ones.
-  public let offsets: [Int?]
+  package let offsets: [Int?]
   /// What stands in the arena and when, in the order of the buffers.
-  public let blocks: [PlacedBlock]
+  package let blocks: [PlacedBlock]
   /// How long it took to plan.
-  public let seconds: Double
+  package let seconds: Double
   /// How many placed blocks and holes were looked at: for tests of how planning grows with a program.
-  public let looked: Int
+  package let looked: Int
 
   /// More bytes than any sum that is made here may have.
   private static let limit = 1 << 61
 
   /// Plans a request: decides who shares, then places.
-  public init(_ given: PlanRequest, mode: PlanningMode = .compact) {
+  package init(_ given: PlanRequest, mode: PlanningMode = .compact) {
     let fault = given.fault
     self.fault = fault
     let request = fault == nil ? given : PlanRequest(buffers: [], steps: [])
@@ -109,16 +109,16 @@ public struct MemoryPlan: Sendable {
 }
 
 /// Bytes of the arena during some steps, and the buffers that share them.
-public struct PlacedBlock: Sendable {
+package struct PlacedBlock: Sendable {
   /// Where they begin.
-  public let offset: Int
+  package let offset: Int
   /// How many, rounded up to the alignment.
-  public let bytes: Int
+  package let bytes: Int
   /// How many of them its largest buffer has; nothing may touch the rest.
-  public let usedBytes: Int
+  package let usedBytes: Int
   /// The steps during which they hold a value: -1 before the first, the count of steps after the
   /// last.
-  public let life: ClosedRange<Int>
+  package let life: ClosedRange<Int>
   /// The buffers that stand there, one after the other.
-  public let buffers: [BufferID]
+  package let buffers: [BufferID]
 }

@@ -3,7 +3,7 @@ public struct BufferID: Hashable, Sendable, Comparable {
   /// The position in `PlanRequest.buffers`.
   public let index: Int
   /// The buffer at this position.
-  public init(_ index: Int) { self.index = index }
+  package init(_ index: Int) { self.index = index }
   public static func < (a: BufferID, b: BufferID) -> Bool { a.index < b.index }
 }
 
@@ -23,7 +23,7 @@ public enum BufferUse: String, Sendable, Hashable, CaseIterable {
   case scratch
 
   /// Whether its bytes are part of the arena.
-  public var isInArena: Bool { self != .persistent && self != .constant }
+  package var isInArena: Bool { self != .persistent && self != .constant }
 }
 
 /// Bytes that steps read and write.
@@ -35,12 +35,12 @@ public struct PlanBuffer: Sendable {
   /// What it is for.
   public var use: BufferUse
   /// Whether the caller reads it after the last step.
-  public var isFetched: Bool
+  package var isFetched: Bool
   /// The layer and source line that asked for it, for reports.
   public var origin: String
 
   /// A buffer of `bytes` bytes.
-  public init(
+  package init(
     name: String, bytes: Int, use: BufferUse, isFetched: Bool = false, origin: String = ""
   ) {
     self.origin = origin
@@ -68,7 +68,7 @@ public struct BufferSharing: Sendable, Hashable {
   public let kind: Kind
 
   /// `output` in the bytes of `input`.
-  public init(output: BufferID, input: BufferID, _ kind: Kind) {
+  package init(output: BufferID, input: BufferID, _ kind: Kind) {
     self.output = output
     self.input = input
     self.kind = kind
@@ -76,18 +76,18 @@ public struct BufferSharing: Sendable, Hashable {
 }
 
 /// A step as the planner sees it.
-public struct PlanStep: Sendable {
+package struct PlanStep: Sendable {
   /// For reports.
-  public var name: String
+  package var name: String
   /// The buffers it reads.
-  public var reads: [BufferID]
+  package var reads: [BufferID]
   /// The buffers it writes, scratch included.
-  public var writes: [BufferID]
+  package var writes: [BufferID]
   /// Outputs that it could store over inputs, best first.
-  public var sharing: [BufferSharing]
+  package var sharing: [BufferSharing]
 
   /// A step that touches these buffers.
-  public init(
+  package init(
     name: String, reads: [BufferID], writes: [BufferID], sharing: [BufferSharing] = []
   ) {
     self.name = name
@@ -98,21 +98,21 @@ public struct PlanStep: Sendable {
 }
 
 /// Everything the planner knows: steps in order, and the bytes they touch. No tensors, no kernels.
-public struct PlanRequest: Sendable {
+package struct PlanRequest: Sendable {
   /// All buffers.
-  public var buffers: [PlanBuffer]
+  package var buffers: [PlanBuffer]
   /// The steps in the order in which they run.
-  public var steps: [PlanStep]
+  package var steps: [PlanStep]
 
   /// A request.
-  public init(buffers: [PlanBuffer], steps: [PlanStep]) {
+  package init(buffers: [PlanBuffer], steps: [PlanStep]) {
     self.buffers = buffers
     self.steps = steps
   }
 
   /// Why nothing can be planned: a buffer that the table has not, or one of fewer than 0 bytes; nil where all
   /// is well.
-  public var fault: String? {
+  package var fault: String? {
     if let buffer = buffers.first(where: { $0.bytes < 0 }) {
       return "buffer \"\(buffer.name)\" of \(buffer.bytes) bytes"
     }

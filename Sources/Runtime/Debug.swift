@@ -20,16 +20,16 @@ import Musl
 /// | `ABN_TURNS` | 0 | runs that want most processors do not take turns with those of other threads and processes |
 ///
 /// A level of `ABN_VERBOSE` includes those below it. All output goes to standard error.
-public enum Debug {
+package enum Debug {
   /// The level of `ABN_VERBOSE`.
   ///
   /// - Throws: `ABNError(.attribute)` for a value that is not in the table.
-  public static func verbosity() throws -> Int { try level.get() }
+  package static func verbosity() throws -> Int { try level.get() }
 
   /// Whether `ABN_CHECK` asks for the checking mode.
   ///
   /// - Throws: `ABNError(.attribute)` for a value other than 0 and 1.
-  public static func isChecking() throws -> Bool { try checking.get() }
+  package static func isChecking() throws -> Bool { try checking.get() }
 
   /// Whether runs take turns; `ABN_TURNS` 0 says that they do not.
   ///

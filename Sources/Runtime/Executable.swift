@@ -16,10 +16,10 @@ public final class Executable {
   private let mode: PlanningMode
   /// For each step whether it is run only when a value that it reads has changed, being a matter of
   /// parameters that the program leaves as they are.
-  public let isConstant: [Bool]
+  package let isConstant: [Bool]
   private var constants: Arena?
   /// Bytes outside the arena that are made once and kept.
-  public let constantBytes: Int
+  package let constantBytes: Int
   private let constantOffsets: [(buffer: Int, offset: Int)]
   /// Names of the values that constant steps read, and those that this program changes.
   private let constantSources: [String]
@@ -40,7 +40,7 @@ public final class Executable {
   ///
   /// - Parameter keepsConstants: whether results that depend on unchanged parameters alone are kept from
   ///   run to run, in memory of their own.
-  public init(
+  package init(
     _ given: LoweredProgram, of program: Program? = nil, decisions: [PassDecision] = [],
     mode: PlanningMode = .compact, keepsConstants: Bool = false
   ) {

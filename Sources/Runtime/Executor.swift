@@ -70,7 +70,7 @@ public final class Executor {
   private let isBusy = Atomic(false)
 
   /// Executables kept; the one unused for longest goes first.
-  public static let cacheLimit = 64
+  package static let cacheLimit = 64
 
   /// An executor for one backend.
   ///

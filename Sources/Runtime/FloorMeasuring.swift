@@ -2,21 +2,21 @@ import ABNGraph
 import ABNTensors
 
 /// What a machine can do at best with memory: the rates that a step is held against.
-public struct MachineRates: Sendable, Hashable {
+package struct MachineRates: Sendable, Hashable {
   /// Bytes a second of reading memory.
-  public let readRate: Double
+  package let readRate: Double
   /// Bytes a second of changing memory in place, reads and writes counted.
-  public let inPlaceRate: Double
+  package let inPlaceRate: Double
 
   /// Rates in bytes a second.
-  public init(readRate: Double, inPlaceRate: Double) {
+  package init(readRate: Double, inPlaceRate: Double) {
     self.readRate = readRate
     self.inPlaceRate = inPlaceRate
   }
 
   /// The least time in which so many bytes are read and written, in seconds: what can be read and
   /// written in pairs at the rate of in-place changes, the rest at the rate of reading.
-  public func seconds(reading: Int, writing: Int) -> Double {
+  package func seconds(reading: Int, writing: Int) -> Double {
     let pairs = min(reading, writing)
     return Double(2 * pairs) / inPlaceRate + Double(reading + writing - 2 * pairs) / readRate
   }
@@ -24,7 +24,7 @@ public struct MachineRates: Sendable, Hashable {
 
 /// A backend that measures what its machine could do at best: the floor that benchmarks hold the steps of
 /// a program against.
-public protocol FloorMeasuring: Backend {
+package protocol FloorMeasuring: Backend {
   /// The rates of the memory, measured now on all threads.
   func machineRates() throws -> MachineRates
 

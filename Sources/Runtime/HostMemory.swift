@@ -6,20 +6,20 @@ import Musl
 import ABNTensors
 
 /// The host's memory: of every backend whose steps run on the processor.
-public final class HostMemory: BackendMemory {
+package final class HostMemory: BackendMemory {
   /// The only one: bytes that one program leaves here are where another one looks for them.
-  public static let shared = HostMemory()
+  package static let shared = HostMemory()
 
   private init() {}
 
   /// What the machine has, or the container, or the shell's limits allow: see `MachineMemory`.
-  public var capacity: Int? { MachineMemory.bytes }
+  package var capacity: Int? { MachineMemory.bytes }
 
   /// From this size on bytes are pages of their own, resident when first touched and zero until then, and
   /// given back to the system when they are freed.
   private static let mappedBytes = 64 << 10
 
-  public func allocate(_ bytes: Int) throws -> UnsafeMutableRawPointer {
+  package func allocate(_ bytes: Int) throws -> UnsafeMutableRawPointer {
     if bytes < Self.mappedBytes {
       var made: UnsafeMutableRawPointer?
       let status = posix_memalign(&made, 64, bytes)
@@ -34,24 +34,24 @@ public final class HostMemory: BackendMemory {
     return mapped
   }
 
-  public func deallocate(_ address: UnsafeMutableRawPointer, bytes: Int) {
+  package func deallocate(_ address: UnsafeMutableRawPointer, bytes: Int) {
     if bytes < Self.mappedBytes { free(address) } else { munmap(address, bytes) }
   }
 
-  public func copyIn(_ source: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer) {
+  package func copyIn(_ source: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer) {
     if let base = source.baseAddress { target.copyMemory(from: base, byteCount: source.count) }
   }
 
-  public func copyOut(_ source: UnsafeRawPointer, to target: UnsafeMutableRawBufferPointer) {
+  package func copyOut(_ source: UnsafeRawPointer, to target: UnsafeMutableRawBufferPointer) {
     target.baseAddress?.copyMemory(from: source, byteCount: target.count)
   }
 
-  public func fill(_ target: UnsafeMutableRawPointer, with byte: UInt8, count: Int) {
+  package func fill(_ target: UnsafeMutableRawPointer, with byte: UInt8, count: Int) {
     memset(target, Int32(byte), count)
   }
 
   /// Steps have ended when they return.
-  public func synchronize() {}
+  package func synchronize() {}
 
   private func failure(_ bytes: Int, _ status: Int32) -> ABNError {
     ABNError(

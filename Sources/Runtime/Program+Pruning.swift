@@ -17,7 +17,7 @@ extension Program {
 
   /// The program with those operations only that write one of these persistables: what of a startup
   /// program sets them.
-  public func setting(_ names: Set<String>) -> Program {
+  package func setting(_ names: Set<String>) -> Program {
     with(operations: operations.filter { $0.outputs.contains { names.contains(self[$0].name) } })
   }
 }

@@ -3,7 +3,7 @@ import ABNPlanning
 import ABNTensors
 
 /// How a step uses one of its arguments.
-public enum StepAccess: Sendable, Hashable {
+package enum StepAccess: Sendable, Hashable {
   /// Reads it.
   case read
   /// Writes it.
@@ -13,63 +13,64 @@ public enum StepAccess: Sendable, Hashable {
 }
 
 /// One argument of a step.
-public struct StepArgument: Sendable, Hashable {
+package struct StepArgument: Sendable, Hashable {
   /// The bytes.
-  public let buffer: BufferID
+  package let buffer: BufferID
   /// What happens to them.
-  public let access: StepAccess
+  package let access: StepAccess
 
   /// A buffer that is read.
-  public static func read(_ buffer: BufferID) -> StepArgument {
+  package static func read(_ buffer: BufferID) -> StepArgument {
     StepArgument(buffer: buffer, access: .read)
   }
   /// A buffer that is written.
-  public static func write(_ buffer: BufferID) -> StepArgument {
+  package static func write(_ buffer: BufferID) -> StepArgument {
     StepArgument(buffer: buffer, access: .write)
   }
   /// A persistent buffer that is read and written.
-  public static func update(_ buffer: BufferID) -> StepArgument {
+  package static func update(_ buffer: BufferID) -> StepArgument {
     StepArgument(buffer: buffer, access: .update)
   }
 }
 
 /// The addresses of a step's arguments, in their order.
-public struct StepPointers: @unchecked Sendable {
+@usableFromInline package struct StepPointers: @unchecked Sendable {
   // Sendable: of addresses that do not change; who reads and writes there is the step's to say, whose team's members
   // write no element that another one touches.
   /// The first of them.
-  public let base: UnsafePointer<UnsafeMutableRawPointer>
+  @usableFromInline package let base: UnsafePointer<UnsafeMutableRawPointer>
 
   /// The address of argument `index`.
   @inlinable
-  public subscript(index: Int) -> UnsafeMutableRawPointer { base[index] }
+  package subscript(index: Int) -> UnsafeMutableRawPointer { base[index] }
 
   /// Argument `index` as elements of type `T`.
   @inlinable
-  public func callAsFunction<T>(_ index: Int, as type: T.Type = T.self) -> UnsafeMutablePointer<T> {
+  package func callAsFunction<T>(_ index: Int, as type: T.Type = T.self) -> UnsafeMutablePointer<T>
+  {
     base[index].assumingMemoryBound(to: T.self)
   }
 }
 
 /// What a step keeps outside the arena, and how it uses it: of its bytes those that are no argument.
-public struct StepResource: Sendable {
+package struct StepResource: Sendable {
   /// The bytes.
-  public let buffer: any SideBuffer
+  package let buffer: any SideBuffer
   /// What happens to them: `write` makes what is there anew, `read` leaves it.
-  public let access: StepAccess
+  package let access: StepAccess
 
   /// Bytes that a step reads.
-  public static func read(_ buffer: any SideBuffer) -> StepResource {
+  package static func read(_ buffer: any SideBuffer) -> StepResource {
     StepResource(buffer: buffer, access: .read)
   }
   /// Bytes that a step writes, whatever was there.
-  public static func write(_ buffer: any SideBuffer) -> StepResource {
+  package static func write(_ buffer: any SideBuffer) -> StepResource {
     StepResource(buffer: buffer, access: .write)
   }
 }
 
 /// What a step is there for.
-public enum StepPurpose: Sendable, Hashable {
+package enum StepPurpose: Sendable, Hashable {
   /// The operation's own work.
   case work
   /// The same values in another layout, because the operation reads them so.
@@ -85,25 +86,25 @@ public struct Step: Sendable {
   /// The line of that layer.
   public let source: SourceLocation?
   /// Every byte it touches, scratch included, but those of `resources`.
-  public let arguments: [StepArgument]
+  package let arguments: [StepArgument]
   /// Every byte it touches outside arena and scope. Who moves a step keeps it behind those that write what
   /// it reads; a step that runs twice writes them twice.
-  public let resources: [StepResource]
+  package let resources: [StepResource]
   /// Outputs that it could store over inputs.
-  public let sharing: [BufferSharing]
+  package let sharing: [BufferSharing]
   /// What it is there for.
-  public let purpose: StepPurpose
+  package let purpose: StepPurpose
   /// The position of its operation in the program; nil where it has none.
-  public let operation: Int?
+  package let operation: Int?
   /// Floating-point operations, two for a multiply-add; 0 where bytes are what counts.
-  public let flops: Int
+  package let flops: Int
   /// For reports: what is not the usual course and why; nil in the usual one.
-  public let note: String?
+  package let note: String?
   /// Does the work. No allocation; no checks but those that a library makes anyway, whose refusal is thrown.
-  public var run: @Sendable (StepPointers) throws -> Void
+  package var run: @Sendable (StepPointers) throws -> Void
 
   /// A step.
-  public init(
+  package init(
     name: String, layer: String, source: SourceLocation?, arguments: [StepArgument],
     sharing: [BufferSharing], resources: [StepResource] = [], purpose: StepPurpose = .work,
     operation: Int? = nil, flops: Int = 0, note: String? = nil,
@@ -141,14 +142,14 @@ public struct LoweredProgram: Sendable {
   /// A value that enters or leaves in row-major order.
   public struct Port: Sendable {
     /// The variable's name.
-    public let name: String
+    package let name: String
     /// Its shape and element type; the shape is known.
-    public let type: TensorType
+    package let type: TensorType
     /// Where its bytes are.
-    public let buffer: BufferID
+    package let buffer: BufferID
 
     /// A port of the variable `name`.
-    public init(name: String, type: TensorType, buffer: BufferID) {
+    package init(name: String, type: TensorType, buffer: BufferID) {
       self.name = name
       self.type = type
       self.buffer = buffer
@@ -160,13 +161,13 @@ public struct LoweredProgram: Sendable {
   /// All buffers.
   public var buffers: [PlanBuffer]
   /// What the caller feeds.
-  public var feeds: [Port]
+  package var feeds: [Port]
   /// What the caller fetches, in the order asked for.
-  public var fetches: [Port]
+  package var fetches: [Port]
   /// What lives in the scope; `isRead` tells whether a value must be there before the run.
-  public var persistents: [(port: Port, isRead: Bool)]
+  package var persistents: [(port: Port, isRead: Bool)]
   /// A lowered program.
-  public init(
+  package init(
     steps: [Step], buffers: [PlanBuffer], feeds: [Port], fetches: [Port],
     persistents: [(port: Port, isRead: Bool)]
   ) {
@@ -178,7 +179,7 @@ public struct LoweredProgram: Sendable {
   }
 
   /// The resources of all steps, each once with the layer of the first step that has it.
-  public var sideBuffers: [(layer: String, buffer: any SideBuffer)] {
+  package var sideBuffers: [(layer: String, buffer: any SideBuffer)] {
     var known = Set<ObjectIdentifier>()
     return steps.flatMap { step in
       step.resources.filter { known.insert(ObjectIdentifier($0.buffer)).inserted }.map {
@@ -189,7 +190,7 @@ public struct LoweredProgram: Sendable {
 
   /// Why the steps are in no order in which they can run: one that reads a resource before a step has
   /// written it; nil where all is well.
-  public var resourceFault: String? {
+  package var resourceFault: String? {
     var written = Set<ObjectIdentifier>()
     for step in steps {
       for resource in step.resources {
@@ -206,7 +207,7 @@ public struct LoweredProgram: Sendable {
   }
 
   /// The planner's view.
-  public var planRequest: PlanRequest {
+  package var planRequest: PlanRequest {
     PlanRequest(
       buffers: buffers,
       steps: steps.map { step in

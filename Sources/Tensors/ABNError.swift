@@ -76,7 +76,7 @@ public struct ABNError: Error, Sendable, Hashable, CustomStringConvertible {
   }
 
   /// The same error at a place, unless it has one already.
-  public func located(in prefix: String, at place: SourceLocation) -> ABNError {
+  package func located(in prefix: String, at place: SourceLocation) -> ABNError {
     location != nil
       ? self
       : ABNError(

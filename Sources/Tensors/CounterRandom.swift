@@ -18,7 +18,7 @@ public struct CounterRandom: Sendable, Hashable {
 
   /// Four random words: numbers 4 * block ... 4 * block + 3 of the stream.
   @inlinable
-  public func words(block: UInt64) -> SIMD4<UInt32> {
+  package func words(block: UInt64) -> SIMD4<UInt32> {
     var c = SIMD4<UInt32>(
       UInt32(truncatingIfNeeded: block), UInt32(truncatingIfNeeded: block >> 32),
       UInt32(truncatingIfNeeded: stream), UInt32(truncatingIfNeeded: stream >> 32))
@@ -46,15 +46,15 @@ public struct CounterRandom: Sendable, Hashable {
 }
 
 /// A generator for `shuffle` and `random(in:)` that walks one stream from its start.
-public struct SequentialRandom: RandomNumberGenerator, Sendable {
+package struct SequentialRandom: RandomNumberGenerator, Sendable {
   @usableFromInline let source: CounterRandom
   @usableFromInline var block: UInt64 = 0
 
   /// Walks `source` from its first number.
-  public init(_ source: CounterRandom) { self.source = source }
+  package init(_ source: CounterRandom) { self.source = source }
 
   @inlinable
-  public mutating func next() -> UInt64 {
+  package mutating func next() -> UInt64 {
     let words = source.words(block: block)
     block &+= 1
     return UInt64(words[0]) | UInt64(words[1]) << 32

@@ -39,7 +39,7 @@ public enum DType: String, Sendable, CaseIterable, Hashable, Codable {
 
   /// The type in which parameters, statistics and sums of a tensor of this type are kept:
   /// float32 for the 16-bit types, else the type itself.
-  public var accumulation: DType { self == .float16 || self == .bfloat16 ? .float32 : self }
+  package var accumulation: DType { self == .float16 || self == .bfloat16 ? .float32 : self }
 }
 
 /// A Swift type that is the element of a tensor.

@@ -5,7 +5,7 @@ extension ABNError {
   ///   - what: what the word stands for: a model, an option.
   ///   - names: the words that there are.
   ///   - otherwise: the advice where no name is near.
-  public init(
+  package init(
     unknown word: String, _ what: String, names: [String], category: Category = .name,
     otherwise: String = ""
   ) {
@@ -32,7 +32,7 @@ extension RawRepresentable where Self: CaseIterable, RawValue == String {
 }
 
 /// The question for the nearest of the names to a mistyped word, or other advice where none is near.
-public func didYouMean(_ word: String, in names: [String], otherwise: String = "") -> String {
+package func didYouMean(_ word: String, in names: [String], otherwise: String = "") -> String {
   nearestMatch(to: word, in: names).map { "Did you mean \(quoted($0))?" } ?? otherwise
 }
 

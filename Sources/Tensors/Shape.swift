@@ -25,14 +25,14 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
   /// 2^47 bytes of address space that a process has on x86-64.
   ///
   /// Far enough below 2^63 that sums of sizes, and a size times a byte count, cannot overflow.
-  public static let mostElements = 1 << 44
+  package static let mostElements = 1 << 44
 
   /// The product of the dimensions, 1 for a scalar; Int.max where it is larger, and `Shape.unknown` where
   /// a dimension is.
   public var elementCount: Int { isKnown ? checkedElementCount ?? .max : Self.unknown }
 
   /// The product of the dimensions, or nil where one is unknown or the product overflows.
-  public var checkedElementCount: Int? {
+  package var checkedElementCount: Int? {
     guard isKnown else { return nil }
     return dimensions.contains(0) ? 0 : Self.product(dimensions)
   }
@@ -54,7 +54,7 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
   /// So the product of any of its dimensions stays in bounds, not only that of all.
   ///
   /// - Throws: `ABNError(.shape)` for any other.
-  public func validated(_ what: String = "shape") throws -> Shape {
+  package func validated(_ what: String = "shape") throws -> Shape {
     guard dimensions.allSatisfy({ $0 >= 0 || $0 == Self.unknown }) else {
       throw ABNError(
         .shape, what, got: "\(dimensions)",
@@ -86,7 +86,7 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
   }
 
   /// Whether a concrete shape is one that this shape, with its unknown dimensions, allows.
-  public func admits(_ concrete: Shape) -> Bool {
+  package func admits(_ concrete: Shape) -> Bool {
     rank == concrete.rank && zip(dimensions, concrete.dimensions).allSatisfy { $0 < 0 || $0 == $1 }
   }
 
@@ -114,7 +114,7 @@ public enum DataLayout: String, Sendable, Hashable, CaseIterable, Codable {
   }
 
   /// The channel axis of a tensor of this rank.
-  public func channelAxis(rank: Int) -> Int { self == .nchw ? 1 : rank - 1 }
+  package func channelAxis(rank: Int) -> Int { self == .nchw ? 1 : rank - 1 }
 }
 
 /// The product, Int.max where it is larger: for counts that are only told.

@@ -107,7 +107,7 @@ public struct Tensor: @unchecked Sendable {
   }
 
   /// A tensor whose elements are not yet set.
-  public init(uninitialized shape: Shape, dtype: DType) {
+  package init(uninitialized shape: Shape, dtype: DType) {
     self.init(shape, dtype, zeroed: false)
   }
 

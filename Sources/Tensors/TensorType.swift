@@ -20,7 +20,7 @@ public struct TensorType: Hashable, Sendable, CustomStringConvertible {
   }
 
   /// The type in which sums and parameters of such a tensor are kept: see `DType.accumulation`.
-  public var accumulation: TensorType { TensorType(shape, dtype.accumulation) }
+  package var accumulation: TensorType { TensorType(shape, dtype.accumulation) }
 
   public var description: String { "\(dtype)\(shape)" }
 }

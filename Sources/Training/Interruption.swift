@@ -19,7 +19,7 @@ public enum Interruption {
 
   /// How long a request waits for the next step, at least: a step that takes longer than twice the longest
   /// before it does not end, and then the process does.
-  public static let patienceSeconds = 60
+  package static let patienceSeconds = 60
 
   /// Turns the first SIGINT or SIGTERM into a request; a second one ends the process at once.
   ///
@@ -27,7 +27,7 @@ public enum Interruption {
   /// before, or within twice the time that the longest step took.
   ///
   /// - Parameter notice: is written to standard error at the first one.
-  public static func install(notice text: StaticString = "") {
+  package static func install(notice text: StaticString = "") {
     notice = text
     Uninterrupted.prepare()
     isInstalled.store(true, ordering: .relaxed)
@@ -55,7 +55,7 @@ public enum Interruption {
 
   /// Lets SIGINT, SIGTERM and SIGHUP end the process before or after a file is written, not in between.
   /// For where nobody waits for a step. Those that are ignored stay so.
-  public static func endBetweenFiles() {
+  package static func endBetweenFiles() {
     Uninterrupted.prepare()
     for number in [SIGINT, SIGTERM, SIGHUP] {
       let before = signal(number) { Uninterrupted.endProcess(by: $0) }
@@ -82,10 +82,10 @@ public enum Interruption {
   }
 
   /// Asks to stop, as Ctrl-C does.
-  public static func request() { flag.store(true, ordering: .relaxed) }
+  package static func request() { flag.store(true, ordering: .relaxed) }
 
   /// Forgets the request.
-  public static func reset() { flag.store(false, ordering: .relaxed) }
+  package static func reset() { flag.store(false, ordering: .relaxed) }
 }
 
 // What follows is called by signal handlers: no allocation, no locks.
