@@ -174,8 +174,9 @@ public struct ABNBackward {
   public var destination: UnsafeMutableRawPointer
   /// Get the gradients of scale, bias and slopes.
   public var gradients: ABNGradients
-  /// An activation that was applied to the output apart, if any: `gradient` is then that of its result, and what the
-  /// layer gets is that times the activation's derivative at the output, taken on the same way over memory.
+  /// An activation that was applied to the output apart, if any: `gradient` is then that of its
+  /// result, and what the layer gets is that times the activation's derivative at the output, taken
+  /// on the same way over memory.
   public var behind: ABNActivation?
 
   /// Collects them.

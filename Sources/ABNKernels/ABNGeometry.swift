@@ -25,9 +25,9 @@ public struct ABNGeometry: Hashable, Sendable {
 
   /// Checks the sizes. Zero is allowed anywhere: an empty tensor.
   ///
-  /// Throws `KernelError` for a negative size, a block other than 8 and 16, and sizes whose product (those
-  /// that are 0 taken as 1) has 2^60 elements or more, or more than 2^45 channels: no machine addresses
-  /// these, and nothing that is computed from a size may overflow.
+  /// Throws `KernelError` for a negative size, a block other than 8 and 16, and sizes whose product
+  /// (those that are 0 taken as 1) has 2^60 elements or more, or more than 2^45 channels: no
+  /// machine addresses these, and nothing that is computed from a size may overflow.
   public init(outer: Int, channels: Int, spatial: Int, layout: ABNLayout) throws(KernelError) {
     for (name, value) in [("outer", outer), ("channels", channels), ("spatial", spatial)]
     where value < 0 {
@@ -64,7 +64,8 @@ public struct ABNGeometry: Hashable, Sendable {
 }
 
 extension ABNGeometry {
-  /// The channel of an element of the buffer, and its number in the channel: `outer`, then `spatial`.
+  /// The channel of an element of the buffer, and its number in the channel: `outer`, then
+  /// `spatial`.
   func place(_ offset: Int) -> (channel: Int, index: Int) {
     switch layout {
     case .channelSecond:

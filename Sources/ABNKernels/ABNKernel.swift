@@ -3,10 +3,10 @@
 /// ```
 /// xhat = (x - mean) / sqrt(variance + epsilon);  y = scale * xhat + bias;  z = act(y)
 /// ```
-/// For an invertible activation the buffer then holds z, else y (see `activate`). The value holds no
-/// memory: buffers, scratch and threads are passed to every call, and nothing is
-/// allocated for longer than a call but the rows of an `ABNRescue` in which they are needed. Equal inputs give equal bits,
-/// whatever the number of threads.
+/// For an invertible activation the buffer then holds z, else y (see `activate`). The value holds
+/// no memory: buffers, scratch and threads are passed to every call, and nothing is allocated for
+/// longer than a call but the rows of an `ABNRescue` in which they are needed. Equal inputs give
+/// equal bits, whatever the number of threads.
 ///
 /// Buffers are dense in the geometry's layout and aligned to their element. A source and a
 /// destination are the same buffer or do not touch. NaN and infinity stay in their channel.
@@ -23,11 +23,12 @@ public struct ABNKernel: Hashable, Sendable {
   public let instructionSet: ABNInstructionSet
   /// The sizes of caches that the work is cut for.
   var caches = Caches.ofThisMachine
-  /// Elements that a channel must have for its gradients to be taken without y - bias (`Engine.canBeDirect`):
-  /// in smaller ones the question costs as much as it saves.
+  /// Elements that a channel must have for its gradients to be taken without y - bias
+  /// (`Engine.canBeDirect`): in smaller ones the question costs as much as it saves.
   var leastDirectCount = 512
 
-  /// Checks the parts. `instructionSet` nil is the one of this process (`ABNInstructionSet.selected`).
+  /// Checks the parts. `instructionSet` nil is the one of this process
+  /// (`ABNInstructionSet.selected`).
   ///
   /// Throws `KernelError` for an epsilon that is negative or not finite, an alpha that is not
   /// finite (in the type of parameters), an instruction set that the processor lacks, and an
@@ -70,7 +71,8 @@ public struct ABNKernel: Hashable, Sendable {
     Scratch.bytes(self)
   }
 
-  /// Bytes that `ABNRescue` holds for `channels` rescued channels: at most all of them, which more are taken for.
+  /// Bytes that `ABNRescue` holds for `channels` rescued channels: at most all of them, which more
+  /// are taken for.
   public func rescueBytes(_ channels: Int) -> Int {
     max(0, min(channels, geometry.channels)) * geometry.countPerChannel * element.bytes
   }

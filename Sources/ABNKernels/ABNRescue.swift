@@ -21,18 +21,19 @@ final class Memory {
   deinit { base.deallocate() }
 }
 
-/// What a layer keeps of x beside what its forward pass stores: the x of channels that cannot be computed
-/// back from it, bit for bit, and in elu that of single elements far below the others. Each such channel has a row
-/// of `geometry.countPerChannel` elements; of the single ones there are at most a fifth of a channel.
+/// What a layer keeps of x beside what its forward pass stores: the x of channels that cannot be
+/// computed back from it, bit for bit, and in elu that of single elements far below the others.
+/// Each such channel has a row of `geometry.countPerChannel` elements; of the single ones there are
+/// at most a fifth of a channel.
 ///
 /// The forward pass decides which channels those are, between the statistics and what it writes
 /// (`RescueRule` has the rule), and takes a row for each; the backward pass and `restore` of the
-/// same tensor read them. Rows are allocated when they are first needed and used again by later passes:
-/// a layer without such channels allocates nothing. One value belongs to one tensor: its passes
-/// run one after the other.
+/// same tensor read them. Rows are allocated when they are first needed and used again by later
+/// passes: a layer without such channels allocates nothing. One value belongs to one tensor: its
+/// passes run one after the other.
 public final class ABNRescue: @unchecked Sendable {
-  // Sendable: the passes run one after the other, the threads of one touch channels of their own, and rows are
-  // handed out under the lock.
+  // Sendable: the passes run one after the other, the threads of one touch channels of their own,
+  // and rows are handed out under the lock.
 
   /// The shape of the tensor.
   public let geometry: ABNGeometry
@@ -74,8 +75,8 @@ public final class ABNRescue: @unchecked Sendable {
     allocated.count * geometry.countPerChannel * element.bytes + aside.bytes
   }
 
-  /// The most that the data can make it hold between two passes: a row for every channel, and for elu a fifth of
-  /// every channel in lists.
+  /// The most that the data can make it hold between two passes: a row for every channel, and for
+  /// elu a fifth of every channel in lists.
   package var mostBytes: Int {
     let elements = geometry.channels * geometry.countPerChannel
     return elements * element.bytes
@@ -91,8 +92,8 @@ public final class ABNRescue: @unchecked Sendable {
   /// Whether the last forward pass rescued a channel.
   public func isRescued(_ channel: Int) -> Bool { rows[channel] != nil }
 
-  /// What told the elements of a channel apart in the y of the last forward pass: abs(scale) times the root
-  /// mean square of xhat, which with the statistics of the batch is the deviation's share.
+  /// What told the elements of a channel apart in the y of the last forward pass: abs(scale) times
+  /// the root mean square of xhat, which with the statistics of the batch is the deviation's share.
   package func size(_ channel: Int) -> Double { sizes[channel] }
 
   /// Forgets the rows of the pass before.

@@ -1,8 +1,9 @@
 import ABNKernelsBaseline
 
-/// The single elements whose x a layer keeps aside: those far below zero in elu, whose y its z does not tell.
-/// The windows of a forward pass note them as they meet them, each on its own; then they are put in lists of
-/// channels, which no longer depend on how the work was cut or the tensor laid out.
+/// The single elements whose x a layer keeps aside: those far below zero in elu, whose y its z does
+/// not tell. The windows of a forward pass note them as they meet them, each on its own; then they
+/// are put in lists of channels, which no longer depend on how the work was cut or the tensor laid
+/// out.
 final class Aside {
   private let geometry: ABNGeometry
   private let elementBytes: Int
@@ -157,9 +158,8 @@ extension Engine {
 }
 
 extension BackwardPass {
-  /// Adds to the sums of a channel, of dy and of dy * (y - bias), what its elements kept aside make of them when they
-  /// are taken from x instead of from z.
-  /// False if there are none.
+  /// Adds to the sums of a channel, of dy and of dy * (y - bias), what its elements kept aside make
+  /// of them when they are taken from x instead of from z. False if there are none.
   @inline(never) func addAside(_ channel: Int) -> Bool {
     guard let aside = engine.aside, !aside.range(channel).isEmpty else { return false }
     let values = engine.values(channel)
@@ -199,7 +199,8 @@ extension BackwardPass {
     }
   }
 
-  /// Hands z and dz of a channel's elements kept aside to `body`, side by side on the stack, some at a time.
+  /// Hands z and dz of a channel's elements kept aside to `body`, side by side on the stack, some
+  /// at a time.
   private func eachAside(
     _ channel: Int,
     _ body: (

@@ -12,8 +12,8 @@ struct BackwardPass: LayerPass, @unchecked Sendable {
   let kept: UnsafeRawPointer
   let isInput: Bool
   let isBatch: Bool
-  /// Whether gradients may be taken without y - bias: with given statistics there is no part of xhat in dx, and a
-  /// channel that is constant cannot be told.
+  /// Whether gradients may be taken without y - bias: with given statistics there is no part of
+  /// xhat in dx, and a channel that is constant cannot be told.
   private let mayBeDirect: Bool
   private let sumCall: abn_kernel_call
   private let mapCall: abn_kernel_call
@@ -102,10 +102,12 @@ struct BackwardPass: LayerPass, @unchecked Sendable {
     }
   }
 
-  /// The gradients of parameters from sums; `totals` keeps dbias, dscale and the sum for the slope. Then
+  /// The gradients of parameters from sums; `totals` keeps dbias, dscale and the sum for the slope.
+  /// Then
   ///
-  /// dx = gain * dy - gain * dbias / m - gain * xhat * dscale / m, with xhat * gain being
-  /// (y - bias) * inverse, or (x - mean) * inverse * gain, where x - mean is taken times the channel's unit.
+  /// dx = gain * dy - gain * dbias / m - gain * xhat * dscale / m, with xhat * gain being (y -
+  /// bias) * inverse, or (x - mean) * inverse * gain, where x - mean is taken times the channel's
+  /// unit.
   @inline(never) func finish(_ slots: ChannelSlots) {
     let perChannel = engine.parameters.slopeCount == 1 ? nil : call.gradients.slopes
     for index in 0..<slots.channels.count {
@@ -189,26 +191,29 @@ extension Engine {
 
   // MARK: without y - bias
 
-  /// Whether the backward pass may leave out y - bias, as far as the whole layer decides: from z, in channels
-  /// that are large enough.
+  /// Whether the backward pass may leave out y - bias, as far as the whole layer decides: from z,
+  /// in channels that are large enough.
   static func canBeDirect(_ kernel: ABNKernel) -> Bool {
     kernel.activation.isInvertible
       && kernel.geometry.countPerChannel >= kernel.leastDirectCount
   }
 
-  /// Whether the gradients of a channel are sums of multiples, of dz and z or for elu of dy and y, and a constant.
+  /// Whether the gradients of a channel are sums of multiples, of dz and z or for elu of dy and y,
+  /// and a constant.
   ///
-  /// The other road takes y - bias for every element, with 0 where z is what bias is stored as: dscale of a constant
-  /// channel is then exactly 0, and a small variance keeps its digits. This one takes z (y) as it is, and bias from the
-  /// sums: a step rounds by u * abs(z) where the other road rounds by u * abs(y - bias), u being half an ulp of 1
-  /// in the type of parameters. So it is for channels where
+  /// The other road takes y - bias for every element, with 0 where z is what bias is stored as:
+  /// dscale of a constant channel is then exactly 0, and a small variance keeps its digits. This
+  /// one takes z (y) as it is, and bias from the sums: a step rounds by u * abs(z) where the other
+  /// road rounds by u * abs(y - bias), u being half an ulp of 1 in the type of parameters. So it is
+  /// for channels where
   /// * abs(bias) is at most 0.75 abs(scale), as with dz of one sign dscale would be off by more than its bound;
   ///   or 8, the rule of rescue, for elements of 16 bits, as what z
   ///   has lost by being stored is far more than u;
   /// * variance is at least epsilon, so that xhat has a deviation of 0.7 or more, and z is not all bias;
   /// * no factor comes near underflow or overflow.
   ///
-  /// A channel whose statistics are NaN is NaN on both roads, and must not change that of its neighbours.
+  /// A channel whose statistics are NaN is NaN on both roads, and must not change that of its
+  /// neighbours.
   @inline(__always) func isDirect(_ channel: Int) -> Bool {
     let inverse = inverse(channel, default: 0)
     let scale = abs(scale(channel))
@@ -218,8 +223,8 @@ extension Engine {
       && Self.isDirect(factor: scale * inverse)
   }
 
-  /// Whether a factor of dz or z, times a slope or its inverse, keeps its digits in float32. Without a part of
-  /// the distance dx is the other way's: 0 times an infinite z is NaN.
+  /// Whether a factor of dz or z, times a slope or its inverse, keeps its digits in float32.
+  /// Without a part of the distance dx is the other way's: 0 times an infinite z is NaN.
   @inline(__always) static func isDirect(factor: Double) -> Bool {
     !(abs(factor) < 0x1p-60 || abs(factor) > 0x1p60)
   }

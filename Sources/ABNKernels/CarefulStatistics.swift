@@ -1,22 +1,27 @@
 import ABNKernelsBaseline
 
-/// Which channels' sums are as good as those of two passes, and the second pass over those that are not.
+/// Which channels' sums are as good as those of two passes, and the second pass over those that are
+/// not.
 ///
-/// One pass sums squares around centres that it guesses from a few elements, chunk by chunk, in the precision of the
-/// parameters, and moves them to the pivot in float64. Each rounding is relative to those squares, Q in all, where two
-/// passes would have those around the mean, M2. So the variance is as good as that of two passes to a factor of
-/// Q / M2: 1 + 1/8 on random data. Where it is more than `mostOfChunks`, or something was too large or too
-/// small for the precision, a second pass follows: in float64, around the mean.
+/// One pass sums squares around centres that it guesses from a few elements, chunk by chunk, in the
+/// precision of the parameters, and moves them to the pivot in float64. Each rounding is relative
+/// to those squares, Q in all, where two passes would have those around the mean, M2. So the
+/// variance is as good as that of two passes to a factor of Q / M2: 1 + 1/8 on random data. Where
+/// it is more than `mostOfChunks`, or something was too large or too small for the precision, a
+/// second pass follows: in float64, around the mean.
 extension ForwardPass {
-  /// Most of Q / M2. Eight elements of which one is far from all others, in a chunk of 64, give 1.9.
+  /// Most of Q / M2. Eight elements of which one is far from all others, in a chunk of 64, give
+  /// 1.9.
   private static var mostOfChunks: Double { 2.5 }
-  /// In float32 squares are rounded to 2^-149: a variance (and epsilon) above this loses nothing by it.
+  /// In float32 squares are rounded to 2^-149: a variance (and epsilon) above this loses nothing by
+  /// it.
   private static var leastSquare: Double { 0x1p-120 }
-  /// Most of the squares around the pivot, of M2: what is lost of float64 between chunks. Float32 never feels
-  /// 20 of its 53 bits.
+  /// Most of the squares around the pivot, of M2: what is lost of float64 between chunks. Float32
+  /// never feels 20 of its 53 bits.
   private var mostAroundPivot: Double { engine.isDouble ? 8 : 0x1p20 }
 
-  /// The sums of x - pivot and its square, from those of all slices in their order (see `Step.statistics`).
+  /// The sums of x - pivot and its square, from those of all slices in their order (see
+  /// `Step.statistics`).
   @inline(never) func total(_ unit: Int, _ numbers: Range<Int>, _ room: Room) {
     if engine.plan.isUniform { return totalOfOne(unit, room) }
     let row = engine.plan.lanes &* 8
@@ -61,9 +66,9 @@ extension ForwardPass {
       && (engine.isDouble || around >= (Self.leastSquare - engine.kernel.epsilon) * m * m)
   }
 
-  /// Sums some channels of a unit anew around their mean; only these are taken from there, so that a NaN
-  /// in one changes nothing in its neighbours. Twice if need be: after an overflow the first time finds the mean, the
-  /// second one the variance.
+  /// Sums some channels of a unit anew around their mean; only these are taken from there, so that
+  /// a NaN in one changes nothing in its neighbours. Twice if need be: after an overflow the first
+  /// time finds the mean, the second one the variance.
   @inline(never) private func sumAgain(
     _ channels: UInt16, _ unit: Int, _ numbers: Range<Int>
   ) {

@@ -1,5 +1,5 @@
-/// The buffers of one call: each aligned, and what is written nobody else's. A value on the stack: the kernels
-/// allocate nothing.
+/// The buffers of one call: each aligned, and what is written nobody else's. A value on the stack:
+/// the kernels allocate nothing.
 struct CallBuffers {
   private struct Region {
     var name: StaticString = ""
@@ -54,7 +54,8 @@ struct CallBuffers {
     try tensor("destination", destination, isAlone: true)
   }
 
-  /// Parameters or statistics, one value for each channel unless said; nothing where there are none.
+  /// Parameters or statistics, one value for each channel unless said; nothing where there are
+  /// none.
   mutating func array(
     _ name: StaticString, _ base: UnsafeRawPointer?, count: Int? = nil, isWritten: Bool
   ) throws(KernelError) {
@@ -155,8 +156,8 @@ extension ABNKernel {
         : "Use a larger batch, or given statistics (globalForward).")
   }
 
-  /// Scale 0 cannot be divided by, and the sign of z does not tell that of y under a slope below 0: such a
-  /// channel needs its row in the rescue.
+  /// Scale 0 cannot be divided by, and the sign of z does not tell that of y under a slope below 0:
+  /// such a channel needs its row in the rescue.
   func checkInvertible(_ state: ABNLayerState) throws(KernelError) {
     let (parameters, rescue) = (state.parameters, state.rescue)
     if rescue?.count ?? 0 == 0, activation != .prelu, allNonzero(parameters.scale),
@@ -176,8 +177,8 @@ extension ABNKernel {
     }
   }
 
-  /// Whether no value of an array of parameters is 0: a loop without a choice, as thousands of small
-  /// channels feel it.
+  /// Whether no value of an array of parameters is 0: a loop without a choice, as thousands of
+  /// small channels feel it.
   private func allNonzero(_ base: UnsafeRawPointer?) -> Bool {
     guard let base else { return true }
     func zeros<Number: BinaryFloatingPoint>(_ type: Number.Type) -> Int {

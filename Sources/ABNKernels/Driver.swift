@@ -1,9 +1,9 @@
-/// What is done with a layer's tensors: a first pass over them that takes sums, what follows from the sums of each
-/// channel, and a second pass that maps every element. A pass may lack either.
+/// What is done with a layer's tensors: a first pass over them that takes sums, what follows from
+/// the sums of each channel, and a second pass that maps every element. A pass may lack either.
 ///
-/// The functions are called for each unit in this order: `begin`, `first` of all slices, `total`, `finish`, `settle`,
-/// `second` of all slices; for different units, slices and channels at the same time. Without sums there is no
-/// `first` and no `total`, without a map no `second`.
+/// The functions are called for each unit in this order: `begin`, `first` of all slices, `total`,
+/// `finish`, `settle`, `second` of all slices; for different units, slices and channels at the same
+/// time. Without sums there is no `first` and no `total`, without a map no `second`.
 protocol LayerPass: Sendable {
   var engine: Engine { get }
   /// Room for all units.
@@ -13,7 +13,8 @@ protocol LayerPass: Sendable {
   var hasMap: Bool { get }
   /// Tensors of a unit that are to be in a cache for its second pass.
   var tensors: Int { get }
-  /// Whether the first pass prefetches for a later call too; else its own tensors leave no room for it.
+  /// Whether the first pass prefetches for a later call too; else its own tensors leave no room for
+  /// it.
   var prefetchesFirst: Bool { get }
 
   /// Writes the parameters of channels that are known before their sums.
@@ -22,7 +23,8 @@ protocol LayerPass: Sendable {
   func prepare(_ unit: Int, _ room: Room)
   /// Takes the sums over a window.
   func first(_ window: Window, _ room: Room)
-  /// Adds up the sums of channels of a unit, by their numbers in it: a multiple of 16, and as many as there are.
+  /// Adds up the sums of channels of a unit, by their numbers in it: a multiple of 16, and as many
+  /// as there are.
   func total(_ unit: Int, _ numbers: Range<Int>, _ room: Room)
   /// What follows from the sums of channels.
   func finish(_ slots: ChannelSlots)
@@ -36,11 +38,13 @@ extension LayerPass {
   func prepare(_ unit: Int, _ room: Room) {}
   func settle(_ unit: Int, _ room: Room) {}
 
-  /// Both passes over all units. The results are the same bits whatever the team, as the windows are.
+  /// Both passes over all units. The results are the same bits whatever the team, as the windows
+  /// are.
   ///
-  /// Where the two passes over a unit find it in one core's cache, or a shared one from which the second reads nearly
-  /// as fast, a unit is one part of the work. Units that only the caches of several cores hold are worked on by the
-  /// whole team, a share each that stays in its own cache until the second pass. All others are gone over twice.
+  /// Where the two passes over a unit find it in one core's cache, or a shared one from which the
+  /// second reads nearly as fast, a unit is one part of the work. Units that only the caches of
+  /// several cores hold are worked on by the whole team, a share each that stays in its own cache
+  /// until the second pass. All others are gone over twice.
   func run(_ team: KernelTeam) {
     let plan = engine.plan
     if plan.units == 0 { return }
@@ -75,8 +79,9 @@ extension LayerPass {
     inShares(team, unitsAtOnce: units)
   }
 
-  /// Both passes over units that are in one core's cache. Small ones go through each step together: the steps of one
-  /// wait for one another, those of several do not. `later`: elements to the unit that this thread is to read next.
+  /// Both passes over units that are in one core's cache. Small ones go through each step together:
+  /// the steps of one wait for one another, those of several do not. `later`: elements to the unit
+  /// that this thread is to read next.
   private func inCache(_ units: Range<Int>, _ room: Room, _ later: Int) {
     let plan = engine.plan
     begin(units, room)
@@ -100,9 +105,9 @@ extension LayerPass {
     }
   }
 
-  /// The passes over `units` units at a time, of which every thread has a share of slices, and goes back over it from its
-  /// last slice to its first. What a thread does between two barriers is the second pass over its share and the first
-  /// over that of the next units.
+  /// The passes over `units` units at a time, of which every thread has a share of slices, and goes
+  /// back over it from its last slice to its first. What a thread does between two barriers is the
+  /// second pass over its share and the first over that of the next units.
   private func inShares(_ team: KernelTeam, unitsAtOnce units: Int) {
     let plan = engine.plan
     let threads = max(1, min(team.count, plan.units * plan.slices))
@@ -173,9 +178,10 @@ extension LayerPass {
 }
 
 extension Engine {
-  /// Elements from a unit to the one `step` units on, which its thread is to read next, if asking for that
-  /// beside the passes over this one brings it nearer (in the second the memory has nothing else to do); else 0.
-  /// `parts`: how many parts of `step` units are worked on at the same time, of `tensors` tensors.
+  /// Elements from a unit to the one `step` units on, which its thread is to read next, if asking
+  /// for that beside the passes over this one brings it nearer (in the second the memory has
+  /// nothing else to do); else 0. `parts`: how many parts of `step` units are worked on at the same
+  /// time, of `tensors` tensors.
   func later(tensors: Int, parts: Int, step: Int) -> Int {
     let atOnce = min(max(1, min(parts, plan.units)) * step, plan.units)
     let next = tensors * atOnce * plan.unitElements * bytes

@@ -24,8 +24,8 @@ final class Engine: @unchecked Sendable {
   let isDouble: Bool
   /// Whether the tensor is larger than the caches that make asking for it ahead a loss.
   let isFar: Bool
-  /// The slope and its inverse where all channels have one: a division for each of thousands of small
-  /// channels is felt.
+  /// The slope and its inverse where all channels have one: a division for each of thousands of
+  /// small channels is felt.
   let alpha: Double
   let inverseAlpha: Double
   let hasSlopes: Bool
@@ -61,8 +61,8 @@ final class Engine: @unchecked Sendable {
       : kernel.caches.areFar(runs: plan.length * bytes, of: kernel.bufferBytes)
     isDouble = kernel.element.statistics == .float64
     hasSlopes = kernel.activation == .prelu
-    // As the kernels have it: the inverse must be that of the rounded slope, so that -alpha times it is not
-    // below -1.
+    // As the kernels have it: the inverse must be that of the rounded slope, so that -alpha times
+    // it is not below -1.
     let slope = hasSlopes ? 1 : kernel.slope(parameters, 0)
     alpha = isDouble ? slope : Double(Float(slope))
     inverseAlpha = 1 / alpha
@@ -137,9 +137,9 @@ final class Engine: @unchecked Sendable {
     return values
   }
 
-  /// `Slot.unit` of a channel: 1, or where 1 / deviation^2 comes near the ends of float32 (a deviation of 1e-20 or
-  /// 1e20), the power of two below 1 / deviation. The products of dz and x - mean, and the factor of x - mean in
-  /// dx, then stay within the range, as xhat does.
+  /// `Slot.unit` of a channel: 1, or where 1 / deviation^2 comes near the ends of float32 (a
+  /// deviation of 1e-20 or 1e20), the power of two below 1 / deviation. The products of dz and x -
+  /// mean, and the factor of x - mean in dx, then stay within the range, as xhat does.
   @inline(__always) func unit(_ inverse: Double, _ mean: Double) -> Double {
     inverse >= 0x1p-40 && inverse <= 0x1p40 ? 1 : extremeUnit(inverse, mean)
   }
@@ -165,8 +165,9 @@ final class Engine: @unchecked Sendable {
       stride: step.isSum || plan.isRows ? plan.stride : -plan.stride, length: 0)
   }
 
-  /// A call over a window. The second pass over a unit goes from its last run to its first, as what was
-  /// read last is nearest; the first begins sums. `notes`: where elements that are kept aside are noted.
+  /// A call over a window. The second pass over a unit goes from its last run to its first, as what
+  /// was read last is nearest; the first begins sums. `notes`: where elements that are kept aside
+  /// are noted.
   @inline(__always) func go(
     _ call: abn_kernel_call, step: Int? = nil, _ window: Window, _ room: Room,
     notes: UnsafeMutableRawPointer? = nil
@@ -183,8 +184,8 @@ final class Engine: @unchecked Sendable {
     if call.starts && (call.is_rows || runs == 0) { clearSums(sums, room.plan.lanes) }
     if runs == 0 { return }
     if call.stride < 0 { start &-= (runs &- 1) &* call.stride }
-    // Within the buffers, whose sizes have been checked. Made in one piece: of a struct that is changed first the
-    // compiler passes a copy, which has to wait for what was just stored.
+    // Within the buffers, whose sizes have been checked. Made in one piece: of a struct that is
+    // changed first the compiler passes a copy, which has to wait for what was just stored.
     let offset = start &* bytes
     run(
       abn_kernel_call(
@@ -246,7 +247,8 @@ final class Engine: @unchecked Sendable {
     sums.initializeMemory(as: Double.self, repeating: 0, count: 3 * lanes)
   }
 
-  /// The sums of all slices of a unit, in their order, where those of its first slice were: 16 lanes.
+  /// The sums of all slices of a unit, in their order, where those of its first slice were: 16
+  /// lanes.
   @inline(__always) func sumOfSlices(
     _ unit: Int, lane: Int, _ room: Room
   ) -> UnsafeMutableRawPointer {

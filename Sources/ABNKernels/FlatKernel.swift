@@ -3,7 +3,8 @@ import CKernels
 
 /// One operand of a flat loop: where its elements stand, and of which type they are.
 package struct FlatOperand: @unchecked Sendable {
-  // Sendable: who writes where is the caller's to say, with the ranges that it gives its team's members.
+  // Sendable: who writes where is the caller's to say, with the ranges that it gives its team's
+  // members.
   var operand: abn_flat_operand
 
   /// No operand.
@@ -18,8 +19,8 @@ package struct FlatOperand: @unchecked Sendable {
     self.init(base, element, stride: 1, rowStride: -1)
   }
 
-  /// Column j of row i at base + i * rowStride + j * stride, counted in elements: a stride of 0 is one number for all
-  /// of a row, a row stride of 0 one row for all rows.
+  /// Column j of row i at base + i * rowStride + j * stride, counted in elements: a stride of 0 is
+  /// one number for all of a row, a row stride of 0 one row for all rows.
   package init(_ base: UnsafeRawPointer, _ element: ABNElement, stride: Int, rowStride: Int) {
     operand = abn_flat_operand(
       base: UnsafeMutableRawPointer(mutating: base), element: element.rawValue, stride: stride,
@@ -31,8 +32,8 @@ package struct FlatOperand: @unchecked Sendable {
     FlatOperand(base, element, stride: 0, rowStride: 0)
   }
 
-  /// Bits, eight to a byte, the first of them the lowest: they are read as 1 and 0, and written as whether a result is
-  /// not 0.
+  /// Bits, eight to a byte, the first of them the lowest: they are read as 1 and 0, and written as
+  /// whether a result is not 0.
   package static func bits(_ base: UnsafeRawPointer) -> FlatOperand {
     var result = FlatOperand(base, .float32)
     result.operand.element = 4
@@ -84,12 +85,12 @@ package struct FlatOperands: Sendable {
   }
 }
 
-/// A loop over elements in the instruction set of this process: arithmetic on the elements of up to four arrays, whose
-/// results go to up to three others, or are added up.
+/// A loop over elements in the instruction set of this process: arithmetic on the elements of up to
+/// four arrays, whose results go to up to three others, or are added up.
 ///
-/// Elements of 16 bits are computed with in float32; `isWide`: all are in float64, and rounded once more to an element
-/// of 16 bits. A result may take the place of an operand of its own type. What an element's result is does not
-/// depend on which others a call works on. Nothing is checked.
+/// Elements of 16 bits are computed with in float32; `isWide`: all are in float64, and rounded once
+/// more to an element of 16 bits. A result may take the place of an operand of its own type. What
+/// an element's result is does not depend on which others a call works on. Nothing is checked.
 package struct FlatKernel: Sendable {
   private let entry: @Sendable (UnsafePointer<abn_flat_call>) -> Void
   private let code: Int
@@ -113,8 +114,8 @@ package struct FlatKernel: Sendable {
     constants = given + Array(repeating: 0, count: 16 - given.count)
   }
 
-  /// Elements `range`, numbered row by row, of rows of `length` elements (nil: of one row). The range begins at a
-  /// multiple of 16.
+  /// Elements `range`, numbered row by row, of rows of `length` elements (nil: of one row). The
+  /// range begins at a multiple of 16.
   package func callAsFunction(_ operands: FlatOperands, _ range: Range<Int>, length: Int? = nil) {
     run(operands, range, length ?? range.upperBound, nil)
   }

@@ -1,7 +1,7 @@
 import ABNKernelsBaseline
 
-/// What a flat loop does with the elements a, b, c and d of its operands. The result goes to `out`; of two and three
-/// results in brackets, to `out`, `second` and `third`.
+/// What a flat loop does with the elements a, b, c and d of its operands. The result goes to `out`;
+/// of two and three results in brackets, to `out`, `second` and `third`.
 package struct FlatOperation: Sendable {
   let code: Int
   let constants: [Double]
@@ -106,7 +106,8 @@ package struct FlatOperation: Sendable {
 
   /// exp(a - b).
   package static let shiftedExponential = FlatOperation(FlatCode.shiftedExponential)
-  /// (the larger of a and c; b / 2 where that is a, else d): a line's largest share so far, and half its gradient.
+  /// (the larger of a and c; b / 2 where that is a, else d): a line's largest share so far, and
+  /// half its gradient.
   package static let softmaxTop = FlatOperation(FlatCode.softmaxTop)
   /// d + a (b / 2 - c).
   package static let softmaxDot = FlatOperation(FlatCode.softmaxDot)
@@ -121,7 +122,8 @@ package struct FlatOperation: Sendable {
 
   /// The sum of a.
   package static let sum = FlatOperation(FlatCode.sum)
-  /// out += each of the rows of a, column by column: `out` is one row of float64, a of float32 or float64.
+  /// out += each of the rows of a, column by column: `out` is one row of float64, a of float32 or
+  /// float64.
   package static let sumOfRows = FlatOperation(FlatCode.sumOfRows)
   /// The sum of a^2.
   package static let sumOfSquares = FlatOperation(FlatCode.sumOfSquares)

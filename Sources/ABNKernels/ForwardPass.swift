@@ -11,8 +11,8 @@ enum StatisticsTarget {
   case only(ABNStatistics)
 }
 
-/// Statistics, what follows from them, z. With given statistics the sums only say which channels are rescued, and
-/// there are none without a rescue.
+/// Statistics, what follows from them, z. With given statistics the sums only say which channels
+/// are rescued, and there are none without a rescue.
 struct ForwardPass: LayerPass, @unchecked Sendable {
   // Sendable: as `Engine`.
 
@@ -85,9 +85,9 @@ struct ForwardPass: LayerPass, @unchecked Sendable {
     return mean
   }
 
-  /// What a channel's sums are taken around, with its first element at `first`: the middle one of its first,
-  /// one in the middle and the last. The sums lose log2((mean - pivot)^2 / variance) of float64's 53 bits,
-  /// which is much where the pivot is the one element far from all others.
+  /// What a channel's sums are taken around, with its first element at `first`: the middle one of
+  /// its first, one in the middle and the last. The sums lose log2((mean - pivot)^2 / variance) of
+  /// float64's 53 bits, which is much where the pivot is the one element far from all others.
   @inline(__always) private func pivot(_ first: Int) -> Double {
     if engine.kernel.element != .float32 { return anyPivot(first) }
     let x = source.assumingMemoryBound(to: Float.self) + first
@@ -99,7 +99,8 @@ struct ForwardPass: LayerPass, @unchecked Sendable {
     return middle(x(0), x(engine.middle), x(engine.last))
   }
 
-  /// The middle one of three. The mean of elements of which one is infinite does not depend on which.
+  /// The middle one of three. The mean of elements of which one is infinite does not depend on
+  /// which.
   @inline(__always) private func middle<T: BinaryFloatingPoint>(_ a: T, _ b: T, _ c: T) -> T {
     let middle = max(min(a, b), min(max(a, b), c))
     return middle.isFinite ? middle : 0
@@ -164,8 +165,8 @@ struct ForwardPass: LayerPass, @unchecked Sendable {
     engine.setNumber(statistics.meanRemainder, channel, remainder)
   }
 
-  /// Gives a channel a row of the rescue if z will not tell its x; `mean` and `square` are those of xhat. Else the y
-  /// below which single elements are kept aside.
+  /// Gives a channel a row of the rescue if z will not tell its x; `mean` and `square` are those of
+  /// xhat. Else the y below which single elements are kept aside.
   @inline(__always) private func decide(_ channel: Int, mean: Double, square: Double) -> Double {
     guard let rescue = engine.rescue else { return -.infinity }
     let spread = ChannelSpread(
@@ -196,9 +197,10 @@ struct ForwardPass: LayerPass, @unchecked Sendable {
     return (high, rest)
   }
 
-  /// Writes what the second pass reads of a channel. Where x - mean can exceed the largest number, at most
-  /// sqrt(m) deviations, y is x * gain + (bias - mean * gain): there the mean is at most 2 sqrt(m) deviations, and
-  /// so many u are lost at most. With given statistics no variance is that large.
+  /// Writes what the second pass reads of a channel. Where x - mean can exceed the largest number,
+  /// at most sqrt(m) deviations, y is x * gain + (bias - mean * gain): there the mean is at most 2
+  /// sqrt(m) deviations, and so many u are lost at most. With given statistics no variance is that
+  /// large.
   @inline(__always) private func setForward(
     _ slots: ChannelSlots, _ index: Int, limit: Double
   ) {

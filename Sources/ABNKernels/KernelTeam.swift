@@ -2,11 +2,13 @@
 ///
 /// Results do not depend on it, bit by bit: what a sum is made of follows from the shape alone.
 public struct KernelTeam: Sendable {
-  /// How many threads `run` has: the t-th part of as many runs on the t-th. It decides the order of the work on
-  /// channels that only the caches of several cores together can hold, and which part of a tensor a thread goes over
-  /// a second time (the one that it went over first). Below 1 it counts as 1.
+  /// How many threads `run` has: the t-th part of as many runs on the t-th. It decides the order of
+  /// the work on channels that only the caches of several cores together can hold, and which part
+  /// of a tensor a thread goes over a second time (the one that it went over first). Below 1 it
+  /// counts as 1.
   public let count: Int
-  /// Calls `body(0) ... body(parts - 1)`, each once, in any order and on any threads, and returns when all are done.
+  /// Calls `body(0) ... body(parts - 1)`, each once, in any order and on any threads, and returns
+  /// when all are done.
   public let run: @Sendable (_ parts: Int, _ body: @Sendable (Int) -> Void) -> Void
 
   /// A team of `count` threads.

@@ -1,5 +1,6 @@
-/// What can be done with a layer. Every function checks its buffers before it writes anything, and throws
-/// `KernelError` for those that are misaligned, and for one that is written and overlaps another.
+/// What can be done with a layer. Every function checks its buffers before it writes anything, and
+/// throws `KernelError` for those that are misaligned, and for one that is written and overlaps
+/// another.
 extension ABNKernel {
   /// Mean and biased variance of every channel.
   ///
@@ -7,7 +8,8 @@ extension ABNKernel {
   /// mean = sum(x) / m;  variance = sum((x - mean)^2) / m;  m = outer * spatial
   /// ```
   /// Accumulated around a value of the channel, so that a mean of 1e5 at a deviation of 1 keeps its
-  /// digits in float32. Throws `KernelError` also for an empty tensor, and for one element per channel.
+  /// digits in float32. Throws `KernelError` also for an empty tensor, and for one element per
+  /// channel.
   public func statistics(
     of x: UnsafeRawPointer, into statistics: ABNStatistics, workspace: ABNWorkspace
   ) throws(KernelError) {
@@ -27,8 +29,9 @@ extension ABNKernel {
   /// activation that cannot be inverted) over x.
   ///
   /// `source` and `destination` are the same buffer (in place) or do not touch (x is kept).
-  /// `activated`: act(y) is wanted too, of any activation of the result y. `moving` is updated if not nil. `state.saved` takes what the backward pass needs, `state.rescue` the
-  /// x of the channels that cannot be computed back. Throws `KernelError` also for an empty tensor, and for
+  /// `activated`: act(y) is wanted too, of any activation of the result y. `moving` is updated if
+  /// not nil. `state.saved` takes what the backward pass needs, `state.rescue` the x of the
+  /// channels that cannot be computed back. Throws `KernelError` also for an empty tensor, and for
   /// one element per channel.
   public func trainForward(
     source: UnsafeRawPointer, destination: UnsafeMutableRawPointer, state: ABNLayerState,
@@ -54,8 +57,8 @@ extension ABNKernel {
 
   /// The forward pass with given statistics, which stay as they are: z (or y) over x.
   ///
-  /// The rest as in `trainForward`; an empty tensor is left alone. With a rescue x is read twice, as
-  /// in training: what z keeps of it depends on the data, which given statistics do not tell.
+  /// The rest as in `trainForward`; an empty tensor is left alone. With a rescue x is read twice,
+  /// as in training: what z keeps of it depends on the data, which given statistics do not tell.
   public func globalForward(
     source: UnsafeRawPointer, destination: UnsafeMutableRawPointer, state: ABNLayerState,
     given: ABNGivenStatistics, workspace: ABNWorkspace, activated: ABNActivated? = nil
@@ -108,10 +111,11 @@ extension ABNKernel {
   /// given: dx = scale * inverseDeviation * dy
   /// prelu: dslope = sum(dz * min(y, 0)), per channel or over all
   /// ```
-  /// From the output it needs the rescue that the forward pass was given. Chunks of at most 64 vectors (128
-  /// of 16 bits, and as many ends of runs) are summed in the precision of parameters, what they give in float64,
-  /// in a fixed order. Throws `KernelError` also, from the output, for a channel of scale 0 or of a
-  /// slope that is not above 0 without a row in the rescue. An empty tensor has gradients 0.
+  /// From the output it needs the rescue that the forward pass was given. Chunks of at most 64
+  /// vectors (128 of 16 bits, and as many ends of runs) are summed in the precision of parameters,
+  /// what they give in float64, in a fixed order. Throws `KernelError` also, from the output, for a
+  /// channel of scale 0 or of a slope that is not above 0 without a row in the rescue. An empty
+  /// tensor has gradients 0.
   public func backward(
     _ pass: ABNBackward, state: ABNLayerState, workspace: ABNWorkspace
   ) throws(KernelError) {

@@ -1,10 +1,12 @@
 import ABNKernelsBaseline
 
-/// How a tensor is cut, from its shape and the caches alone, so that results do not depend on threads.
+/// How a tensor is cut, from its shape and the caches alone, so that results do not depend on
+/// threads.
 ///
-/// A unit has parameters and sums of its own: a channel or a block of channels, whose elements are runs in memory,
-/// or, where the channels stand side by side in rows, the whole tensor, whose runs are the rows. Large units are cut
-/// into slices. One slice of one unit is a `Window`: what one call of a kernel goes over.
+/// A unit has parameters and sums of its own: a channel or a block of channels, whose elements are
+/// runs in memory, or, where the channels stand side by side in rows, the whole tensor, whose runs
+/// are the rows. Large units are cut into slices. One slice of one unit is a `Window`: what one
+/// call of a kernel goes over.
 struct Plan {
   /// Number of units, and elements from one to the next.
   var units = 1
@@ -17,7 +19,8 @@ struct Plan {
   var width: Int
   /// Whether the runs are rows of all channels side by side.
   var isRows = false
-  /// Slices of a unit. With 1 the two passes over a unit follow each other while it is in the cache.
+  /// Slices of a unit. With 1 the two passes over a unit follow each other while it is in the
+  /// cache.
   var slices = 1
   /// Pieces that a single run is cut into: slices = runs' share times pieces.
   var pieces = 1
@@ -29,14 +32,15 @@ struct Plan {
   private(set) var copies = 1
   /// Lanes of a row of sums: 16, or of rows their channels, rounded up to whole vectors.
   private(set) var lanes = 16
-  /// Numbers in a row of parameters, which the kernels spread themselves where all lanes are one channel.
+  /// Numbers in a row of parameters, which the kernels spread themselves where all lanes are one
+  /// channel.
   private(set) var parameterLanes = 16
   /// Bytes of a unit's parameters and a word beside them.
   private(set) var blockBytes = 0
   /// Channels of the tensor.
   private var allChannels = 1
-  /// Whether the passes over the slices of a unit follow each other unit by unit: two tensors of it are more than a
-  /// core's cache, and no more than a few cores' hold.
+  /// Whether the passes over the slices of a unit follow each other unit by unit: two tensors of it
+  /// are more than a core's cache, and no more than a few cores' hold.
   var isPhased = false
 
   /// A unit this large leaves no cache for a second pass.
@@ -45,8 +49,8 @@ struct Plan {
   static let sharedSlices = 4
   /// Work that is worth a part of its own.
   static let partElements = 1 << 15
-  /// Elements of small units that go together: few enough that two tensors' stay in the nearest cache,
-  /// and that one part too many for one of a few threads is not felt.
+  /// Elements of small units that go together: few enough that two tensors' stay in the nearest
+  /// cache, and that one part too many for one of a few threads is not felt.
   static let unitElements = 1 << 11
   static let mostSlices = 64
 
@@ -155,8 +159,8 @@ struct Window {
   var later = 0
 }
 
-/// Share `index` of `shares` that `count` things in order are cut into: as even as they can be, each
-/// beginning where the one before it ends.
+/// Share `index` of `shares` that `count` things in order are cut into: as even as they can be,
+/// each beginning where the one before it ends.
 package func share(_ index: Int, of shares: Int, in count: Int) -> Range<Int> {
   count * index / shares..<count * (index + 1) / shares
 }

@@ -1,7 +1,7 @@
 import ABNKernelsBaseline
 
-/// A stretch of one channel: `count` elements from `tensor` on, `step` apart, which stand at `rescue`
-/// and after in the channel's row of the rescue.
+/// A stretch of one channel: `count` elements from `tensor` on, `step` apart, which stand at
+/// `rescue` and after in the channel's row of the rescue.
 struct Stretch {
   var rescue: Int
   var tensor: Int
@@ -174,8 +174,8 @@ extension BackwardPass {
     }
   }
 
-  /// Hands dz of a stretch to `body` side by side: in place where it is already, else copied to the stack, some at a
-  /// time.
+  /// Hands dz of a stretch to `body` side by side: in place where it is already, else copied to the
+  /// stack, some at a time.
   private func inPieces(_ stretch: Stretch, _ body: (Stretch, UnsafeMutableRawPointer) -> Void) {
     let bytes = engine.bytes
     if stretch.step == 1 {

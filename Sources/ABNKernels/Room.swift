@@ -73,8 +73,8 @@ struct ChannelValues {
   var unit = 1.0
 }
 
-/// Where the parameters of units and the sums of windows stand: in scratch, or on the stack for units that are done at
-/// once.
+/// Where the parameters of units and the sums of windows stand: in scratch, or on the stack for
+/// units that are done at once.
 struct Room: @unchecked Sendable {
   // Sendable: what is worked on at the same time are different units and windows.
 
@@ -121,7 +121,8 @@ struct Room: @unchecked Sendable {
       isDouble: isDouble)
   }
 
-  /// Makes a unit's parameters 0, as they must be in lanes that are padding: every result of such a lane is then 0.
+  /// Makes a unit's parameters 0, as they must be in lanes that are padding: every result of such a
+  /// lane is then 0.
   @inline(never) func clear(_ unit: Int) {
     block(unit).initializeMemory(as: UInt8.self, repeating: 0, count: plan.blockBytes)
   }
@@ -131,8 +132,8 @@ struct Room: @unchecked Sendable {
     plan.isUniform ? max(1, min(plan.unitsPerPart, (2304 - 64 - 3 * 16 * 8) / plan.blockBytes)) : 1
   }
 
-  /// Calls `body` with room on the stack for a few units from `first` on, one after the other. It begins with a line of
-  /// the caches, where a vector that was stored is read again without a wait.
+  /// Calls `body` with room on the stack for a few units from `first` on, one after the other. It
+  /// begins with a line of the caches, where a vector that was stored is read again without a wait.
   static func onStack(_ plan: Plan, isDouble: Bool, first: Int = 0, _ body: (Room) -> Void) {
     func call(_ buffer: UnsafeMutableRawBufferPointer) {
       guard let base = buffer.baseAddress?.alignedUp(toMultipleOf: 64) else { return }
@@ -142,8 +143,8 @@ struct Room: @unchecked Sendable {
           windowBytes: 0))
     }
     if plan.isUniform && plan.unitsPerPart == 1 {
-      // From the stack: at most 1 KiB, and no larger alignment than that of the largest number. It is not made 0, which
-      // a unit on its own would feel.
+      // From the stack: at most 1 KiB, and no larger alignment than that of the largest number. It
+      // is not made 0, which a unit on its own would feel.
       withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 16, call)
     } else {
       var memory = (
@@ -156,8 +157,8 @@ struct Room: @unchecked Sendable {
 
 /// The parts of scratch.
 struct Scratch {
-  /// Three float64 for each channel: forward the sums of x - pivot and its square, and the pivot; backward dbias,
-  /// dscale and the slope's gradient.
+  /// Three float64 for each channel: forward the sums of x - pivot and its square, and the pivot;
+  /// backward dbias, dscale and the slope's gradient.
   let totals: UnsafeMutablePointer<Double>
   /// Room for all units, where they are not done on the stack.
   let room: Room

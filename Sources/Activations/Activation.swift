@@ -1,6 +1,7 @@
 /// A function z = f(y) of each element, with its number where it has one: one value says all.
 ///
-/// What there is to know of a function is its line in `row`; nothing else in the package lists them.
+/// What there is to know of a function is its line in `row`; nothing else in the package lists
+/// them.
 public enum Activation: Hashable, Sendable {
   /// y.
   case identity
@@ -8,7 +9,8 @@ public enum Activation: Hashable, Sendable {
   case relu
   /// min(max(y, 0), 6); the derivative at 0 and 6 is 0.
   case relu6
-  /// y where y > 0, else slope * y; the derivative at 0 is the slope. The slope is 0.02 unless told, as Paddle's.
+  /// y where y > 0, else slope * y; the derivative at 0 is the slope. The slope is 0.02 unless
+  /// told, as Paddle's.
   case leakyReLU(slope: Double = 0.02)
   /// y where y > 0, else slope * y, with learnt slopes that begin at 0.25.
   case prelu

@@ -2,14 +2,15 @@
 package enum ActivationForm: Hashable, Sendable {
   /// f(y) = y.
   case identity
-  /// y where y > 0, else slope * y: of a slope above 0, and of relu, the result tells the derivative.
+  /// y where y > 0, else slope * y: of a slope above 0, and of relu, the result tells the
+  /// derivative.
   case rectifier(slope: Double)
   /// y where y > 0, else slope * y, the slope being a parameter.
   case learntRectifier
   /// y between two bounds, else the bound: the result tells the derivative, which is 1 or 0.
   case clip
-  /// Anything else: the derivative is computed from y. Where it has no jump, it may be computed from a y that is right
-  /// up to rounding.
+  /// Anything else: the derivative is computed from y. Where it has no jump, it may be computed
+  /// from a y that is right up to rounding.
   case curve(isSmooth: Bool)
 }
 
@@ -21,13 +22,14 @@ package struct ActivationRow: Sendable {
   package let aliases: [String]
   /// What its derivative hangs on.
   package let form: ActivationForm
-  /// Whether y can be computed from f(y) for every y. (Channels of prelu whose slope is not safely above 0 keep y.)
+  /// Whether y can be computed from f(y) for every y. (Channels of prelu whose slope is not safely
+  /// above 0 keep y.)
   package let isInvertible: Bool
-  /// Whether f(y) is rounded to a limit where the derivative still has digits: the gradient then reads y, and f(y) is
-  /// computed again rather than kept beside it.
+  /// Whether f(y) is rounded to a limit where the derivative still has digits: the gradient then
+  /// reads y, and f(y) is computed again rather than kept beside it.
   package let saturates: Bool
-  /// Bounds of the error of f(y), and of dz * f'(y), in ulps of float32 against float64, 0 for what is rounded once
-  /// or not at all. Of a derivative that crosses 0 within 4 of 0 ulps of 1 there.
+  /// Bounds of the error of f(y), and of dz * f'(y), in ulps of float32 against float64, 0 for what
+  /// is rounded once or not at all. Of a derivative that crosses 0 within 4 of 0 ulps of 1 there.
   package let valueUlps, gradientUlps: Double
   /// What is added for each unit of y^2, left of 0: exp(-y^2 / 2) loses the digits of y^2.
   package let perSquare: Double
@@ -64,8 +66,8 @@ extension Activation: CustomStringConvertible {
   public var alpha: Double? { row.alpha }
   /// What the derivative hangs on.
   package var form: ActivationForm { row.form }
-  /// Whether y can be computed from f(y), so that a layer may keep f(y) alone: identity, prelu, and leaky_relu and elu
-  /// with a number above 0.
+  /// Whether y can be computed from f(y), so that a layer may keep f(y) alone: identity, prelu, and
+  /// leaky_relu and elu with a number above 0.
   public var isInvertible: Bool { row.isInvertible }
 
   /// The same function with this number, where it has one.
@@ -74,8 +76,8 @@ extension Activation: CustomStringConvertible {
   /// The name, and the number where there is one: `leaky_relu with alpha 0.1`.
   public var description: String { alpha.map { "\(name) with alpha \($0)" } ?? name }
 
-  /// The activation of a name, in any case, with `_` or `-`; "", "none" and "linear" are the identity too. Nil where there is
-  /// none of this name.
+  /// The activation of a name, in any case, with `_` or `-`; "", "none" and "linear" are the
+  /// identity too. Nil where there is none of this name.
   ///
   /// - Parameter alpha: its number, where it has one; nil: the one that it has unless told.
   public init?(name: String, alpha: Double? = nil) {

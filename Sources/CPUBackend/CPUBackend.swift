@@ -19,8 +19,8 @@ public struct CPUBackend: Backend {
   /// Those of the team, as the calling thread has them.
   public var threads: Int { Parallel.threads }
 
-  /// Turns of some 20 ms with runs of any process of the user on the same processors, for teams that take more than
-  /// half of these.
+  /// Turns of some 20 ms with runs of any process of the user on the same processors, for teams
+  /// that take more than half of these.
   public var turns: (any Turns)? { TeamTurns() }
 
   /// The backend; `passes` are what programs go through first.

@@ -2,8 +2,8 @@ import ABNGraph
 import ABNRuntime
 import ABNTensors
 
-/// A kind of operation from outside this package: what the processor computes for it is a function over
-/// plain arrays.
+/// A kind of operation from outside this package: what the processor computes for it is a function
+/// over plain arrays.
 ///
 /// ```swift
 /// extension Clamp: CPUComputable {
@@ -19,8 +19,8 @@ public protocol CPUComputable: OperationKind {
   /// Computes all elements of the outputs.
   ///
   /// Called once a run, from the thread of the run; several runs may be under way at once. Under a
-  /// sharing rule `.may` an output may be in the bytes of its input: then read an element before it is
-  /// written. Under `.must` it is, and holds the old value.
+  /// sharing rule `.may` an output may be in the bytes of its input: then read an element before it
+  /// is written. Under `.must` it is, and holds the old value.
   ///
   /// - Throws: what the run then throws, with the place of the operation.
   func compute(_ operands: CPUOperands) throws
@@ -28,7 +28,8 @@ public protocol CPUComputable: OperationKind {
 
 /// The operands of one run of a `CPUComputable`: row-major arrays, valid until `compute` returns.
 public struct CPUOperands {
-  /// The types of the inputs. float16 and bfloat16 are float32 here: they are converted before and after.
+  /// The types of the inputs. float16 and bfloat16 are float32 here: they are converted before and
+  /// after.
   public let inputTypes: [TensorType]
   /// The types of the outputs, likewise.
   public let outputTypes: [TensorType]

@@ -3,8 +3,8 @@ import ABNOperations
 import ABNTensors
 
 extension StridedCopy {
-  /// A tensor `part` against the place in `whole` where it starts at `offset` of `axis`, both in one
-  /// layout.
+  /// A tensor `part` against the place in `whole` where it starts at `offset` of `axis`, both in
+  /// one layout.
   static func part(
     _ part: TensorType, of whole: TensorType, in layout: PhysicalLayout = .plain, axis: Int,
     offset: Int, isRead: Bool
@@ -21,8 +21,8 @@ extension StridedCopy {
 }
 
 extension LoweringContext {
-  /// The layout in which the parts of a whole are cut out or put together: the image's, if every part
-  /// has whole blocks.
+  /// The layout in which the parts of a whole are cut out or put together: the image's, if every
+  /// part has whole blocks.
   func partsLayout(ofInput index: Int, parts: [TensorType], axis: Int) -> PhysicalLayout {
     let layout = layout(ofInput: index)
     let isWhole = parts.allSatisfy {

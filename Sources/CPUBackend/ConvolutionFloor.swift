@@ -22,9 +22,9 @@ extension CPUBackend: FloorMeasuring {
     }
   }
 
-  /// The time of each float32 convolution of a program, gradients included, run by oneDNN alone: every
-  /// tensor in the layout that it likes best, weights too, all of them on random data, one after the
-  /// other without anything between.
+  /// The time of each float32 convolution of a program, gradients included, run by oneDNN alone:
+  /// every tensor in the layout that it likes best, weights too, all of them on random data, one
+  /// after the other without anything between.
   ///
   /// Equal convolutions are measured once. The buffers are this function's own and are freed again.
   ///

@@ -113,7 +113,8 @@ struct ConvolutionPrimitives {
     }
   }
 
-  /// The layouts that an operation's convolution likes best for its images; nil for other operations.
+  /// The layouts that an operation's convolution likes best for its images; nil for other
+  /// operations.
   mutating func preferredLayouts(
     of operation: Operation, in program: Program
   ) throws -> [(VariableID, PhysicalLayout)]? {

@@ -41,11 +41,13 @@ struct DNNLConvolution: Hashable, Sendable {
   }
 }
 
-/// What is done to each element of a convolution before it is stored: first the sum, then leaky_relu.
+/// What is done to each element of a convolution before it is stored: first the sum, then
+/// leaky_relu.
 struct DNNLEpilogue: Hashable, Sendable {
   /// Whether what stood in the destination is added.
   var addsDestination = false
-  /// The slope of leaky_relu below zero. Not 0: oneDNN would take the maximum with zero, and lose NaN.
+  /// The slope of leaky_relu below zero. Not 0: oneDNN would take the maximum with zero, and lose
+  /// NaN.
   var slope: Float?
 }
 

@@ -64,8 +64,8 @@ extension LoweringContext {
     }
   }
 
-  /// A step over operands that are broadcast: `loop` has the strides of the inputs (one to three), then those of the
-  /// row-major result, which is the last argument. All have elements of one type.
+  /// A step over operands that are broadcast: `loop` has the strides of the inputs (one to three),
+  /// then those of the row-major result, which is the last argument. All have elements of one type.
   func flat(
     _ operation: FlatOperation, over loop: StridedLoop, _ dtype: DType, isWide: Bool = false
   ) throws -> @Sendable (StepPointers) -> Void {
@@ -103,8 +103,8 @@ extension StridedLoop {
       : FlatOperand(start, element, stride: own.last!, rowStride: rowStride)
   }
 
-  /// Calls `body`, in parallel, with ranges of the elements of the two innermost dimensions, numbered row by row, that
-  /// cover all, and the number of the place in the others.
+  /// Calls `body`, in parallel, with ranges of the elements of the two innermost dimensions,
+  /// numbered row by row, that cover all, and the number of the place in the others.
   func forEachPlane(_ body: @Sendable (_ plane: Int, _ range: Range<Int>) -> Void) {
     let (size, grain) = (rows * inner, 16384)
     guard size > 0 else { return }

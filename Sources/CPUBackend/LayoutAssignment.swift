@@ -2,8 +2,8 @@ import ABNGraph
 import ABNOperations
 import ABNTensors
 
-/// Which layout each image variable of a program is to stand in: the one that costs the fewest bytes
-/// of conversion.
+/// Which layout each image variable of a program is to stand in: the one that costs the fewest
+/// bytes of conversion.
 ///
 /// Variables that an operation walks in one layout, blocks or not (`ImageWalk`), form a group:
 /// between two convolutions everything is one group, its gradients too. Each convolution votes,
@@ -91,7 +91,8 @@ extension PhysicalLayout {
   /// Whether a variable of this shape can stand so, without padding.
   func fits(_ shape: Shape) -> Bool { self == .plain || shape[1] % block == 0 }
 
-  /// The dimensions that the bytes of a variable have: [N, C / block, ..., block] for a blocked one.
+  /// The dimensions that the bytes of a variable have: [N, C / block, ..., block] for a blocked
+  /// one.
   func physicalShape(_ shape: Shape) -> Shape {
     guard case .blocked(let block) = self else { return shape }
     let dims = shape.dimensions
@@ -101,8 +102,8 @@ extension PhysicalLayout {
       : Shape([dims[0], dims[1] / block] + dims[2...] + [block])
   }
 
-  /// Where a position along an axis of the variable is along that axis of `physicalShape`; a multiple
-  /// of the block along the channels.
+  /// Where a position along an axis of the variable is along that axis of `physicalShape`; a
+  /// multiple of the block along the channels.
   func physicalOffset(_ offset: Int, axis: Int) -> Int { axis == 1 ? offset / block : offset }
 
   /// Whether these are the bytes of the plain layout: no blocks, or nothing beside the channels.

@@ -4,8 +4,8 @@ import ABNOperations
 import ABNRuntime
 import ABNTensors
 
-/// The x that an in-place layer keeps beside z: bytes that are asked for where a channel, or an element, cannot
-/// be computed back, and kept from then on.
+/// The x that an in-place layer keeps beside z: bytes that are asked for where a channel, or an
+/// element, cannot be computed back, and kept from then on.
 final class RescueBuffer: SideBuffer {
   let rescue: ABNRescue
   let mostBytes: Int
@@ -92,7 +92,8 @@ private struct NormalizationForward {
     let layout = c.layout(ofInput: 0)
     let kernel = try norm.kernel(type, layout, activation)
     let (norm, outer) = (norm, outer)
-    // Arguments: x, z, saved, scale, bias, mean, variance, scratch [, slopes] [, momentum] [, act(z)].
+    // Arguments: x, z, saved, scale, bias, mean, variance, scratch [, slopes] [, momentum] [,
+    // act(z)].
     var arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
     let channels = kernel.geometry.channels
     arguments.append(

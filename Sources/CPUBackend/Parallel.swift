@@ -4,15 +4,15 @@ import CParallel
 
 /// Work on the OpenMP team that oneDNN uses, so that two pools never fight for the cores.
 ///
-/// What the members share is checked by the compiler, but for pointers, which a step marks `nonisolated(unsafe)`: members
-/// write no element that another one touches.
+/// What the members share is checked by the compiler, but for pointers, which a step marks
+/// `nonisolated(unsafe)`: members write no element that another one touches.
 public enum Parallel {
-  /// The members that a team of the calling thread has now; setting it asks for as many, in the whole
-  /// process.
+  /// The members that a team of the calling thread has now; setting it asks for as many, in the
+  /// whole process.
   ///
   /// It is what a team really gets, and may be less than was asked for: at most `mostThreads`,
-  /// `OMP_THREAD_LIMIT`, and the threads that the system gives; 1 inside a team. Where nothing was asked
-  /// for it is `OMP_NUM_THREADS`, else the number of processors. `OMP_DYNAMIC` is turned off.
+  /// `OMP_THREAD_LIMIT`, and the threads that the system gives; 1 inside a team. Where nothing was
+  /// asked for it is `OMP_NUM_THREADS`, else the number of processors. `OMP_DYNAMIC` is turned off.
   public static var threads: Int {
     get { Int(abn_team_size()) }
     set { abn_team_set_size(Int32(clamping: newValue)) }
@@ -26,8 +26,8 @@ public enum Parallel {
     let body: @Sendable (Int) -> Void
   }
 
-  /// Calls `body` with 0 ..< parts, spread over the team: member m takes the m-th contiguous share, of
-  /// as many shares as the team has members. Parts must not wait for each other.
+  /// Calls `body` with 0 ..< parts, spread over the team: member m takes the m-th contiguous share,
+  /// of as many shares as the team has members. Parts must not wait for each other.
   ///
   /// What a part computes must not depend on who computes it; then results do not depend on the
   /// number of threads.

@@ -32,7 +32,8 @@ extension ParameterUpdate {
     }
   }
 
-  /// A step that updates the parameter and `states` arrays by an operation that is made anew each time.
+  /// A step that updates the parameter and `states` arrays by an operation that is made anew each
+  /// time.
   func updateStep(
     _ c: LoweringContext, states: Int,
     _ operation: @escaping @Sendable (StepPointers) -> FlatOperation
@@ -87,7 +88,8 @@ extension AdamUpdate: CPULowerable {
       isDouble
       ? Double.greatestFiniteMagnitude.squareRoot()
       : Double(Float.greatestFiniteMagnitude.squareRoot())
-    // Below this the square of a gradient has vanished, and a smaller divisor would make the step anything.
+    // Below this the square of a gradient has vanished, and a smaller divisor would make the step
+    // anything.
     let epsilon = max(kind.epsilon, least.squareRoot())
     let update = try updateStep(c, states: 2) { p in
       let rate = readRate(p)

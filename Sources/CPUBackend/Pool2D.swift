@@ -88,10 +88,10 @@ extension Pool2D: CPULowerable {
 extension Pool2D {
   /// oneDNN's step, and the plain one for numbers that oneDNN does not pool as float64 would.
   ///
-  /// oneDNN's max passes over NaN and has no winner where nothing is above the lowest finite number, so
-  /// that the image is looked through first; its average adds in float32, where a sum of finite numbers
-  /// can overflow, so that the result is looked through. Winners are counted alike by both, and the
-  /// gradient does not ask who counted.
+  /// oneDNN's max passes over NaN and has no winner where nothing is above the lowest finite
+  /// number, so that the image is looked through first; its average adds in float32, where a sum of
+  /// finite numbers can overflow, so that the result is looked through. Winners are counted alike
+  /// by both, and the gradient does not ask who counted.
   fileprivate func guarded(
     _ fast: @escaping @Sendable (StepPointers) throws -> Void, by plain: PlainPooling,
     _ x: TensorType, _ y: TensorType, wide: Bool

@@ -3,9 +3,9 @@ import ABNOperations
 import ABNRuntime
 import ABNTensors
 
-/// Sums over some axes of a row-major tensor, in float64 and in an order that depends on the shape alone: rounding
-/// errors do not grow with the count, partial sums do not overflow, and results do not depend on the number of
-/// threads.
+/// Sums over some axes of a row-major tensor, in float64 and in an order that depends on the shape
+/// alone: rounding errors do not grow with the count, partial sums do not overflow, and results do
+/// not depend on the number of threads.
 struct Summation: Sendable {
   private let kept: StridedLoop
   private let reduced: StridedLoop
@@ -13,7 +13,8 @@ struct Summation: Sendable {
   private let element: ABNElement
   private let sum, addRows, scale: FlatKernel
 
-  /// The sum of a tensor of `shape` over `axes`, times `factor`; the result is row-major over the other axes.
+  /// The sum of a tensor of `shape` over `axes`, times `factor`; the result is row-major over the
+  /// other axes.
   init(_ shape: Shape, over axes: Set<Int>, _ element: ABNElement, factor: Double = 1) throws {
     let strides = shape.strides
     let keptAxes = (0..<shape.rank).filter { !axes.contains($0) }

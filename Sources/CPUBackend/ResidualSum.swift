@@ -52,9 +52,9 @@ private struct Planes: Sendable {
 
 /// The u of planes that cannot be computed back: bytes asked for when the data need them, and kept.
 private final class KeptPlanes: SideBuffer, @unchecked Sendable {
-  // Sendable: steps run one after the other, and members of the team touch planes of their own.
-  // The tables of the planes are empty until a step runs: a program that is only planned, for a batch of a
-  // hundred thousand images say, has no use for them.
+  // Sendable: steps run one after the other, and members of the team touch planes of their own. The
+  // tables of the planes are empty until a step runs: a program that is only planned, for a batch
+  // of a hundred thousand images say, has no use for them.
   private var rows = UnsafeMutableBufferPointer<UnsafeMutableRawPointer?>(start: nil, count: 0)
   private(set) var isKept = UnsafeMutableBufferPointer<Bool>(start: nil, count: 0)
   private let planes: Int
@@ -132,8 +132,8 @@ extension ResidualSum: CPULowerable {
             let channel = group.channel + lane
             let bound = Self.limit * rescue.rescue.size(channel)
             let square = Double(sums[lane])
-            // Written so that NaN is kept, and what left the range of T. Channels in the layer's own rescue
-            // buffer need no u.
+            // Written so that NaN is kept, and what left the range of T. Channels in the layer's
+            // own rescue buffer need no u.
             let isInRange = square < .infinity && bound * bound >= Double(T.leastNormalMagnitude)
             let isFine =
               isInRange && square <= bound * bound * Double(planes.count)

@@ -181,8 +181,9 @@ extension Softmax: CPULowerable {
 
 /// The loops of the gradient: dx = y * (dy - sum(y * dy)) along each line.
 ///
-/// Since y adds up to 1, dy may be taken from where it stands at the largest y: what is left of a saturated y, 1 less
-/// itself, is then a sum of the others and not a difference. In halves, as a difference of two numbers may overflow.
+/// Since y adds up to 1, dy may be taken from where it stands at the largest y: what is left of a
+/// saturated y, 1 less itself, is then a sum of the others and not a difference. In halves, as a
+/// difference of two numbers may overflow.
 private struct SoftmaxGradientKernels: Sendable {
   let element: ABNElement
   let largest, top, dot, sum, gradient: FlatKernel

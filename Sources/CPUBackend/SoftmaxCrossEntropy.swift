@@ -74,7 +74,8 @@ private func checkLabels(
 }
 
 extension SoftmaxGroup {
-  /// The logarithm of a line's sum: where one term, which is 1, is nearly all of it, by way of the others.
+  /// The logarithm of a line's sum: where one term, which is 1, is nearly all of it, by way of the
+  /// others.
   @inline(__always)
   fileprivate func logarithm(ofSum sum: T, _ line: UnsafePointer<T>) -> T {
     guard sum < 1.25 else { return T.log(sum) }
@@ -116,8 +117,9 @@ private struct LabelTerms: Sendable {
     sum = try FlatKernel(.sumLabelTerm, in: element)
   }
 
-  /// terms[j] = the sum of label * (x - top) over line j, mass[j] = the sum of the label. A label of 0 counts
-  /// for nothing where its logit is minus infinity. Logits in halves: their difference may overflow.
+  /// terms[j] = the sum of label * (x - top) over line j, mass[j] = the sum of the label. A label
+  /// of 0 counts for nothing where its logit is minus infinity. Logits in halves: their difference
+  /// may overflow.
   func run<T: CPUFloat>(
     _ group: SoftmaxGroup<T>, _ x: UnsafePointer<T>, _ label: UnsafePointer<T>,
     _ top: UnsafePointer<T>, into terms: UnsafeMutablePointer<T>, _ mass: UnsafeMutablePointer<T>
@@ -247,8 +249,8 @@ extension SoftmaxGroup {
     }
   }
 
-  /// The class of a line whose softmax is above a half, and y * sum(label) - label there, written as
-  /// y * (the other labels) - label * (the other y); (-1, 0) where no class is.
+  /// The class of a line whose softmax is above a half, and y * sum(label) - label there, written
+  /// as y * (the other labels) - label * (the other y); (-1, 0) where no class is.
   fileprivate func certain(
     _ y: UnsafePointer<T>, _ label: UnsafePointer<T>
   ) -> (place: T, value: T) {

@@ -74,8 +74,8 @@ struct StridedLoop: Sendable {
     return offset
   }
 
-  /// Calls `body`, in parallel, with stretches of innermost loops (the number of the loop, which of its
-  /// elements) that cover all of them: long loops are cut, short ones taken together.
+  /// Calls `body`, in parallel, with stretches of innermost loops (the number of the loop, which of
+  /// its elements) that cover all of them: long loops are cut, short ones taken together.
   func forEachStretch(_ body: @Sendable (_ row: Int, _ range: Range<Int>) -> Void) {
     let inner = inner
     let grain = 16384

@@ -9,9 +9,10 @@ public struct Augmentation: Sendable, Hashable {
   public var cropPadding: Int
   /// Whether every second picture, on average, is mirrored left to right.
   public var flipsHorizontally: Bool
-  /// How much the picture is turned, stretched and sheared: the point that is seen at p, from the middle
-  /// of the picture, is one at (I + A) p of the original, and the four elements of A are uniform in
-  /// -distortion ..< distortion. Cutting, too, is then by parts of a pixel. 0 for none, below 1.
+  /// How much the picture is turned, stretched and sheared: the point that is seen at p, from the
+  /// middle of the picture, is one at (I + A) p of the original, and the four elements of A are
+  /// uniform in -distortion ..< distortion. Cutting, too, is then by parts of a pixel. 0 for none,
+  /// below 1.
   public var distortion: Double
 
   /// A change by cutting, mirroring and distortion.
@@ -105,8 +106,8 @@ extension BatchLoader {
       y0: uniform(words[1][0], shift), x0: uniform(words[1][1], shift))
   }
 
-  /// Writes a picture: the four pixels around each place, weighted by how near they are; 0 for the byte
-  /// outside of the picture.
+  /// Writes a picture: the four pixels around each place, weighted by how near they are; 0 for the
+  /// byte outside of the picture.
   func write(
     _ from: UnsafeRawBufferPointer, to: UnsafeMutableBufferPointer<Float>, _ d: Distortion
   ) {

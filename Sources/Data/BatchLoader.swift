@@ -113,8 +113,8 @@ public struct BatchLoader: Sendable {
     }
   }
 
-  /// The most bytes that an epoch holds: its order, the batches that wait, the one that is being made
-  /// and the caller's, in row-major float32 and int64.
+  /// The most bytes that an epoch holds: its order, the batches that wait, the one that is being
+  /// made and the caller's, in row-major float32 and int64.
   ///
   /// Int.max where that is more than Int can hold.
   ///
@@ -127,8 +127,8 @@ public struct BatchLoader: Sendable {
     return overflow || batches > .max - order ? .max : batches + order
   }
 
-  /// The batches of an epoch, from number `first` on, all where that is below 0; none where the epoch has
-  /// no more.
+  /// The batches of an epoch, from number `first` on, all where that is below 0; none where the
+  /// epoch has no more.
   public func epoch(_ epoch: Int, startingAt first: Int = 0) -> Batches {
     Batches(loader: self, epoch: epoch, first: max(0, first))
   }

@@ -57,8 +57,8 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
     }
   }
 
-  /// The same data with the folder from the root on, for a record that is read from another folder. It
-  /// stays as it is where the name of the current folder is no text in UTF-8.
+  /// The same data with the folder from the root on, for a record that is read from another folder.
+  /// It stays as it is where the name of the current folder is no text in UTF-8.
   package var absolute: DataSource {
     func path(_ folder: String) -> String {
       guard !folder.hasPrefix("/"), let bytes = getcwd(nil, 0) else { return folder }

@@ -4,8 +4,8 @@ import ABNTensors
 ///
 /// The bytes go to a file without a name in the same folder, are flushed to the disk, and only then
 /// take the final name by `rename`, which POSIX makes atomic; the folder is flushed last. Whoever
-/// opens the final name sees the old file or the complete new one. On any failure before that, and where
-/// the process is killed, what was written is removed, and the old file stays as it was.
+/// opens the final name sees the old file or the complete new one. On any failure before that, and
+/// where the process is killed, what was written is removed, and the old file stays as it was.
 ///
 /// `rename` needs a name to begin with: for that moment, and from the start on a file system whose
 /// files always have names, it is a temporary, `.abn-<random>.tmp`. A process that is killed then
@@ -28,8 +28,8 @@ package enum AtomicFile {
 
   /// Writes what `body` gives to its writer to `path`, in the same way.
   ///
-  /// A symbolic link at `path` is followed: the file that it names is replaced, the link stays; one that
-  /// names no file is replaced itself.
+  /// A symbolic link at `path` is followed: the file that it names is replaced, the link stays; one
+  /// that names no file is replaced itself.
   ///
   /// - Throws: `ABNError(.file)` that names the path and the system's reason, or what `body`
   ///   throws; in both cases `path` is as it was before, unless the error says that the file is complete

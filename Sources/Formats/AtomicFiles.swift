@@ -15,9 +15,9 @@ import Musl
 /// leaves in the folder is brought to an end by `TemporaryFiles.removeAbandoned`, which every write
 /// of several files begins with.
 ///
-/// Where that cannot be done (no hard or symbolic links on the file system, a name that is a link to
-/// a file elsewhere), all files but the first are taken away, the first is replaced, and the others
-/// are put in place: a moment without them, and never files that do not belong together.
+/// Where that cannot be done (no hard or symbolic links on the file system, a name that is a link
+/// to a file elsewhere), all files but the first are taken away, the first is replaced, and the
+/// others are put in place: a moment without them, and never files that do not belong together.
 package enum AtomicFiles {
   /// A file that is to be written.
   package struct File {

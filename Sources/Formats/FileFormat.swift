@@ -25,8 +25,8 @@ package struct FileFormat: Sendable, Hashable, CustomStringConvertible {
     self.minor = minor
   }
 
-  /// The format that a text describes: `description`, or the same without minor version; nil for any
-  /// other text.
+  /// The format that a text describes: `description`, or the same without minor version; nil for
+  /// any other text.
   package init?(_ text: String) {
     let words = text.utf8.split(separator: 0x20, omittingEmptySubsequences: false).map {
       String(Substring($0))

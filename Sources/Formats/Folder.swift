@@ -24,8 +24,8 @@ package enum Folder {
     return last == path.startIndex ? "/" : String(path[..<last])
   }
 
-  /// Makes a folder and those above it that do not exist; each new one is flushed to the disk in the
-  /// folder that it stands in.
+  /// Makes a folder and those above it that do not exist; each new one is flushed to the disk in
+  /// the folder that it stands in.
   ///
   /// - Throws: `ABNError(.file)` with the first folder that cannot be made and the system's reason.
   package static func make(_ path: String) throws { try make(path, calls: .system) }

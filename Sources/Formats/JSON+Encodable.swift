@@ -1,6 +1,6 @@
 extension JSON {
-  /// An `Encodable` value; the members of its objects are sorted by their names, so that equal values give
-  /// equal texts. Members that are nil are left out where the value leaves them out.
+  /// An `Encodable` value; the members of its objects are sorted by their names, so that equal
+  /// values give equal texts. Members that are nil are left out where the value leaves them out.
   package init(encoding value: some Encodable) throws {
     self = try JSONTree.value(of: value)
   }

@@ -1,5 +1,5 @@
-/// A JSON value (RFC 8259) to be written: everything in JSON that leaves this package is written here. It is
-/// read by `JSONScanner`.
+/// A JSON value (RFC 8259) to be written: everything in JSON that leaves this package is written
+/// here. It is read by `JSONScanner`.
 package enum JSON: Sendable {
   case null
   case bool(Bool)
@@ -13,7 +13,8 @@ package enum JSON: Sendable {
   /// A whole number, in all its digits.
   package static func integer(_ value: some BinaryInteger) -> JSON { .literal("\(value)") }
 
-  /// A number in the fewest digits that are read back as it. JSON has no infinity and no NaN: they are null.
+  /// A number in the fewest digits that are read back as it. JSON has no infinity and no NaN: they
+  /// are null.
   package static func number(_ value: Double) -> JSON {
     guard value.isFinite else { return .null }
     let text = "\(value)"
@@ -67,8 +68,8 @@ package enum JSON: Sendable {
     text += ends.1
   }
 
-  /// The text of a string with its quotes. `<` and the line breaks of Unicode are spelled out too, so that
-  /// the text can stand in a script of a page and no name ends it.
+  /// The text of a string with its quotes. `<` and the line breaks of Unicode are spelled out too,
+  /// so that the text can stand in a script of a page and no name ends it.
   package static func quoted(_ string: String) -> String {
     var text = "\""
     for scalar in string.unicodeScalars {

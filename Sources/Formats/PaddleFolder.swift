@@ -60,8 +60,8 @@ enum PaddleFolder {
     }
   }
 
-  /// Whether a file or folder of this name is no variable: `__model__`, in which the original keeps a
-  /// program, and a temporary.
+  /// Whether a file or folder of this name is no variable: `__model__`, in which the original keeps
+  /// a program, and a temporary.
   static func isLeftOut(_ name: String) -> Bool {
     name == "__model__" || TemporaryFiles.isTemporary(name)
   }

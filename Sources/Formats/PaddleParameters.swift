@@ -63,8 +63,8 @@ public enum PaddleParameters {
   /// Reads a folder of files, one variable each, by name.
   ///
   /// A file in a subfolder gives a name with `/`. Left out: `__model__`, in which the original
-  /// keeps a program, and temporaries of a killed process (`TemporaryFiles`). `writeDirectory` takes
-  /// no variable of such a name: what it has written is read, whole.
+  /// keeps a program, and temporaries of a killed process (`TemporaryFiles`). `writeDirectory`
+  /// takes no variable of such a name: what it has written is read, whole.
   ///
   /// - Parameters:
   ///   - names: the variables to read; nil: every file in the folder.

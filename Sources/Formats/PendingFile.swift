@@ -119,8 +119,8 @@ final class PendingFile {
     return (String(cString: real), status.st_mode & 0o7777)
   }
 
-  /// A file without a name (`O_TMPFILE`), which ends with the process; nil where the file system has
-  /// none, or where it could not be given a name later.
+  /// A file without a name (`O_TMPFILE`), which ends with the process; nil where the file system
+  /// has none, or where it could not be given a name later.
   private static func openUnnamed(in folder: String) -> Int32? {
     // The C header writes the flag so that Swift does not import it.
     let unnamed = 0o20_000_000 | O_DIRECTORY

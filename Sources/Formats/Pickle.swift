@@ -7,8 +7,8 @@ import ABNTensors
 /// everything else is an error, nothing is ever executed.
 ///
 /// Its memory is bounded by the file's size: an opcode of one byte may put a value of many on the
-/// stack. Python needs 29 bytes and more for an array; of these come at most 5 to be remembered, and
-/// 3 are tuples.
+/// stack. Python needs 29 bytes and more for an array; of these come at most 5 to be remembered,
+/// and 3 are tuples.
 ///
 /// Source: CPython, `Lib/pickletools.py`; numpy, `array_reduce`, `array_reduce_ex_picklebuffer` and
 /// `array_setstate`.
@@ -30,8 +30,8 @@ struct PickleReader {
   private var tupleCount = 0
   private let emptyTuple = PickleTuple([])
 
-  /// The most values and marks on the stack: Python sets 1000 items at a time, and takes more than a
-  /// byte for each.
+  /// The most values and marks on the stack: Python sets 1000 items at a time, and takes more than
+  /// a byte for each.
   let mostStack: Int
   /// The most values that are remembered.
   let mostMemo: Int

@@ -250,8 +250,8 @@ extension PaddleParameters {
   /// Reads the arrays of a `.pdparams` or `.pdopt` file: a pickle of protocols 2 to 5 that holds a
   /// dictionary of numpy arrays by name, written by Python 2 or 3 with numpy 1 or 2.
   ///
-  /// Nothing in the file is executed: only the opcodes of such a dictionary and the names that numpy's
-  /// arrays need are known. Strings in the dictionary and the table of names that a dygraph
+  /// Nothing in the file is executed: only the opcodes of such a dictionary and the names that
+  /// numpy's arrays need are known. Strings in the dictionary and the table of names that a dygraph
   /// model carries (`StructuredToParameterName@@`) are left out.
   ///
   /// - Throws: `ABNError(.file)` with the byte at which the file is damaged;

@@ -9,8 +9,8 @@ import Musl
 
 /// What a reader may take from one file before it refuses it: a small file can ask for much.
 ///
-/// Every reader takes time and memory in proportion to the bytes of the file and of the tensors that
-/// it gives. What stands here bounds the tensors, and what a bound of the file alone does not.
+/// Every reader takes time and memory in proportion to the bytes of the file and of the tensors
+/// that it gives. What stands here bounds the tensors, and what a bound of the file alone does not.
 public struct ReadLimits: Sendable, Hashable {
   /// The most bytes of all elements that one call gives, unpacked. At first the memory of the
   /// machine: deflate packs a gibibyte of zeros into one mebibyte.
@@ -19,7 +19,8 @@ public struct ReadLimits: Sendable, Hashable {
   public var mostEntries = 1 << 20
   /// The most dimensions of a tensor; at first 1,024, where numpy allows 64.
   public var mostDimensions = 1024
-  /// The most levels of lists and objects in one another in a header; at first 64. Never more than 512.
+  /// The most levels of lists and objects in one another in a header; at first 64. Never more than
+  /// 512.
   public var mostDepth = 64
 
   /// The limits that hold where nothing else is said.

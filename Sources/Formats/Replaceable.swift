@@ -10,10 +10,10 @@ extension AtomicFile {
   /// Checks that `write(to: path)` can make the file or replace it, as far as that can be known
   /// without doing it: before hours of work are spent on its contents. Nothing is changed.
   ///
-  /// Found: a folder, device, pipe or socket of that name; a folder that does not exist or may not be
-  /// written; a file system that is read-only; a file that the system protects (another user's in a
-  /// folder like `/tmp`, an immutable one) or on which another file system is mounted. Not found: a
-  /// disk without space.
+  /// Found: a folder, device, pipe or socket of that name; a folder that does not exist or may not
+  /// be written; a file system that is read-only; a file that the system protects (another user's
+  /// in a folder like `/tmp`, an immutable one) or on which another file system is mounted. Not
+  /// found: a disk without space.
   ///
   /// - Throws: `ABNError(.file)` that names the path and the system's reason.
   package static func check(_ path: String) throws {

@@ -2,13 +2,13 @@ import ABNTensors
 
 /// The file format of named tensors from Hugging Face (`.safetensors`).
 ///
-/// A 64-bit little-endian length, a JSON header of that length
-/// (`{"__metadata__": {...}, "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}`),
-/// and the row-major little-endian elements without holes. The nine element types of `DType` are
-/// F16, BF16, F32, F64, I8, U8, I32, I64 and BOOL. Read besides, into the smallest type that holds
-/// all their values: I16 and U16 as int32, U32 and U64 as int64, and F8_E4M3, F8_E5M2, F8_E8M0,
-/// F8_E4M3FNUZ and F8_E5M2FNUZ as float32, all of them exactly. A tensor of any other type stands in
-/// nobody's way who reads others by name.
+/// A 64-bit little-endian length, a JSON header of that length (`{"__metadata__": {...}, "name":
+/// {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}`), and the row-major little-endian
+/// elements without holes. The nine element types of `DType` are F16, BF16, F32, F64, I8, U8, I32,
+/// I64 and BOOL. Read besides, into the smallest type that holds all their values: I16 and U16 as
+/// int32, U32 and U64 as int64, and F8_E4M3, F8_E5M2, F8_E8M0, F8_E4M3FNUZ and F8_E5M2FNUZ as
+/// float32, all of them exactly. A tensor of any other type stands in nobody's way who reads others
+/// by name.
 ///
 /// Source: huggingface/safetensors, README "Format".
 public enum Safetensors {

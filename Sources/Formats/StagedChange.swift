@@ -113,8 +113,8 @@ final class StagedChange {
   }
 
   /// Gives each name of the folder that is a link into this change the file that it leads to, and
-  /// removes the temporary folder. Where a file cannot be moved the temporary folder stays: then the
-  /// links go on leading to what they should.
+  /// removes the temporary folder. Where a file cannot be moved the temporary folder stays: then
+  /// the links go on leading to what they should.
   func recover() {
     let prefix = "\(name)/\(Self.at)/"
     let side = destination(of: "\(path)/\(Self.at)") ?? "old"

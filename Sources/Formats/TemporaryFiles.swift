@@ -9,8 +9,8 @@ import Musl
 /// The names that this package gives to files until they are complete, and what becomes of those
 /// that a killed process left behind.
 ///
-/// A process holds a lock on each of its temporaries (`flock`), which the system takes away when the
-/// process ends, however it ends: a temporary without a lock has no owner any more.
+/// A process holds a lock on each of its temporaries (`flock`), which the system takes away when
+/// the process ends, however it ends: a temporary without a lock has no owner any more.
 package enum TemporaryFiles {
   /// Whether a file of this name is a temporary: `.abn-`, 1 to 16 hexadecimal digits, `.tmp`.
   package static func isTemporary(_ name: String) -> Bool {
@@ -27,8 +27,8 @@ package enum TemporaryFiles {
   /// Removes the temporaries that killed processes left in a folder; a change of several files that
   /// one of them had begun (`AtomicFiles`) is brought to an end or undone first.
   ///
-  /// Left alone: those of a process that lives, in whatever container, those of another user, links,
-  /// and all where the file system has no locks. What cannot be removed stays.
+  /// Left alone: those of a process that lives, in whatever container, those of another user,
+  /// links, and all where the file system has no locks. What cannot be removed stays.
   package static func removeAbandoned(in folder: String) {
     for name in (try? Folder.allEntries(of: folder)) ?? [] {
       guard let name, isTemporary(name) else { continue }

@@ -28,8 +28,8 @@ package enum Uninterrupted {
     return try body()
   }
 
-  /// Ends the process by a signal that ends it, after the work on files that is going on, if that takes no
-  /// longer than ten seconds. A signal handler may call it, after `prepare`.
+  /// Ends the process by a signal that ends it, after the work on files that is going on, if that
+  /// takes no longer than ten seconds. A signal handler may call it, after `prepare`.
   package static func endProcess(by number: Int32) {
     pending.store(number, ordering: .sequentiallyConsistent)
     if depth.load(ordering: .sequentiallyConsistent) == 0 {

@@ -79,7 +79,8 @@ public struct Program: Sendable {
       identity: identities.add(1, ordering: .relaxed).newValue)
   }
 
-  /// Adds a persistable of another program: both stand for the value that the scope has under its name.
+  /// Adds a persistable of another program: both stand for the value that the scope has under its
+  /// name.
   ///
   /// - Throws: `ABNError(.name)` where the name is taken.
   public mutating func addPersistable(sharing other: Variable) throws -> Variable {
@@ -209,7 +210,8 @@ public struct Program: Sendable {
       wanted: "variables of this program")
   }
 
-  /// Throws where an operation, put in by `with(operations:)`, is over variables of another program.
+  /// Throws where an operation, put in by `with(operations:)`, is over variables of another
+  /// program.
   func checkNumbers() throws {
     for operation in operations {
       let ids = operation.inputs + operation.outputs

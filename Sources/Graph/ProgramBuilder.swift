@@ -20,8 +20,9 @@ public final class ProgramBuilder: Sendable {
   /// Seeds initializers, dropout and all other random operations of the two programs.
   public let seed: UInt64
 
-  /// What the names that the builder makes up begin with: of layers, of what they own, of an optimizer's state.
-  /// Names of data, and those that a `ParamAttr` gives, stay as given: by the latter builders share parameters.
+  /// What the names that the builder makes up begin with: of layers, of what they own, of an
+  /// optimizer's state. Names of data, and those that a `ParamAttr` gives, stay as given: by the
+  /// latter builders share parameters.
   public let prefix: String
 
   /// A builder with two empty programs.
@@ -105,8 +106,8 @@ public final class ProgramBuilder: Sendable {
 
   /// Adds a persistable to the main program, and its initialization to the startup program.
   ///
-  /// The same name again gives the same variable (shared parameters), if it is a persistable of this type:
-  /// its role, traits and first value stay those of the layer that made it.
+  /// The same name again gives the same variable (shared parameters), if it is a persistable of
+  /// this type: its role, traits and first value stay those of the layer that made it.
   ///
   /// - Throws: `ABNError(.name)` where the name is in use for something else.
   public func addPersistable(

@@ -1,7 +1,8 @@
 import ABNTensors
 
-/// Rewrites a program whose shapes are all known so that it needs less memory or less work, with the
-/// same results (up to rounding where a value is restored, or a normalization is folded into weights).
+/// Rewrites a program whose shapes are all known so that it needs less memory or less work, with
+/// the same results (up to rounding where a value is restored, or a normalization is folded into
+/// weights).
 public protocol ProgramPass: Sendable {
   /// For reports.
   var name: String { get }
@@ -16,8 +17,8 @@ public struct RewrittenProgram: Sendable {
   public var program: Program
   /// What was decided, in the order of the program.
   public var decisions: [PassDecision]
-  /// How many operations and uses of variables were looked at on the way: some for each operation, however
-  /// many there are. 0 where a pass does not count.
+  /// How many operations and uses of variables were looked at on the way: some for each operation,
+  /// however many there are. 0 where a pass does not count.
   package var looked: Int
 
   /// A program and the decisions that led to it.
@@ -28,7 +29,8 @@ public struct RewrittenProgram: Sendable {
   }
 }
 
-/// Why a pass decided as it did: an enum of the pass's room, whose description is the text for people.
+/// Why a pass decided as it did: an enum of the pass's room, whose description is the text for
+/// people.
 public protocol DecisionReason: Sendable, Hashable, CustomStringConvertible {}
 
 /// One decision of a pass about the bytes of one variable.

@@ -69,8 +69,8 @@ public struct Variable: Sendable, Hashable, Identifiable {
   public let source: SourceLocation
   /// Whether gradients end here. True for data unless asked otherwise.
   public internal(set) var stopsGradient: Bool
-  /// A number that no other variable of the process has: copies of its program, and programs that passes make
-  /// of it, keep it.
+  /// A number that no other variable of the process has: copies of its program, and programs that
+  /// passes make of it, keep it.
   let identity: UInt64
 
   /// The dimensions.

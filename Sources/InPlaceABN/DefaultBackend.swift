@@ -8,7 +8,8 @@ import ABNRuntime
 import ABNTensors
 import ABNTraining
 
-// The rooms take any backend; whoever names none runs on the processor. Nothing above this file decides that.
+// The rooms take any backend; whoever names none runs on the processor. Nothing above this file
+// decides that.
 
 extension Executor {
   /// An executor for the processor: see `Executor.init(backend:mode:keepsConstants:memoryLimit:)`.

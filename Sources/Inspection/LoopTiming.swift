@@ -22,8 +22,9 @@ package struct LoopTiming: Sendable, Codable {
   package var ratioToFloor: Double { (forwardSeconds + backwardSeconds) / floorSeconds }
 }
 
-/// Times the in-place layer with an activation in a small graph, on random data: what `inplaceABN` appends, forward and
-/// backward, behind an operation that makes its input and before one that makes its gradient.
+/// Times the in-place layer with an activation in a small graph, on random data: what `inplaceABN`
+/// appends, forward and backward, behind an operation that makes its input and before one that
+/// makes its gradient.
 ///
 /// - Parameters:
 ///   - shape: batch first; channels where the layout has them.

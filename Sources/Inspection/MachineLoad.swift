@@ -1,14 +1,15 @@
 import Foundation
 
-/// What other programs did to this process while something was measured: whether a time is to be trusted.
+/// What other programs did to this process while something was measured: whether a time is to be
+/// trusted.
 package struct MachineLoad: Sendable, Codable, Hashable {
-  /// The processors that others used, in the mean: from 0 to the number there is; nil where Linux does not
-  /// tell.
+  /// The processors that others used, in the mean: from 0 to the number there is; nil where Linux
+  /// does not tell.
   package let otherProcessors: Double?
   /// The processors of the machine.
   package let processors: Int
-  /// How long threads of this process were ready to run and had no processor, over the time times the
-  /// threads; nil where Linux does not tell.
+  /// How long threads of this process were ready to run and had no processor, over the time times
+  /// the threads; nil where Linux does not tell.
   package let waitingShare: Double?
   /// The threads that measured.
   package let threads: Int
@@ -23,8 +24,8 @@ package struct MachineLoad: Sendable, Codable, Hashable {
 
   /// Why the times are not to be trusted; nil where nothing speaks against them.
   ///
-  /// Others may use the processors that the team leaves free, and a tenth of one more: the system itself
-  /// takes some hundredths. Threads may wait for a thirtieth of the time.
+  /// Others may use the processors that the team leaves free, and a tenth of one more: the system
+  /// itself takes some hundredths. Threads may wait for a thirtieth of the time.
   package var doubt: String? {
     let free = Double(max(0, processors - threads))
     if let otherProcessors, otherProcessors > free + 0.1 {

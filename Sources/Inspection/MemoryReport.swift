@@ -70,8 +70,8 @@ package struct MemoryReport: Sendable, Codable {
   package let decisions: [Decision]
   /// In-place hints that were refused, with the reason.
   package let refusals: [Decision]
-  /// Every tensor, weights too, that is copied into another layout for one operation; bytes are those
-  /// of the copy.
+  /// Every tensor, weights too, that is copied into another layout for one operation; bytes are
+  /// those of the copy.
   package let conversions: [Decision]
   /// Steps that take another course than the library's first choice, as that would be wrong; bytes
   /// are 0.

@@ -7,8 +7,9 @@ import ABNTensors
 /// The rules by which a training step needs less memory than its tensors have together. Each is one
 /// line of the report.
 package enum MemoryRule: String, Sendable, Codable, CaseIterable {
-  /// A parameter is updated directly after its gradient, so that gradients of different layers share
-  /// bytes. Gradients that a clip by global norm or a fetch needs until the end are not counted.
+  /// A parameter is updated directly after its gradient, so that gradients of different layers
+  /// share bytes. Gradients that a clip by global norm or a fetch needs until the end are not
+  /// counted.
   case earlyUpdates = "updates directly after their gradients"
   /// The sum of a variable's gradients is made in the bytes of one of them.
   case accumulation = "gradients accumulated in place"
@@ -45,8 +46,8 @@ extension MemoryReport {
     package let rule: MemoryRule
     /// How many times it was applied.
     package let count: Int
-    /// The bytes that the tensors in question would have beside what they have: each rule by itself,
-    /// and not at one moment, so that rules do not add up to the difference of two arenas.
+    /// The bytes that the tensors in question would have beside what they have: each rule by
+    /// itself, and not at one moment, so that rules do not add up to the difference of two arenas.
     package let savedBytes: Int
   }
 

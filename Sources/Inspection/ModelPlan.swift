@@ -74,8 +74,8 @@ package struct ModelPlan {
   /// Where the arena begins in a snapshot: an address that no viewer takes for null.
   private static let snapshotBase = 1 << 40
 
-  /// Every block's allocation and release, in order: blocks that end at a step are freed before those
-  /// of the next step are made.
+  /// Every block's allocation and release, in order: blocks that end at a step are freed before
+  /// those of the next step are made.
   func events() -> [(action: String, time: Int, block: PlanTimeline.Rectangle)] {
     var events: [(action: String, time: Int, block: PlanTimeline.Rectangle)] = []
     for block in timeline.rectangles {

@@ -48,7 +48,8 @@ package struct ModelTiming: Sendable, Codable {
   package let measuredPeakBytes: Int
   /// The resident size before the first step.
   package let baseBytes: Int
-  /// 1e9 floating-point operations of convolutions and matrix products a second, over the whole step.
+  /// 1e9 floating-point operations of convolutions and matrix products a second, over the whole
+  /// step.
   package let gflops: Double
   /// Every convolution at the time that oneDNN takes for it alone, and for all other operations the
   /// time to read their inputs and write their outputs once at the bandwidth of memory. Conversions
@@ -76,8 +77,8 @@ package struct TimedModel {
 
 /// Times steps of a network on random images and labels.
 ///
-/// The first step is not counted: it makes primitives and touches memory for the first time. Run it in
-/// a fresh process, as the peak is that of the process.
+/// The first step is not counted: it makes primitives and touches memory for the first time. Run it
+/// in a fresh process, as the peak is that of the process.
 ///
 /// - Parameters:
 ///   - image: [C, H, W].

@@ -28,7 +28,8 @@ extension PlanTimeline {
       ])
   }
 
-  /// The page with a text for each `{{name}}`, in one go: what a text says of such names stays as it is.
+  /// The page with a text for each `{{name}}`, in one go: what a text says of such names stays as
+  /// it is.
   private func filled(_ page: String, _ texts: [String: String]) -> String {
     page.replacing(/\{\{(\w+)\}\}/) { match in texts[String(match.1)] ?? String(match.0) }
   }

@@ -17,8 +17,8 @@ extension LoweredProgram {
   }
 }
 
-/// One run as a file that Perfetto and chrome://tracing open: a JSON object in the trace event format,
-/// one complete event ("ph": "X") for each step, times in microseconds.
+/// One run as a file that Perfetto and chrome://tracing open: a JSON object in the trace event
+/// format, one complete event ("ph": "X") for each step, times in microseconds.
 package struct StepTrace: Sendable {
   /// One step of the run.
   package struct Event: Sendable, Hashable {

@@ -3,7 +3,8 @@ import ABNGraph
 import ABNOperations
 import ABNTensors
 
-/// act(x), any activation without parameters of its own; of any shape. See `Activation` for the formulas.
+/// act(x), any activation without parameters of its own; of any shape. See `Activation` for the
+/// formulas.
 ///
 /// - Throws: `ABNError(.attribute)` for prelu, and for a number of the activation that is not finite; `.dtype` for an `x`
 ///   that is not floating point.

@@ -3,11 +3,12 @@ import ABNGraph
 import ABNOperations
 import ABNTensors
 
-// The layers that take an activation, with its name in its place, as Paddle's do: `act: "relu"`. Names are taken in any case,
-// with `_` or `-`; one that there is not is an `ABNError(.attribute)` that names the nearest.
+// The layers that take an activation, with its name in its place, as Paddle's do: `act: "relu"`.
+// Names are taken in any case, with `_` or `-`; one that there is not is an `ABNError(.attribute)`
+// that names the nearest.
 
-/// act(x) by name; `alpha`, where the activation has one, is by default that of `Activation`: 0.02 for leaky_relu, 1 for elu.
-/// See `activation(_:_:name:)`.
+/// act(x) by name; `alpha`, where the activation has one, is by default that of `Activation`: 0.02
+/// for leaky_relu, 1 for elu. See `activation(_:_:name:)`.
 public func activation(
   _ x: Variable, _ act: String, alpha: Double? = nil, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line
@@ -92,8 +93,8 @@ public func conv2d(
     line: line)
 }
 
-/// `batchNorm` with an activation by name; `actAlpha`, where it has an alpha, is by default 0.02 for leaky_relu and 1
-/// for elu.
+/// `batchNorm` with an activation by name; `actAlpha`, where it has an alpha, is by default 0.02
+/// for leaky_relu and 1 for elu.
 public func batchNorm(
   _ input: Variable, act: String, isTest: Bool = false, momentum: Momentum = 0.9,
   epsilon: Double = 1e-5, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,

@@ -54,7 +54,8 @@ public func fc(
   }
 }
 
-/// act(x w + bias). See `fc(_:size:numFlattenDims:paramAttr:biasAttr:act:name:)` for several inputs.
+/// act(x w + bias). See `fc(_:size:numFlattenDims:paramAttr:biasAttr:act:name:)` for several
+/// inputs.
 public func fc(
   _ input: Variable, size: Int, numFlattenDims: Int = 1, paramAttr: ParamAttr = nil,
   biasAttr: ParamAttr = nil, act: Activation? = nil, name: String? = nil,

@@ -21,7 +21,8 @@ public enum Initializer: Sendable {
 
   /// Fan-in and fan-out of a weight: [in, out] for fc, [out, in / groups, kernel ...] for conv.
   ///
-  /// In float64, which holds the counts of every tensor exactly and overflows for no product of sizes.
+  /// In float64, which holds the counts of every tensor exactly and overflows for no product of
+  /// sizes.
   static func fans(_ shape: Shape) -> (fanIn: Double, fanOut: Double) {
     let sizes = shape.dimensions.map(Double.init)
     switch shape.rank {

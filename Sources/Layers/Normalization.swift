@@ -106,9 +106,10 @@ private struct NormalizationLayer {
 }
 
 /// Batch normalization, then an activation, out of place: the input stays in memory for the
-/// gradient. The layer to compare `inplaceABN` with; its parameters are those of `inplaceABN`, but for
-/// two defaults: `doModelAverageForMeanAndVar` is true, as in the original's `batch_norm`, and the alpha of an
-/// activation given by name is, unless told, that of `Activation`: 0.02 for leaky_relu, 1 for elu.
+/// gradient. The layer to compare `inplaceABN` with; its parameters are those of `inplaceABN`, but
+/// for two defaults: `doModelAverageForMeanAndVar` is true, as in the original's `batch_norm`, and
+/// the alpha of an activation given by name is, unless told, that of `Activation`: 0.02 for
+/// leaky_relu, 1 for elu.
 public func batchNorm(
   _ input: Variable, act: Activation? = nil, isTest: Bool = false, momentum: Momentum = 0.9,
   epsilon: Double = 1e-5, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,

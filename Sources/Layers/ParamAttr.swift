@@ -3,8 +3,8 @@ import ABNTensors
 
 /// How a layer makes one of its parameters: Paddle's `ParamAttr`.
 ///
-/// A string literal, interpolated or not, is the parameter's name; `nil` stands for the layer's own choice of
-/// everything; `.absent` for no such parameter:
+/// A string literal, interpolated or not, is the parameter's name; `nil` stands for the layer's own
+/// choice of everything; `.absent` for no such parameter:
 ///
 /// ```swift
 /// try fc(x, size: 10)                                               // with bias
@@ -54,8 +54,8 @@ public struct ParamAttr: Sendable {
     self.isAbsent = isAbsent
   }
 
-  /// No parameter: a layer without bias, or a normalization without scale. An error for a weight, which no
-  /// layer can do without.
+  /// No parameter: a layer without bias, or a normalization without scale. An error for a weight,
+  /// which no layer can do without.
   public static let absent = ParamAttr(
     name: nil, initializer: nil, learningRate: 1, regularizer: nil, trainable: false,
     doModelAverage: false, gradientClip: nil, isAbsent: true)

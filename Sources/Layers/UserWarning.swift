@@ -3,9 +3,11 @@ import ABNTensors
 import Foundation
 import Synchronization
 
-/// What a user should know of a line that is no error: written to standard error, once for each source line.
+/// What a user should know of a line that is no error: written to standard error, once for each
+/// source line.
 public enum UserWarning {
-  /// Takes warnings in place of standard error while an operation runs, each as often as it is given: for tests.
+  /// Takes warnings in place of standard error while an operation runs, each as often as it is
+  /// given: for tests.
   @TaskLocal public static var receiver: (@Sendable (String) -> Void)?
 
   private static let written = Mutex<Set<String>>([])

@@ -10,9 +10,9 @@ import Musl
 ///
 /// The floor is what must move through memory: forward reads and writes the tensor once, backward
 /// reads two tensors and writes one. It is the time of one in-place read and write, twice, and of
-/// one read, over the same buffers with the same threads, by the widest vectors that the processor has.
-/// The buffers are one mapping each, with large
-/// pages where the system grants them, as the engine's arena is.
+/// one read, over the same buffers with the same threads, by the widest vectors that the processor
+/// has. The buffers are one mapping each, with large pages where the system grants them, as the
+/// engine's arena is.
 public struct ABNLayerTiming: Hashable, Sendable {
   /// Median time of the forward pass of training, in place.
   public var forwardMilliseconds: Double
@@ -35,8 +35,8 @@ extension ABNKernel {
   /// and the floor take turns, after a tenth of a second (at least one round) that is not counted.
   ///
   /// Allocates its own buffers: two tensors and small change. Measure optimized builds only. Throws
-  /// `KernelError` for tensors that cannot be trained (empty, or one element per channel), and where there is no
-  /// memory.
+  /// `KernelError` for tensors that cannot be trained (empty, or one element per channel), and
+  /// where there is no memory.
   public func timing(
     repetitions: Int = 9, team: KernelTeam = .serial
   ) throws(KernelError) -> ABNLayerTiming {
@@ -48,8 +48,8 @@ extension ABNKernel {
     }
     let layer = try MeasuredLayer(self)
     var rounds: [Round] = []
-    // A core that comes from rest takes a while to reach its speed: half of it was seen for the whole of
-    // nine short rounds.
+    // A core that comes from rest takes a while to reach its speed: half of it was seen for the
+    // whole of nine short rounds.
     let warm = milliseconds() + 100
     var isWarm = false
     while rounds.count < max(1, repetitions) {

@@ -8,7 +8,8 @@ import ABNKernelsAVX512
 
 // What the kernel sets hold for measurements and tests, and no layer calls.
 
-/// Goes over lines of memory: whether it changes them, the base, the first line of 64 bytes, the end.
+/// Goes over lines of memory: whether it changes them, the base, the first line of 64 bytes, the
+/// end.
 package typealias Sweep = @Sendable (Bool, UnsafeMutableRawPointer, Int, Int) -> Void
 
 /// An elementary function on an array: its number, whether float64, x, the results, how many.

@@ -33,8 +33,8 @@ extension ModelFile {
   public var checksum: String { Safetensors.checksum(of: parameters, metadata: metadata) }
 
   /// Writes the model and its summary into a folder, which is made where there is none. Both change
-  /// at once, also for one who looks after this process was killed; without a summary that of an older
-  /// model is removed with the model.
+  /// at once, also for one who looks after this process was killed; without a summary that of an
+  /// older model is removed with the model.
   ///
   /// - Parameter replacing: false: a folder that has a model or a summary by then stays as it is.
   /// - Returns: whether it was written; true unless `replacing` is false.

@@ -61,8 +61,8 @@ extension ModelFile {
       normalization: try normalization ?? .identity(channels: image[0]), data: data)
   }
 
-  /// A model with the weights of a file, bit by bit; those in float16, bfloat16 or floats of 8 bits become
-  /// the same numbers in float32.
+  /// A model with the weights of a file, bit by bit; those in float16, bfloat16 or floats of 8 bits
+  /// become the same numbers in float32.
   ///
   /// - Parameters:
   ///   - path: `.safetensors` or `.npz`, with a tensor for each parameter and nothing else (PyTorch's

@@ -111,8 +111,9 @@ public struct ModelFile {
       data: metadata["data"])
   }
 
-  /// A scope with what a program needs: the parameters of this file, and for state that only training
-  /// changes (the counters of dropout, say), which no file has, the values that training begins with.
+  /// A scope with what a program needs: the parameters of this file, and for state that only
+  /// training changes (the counters of dropout, say), which no file has, the values that training
+  /// begins with.
   ///
   /// - Parameters:
   ///   - startup: sets the first values.

@@ -59,9 +59,10 @@ public func loadParams(
 
 /// Loads all persistables of a program: what `savePersistables` saved.
 ///
-/// A constant learning rate is one of them, as in the original (`learning_rate_<n>`): that of the file
-/// counts from then on. A combined file that was saved with it has one variable more than a program without
-/// the optimizer: read it with `PaddleParameters.readCombined` and `setProgramState`.
+/// A constant learning rate is one of them, as in the original (`learning_rate_<n>`): that of the
+/// file counts from then on. A combined file that was saved with it has one variable more than a
+/// program without the optimizer: read it with `PaddleParameters.readCombined` and
+/// `setProgramState`.
 ///
 /// - Throws: as `loadParams`.
 ///

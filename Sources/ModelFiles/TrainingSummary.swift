@@ -29,8 +29,8 @@ public struct TrainingSummary: Codable, Sendable {
   public var epochsDone: Int
   /// The saved model.
   public var modelPath: String
-  /// The checksum in the saved model's metadata, by which the two are seen to belong together; nil in
-  /// files of older versions.
+  /// The checksum in the saved model's metadata, by which the two are seen to belong together; nil
+  /// in files of older versions.
   public var modelChecksum: String?
   /// The settings, by their names on the command line.
   public var settings: [String: String]

@@ -7,10 +7,10 @@ import ABNTensors
 /// y = f(x), elementwise, for every activation without parameters of its own.
 ///
 /// Formulas: see `Activation`. Derivatives at a kink: relu and relu6 0 at 0 (and 0 at 6),
-/// leaky_relu and elu alpha at 0; NaN is not above anything there. The gradient reads y where the sign of
-/// y says all (so that x may be overwritten), else x: where sigmoid, tanh or elu is saturated, y is
-/// rounded to its limit, and 1 - y, 1 - y^2 or y + alpha keep few digits of the derivative, or none.
-/// What that costs: `RecomputeActivations`.
+/// leaky_relu and elu alpha at 0; NaN is not above anything there. The gradient reads y where the
+/// sign of y says all (so that x may be overwritten), else x: where sigmoid, tanh or elu is
+/// saturated, y is rounded to its limit, and 1 - y, 1 - y^2 or y + alpha keep few digits of the
+/// derivative, or none. What that costs: `RecomputeActivations`.
 package struct Activate: OperationKind {
   package static let kindName = "activate"
   package static let formula = "y = f(x)"
@@ -49,8 +49,9 @@ package struct Activate: OperationKind {
   /// Whether x is there in the backward pass in any case.
   package var readsKeptInput: Bool { gradientReads == .input }
 
-  /// Whether a gradient that needs y gets it computed again from x, which the own gradient keeps: where x
-  /// is kept in any case, and where y saturates (sigmoid, tanh, elu), so that y is then no second tensor.
+  /// Whether a gradient that needs y gets it computed again from x, which the own gradient keeps:
+  /// where x is kept in any case, and where y saturates (sigmoid, tanh, elu), so that y is then no
+  /// second tensor.
   package var isComputedAgain: Bool { gradientReads == .input || function.row.saturates }
 
   /// Whether the derivative is told from y, bit by bit as well as from x: by a comparison.

@@ -4,11 +4,11 @@ import ABNActivations
 import ABNGraph
 import ABNTensors
 
-/// dx = (da + db) * f'(x): the gradient of an activation whose result two operations read, in one pass
-/// over memory.
+/// dx = (da + db) * f'(x): the gradient of an activation whose result two operations read, in one
+/// pass over memory.
 ///
-/// What a pass makes of a sum of two gradients and the gradient of relu or leaky_relu behind it, as at
-/// the end of every residual block: four tensors are moved where six were. Bit by bit the same.
+/// What a pass makes of a sum of two gradients and the gradient of relu or leaky_relu behind it, as
+/// at the end of every residual block: four tensors are moved where six were. Bit by bit the same.
 /// Inputs: y, da, db.
 package struct ActivateGradientOfSum: OperationKind {
   package static let kindName = "activate_grad_of_sum"
@@ -19,8 +19,8 @@ package struct ActivateGradientOfSum: OperationKind {
   /// The derivative where y is not positive.
   package let slope: Double
 
-  /// The gradient of `forward` from two parts; nil for an activation whose derivative is not 1 where y is
-  /// positive and constant elsewhere.
+  /// The gradient of `forward` from two parts; nil for an activation whose derivative is not 1
+  /// where y is positive and constant elsewhere.
   package init?(of forward: Activate) {
     switch forward.function.form {
     case .rectifier(let slope) where forward.function == .relu || forward.gradientReadsOutput:

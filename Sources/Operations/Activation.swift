@@ -2,7 +2,8 @@ import ABNActivations
 import ABNTensors
 
 extension Activation {
-  /// The activation of a name: in any case, with `_` or `-`; "", "none" and "linear" are the identity too.
+  /// The activation of a name: in any case, with `_` or `-`; "", "none" and "linear" are the
+  /// identity too.
   ///
   /// - Parameter alpha: its number, where it has one; nil: the one that it has unless told.
   /// - Throws: `ABNError(.attribute)` that names the nearest.

@@ -5,10 +5,10 @@ import ABNTensors
 
 /// y = x in another element type.
 ///
-/// Floating-point numbers are rounded to nearest, ties to even, and infinite beyond the range; int64 beyond
-/// 2^53 is rounded to float64 first. Integers from floating-point numbers are rounded toward zero and, as
-/// from other integers, clamped to their range, NaN gives 0; bool is x != 0. The gradient is dy in x's
-/// type; there is none where either type is not floating-point.
+/// Floating-point numbers are rounded to nearest, ties to even, and infinite beyond the range;
+/// int64 beyond 2^53 is rounded to float64 first. Integers from floating-point numbers are rounded
+/// toward zero and, as from other integers, clamped to their range, NaN gives 0; bool is x != 0.
+/// The gradient is dy in x's type; there is none where either type is not floating-point.
 package struct Cast: OperationKind {
   package static let kindName = "cast"
   package static let formula = "y = x as another element type"

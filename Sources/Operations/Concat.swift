@@ -44,8 +44,8 @@ package struct Concat: OperationKind {
   package func gradients(_ c: inout GradientContext) throws -> [Variable?] {
     guard let dout = c.outputGradients[0] else { return c.inputs.map { _ in nil } }
     let at = try normalizedAxis(axis, rank: c.inputs[0].shape.rank)
-    // The last input whose start is known without the shapes of a run, and that start: of many inputs each
-    // needs to look at those behind it only, at none where all sizes are known.
+    // The last input whose start is known without the shapes of a run, and that start: of many
+    // inputs each needs to look at those behind it only, at none where all sizes are known.
     var known = (index: 0, start: 0)
     return try c.inputs.indices.map { index in
       if index > 0, known.index == index - 1, c.inputs[index - 1].shape[at] >= 0 {
@@ -61,8 +61,8 @@ package struct Concat: OperationKind {
 
 /// dx = the part of dout that came from one input of a concatenation.
 ///
-/// Inputs: dout, then some neighbouring inputs of the concatenation, read for their shapes only: the first
-/// begins at `start`, number `index` of them is the one.
+/// Inputs: dout, then some neighbouring inputs of the concatenation, read for their shapes only:
+/// the first begins at `start`, number `index` of them is the one.
 package struct ConcatGradient: OperationKind {
   package static let kindName = "concat_grad"
   package static let formula = "dx = the part of dout that came from x"
@@ -74,7 +74,8 @@ package struct ConcatGradient: OperationKind {
   /// Where the first of them begins along the axis.
   package let start: Int
 
-  /// The gradient of input `index` of a concatenation along `axis`, counted from the one at `start`.
+  /// The gradient of input `index` of a concatenation along `axis`, counted from the one at
+  /// `start`.
   ///
   /// - Throws: `ABNError(.attribute)` for an index or a start outside 0...2^44.
   package init(axis: Int, index: Int, start: Int = 0) throws {

@@ -6,9 +6,9 @@ import ABNTensors
 
 /// y = act(conv2d(x, w) + bias + residual), one pass over y: for programs without a gradient.
 ///
-/// Inputs: x, w, bias and, optionally, residual. The activation is identity or leaky_relu: exact in two
-/// instructions, NaN included, which oneDNN's relu loses. Passes make it; see `FoldNormalizations` in
-/// `Passes`. The name is Paddle's.
+/// Inputs: x, w, bias and, optionally, residual. The activation is identity or leaky_relu: exact in
+/// two instructions, NaN included, which oneDNN's relu loses. Passes make it; see
+/// `FoldNormalizations` in `Passes`. The name is Paddle's.
 package struct Conv2DFusion: OperationKind {
   package static let kindName = "conv2d_fusion"
   package static let formula = "y = act(conv2d(x, w) + bias + residual)"
@@ -22,8 +22,8 @@ package struct Conv2DFusion: OperationKind {
   /// The slope of leaky_relu below zero; nil for the identity.
   package let slope: Double?
 
-  /// A fused convolution; nil for an activation that it does not take, leaky_relu with a slope that is 0
-  /// in float32 among them.
+  /// A fused convolution; nil for an activation that it does not take, leaky_relu with a slope that
+  /// is 0 in float32 among them.
   package init?(
     _ convolution: Conv2D, hasResidual: Bool = false, activation: Activation = .identity
   ) {

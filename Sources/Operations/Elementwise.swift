@@ -105,9 +105,9 @@ package struct Elementwise: OperationKind {
   }
 }
 
-/// terms = -(dout / y) * (x / y) with x and y broadcast to dout: the gradient of a divisor before it is
-/// summed over the broadcast axes, in one operation because either quotient may overflow or vanish where
-/// the product does not. Inputs: dout, x, y.
+/// terms = -(dout / y) * (x / y) with x and y broadcast to dout: the gradient of a divisor before
+/// it is summed over the broadcast axes, in one operation because either quotient may overflow or
+/// vanish where the product does not. Inputs: dout, x, y.
 package struct DivisorGradient: OperationKind {
   package static let kindName = "elementwise_div_grad"
   package static let formula = "terms = -(dout / y) * (x / y)"

@@ -11,7 +11,8 @@ package struct FillConstant: OperationKind {
   /// The shape and element type.
   package let type: TensorType
 
-  /// `value` everywhere: a number that the type can hold, rounded as it rounds. The dimensions are known.
+  /// `value` everywhere: a number that the type can hold, rounded as it rounds. The dimensions are
+  /// known.
   package init(_ value: Double, type: TensorType) {
     self.value = value
     self.type = type

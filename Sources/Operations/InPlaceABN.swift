@@ -7,8 +7,8 @@ import ABNTensors
 /// z = act(scale * (x - mean) / sqrt(variance + epsilon) + bias), stored over x.
 ///
 /// The activation is one that can be inverted: identity, leaky_relu and elu with alpha > 0, prelu.
-/// The gradient reads z; x is gone. Inputs: x, scale, bias, moving mean, moving variance, slopes for
-/// prelu and, if asked for, momentum.
+/// The gradient reads z; x is gone. Inputs: x, scale, bias, moving mean, moving variance, slopes
+/// for prelu and, if asked for, momentum.
 ///
 /// Source: Rota Bulo, Porzi, Kontschieder, "In-Place Activated BatchNorm for Memory-Optimized
 /// Training of DNNs", CVPR 2018, arXiv 1712.02616.
@@ -80,8 +80,9 @@ package struct InPlaceActivatedBatchNorm: OperationKind {
   }
 }
 
-/// The in-place layer and an activation that reads its result y, in one step: y as the layer makes it, and behind its
-/// outputs z = act(y) in memory of its own. What a pass makes of the two; the inputs are the layer's.
+/// The in-place layer and an activation that reads its result y, in one step: y as the layer makes
+/// it, and behind its outputs z = act(y) in memory of its own. What a pass makes of the two; the
+/// inputs are the layer's.
 package struct InPlaceABNWithActivation: OperationKind {
   package static let kindName = "inplace_abn_act"
   package static let formula =
@@ -114,8 +115,8 @@ package struct InPlaceABNWithActivation: OperationKind {
 /// dx = scale * inv * (dy - dbias / m - xhat * dscale / m), without the last two terms for moving
 /// statistics. Inputs: z, dz, scale, bias, saved and, for prelu, slopes.
 ///
-/// With an activation behind the layer (`outer`, what a pass makes of its gradient and this one) dz is the gradient of
-/// outer(z), and what the formula starts from is dz * outer'(z).
+/// With an activation behind the layer (`outer`, what a pass makes of its gradient and this one) dz
+/// is the gradient of outer(z), and what the formula starts from is dz * outer'(z).
 package struct InPlaceABNGradient: OperationKind {
   package static let kindName = "inplace_abn_grad"
   package static let formula = "dx = scale * inv * (dy - dbias / m - xhat * dscale / m), from z"
@@ -131,7 +132,8 @@ package struct InPlaceABNGradient: OperationKind {
     outer = nil
   }
 
-  /// The gradient of `outer` behind `forward`; nil unless the layer's own activation is the identity.
+  /// The gradient of `outer` behind `forward`; nil unless the layer's own activation is the
+  /// identity.
   package init?(of forward: InPlaceActivatedBatchNorm, behind outer: Activate) {
     guard forward.activation == .identity else { return nil }
     self.forward = forward
@@ -151,8 +153,8 @@ package struct InPlaceABNGradient: OperationKind {
     return [inputs[1], inputs[2], inputs[3]] + (forward.hasSlopes ? [inputs[5]] : [])
   }
   package var sharing: [SharingRule] { [SharingRule(output: 0, input: 1, .may)] }
-  /// z where nothing hangs on its sign. Of the other activations the derivative jumps at zero, and a
-  /// restored zero may be off by the last digit.
+  /// z where nothing hangs on its sign. Of the other activations the derivative jumps at zero, and
+  /// a restored zero may be off by the last digit.
   package var toleratesRestored: Set<Int> {
     if let outer { return ActivateGradient(of: outer).toleratesRestored }
     return switch forward.activation.form {

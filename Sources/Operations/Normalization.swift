@@ -6,7 +6,8 @@ import ABNTensors
 
 /// What batch normalization and its in-place form have in common.
 package struct NormalizationAttributes: Sendable, Hashable {
-  /// How much of the old moving statistics stays in a training run; unused with a momentum variable.
+  /// How much of the old moving statistics stays in a training run; unused with a momentum
+  /// variable.
   package var momentum: Double
   /// Whether momentum is the operation's last input, of shape [1] and type float32. A value outside
   /// 0...1 makes the moving statistics NaN, so that the mistake shows.
@@ -166,8 +167,8 @@ package struct BatchNorm: OperationKind {
   }
 }
 
-/// dx, dscale and dbias from x: dx = scale * inv * (dy - dbias / m - xhat * dscale / m), without the
-/// last two terms for moving statistics. Inputs: x, dy, scale, bias, saved.
+/// dx, dscale and dbias from x: dx = scale * inv * (dy - dbias / m - xhat * dscale / m), without
+/// the last two terms for moving statistics. Inputs: x, dy, scale, bias, saved.
 package struct BatchNormGradient: OperationKind {
   package static let kindName = "batch_norm_grad"
   package static let formula = "dx = scale * inv * (dy - dbias / m - xhat * dscale / m)"

@@ -162,9 +162,9 @@ package struct MomentumUpdate: ParameterUpdate {
 /// parameter = parameter * (1 - rate * decay) - rate * (m / (1 - power1)) /
 /// (sqrt(v / (1 - power2)) + epsilon); then power1 *= beta1, power2 *= beta2.
 ///
-/// A finite g' beyond half the root of the largest number (9.2e18 in float32) counts as that, so that v is
-/// finite. An epsilon below the root of the least normal number (1.1e-19 in float32) counts as that: the
-/// squares of smaller gradients vanish.
+/// A finite g' beyond half the root of the largest number (9.2e18 in float32) counts as that, so
+/// that v is finite. An epsilon below the root of the least normal number (1.1e-19 in float32)
+/// counts as that: the squares of smaller gradients vanish.
 ///
 /// State: m, v, power1, power2; the powers start at beta1 and beta2, and are float64: 1 - 0.999
 /// would be off by 1e-5 of itself in float32.

@@ -156,8 +156,8 @@ package struct Pool2D: OperationKind {
   }
 }
 
-/// dx = dy at the winner of each window (max), or spread evenly over it (average). Inputs: dy, x for
-/// its shape only and, for max, the winners.
+/// dx = dy at the winner of each window (max), or spread evenly over it (average). Inputs: dy, x
+/// for its shape only and, for max, the winners.
 package struct Pool2DGradient: OperationKind {
   package static let kindName = "pool2d_grad"
   package static let formula = "dx = dy at the winner, or spread over the window"

@@ -19,8 +19,8 @@ func requireSameDType(_ a: TensorType, _ b: TensorType, _ what: String) throws {
   }
 }
 
-/// Throws unless a type can be the one that is wanted: the same element type, and dimensions that agree
-/// wherever both are known.
+/// Throws unless a type can be the one that is wanted: the same element type, and dimensions that
+/// agree wherever both are known.
 func requireType(_ type: TensorType, _ wanted: TensorType, _ what: String) throws {
   guard type.dtype == wanted.dtype else {
     throw ABNError(.dtype, what, got: "\(type.dtype)", wanted: "\(wanted.dtype)")
@@ -42,15 +42,17 @@ func requireRank(_ type: TensorType, _ ranks: ClosedRange<Int>, _ what: String) 
   }
 }
 
-/// Throws where a dimension is unknown: nothing that an operation without inputs could learn it from.
+/// Throws where a dimension is unknown: nothing that an operation without inputs could learn it
+/// from.
 func requireKnown(_ type: TensorType, _ what: String) throws {
   guard type.shape.isKnown else {
     throw ABNError(.shape, what, got: "shape \(type.shape)", wanted: "known dimensions")
   }
 }
 
-/// Throws where a number is lost in an element type: a finite one becomes infinite, or one that is no
-/// integer's (NaN, beyond the range) is clamped. NaN and infinities of floating-point types are themselves.
+/// Throws where a number is lost in an element type: a finite one becomes infinite, or one that is
+/// no integer's (NaN, beyond the range) is clamped. NaN and infinities of floating-point types are
+/// themselves.
 package func requireHeld(_ value: Double, by dtype: DType, _ what: String) throws {
   let range: ClosedRange<Double>? =
     switch dtype {
@@ -72,8 +74,9 @@ package func requireHeld(_ value: Double, by dtype: DType, _ what: String) throw
   }
 }
 
-/// The largest size along an axis over which windows slide or which is resized, and the largest stride,
-/// dilation, padding or count of groups: what 32 bits hold, so that products of two of them stay in 64.
+/// The largest size along an axis over which windows slide or which is resized, and the largest
+/// stride, dilation, padding or count of groups: what 32 bits hold, so that products of two of them
+/// stay in 64.
 let largestWindowSize = Int(Int32.max)
 
 /// Throws unless every known dimension can be one of an image: see `largestWindowSize`.

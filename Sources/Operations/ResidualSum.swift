@@ -11,15 +11,17 @@ import ABNTensors
 /// u is the output of an in-place layer with the identity, and is needed for that layer's gradient
 /// alone. Going back, u is off by about 4 roundings of u + v, which the layer's gradient divides by
 /// scale. So the elements of one sample and channel keep their u, bit for bit, where the root mean
-/// square of u + v is above `limit` times what tells the channel's elements apart in u, abs(scale) times the
-/// root mean square of its xhat, and where the channel is constant (there xhat is exactly 0).
+/// square of u + v is above `limit` times what tells the channel's elements apart in u, abs(scale)
+/// times the root mean square of its xhat, and where the channel is constant (there xhat is exactly
+/// 0).
 ///
 /// Inputs: u, v, and scale and saved of the layer that made u.
 package struct ResidualSum: OperationKind {
   package static let kindName = "residual_sum"
   package static let formula = "z = act(u + v)"
 
-  /// The root mean square of u + v, in units of scale times that of xhat, up to which u is computed back.
+  /// The root mean square of u + v, in units of scale times that of xhat, up to which u is computed
+  /// back.
   package static let limit = 32.0
   /// The slopes of leaky_relu that are undone: a slope beyond loses digits to underflow.
   static let slopes = 0x1p-10...0x1p10
@@ -54,8 +56,8 @@ package struct ResidualSum: OperationKind {
   }
 }
 
-/// u = act^-1(z) - v, with the planes that `ResidualSum` kept in their places. Inputs: z, the output of
-/// the sum itself, by which the planes are found, and v.
+/// u = act^-1(z) - v, with the planes that `ResidualSum` kept in their places. Inputs: z, the
+/// output of the sum itself, by which the planes are found, and v.
 package struct ResidualTerm: OperationKind {
   package static let kindName = "residual_term"
   package static let formula = "u = act^-1(z) - v"

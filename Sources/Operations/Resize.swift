@@ -90,8 +90,9 @@ package struct Resize: OperationKind {
   /// The axes of height and width.
   package var spatialAxes: (height: Int, width: Int) { layout == .nchw ? (2, 3) : (1, 2) }
 
-  /// floor(size * scale), size and scale rounded to float32 and multiplied in float32: the rule of Paddle's
-  /// `resize_bilinear`. 100 by 0.29 is 29 (in float64 the product is below 29), 10 by 0.7 is 7.
+  /// floor(size * scale), size and scale rounded to float32 and multiplied in float32: the rule of
+  /// Paddle's `resize_bilinear`. 100 by 0.29 is 29 (in float64 the product is below 29), 10 by 0.7
+  /// is 7.
   ///
   /// - Returns: nil where that is below 1, or 1e9 or more.
   package static func scaled(_ size: Int, by scale: Double) -> Int? {

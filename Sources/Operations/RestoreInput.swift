@@ -5,7 +5,8 @@ import ABNTensors
 
 /// x = mean + (act^-1(z) - bias) / (scale * inv): what an in-place layer overwrote, for a gradient
 /// that tolerates rounding. Channels that cannot be inverted come from the layer's rescue buffer,
-/// bit for bit; of the others the error is about u * (abs(bias / scale) + abs(xhat)) / inv. Inputs: z, scale, bias, saved and, for prelu, slopes.
+/// bit for bit; of the others the error is about u * (abs(bias / scale) + abs(xhat)) / inv. Inputs:
+/// z, scale, bias, saved and, for prelu, slopes.
 package struct RestoreInput: OperationKind {
   package static let kindName = "inplace_abn_restore"
   package static let formula = "x = mean + (act^-1(z) - bias) / (scale * inv)"

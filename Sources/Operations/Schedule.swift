@@ -22,8 +22,8 @@ public enum Schedule: Sendable, Hashable {
   case exponential(_ initial: Double, steps: Int, rate: Double, staircase: Bool = false)
   /// (initial - end) * (1 - min(step, steps) / steps)^power + end.
   ///
-  /// With `cycle`, `steps` is replaced by its smallest multiple that is not below the step (and not 0),
-  /// so that the rate starts again, lower each time.
+  /// With `cycle`, `steps` is replaced by its smallest multiple that is not below the step (and not
+  /// 0), so that the rate starts again, lower each time.
   case polynomial(
     _ initial: Double, steps: Int, end: Double = 1e-4, power: Double = 1, cycle: Bool = false)
   /// end + (initial - end) * (1 + cos(pi * t / steps)) / 2 with
@@ -50,8 +50,8 @@ public enum Schedule: Sendable, Hashable {
 
   /// A rise, and the schedule after it.
   public final class Warmup: Sendable, Hashable {
-    /// The most that may stand in one another: no value is so deep that to walk it, or to let go of it,
-    /// exhausts the stack.
+    /// The most that may stand in one another: no value is so deep that to walk it, or to let go of
+    /// it, exhausts the stack.
     package static let mostNested = 64
 
     /// The length of the rise.
@@ -90,14 +90,14 @@ public enum Schedule: Sendable, Hashable {
     }
   }
 
-  /// The largest rate: what float32 holds, in which programs keep it. Where a formula gives more, it is
-  /// this.
+  /// The largest rate: what float32 holds, in which programs keep it. Where a formula gives more,
+  /// it is this.
   public static let largestRate = Double(Float.greatestFiniteMagnitude)
 
   /// The learning rate of a step.
   ///
-  /// Past its end a schedule keeps its last value; a step below 0 counts as 0. NaN where `validated()`
-  /// throws.
+  /// Past its end a schedule keeps its last value; a step below 0 counts as 0. NaN where
+  /// `validated()` throws.
   public func value(step: Int) -> Double {
     (try? validated())?.knownValue(step: max(step, 0)) ?? .nan
   }

@@ -32,8 +32,8 @@ package struct Softmax: OperationKind {
   }
 }
 
-/// dx = y * (dy - sum of y * dy along the axis), from y's exact bits, in which a y near 1 keeps its digits:
-/// 1 - y is the sum of the others.
+/// dx = y * (dy - sum of y * dy along the axis), from y's exact bits, in which a y near 1 keeps its
+/// digits: 1 - y is the sum of the others.
 package struct SoftmaxGradient: OperationKind {
   package static let kindName = "softmax_grad"
   package static let formula = "dx = y * (dy - sum(y * dy))"

@@ -8,8 +8,8 @@ import ABNTensors
 ///
 /// Hard labels are class numbers: loss = -log(softmax(logits)[label]). Where the label is
 /// `ignoreIndex`, loss and gradient are 0. A label that is neither a class nor `ignoreIndex` ends
-/// the run with an error that names the row (counted over all axes but that of the classes) and the label, before
-/// any parameter is updated; nothing is read out of bounds. Labels get no gradient.
+/// the run with an error that names the row (counted over all axes but that of the classes) and the
+/// label, before any parameter is updated; nothing is read out of bounds. Labels get no gradient.
 package struct SoftmaxCrossEntropy: OperationKind {
   package static let kindName = "softmax_with_cross_entropy"
   package static let formula = "loss = -sum(label * log(softmax(logits))) along an axis"

@@ -69,8 +69,9 @@ extension LearningRate {
 }
 
 extension Schedule {
-  /// The name, after the builder's prefix, of the step counter that all schedules of a program share: int64 [1],
-  /// persistent, 0 in the first run and one more in each run. To go on where a training stopped, save it.
+  /// The name, after the builder's prefix, of the step counter that all schedules of a program
+  /// share: int64 [1], persistent, 0 in the first run and one more in each run. To go on where a
+  /// training stopped, save it.
   package static let counterName = "@LR_DECAY_COUNTER@"
 
   /// Appends the learning rate of each run to the main program, and the counter where it is
@@ -120,7 +121,8 @@ extension Schedule {
 }
 
 extension ProgramBuilder {
-  /// `name_0`, or the first `name_<n>` that no variable of the main program has, after the builder's prefix.
+  /// `name_0`, or the first `name_<n>` that no variable of the main program has, after the
+  /// builder's prefix.
   func freeName(_ name: String) -> String {
     let program = main
     let prefix = prefixed(name)

@@ -119,7 +119,8 @@ extension Program {
   ///   left out there would be missing from the sum without a word.
   private func active(towards loss: Variable, from wanted: [Variable]) throws -> Set<VariableID> {
     let asked = Set(wanted.map(\.id))
-    // Values of a backward pass stop gradients, as nobody asks for them; whether one would flow is seen here.
+    // Values of a backward pass stop gradients, as nobody asks for them; whether one would flow is
+    // seen here.
     func isOpen(_ id: VariableID, _ role: OperationRole) -> Bool {
       !self[id].isPersistable && self[id].dtype.isFloatingPoint
         && (role == .backward || !self[id].stopsGradient || asked.contains(id))

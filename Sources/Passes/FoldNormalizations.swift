@@ -3,15 +3,16 @@ import ABNGraph
 import ABNOperations
 import ABNTensors
 
-/// What a program without a gradient goes through: fewer passes over memory for the same values, up to
-/// rounding.
+/// What a program without a gradient goes through: fewer passes over memory for the same values, up
+/// to rounding.
 public let inferencePasses: [any ProgramPass] = [FoldNormalizations(), FuseConvolutions()]
 
-/// Puts a normalization by given statistics into the weights and the bias of the convolution before it.
+/// Puts a normalization by given statistics into the weights and the bias of the convolution before
+/// it.
 ///
-/// In float32, where nothing but the normalization reads the convolution, and in programs of forward
-/// operations only. The new weights hang on parameters alone: an executor that keeps constants makes
-/// them once.
+/// In float32, where nothing but the normalization reads the convolution, and in programs of
+/// forward operations only. The new weights hang on parameters alone: an executor that keeps
+/// constants makes them once.
 package struct FoldNormalizations: ProgramPass {
   package let name = "fold normalizations"
 

@@ -2,12 +2,12 @@ import ABNGraph
 import ABNOperations
 import ABNTensors
 
-/// Makes one operation of the gradient of an activation that is not undone in place and that of the in-place layer before
-/// it: of swish, gelu and their like behind `inplaceABN`.
+/// Makes one operation of the gradient of an activation that is not undone in place and that of the
+/// in-place layer before it: of swish, gelu and their like behind `inplaceABN`.
 ///
-/// Where both read the layer's output, and nobody else reads what goes from the one to the other: the gradient of the
-/// activation is then taken while the layer's sums are, of elements that are in a cache, and three tensors less move
-/// through memory.
+/// Where both read the layer's output, and nobody else reads what goes from the one to the other:
+/// the gradient of the activation is then taken while the layer's sums are, of elements that are in
+/// a cache, and three tensors less move through memory.
 package struct FuseActivationGradients: ProgramPass {
   package let name = "fuse activation gradients"
 
@@ -54,8 +54,9 @@ package struct FuseActivationGradients: ProgramPass {
   }
 }
 
-/// Makes one operation of the in-place layer and the activation right behind it that is not undone in place, where the
-/// backward pass reads y: z is then made of elements that are in a cache, and a tensor less moves through memory.
+/// Makes one operation of the in-place layer and the activation right behind it that is not undone
+/// in place, where the backward pass reads y: z is then made of elements that are in a cache, and a
+/// tensor less moves through memory.
 package struct FuseActivations: ProgramPass {
   package let name = "fuse activations"
 

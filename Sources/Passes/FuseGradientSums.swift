@@ -7,8 +7,8 @@ public let trainingPasses: [any ProgramPass] = [
   FuseGradientSums(), FuseActivationGradients(), FuseActivations(),
 ]
 
-/// Makes one operation of the sum of a value's two gradients and the gradient of the activation that made
-/// the value: the start of every residual block's backward pass.
+/// Makes one operation of the sum of a value's two gradients and the gradient of the activation
+/// that made the value: the start of every residual block's backward pass.
 ///
 /// In float32 and float64, where the sum has two parts, nobody else reads it, and the activation's
 /// gradient follows it directly: then nothing is alive longer than before.

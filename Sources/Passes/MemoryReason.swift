@@ -14,7 +14,8 @@ package struct NamedOperation: Hashable, Sendable, CustomStringConvertible {
   package var description: String { "\(kind) \"\(layer)\"" }
 }
 
-/// Why a pass decided as it did about the bytes of a variable; its description is the text of reports.
+/// Why a pass decided as it did about the bytes of a variable; its description is the text of
+/// reports.
 package enum MemoryReason: DecisionReason {
   /// More operations read it than are looked at one by one.
   case manyReaders(limit: Int)
@@ -32,7 +33,8 @@ package enum MemoryReason: DecisionReason {
   case mustComeBefore(NamedOperation, reader: NamedOperation)
   /// A reader runs earlier now, with `others` operations that it needs.
   case runsBefore(NamedOperation, others: Int)
-  /// Overwritten by an operation of a kind, computed back for others, of which `delayed` wait for it.
+  /// Overwritten by an operation of a kind, computed back for others, of which `delayed` wait for
+  /// it.
   case computedBack(over: String, for: [NamedOperation], delayed: Int)
   /// Bits for the sign are enough.
   case signOnly(bytes: Int)

@@ -3,9 +3,10 @@ import ABNOperations
 
 /// The operations of a program as a list that a pass edits, and the questions passes ask about it.
 ///
-/// An operation keeps its place whatever is inserted, removed or moved beside it: a place is a name, not a
-/// position; `precedes` tells which of two comes first. Answers and edits cost about as much as they touch,
-/// so that a pass over a program of n operations takes some n steps, not n for every edit.
+/// An operation keeps its place whatever is inserted, removed or moved beside it: a place is a
+/// name, not a position; `precedes` tells which of two comes first. Answers and edits cost about as
+/// much as they touch, so that a pass over a program of n operations takes some n steps, not n for
+/// every edit.
 struct OperationList {
   /// Where an operation stands; 0 is the end of the list.
   typealias Place = Int
@@ -23,7 +24,8 @@ struct OperationList {
     var readers: [Place: Bool] = [:]
     /// The operations with this output: one for a temporary.
     var writers: [Place] = []
-    /// How many look at the value, how many of them are of the backward pass, and how many overwrite it.
+    /// How many look at the value, how many of them are of the backward pass, and how many
+    /// overwrite it.
     var ofValue = 0
     var backward = 0
     var overwriting = 0
@@ -46,8 +48,8 @@ struct OperationList {
   private var links: [Link] = [Link(previous: 0, next: 0, label: .min)]
   private var uses: [Uses]
   private let views: Views
-  /// The same for all variables of a class of views together, and whether one of them is fetched: a question
-  /// about a class costs no more than one about a variable.
+  /// The same for all variables of a class of views together, and whether one of them is fetched: a
+  /// question about a class costs no more than one about a variable.
   private var classUses: [ClassUses]
   private let counter = Counter()
 
@@ -231,8 +233,8 @@ struct OperationList {
     id.index < uses.count && uses[id.index].ofValue == 1
   }
 
-  /// How many operations have a variable, or a view of its bytes, among their inputs; those that ask for its
-  /// type alone included.
+  /// How many operations have a variable, or a view of its bytes, among their inputs; those that
+  /// ask for its type alone included.
   func readerCount(ofViews id: VariableID) -> Int {
     if let own = views.number(of: id) { return classUses[own].readers }
     return id.index < uses.count ? uses[id.index].readers.count : 0
@@ -310,7 +312,8 @@ struct OperationList {
     }
   }
 
-  /// Has the operation at `place` read `new` wherever it read `old`, but where it looks at the type only.
+  /// Has the operation at `place` read `new` wherever it read `old`, but where it looks at the type
+  /// only.
   mutating func replace(_ old: VariableID, by new: VariableID, in place: Place) {
     let typeOnly = self[place].kind.readsTypeOnly
     var readsType = false
@@ -338,8 +341,8 @@ struct OperationList {
 
   // MARK: Moves
 
-  /// Moves operations of before `position` to it, together with all that must stay behind them: what reads
-  /// their results, and what updates a persistable that they look at.
+  /// Moves operations of before `position` to it, together with all that must stay behind them:
+  /// what reads their results, and what updates a persistable that they look at.
   ///
   /// Returns where the part that was moved begins now; nil (and nothing is changed) where one of
   /// `fixed` would have to move.
@@ -364,10 +367,11 @@ struct OperationList {
     return part.first ?? position
   }
 
-  /// Moves an operation of after `position` to it, together with all that it needs of what lies between.
+  /// Moves an operation of after `position` to it, together with all that it needs of what lies
+  /// between.
   ///
-  /// Returns how many moved; nil (and nothing is changed) where it needs `position` itself, or would
-  /// pass an operation that looks at state which it updates.
+  /// Returns how many moved; nil (and nothing is changed) where it needs `position` itself, or
+  /// would pass an operation that looks at state which it updates.
   mutating func advance(_ place: Place, to position: Place) -> Int? {
     var moved: Set<Place> = [place]
     var waiting = [place]

@@ -1,12 +1,13 @@
 import ABNGraph
 import ABNOperations
 
-/// Computes z = act(y) once more in the backward pass where a gradient reads z and y is kept anyway:
-/// of an in-place layer whose activation cannot be inverted only y is stored, and of sigmoid, tanh and elu,
-/// whose gradients read y, as many bytes as if they read z; the price is a second evaluation.
+/// Computes z = act(y) once more in the backward pass where a gradient reads z and y is kept
+/// anyway: of an in-place layer whose activation cannot be inverted only y is stored, and of
+/// sigmoid, tanh and elu, whose gradients read y, as many bytes as if they read z; the price is a
+/// second evaluation.
 ///
-/// The second z has the bits of the first: it comes from the same y. Where an in-place layer overwrites y,
-/// z is kept instead and y restored for the activation's gradient.
+/// The second z has the bits of the first: it comes from the same y. Where an in-place layer
+/// overwrites y, z is kept instead and y restored for the activation's gradient.
 package struct RecomputeActivations: ProgramPass {
   package let name = "recompute activations"
 

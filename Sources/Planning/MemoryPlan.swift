@@ -15,8 +15,8 @@ public struct MemoryPlan: Sendable {
 
   /// The `PlanRequest.fault` of what was asked for; where there is one, no block has a place.
   public let fault: String?
-  /// The bytes of the arena; Int.max, and no block has a place, where all blocks together have 2^61 or more,
-  /// or there is a `fault`.
+  /// The bytes of the arena; Int.max, and no block has a place, where all blocks together have 2^61
+  /// or more, or there is a `fault`.
   public let arenaBytes: Int
   /// The largest sum of bytes alive at one moment: no placement can need less.
   public let lowerBoundBytes: Int
@@ -34,7 +34,8 @@ public struct MemoryPlan: Sendable {
   package let blocks: [PlacedBlock]
   /// How long it took to plan.
   package let seconds: Double
-  /// How many placed blocks and holes were looked at: for tests of how planning grows with a program.
+  /// How many placed blocks and holes were looked at: for tests of how planning grows with a
+  /// program.
   package let looked: Int
 
   /// More bytes than any sum that is made here may have.

@@ -7,8 +7,8 @@ struct Block {
 /// A way to give each block an offset so that blocks alive together do not overlap.
 struct PlacementStrategy: Sendable {
   let name: String
-  /// Whether blocks are placed along the steps, or against them: then a block overlaps just those that
-  /// hold a value when it is placed, and placing takes n log n steps instead of n^2.
+  /// Whether blocks are placed along the steps, or against them: then a block overlaps just those
+  /// that hold a value when it is placed, and placing takes n log n steps instead of n^2.
   var sweep: Sweep? = nil
   /// The order in which blocks are placed: whether the first goes before the second.
   let precedes: @Sendable (Block, Block) -> Bool
@@ -52,11 +52,12 @@ struct Placement {
   let offsets: [Int]
   let bytes: Int
 
-  /// The smallest result of all strategies and, where that is not near the bound, of what comes from
-  /// the best three by placing the block that sticks out earlier, again and again.
+  /// The smallest result of all strategies and, where that is not near the bound, of what comes
+  /// from the best three by placing the block that sticks out earlier, again and again.
   ///
-  /// Strategies that are quadratic in the number of blocks are tried while all together take at most
-  /// `mostComparisons`: all of them for up to some 10,000 blocks, a training step of 1,000 layers.
+  /// Strategies that are quadratic in the number of blocks are tried while all together take at
+  /// most `mostComparisons`: all of them for up to some 10,000 blocks, a training step of 1,000
+  /// layers.
   ///
   /// - Parameter bound: no placement is smaller; the search ends where it is reached.
   /// - Returns: the placement, the strategy, and how many placed blocks and holes were looked at.
@@ -100,9 +101,10 @@ struct Placement {
           let target = [0, position / 2, Int(random >> 33) % position][Int(random >> 60) % 3]
           changed.insert(changed.remove(at: position), at: target)
         }
-        // Now and then a step that does not help, however far it leads back: to leave a corner. Of a
-        // thousand random requests 16 are more than 3 % above the bound with one in eight and 300
-        // rounds, 2 with one in four and 2000; steps back of a few percent only are worse than both.
+        // Now and then a step that does not help, however far it leads back: to leave a corner. Of
+        // a thousand random requests 16 are more than 3 % above the bound with one in eight and 300
+        // rounds, 2 with one in four and 2000; steps back of a few percent only are worse than
+        // both.
         let anyway = random >> 62 == 0
         guard let next = placer.place(changed, within: anyway ? .max : current.bytes) else {
           continue
@@ -178,11 +180,11 @@ final class Placer {
     return Placement(offsets: offsets, bytes: bytes)
   }
 
-  /// What `place` makes of blocks in the order of their births (forward) or of their deaths from the last
-  /// (backward), in O(n log n).
+  /// What `place` makes of blocks in the order of their births (forward) or of their deaths from
+  /// the last (backward), in O(n log n).
   ///
-  /// As an allocator does it: a block that ends before the next one begins is freed, and holes are kept by
-  /// size.
+  /// As an allocator does it: a block that ends before the next one begins is freed, and holes are
+  /// kept by size.
   func sweep(_ order: [Int], _ direction: PlacementStrategy.Sweep) -> Placement {
     let forward = direction == .forward
     // The blocks in the order in which they are freed.

@@ -110,8 +110,8 @@ package struct PlanRequest: Sendable {
     self.steps = steps
   }
 
-  /// Why nothing can be planned: a buffer that the table has not, or one of fewer than 0 bytes; nil where all
-  /// is well.
+  /// Why nothing can be planned: a buffer that the table has not, or one of fewer than 0 bytes; nil
+  /// where all is well.
   package var fault: String? {
     if let buffer = buffers.first(where: { $0.bytes < 0 }) {
       return "buffer \"\(buffer.name)\" of \(buffer.bytes) bytes"

@@ -21,7 +21,8 @@ package struct PlanTimeline: Sendable {
   /// The step at which most bytes are alive.
   package let peakStep: Int
 
-  /// The picture of a request and its plan. Blocks of buffers that the request has not are left out.
+  /// The picture of a request and its plan. Blocks of buffers that the request has not are left
+  /// out.
   package init(_ request: PlanRequest, _ plan: MemoryPlan) {
     rectangles = plan.blocks.compactMap { block in
       let buffers = block.buffers.filter { request.buffers.indices.contains($0.index) }

@@ -17,8 +17,8 @@ struct SharingClasses {
   private(set) var bytes: [Int]
   private(set) var decisions: [SharingDecision] = []
 
-  /// The class of a buffer, one step away: only buffers that hold no value yet, alone in their class, join
-  /// another one.
+  /// The class of a buffer, one step away: only buffers that hold no value yet, alone in their
+  /// class, join another one.
   func root(_ id: BufferID) -> Int {
     var index = id.index
     while parent[index] != index { index = parent[index] }

@@ -1,5 +1,5 @@
-/// Bytes that blocks are put into and taken out of: a block goes into the smallest hole that takes it, the
-/// lowest of equal ones, or behind all others.
+/// Bytes that blocks are put into and taken out of: a block goes into the smallest hole that takes
+/// it, the lowest of equal ones, or behind all others.
 struct Space {
   /// Where each block is, or was.
   private(set) var offsets: [Int]
@@ -57,8 +57,8 @@ struct Space {
   }
 }
 
-/// Holes ordered by size, then by offset: a treap, a search tree that priorities drawn at random keep about
-/// 2 log2(n) deep. The draws are the same every time.
+/// Holes ordered by size, then by offset: a treap, a search tree that priorities drawn at random
+/// keep about 2 log2(n) deep. The draws are the same every time.
 private struct HoleTree {
   struct Hole {
     let bytes: Int

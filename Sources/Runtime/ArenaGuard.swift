@@ -1,8 +1,8 @@
 import ABNPlanning
 import ABNTensors
 
-/// The checking mode of one run: bytes that hold no value are NaN, and the bytes between blocks stay
-/// as they are.
+/// The checking mode of one run: bytes that hold no value are NaN, and the bytes between blocks
+/// stay as they are.
 struct ArenaGuard {
   /// A quiet NaN in every floating-point type, and a number nobody expects in the others.
   private static let freed: UInt8 = 0xFF

@@ -3,10 +3,10 @@ import ABNTensors
 
 /// The memory in which a backend's steps find their arguments: the host's, or an accelerator's.
 ///
-/// The runtime adds offsets to its addresses and hands them to steps. It never reads or writes through
-/// them: all that goes in or comes out is copied by these functions. Steps are begun in order; a memory
-/// whose steps run on after they were begun has `copyIn`, `copyOut`, `fill` and `synchronize` wait for
-/// them, so that for the caller everything happens in order.
+/// The runtime adds offsets to its addresses and hands them to steps. It never reads or writes
+/// through them: all that goes in or comes out is copied by these functions. Steps are begun in
+/// order; a memory whose steps run on after they were begun has `copyIn`, `copyOut`, `fill` and
+/// `synchronize` wait for them, so that for the caller everything happens in order.
 public protocol BackendMemory: AnyObject, Sendable {
   /// How much one program may need, in bytes; nil where that is not known.
   var capacity: Int? { get }

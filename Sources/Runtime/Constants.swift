@@ -1,8 +1,8 @@
 import ABNPlanning
 
 extension LoweredProgram {
-  /// Which steps depend on nothing but parameters and state that the program does not change: weights
-  /// put into the layout of a convolution, a normalization folded into them.
+  /// Which steps depend on nothing but parameters and state that the program does not change:
+  /// weights put into the layout of a convolution, a normalization folded into them.
   ///
   /// A step that reads nothing is not among them: it costs little, and its result may be large.
   var constantSteps: [Bool] {

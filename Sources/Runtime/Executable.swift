@@ -89,8 +89,8 @@ public final class Executable {
 
   deinit { table.deallocate() }
 
-  /// Arena, constants and everything that lives in the scope: what a run needs, known before the first
-  /// step; Int.max where that is more than Int can hold.
+  /// Arena, constants and everything that lives in the scope: what a run needs, known before the
+  /// first step; Int.max where that is more than Int can hold.
   public var plannedPeakBytes: Int {
     let parts = [plan.arenaBytes, constantBytes] + lowered.persistents.map(\.port.type.bytes)
     return parts.reduce(0, saturatingSum)
@@ -99,7 +99,8 @@ public final class Executable {
   /// The bytes that steps asked for because of their data.
   public var sideBytes: Int { lowered.sideBuffers.reduce(0) { $0 + $1.buffer.bytes } }
 
-  /// Resolves every argument of every step to an address in the arena's memory, if arena or scope have moved.
+  /// Resolves every argument of every step to an address in the arena's memory, if arena or scope
+  /// have moved.
   func bind(arena: Arena, scope: Scope) throws {
     if let fault = plan.fault ?? resourceFault {
       throw ABNError(

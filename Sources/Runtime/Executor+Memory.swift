@@ -8,8 +8,8 @@ func saturatingSum(_ a: Int, _ b: Int) -> Int {
 }
 
 extension Program {
-  /// Bytes that a run needs whatever its plan is: all that lives on in the scope, and the largest other
-  /// value. The shapes must be known.
+  /// Bytes that a run needs whatever its plan is: all that lives on in the scope, and the largest
+  /// other value. The shapes must be known.
   var leastBytes: Int {
     var largest = 0
     var persistent = Set<VariableID>()
@@ -29,8 +29,8 @@ extension Program {
 }
 
 extension Executor {
-  /// The error for a program that needs more memory than there is: with a batch that fits, if the batch
-  /// is what can be chosen.
+  /// The error for a program that needs more memory than there is: with a batch that fits, if the
+  /// batch is what can be chosen.
   func tooLarge(
     _ program: Program, feed: [String: Shape], fetches: [VariableID], needed: Int, limit: Int
   ) -> ABNError {
@@ -51,8 +51,8 @@ extension Executor {
           ? "Choose smaller sizes." : "No batch fits: choose a smaller network or smaller inputs."))
   }
 
-  /// The size that all feeds have in front where the program leaves it open; nil where there is none, or
-  /// nothing below it.
+  /// The size that all feeds have in front where the program leaves it open; nil where there is
+  /// none, or nothing below it.
   private static func batchSize(of feed: [String: Shape], in program: Program) -> Int? {
     guard let first = feed.values.first, first.rank > 0, first[0] > 1,
       feed.allSatisfy({ name, shape in
@@ -65,8 +65,8 @@ extension Executor {
 
   /// A batch that fits, near the largest that does; nil where none does.
   ///
-  /// What a batch needs grows about linearly: a straight line through what is known says where to look
-  /// next, twelve times at most.
+  /// What a batch needs grows about linearly: a straight line through what is known says where to
+  /// look next, twelve times at most.
   private func largestBatch(
     below batch: Int, needing needed: Int, limit: Int, _ planned: (Int) -> Int?
   ) -> Int? {

@@ -10,7 +10,8 @@ public protocol Fetchable {
 }
 
 extension Variable: Fetchable {
-  /// The variable itself; of a persistable, the one that has its name: both stand for the value in the scope.
+  /// The variable itself; of a persistable, the one that has its name: both stand for the value in
+  /// the scope.
   public func variable(in program: Program) throws -> Variable {
     if program.owns(self) { return program[id] }
     let named = program.variable(named: name)
@@ -31,8 +32,8 @@ extension String: Fetchable {
 
 /// How much memory a program may need to be compiled for a run.
 public enum MemoryLimit: Sendable, Hashable {
-  /// What the backend's memory has: of the host, what the machine has, or the container, or the shell's
-  /// limits allow (`MachineMemory`).
+  /// What the backend's memory has: of the host, what the machine has, or the container, or the
+  /// shell's limits allow (`MachineMemory`).
   case machine
   /// So many bytes.
   case bytes(Int)
@@ -332,8 +333,8 @@ public final class Executor {
     return try prefix(fits)
   }
 
-  /// A gradient has its variable's shape. Where sizes were unknown, an operation that broadcasts them now was
-  /// differentiated as if they were equal.
+  /// A gradient has its variable's shape. Where sizes were unknown, an operation that broadcasts
+  /// them now was differentiated as if they were equal.
   private static func checkGradients(_ program: Program) throws {
     let made = Set(program.operations.flatMap(\.outputs))
     for id in made.sorted() where program[id].role != .state {

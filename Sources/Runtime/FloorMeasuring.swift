@@ -22,14 +22,15 @@ package struct MachineRates: Sendable, Hashable {
   }
 }
 
-/// A backend that measures what its machine could do at best: the floor that benchmarks hold the steps of
-/// a program against.
+/// A backend that measures what its machine could do at best: the floor that benchmarks hold the
+/// steps of a program against.
 package protocol FloorMeasuring: Backend {
   /// The rates of the memory, measured now on all threads.
   func machineRates() throws -> MachineRates
 
-  /// The time of each operation of a program that is held against itself alone and not against the bytes
-  /// that it moves (convolutions, say), in seconds, by the operation's position in the program.
+  /// The time of each operation of a program that is held against itself alone and not against the
+  /// bytes that it moves (convolutions, say), in seconds, by the operation's position in the
+  /// program.
   func secondsAlone(of program: Program) throws -> [Int: Double]
 }
 

@@ -15,8 +15,8 @@ package final class HostMemory: BackendMemory {
   /// What the machine has, or the container, or the shell's limits allow: see `MachineMemory`.
   package var capacity: Int? { MachineMemory.bytes }
 
-  /// From this size on bytes are pages of their own, resident when first touched and zero until then, and
-  /// given back to the system when they are freed.
+  /// From this size on bytes are pages of their own, resident when first touched and zero until
+  /// then, and given back to the system when they are freed.
   private static let mappedBytes = 64 << 10
 
   package func allocate(_ bytes: Int) throws -> UnsafeMutableRawPointer {
@@ -64,8 +64,8 @@ package final class HostMemory: BackendMemory {
   private static let largePageBytes = 2 << 20
   private static let largeBytes = 8 << 20
 
-  /// Fewer page faults, and a tenth less time for layers beyond the cache. Rounded inward, so that no
-  /// byte outside becomes resident. Only advice: where it is not taken everything works too.
+  /// Fewer page faults, and a tenth less time for layers beyond the cache. Rounded inward, so that
+  /// no byte outside becomes resident. Only advice: where it is not taken everything works too.
   private func adviseLargePages(_ base: UnsafeMutableRawPointer, _ bytes: Int) {
     guard bytes >= Self.largeBytes else { return }
     let page = UInt(Self.largePageBytes)

@@ -5,9 +5,10 @@ import Synchronization
 
 /// The values of parameters and state, by name: what outlives a run.
 ///
-/// One run at a time uses a scope; another that is begun meanwhile, with whichever executor, ends with an
-/// error. Values may be read and put in from other threads at any time: one that is put in during a run
-/// counts from the next run on, one that is read during a run may be half of before and half of after it.
+/// One run at a time uses a scope; another that is begun meanwhile, with whichever executor, ends
+/// with an error. Values may be read and put in from other threads at any time: one that is put in
+/// during a run counts from the next run on, one that is read during a run may be half of before
+/// and half of after it.
 public final class Scope {
   /// A value is the host's until a run wants it, and then where that run's backend has its memory.
   private enum Value {
@@ -53,7 +54,8 @@ public final class Scope {
 
   private let state = Mutex(State())
 
-  /// Changes when a value is put in from outside or moves to another memory, so that addresses may have changed.
+  /// Changes when a value is put in from outside or moves to another memory, so that addresses may
+  /// have changed.
   var generation: Int { state.withLock { $0.generation } }
 
   /// An empty scope.
@@ -62,8 +64,8 @@ public final class Scope {
   /// The names that have a value, sorted.
   public var names: [String] { state.withLock { $0.values.keys.sorted() } }
 
-  /// The value of a name: a copy that later runs do not change. One that cannot be copied to the host is a
-  /// tensor with a `failure`.
+  /// The value of a name: a copy that later runs do not change. One that cannot be copied to the
+  /// host is a tensor with a `failure`.
   public subscript(name: String) -> Tensor? {
     get { state.withLock { $0.values[name]?.copy } }
     set {
@@ -76,7 +78,8 @@ public final class Scope {
     }
   }
 
-  /// How often the value of a name was changed: what is made from values asks whether they are the same.
+  /// How often the value of a name was changed: what is made from values asks whether they are the
+  /// same.
   func version(of name: String) -> Int { state.withLock { $0.versions[name, default: 0] } }
 
   /// Values have been changed at their addresses.
@@ -87,9 +90,9 @@ public final class Scope {
   /// All values, copied.
   public func snapshot() -> [String: Tensor] { state.withLock { $0.values.mapValues(\.copy) } }
 
-  /// The addresses, in a memory, of the values that a program reads and writes: values that are elsewhere
-  /// move there, and room is made for those that it only writes. They stay as long as the generation does,
-  /// and until the end of a run that uses the scope.
+  /// The addresses, in a memory, of the values that a program reads and writes: values that are
+  /// elsewhere move there, and room is made for those that it only writes. They stay as long as the
+  /// generation does, and until the end of a run that uses the scope.
   ///
   /// All in one go: whatever other threads do, an address is that of a value of the port's type.
   ///

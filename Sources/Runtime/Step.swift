@@ -35,8 +35,8 @@ package struct StepArgument: Sendable, Hashable {
 
 /// The addresses of a step's arguments, in their order.
 @usableFromInline package struct StepPointers: @unchecked Sendable {
-  // Sendable: of addresses that do not change; who reads and writes there is the step's to say, whose team's members
-  // write no element that another one touches.
+  // Sendable: of addresses that do not change; who reads and writes there is the step's to say,
+  // whose team's members write no element that another one touches.
   /// The first of them.
   @usableFromInline package let base: UnsafePointer<UnsafeMutableRawPointer>
 
@@ -52,7 +52,8 @@ package struct StepArgument: Sendable, Hashable {
   }
 }
 
-/// What a step keeps outside the arena, and how it uses it: of its bytes those that are no argument.
+/// What a step keeps outside the arena, and how it uses it: of its bytes those that are no
+/// argument.
 package struct StepResource: Sendable {
   /// The bytes.
   package let buffer: any SideBuffer
@@ -87,8 +88,8 @@ public struct Step: Sendable {
   public let source: SourceLocation?
   /// Every byte it touches, scratch included, but those of `resources`.
   package let arguments: [StepArgument]
-  /// Every byte it touches outside arena and scope. Who moves a step keeps it behind those that write what
-  /// it reads; a step that runs twice writes them twice.
+  /// Every byte it touches outside arena and scope. Who moves a step keeps it behind those that
+  /// write what it reads; a step that runs twice writes them twice.
   package let resources: [StepResource]
   /// Outputs that it could store over inputs.
   package let sharing: [BufferSharing]
@@ -100,7 +101,8 @@ public struct Step: Sendable {
   package let flops: Int
   /// For reports: what is not the usual course and why; nil in the usual one.
   package let note: String?
-  /// Does the work. No allocation; no checks but those that a library makes anyway, whose refusal is thrown.
+  /// Does the work. No allocation; no checks but those that a library makes anyway, whose refusal
+  /// is thrown.
   package var run: @Sendable (StepPointers) throws -> Void
 
   /// A step.
@@ -188,8 +190,8 @@ public struct LoweredProgram: Sendable {
     }
   }
 
-  /// Why the steps are in no order in which they can run: one that reads a resource before a step has
-  /// written it; nil where all is well.
+  /// Why the steps are in no order in which they can run: one that reads a resource before a step
+  /// has written it; nil where all is well.
   package var resourceFault: String? {
     var written = Set<ObjectIdentifier>()
     for step in steps {

@@ -108,8 +108,9 @@ public struct BFloat16: TensorScalar, Hashable {
   }
 
   public static var dtype: DType { .bfloat16 }
-  /// The nearest bfloat16, ties to even: rounded once. The float32 on the way is rounded to odd (towards zero,
-  /// its last bit set where digits were lost), so that it is never a tie that the value is not.
+  /// The nearest bfloat16, ties to even: rounded once. The float32 on the way is rounded to odd
+  /// (towards zero, its last bit set where digits were lost), so that it is never a tie that the
+  /// value is not.
   public init(tensorValue value: Double) {
     var near = Float(value)
     if near.isFinite, Double(near) != value {

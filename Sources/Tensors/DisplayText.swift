@@ -1,4 +1,5 @@
-/// Text that may come from anywhere, made fit for a terminal and a log: every error passes through it.
+/// Text that may come from anywhere, made fit for a terminal and a log: every error passes through
+/// it.
 package enum DisplayText {
   /// The most bytes that one part of an error takes of a text, before characters are written out.
   package static let mostBytes = 2048
@@ -50,6 +51,6 @@ package enum DisplayText {
   }
 }
 
-/// A name or a path as a message shows it: in quotes, and what would end them or would not be seen as Swift writes it
-/// (`\"`, `\n`, `\u{1B}`).
+/// A name or a path as a message shows it: in quotes, and what would end them or would not be seen
+/// as Swift writes it (`\"`, `\n`, `\u{1B}`).
 package func quoted(_ text: some StringProtocol) -> String { String(text).debugDescription }

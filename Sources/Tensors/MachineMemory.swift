@@ -6,9 +6,9 @@ import Musl
 
 /// What the machine has and this process holds, as the system says.
 package enum MachineMemory {
-  /// The memory that this process can have, in bytes: the least of the machine's, of what its control
-  /// groups allow (a container, a systemd unit) and of `ulimit -v` and `ulimit -d`; nil where the
-  /// system does not tell.
+  /// The memory that this process can have, in bytes: the least of the machine's, of what its
+  /// control groups allow (a container, a systemd unit) and of `ulimit -v` and `ulimit -d`; nil
+  /// where the system does not tell.
   package static var bytes: Int? {
     let (pages, pageBytes) = (sysconf(Int32(_SC_PHYS_PAGES)), sysconf(Int32(_SC_PAGESIZE)))
     let physical = pages > 0 && pageBytes > 0 ? pages * pageBytes : nil

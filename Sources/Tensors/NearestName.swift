@@ -31,7 +31,8 @@ extension RawRepresentable where Self: CaseIterable, RawValue == String {
   }
 }
 
-/// The question for the nearest of the names to a mistyped word, or other advice where none is near.
+/// The question for the nearest of the names to a mistyped word, or other advice where none is
+/// near.
 package func didYouMean(_ word: String, in names: [String], otherwise: String = "") -> String {
   nearestMatch(to: word, in: names).map { "Did you mean \(quoted($0))?" } ?? otherwise
 }

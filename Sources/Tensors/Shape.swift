@@ -21,14 +21,14 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
   /// Whether no dimension is unknown.
   public var isKnown: Bool { !dimensions.contains { $0 < 0 } }
 
-  /// The most elements that a tensor of a program may have, 2^44: a float64 tensor of so many fills the
-  /// 2^47 bytes of address space that a process has on x86-64.
+  /// The most elements that a tensor of a program may have, 2^44: a float64 tensor of so many fills
+  /// the 2^47 bytes of address space that a process has on x86-64.
   ///
   /// Far enough below 2^63 that sums of sizes, and a size times a byte count, cannot overflow.
   package static let mostElements = 1 << 44
 
-  /// The product of the dimensions, 1 for a scalar; Int.max where it is larger, and `Shape.unknown` where
-  /// a dimension is.
+  /// The product of the dimensions, 1 for a scalar; Int.max where it is larger, and `Shape.unknown`
+  /// where a dimension is.
   public var elementCount: Int { isKnown ? checkedElementCount ?? .max : Self.unknown }
 
   /// The product of the dimensions, or nil where one is unknown or the product overflows.
@@ -48,8 +48,8 @@ public struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomString
     return product
   }
 
-  /// The shape itself, if a tensor of a program can have it: dimensions of at least 0, or unknown, whose
-  /// product is at most `mostElements`, those of 0 and unknown ones left out.
+  /// The shape itself, if a tensor of a program can have it: dimensions of at least 0, or unknown,
+  /// whose product is at most `mostElements`, those of 0 and unknown ones left out.
   ///
   /// So the product of any of its dimensions stays in bounds, not only that of all.
   ///

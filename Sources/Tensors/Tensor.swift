@@ -8,7 +8,8 @@ import Musl
 final class TensorStorage: @unchecked Sendable {
   let bytes: Int
   let base: UnsafeMutableRawPointer
-  /// Whether the bytes are pages of their own, which the system fills with zeros when they are first touched.
+  /// Whether the bytes are pages of their own, which the system fills with zeros when they are
+  /// first touched.
   private let isMapped: Bool
   /// Why there are no bytes although some were asked for.
   let failure: ABNError?
@@ -63,11 +64,11 @@ final class TensorStorage: @unchecked Sendable {
 
 /// A row-major array in host memory: a value with copy on write.
 ///
-/// Initializers do not throw, so that they can stand in any expression. One that is given what cannot be had
-/// (a negative or unknown dimension, more elements than the machine has memory for, another number of
-/// elements than the shape) makes a tensor of the shape without elements, whose `failure` says why.
-/// Everything that takes tensors and can throw (a run, a layer, a file that is written) throws that error;
-/// `checked` throws it at once.
+/// Initializers do not throw, so that they can stand in any expression. One that is given what
+/// cannot be had (a negative or unknown dimension, more elements than the machine has memory for,
+/// another number of elements than the shape) makes a tensor of the shape without elements, whose
+/// `failure` says why. Everything that takes tensors and can throw (a run, a layer, a file that is
+/// written) throws that error; `checked` throws it at once.
 public struct Tensor: @unchecked Sendable {
   /// The element type.
   public let dtype: DType
@@ -142,7 +143,8 @@ public struct Tensor: @unchecked Sendable {
   /// A scalar.
   public init<S: TensorScalar>(scalar: S) { self.init([scalar], shape: []) }
 
-  /// The elements in row-major order; of a tensor of another type converted as `cast(to:)` converts.
+  /// The elements in row-major order; of a tensor of another type converted as `cast(to:)`
+  /// converts.
   public func elements<S: TensorScalar>(_ type: S.Type = S.self) -> [S] {
     if S.dtype != dtype { return cast(to: S.dtype).elements(S.self) }
     return withUnsafeBytes { Array($0.bindMemory(to: S.self)) }
@@ -174,8 +176,8 @@ public struct Tensor: @unchecked Sendable {
     self.init(dtype: dtype, shape: shape, storage: TensorStorage(failure: known))
   }
 
-  /// The same elements under another shape with as many of them; with another number of them it is a
-  /// `failure`.
+  /// The same elements under another shape with as many of them; with another number of them it is
+  /// a `failure`.
   public func reshaped(_ shape: Shape) -> Tensor {
     guard failure != nil || shape.checkedElementCount == elementCount else {
       return Tensor(

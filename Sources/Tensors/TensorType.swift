@@ -11,8 +11,8 @@ public struct TensorType: Hashable, Sendable, CustomStringConvertible {
     self.dtype = dtype
   }
 
-  /// The bytes of a row-major tensor of this type; `Shape.unknown` where a dimension is, and Int.max where
-  /// they are more, as no type in a program has.
+  /// The bytes of a row-major tensor of this type; `Shape.unknown` where a dimension is, and
+  /// Int.max where they are more, as no type in a program has.
   public var bytes: Int {
     guard shape.isKnown else { return Shape.unknown }
     let (bytes, overflow) = shape.elementCount.multipliedReportingOverflow(by: dtype.bytes)

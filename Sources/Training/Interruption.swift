@@ -17,14 +17,14 @@ public enum Interruption {
   /// Whether somebody has asked to stop.
   public static var isRequested: Bool { flag.load(ordering: .relaxed) }
 
-  /// How long a request waits for the next step, at least: a step that takes longer than twice the longest
-  /// before it does not end, and then the process does.
+  /// How long a request waits for the next step, at least: a step that takes longer than twice the
+  /// longest before it does not end, and then the process does.
   package static let patienceSeconds = 60
 
   /// Turns the first SIGINT or SIGTERM into a request; a second one ends the process at once.
   ///
-  /// The process ends too where no step ends within `patienceSeconds` of the first one, or of the step
-  /// before, or within twice the time that the longest step took.
+  /// The process ends too where no step ends within `patienceSeconds` of the first one, or of the
+  /// step before, or within twice the time that the longest step took.
   ///
   /// - Parameter notice: is written to standard error at the first one.
   package static func install(notice text: StaticString = "") {
@@ -53,8 +53,8 @@ public enum Interruption {
     }
   }
 
-  /// Lets SIGINT, SIGTERM and SIGHUP end the process before or after a file is written, not in between.
-  /// For where nobody waits for a step. Those that are ignored stay so.
+  /// Lets SIGINT, SIGTERM and SIGHUP end the process before or after a file is written, not in
+  /// between. For where nobody waits for a step. Those that are ignored stay so.
   package static func endBetweenFiles() {
     Uninterrupted.prepare()
     for number in [SIGINT, SIGTERM, SIGHUP] {
@@ -67,7 +67,8 @@ public enum Interruption {
   /// What the timer of a request was last set to; 0 where it never was.
   static var timerSeconds: Int { timer.load(ordering: .relaxed) }
 
-  /// Tells that a step has ended, or another piece of work of about that length: a request waits on.
+  /// Tells that a step has ended, or another piece of work of about that length: a request waits
+  /// on.
   static func noteStep() {
     let now = monotonicSeconds()
     let before = lastStep.exchange(now, ordering: .relaxed)

@@ -18,8 +18,8 @@ public final class Trainer {
   private let report: (TrainingProgress) -> Void
   private let otherFolder: (() throws -> String)?
 
-  /// A trainer that tells `report` how it goes after every step, and asks `isInterrupted` before every step
-  /// whether to stop.
+  /// A trainer that tells `report` how it goes after every step, and asks `isInterrupted` before
+  /// every step whether to stop.
   ///
   /// - Parameters:
   ///   - backend: runs the steps.
@@ -41,8 +41,8 @@ public final class Trainer {
   /// Trains, evaluates, saves `model.safetensors` and `summary.json`, both at once.
   ///
   /// The same settings and number of threads give the same weights, bit by bit. Stops early, and
-  /// saves, when `Interruption.isRequested`; before the first step that is an error, and files stay as they
-  /// are.
+  /// saves, when `Interruption.isRequested`; before the first step that is an error, and files stay
+  /// as they are.
   ///
   /// - Throws: `ABNError` for settings, data or an output folder that cannot be used, before the
   ///   first step; `ABNError(.data)` where the loss is no longer finite, `ABNError(.system)` for an
@@ -111,8 +111,8 @@ public final class Trainer {
   private func train(
     _ programs: ClassifierPrograms, _ dataset: Dataset, _ loader: BatchLoader, _ scope: Scope
   ) throws -> Trained {
-    // Weights change between evaluations, and memory is what this is about. What fits is checked below,
-    // with the batches that wait.
+    // Weights change between evaluations, and memory is what this is about. What fits is checked
+    // below, with the batches that wait.
     let executor = Executor(backend: backend, keepsConstants: false, memoryLimit: .none)
     func memory(_ executor: Executor, _ batchSize: Int) throws -> TrainingMemory {
       try TrainingMemory(

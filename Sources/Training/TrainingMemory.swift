@@ -4,9 +4,9 @@ import ABNRuntime
 
 /// What a training run needs beside what the process holds before its first step.
 ///
-/// A step is planned to the byte; around it stand the batches that are prepared ahead, an evaluation
-/// after each epoch, which runs in the arena of the steps, and the copy of the parameters that is
-/// saved when the arena is gone.
+/// A step is planned to the byte; around it stand the batches that are prepared ahead, an
+/// evaluation after each epoch, which runs in the arena of the steps, and the copy of the
+/// parameters that is saved when the arena is gone.
 struct TrainingMemory {
   /// Arena, parameters and state of a training step.
   let stepBytes: Int

@@ -83,12 +83,12 @@ public struct TrainingProgress: Sendable {
     epochsDone = epoch + 1
   }
 
-  /// `epoch 3/10  step 40/156  loss 0.1234  accuracy 95.31 %  8123 images/s  0:42 left  peak 95 MiB`; at
-  /// the end of a pass also what came out on the held-out data.
+  /// `epoch 3/10  step 40/156  loss 0.1234  accuracy 95.31 %  8123 images/s  0:42 left  peak 95
+  /// MiB`; at the end of a pass also what came out on the held-out data.
   public var line: String { fields.map(\.text).joined(separator: "  ") }
 
-  /// The fields of `line` that have room in so many columns: the last to go are those of the held-out
-  /// data, the pass and the loss. What is still too long is cut.
+  /// The fields of `line` that have room in so many columns: the last to go are those of the
+  /// held-out data, the pass and the loss. What is still too long is cut.
   public func line(columns: Int) -> String {
     var kept = fields
     func text() -> String { kept.map(\.text).joined(separator: "  ") }

@@ -137,8 +137,8 @@ struct CommonOptions: ParsableArguments {
   func apply() throws { try setThreads(threads) }
 }
 
-/// Sets the team's size, before anything asks oneDNN for scratch memory; nil: all cores. Says so where
-/// the system or OpenMP gives fewer.
+/// Sets the team's size, before anything asks oneDNN for scratch memory; nil: all cores. Says so
+/// where the system or OpenMP gives fewer.
 func setThreads(_ threads: Int?) throws {
   guard let threads else { return }
   guard (1...Parallel.mostThreads).contains(threads) else {

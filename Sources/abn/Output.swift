@@ -110,7 +110,8 @@ struct RunFolder {
     if madeParent { rmdir(Self.parent) }
   }
 
-  /// Makes `runs/latest` lead to this run. Whoever reads it meanwhile sees the one before or this one.
+  /// Makes `runs/latest` lead to this run. Whoever reads it meanwhile sees the one before or this
+  /// one.
   ///
   /// - Returns: why that was not possible; the run is complete all the same.
   func becomeLatest() -> String? {

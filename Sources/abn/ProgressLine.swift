@@ -18,7 +18,8 @@ final class ProgressLine {
       if progress.isEndOfEpoch { write(progress.line + "\n") }
     } else if progress.isEndOfEpoch || last.duration(to: .now) >= .milliseconds(100) {
       last = .now
-      // A line that reaches the last column goes on in the next row, where going back does not erase it.
+      // A line that reaches the last column goes on in the next row, where going back does not
+      // erase it.
       write("\r\u{1B}[K" + progress.line(columns: columns - 1))
       isOpen = !progress.isEndOfEpoch
       if !isOpen { write("\n") }

@@ -1,4 +1,5 @@
-/// An activation z = f(y), fixed when the kernel is compiled; `slope` is the alpha of those that have one.
+/// An activation z = f(y), fixed when the kernel is compiled; `slope` is the alpha of those that
+/// have one.
 protocol ActivationFunction {
   static func activate<V: Vector>(_ y: V, _ slope: V) -> V
   /// dz * f'(y).
@@ -13,7 +14,8 @@ protocol InvertibleActivation: ActivationFunction {
   static var isIdentity: Bool { get }
   /// Whether z is a multiple of y on either side of zero.
   static var isPiecewiseLinear: Bool { get }
-  /// Whether z loses the digits of y far below zero, so that the forward pass keeps x of such elements aside.
+  /// Whether z loses the digits of y far below zero, so that the forward pass keeps x of such
+  /// elements aside.
   static var saturates: Bool { get }
   /// y and dz/dy from z, which was stored as an `E`.
   static func invert<E: Element>(
@@ -62,8 +64,8 @@ extension LeakyActivation {
 
 /// alpha * (exp(y) - 1) left of zero.
 protocol ExponentialActivation: InvertibleActivation {
-  /// Whether alpha is 1, as nearly all have it: the same bits without the products with alpha and its inverse, an eighth
-  /// of what undoing takes.
+  /// Whether alpha is 1, as nearly all have it: the same bits without the products with alpha and
+  /// its inverse, an eighth of what undoing takes.
   static var isUnit: Bool { get }
 }
 
@@ -98,10 +100,11 @@ extension ExponentialActivation {
     let bent = E.V.exceedsNot(z, E.V(0))
     var t = isUnit ? z : z * inverseSlope
     var derivative = z + (isUnit ? E.V(1) : slope)
-    // Where z has been rounded to -alpha, y is the largest that could have been, the logarithm of half a u.
+    // Where z has been rounded to -alpha, y is the largest that could have been, the logarithm of
+    // half a u.
     if !E.isExact {
-      // Here it may have been rounded to below -alpha, which is no element; with an alpha of 1 no element of any type lies
-      // between -1 and the rounding of it.
+      // Here it may have been rounded to below -alpha, which is no element; with an alpha of 1 no
+      // element of any type lies between -1 and the rounding of it.
       t = t.atLeast(E.V(E.roundoff / 2 - 1))
       if !isUnit { derivative = derivative.atLeast(E.V(0)) }
     }
@@ -152,7 +155,8 @@ protocol ActivationBody {
   }
 }
 
-// Of single vectors, for what is not worth a loop for each activation. Those that are lines are no calls.
+// Of single vectors, for what is not worth a loop for each activation. Those that are lines are no
+// calls.
 
 @inline(__always) func anyActivation<V: Vector>(_ code: Int, _ y: V, _ slope: V) -> V {
   switch code {

@@ -1,7 +1,7 @@
 import CKernels
 
-/// What a forward pass keeps aside: words in memory that the caller has made. A note is the address that z goes to,
-/// as an integer, and x in the first bytes of another.
+/// What a forward pass keeps aside: words in memory that the caller has made. A note is the address
+/// that z goes to, as an integer, and x in the first bytes of another.
 package enum AsideWord {
   package static let count = 0
   /// How many notes there is room for.
@@ -17,8 +17,8 @@ package enum AsideWord {
 /// Makes room for more notes; takes the address of the words.
 package typealias GrowAside = @convention(c) (UnsafeMutableRawPointer) -> Void
 
-/// Notes x of the lanes whose bits are set, of the 16 elements from `index` on, which have not been overwritten. A
-/// function of its own, as it is seldom called.
+/// Notes x of the lanes whose bits are set, of the 16 elements from `index` on, which have not been
+/// overwritten. A function of its own, as it is seldom called.
 @inline(never)
 func noteAside(_ call: Call, _ elementBytes: Int, _ index: Int, _ lanes: Int) {
   let words = call.state

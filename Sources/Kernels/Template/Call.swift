@@ -1,7 +1,7 @@
 import CKernels
 
-/// The parameter vectors of a lane, in the precision of sums: `parameters` holds `Slot.count` rows of
-/// `lanes` numbers each, or one number each where all lanes are one channel.
+/// The parameter vectors of a lane, in the precision of sums: `parameters` holds `Slot.count` rows
+/// of `lanes` numbers each, or one number each where all lanes are one channel.
 package enum Slot {
   /// The mean, and what its rounding took away; for statistics the pivot.
   package static let mean = 0
@@ -24,16 +24,16 @@ package enum Slot {
   package static let keep = 11
   /// bias less what rounding took from the mean, times gain: y = (x - mean) * gain + shiftedBias.
   package static let shiftedBias = 12
-  /// A power of two that x, as the mean, its remainder and 1 / gain, is taken times by the steps that take x and dz:
-  /// 1, but for channels whose gain / deviation is no number of float32 by far.
+  /// A power of two that x, as the mean, its remainder and 1 / gain, is taken times by the steps
+  /// that take x and dz: 1, but for channels whose gain / deviation is no number of float32 by far.
   package static let unit = 13
   package static let count = 14
 }
 
 /// What to do with a range of elements; the same numbers for every instruction set.
 package enum Step {
-  /// sums 0, 1, 2: of x - pivot; what must be added to 2 to make it the sum of its squares; squares around
-  /// other centres.
+  /// sums 0, 1, 2: of x - pivot; what must be added to 2 to make it the sum of its squares; squares
+  /// around other centres.
   package static let statistics = 0
   /// out = act(y), y from x, for the invertible activations.
   package static let forward = 1
@@ -62,8 +62,8 @@ package enum Step {
 typealias Call = abn_kernel_call
 
 extension abn_kernel_call {
-  /// Whether all lanes are one channel: parameters are one number each, and elements may be taken in any order
-  /// within a run.
+  /// Whether all lanes are one channel: parameters are one number each, and elements may be taken
+  /// in any order within a run.
   @inline(__always) var isUniform: Bool { lanes == 1 }
 
   @inline(__always)
@@ -71,8 +71,8 @@ extension abn_kernel_call {
     isUniform ? V.broadcast(parameters, slot) : V.load(parameters, slot &* lanes &+ lane)
   }
 
-  /// Adds to a row of sums, or begins it: with nothing to wait for, as adding to a 0 just written takes a tenth of
-  /// the time in small channels.
+  /// Adds to a row of sums, or begins it: with nothing to wait for, as adding to a 0 just written
+  /// takes a tenth of the time in small channels.
   @inline(__always)
   func add(_ value: F64, row: Int, _ lane: Int, starts: Bool) {
     let at = row &* (isUniform ? 16 : lanes) &+ lane

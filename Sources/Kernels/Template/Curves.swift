@@ -1,13 +1,14 @@
-// The activations that are not undone in place, right for every number: exp never gets a positive argument, what
-// is multiplied with a vanishing exponential is finite, and a derivative near saturation is a product of what is
-// left, never a difference of two numbers near 1. NaN stays NaN.
+// The activations that are not undone in place, right for every number: exp never gets a positive
+// argument, what is multiplied with a vanishing exponential is finite, and a derivative near
+// saturation is a product of what is left, never a difference of two numbers near 1. NaN stays NaN.
 //
-// Each has a short form for vectors whose exponentials are all normal numbers, as nearly all are, and one for the rest, the
-// name of which ends in Far: it multiplies a vanishing derivative with dz root by root, so that none is rounded to 0
-// before. e is exp(-abs(y)), h its root.
+// Each has a short form for vectors whose exponentials are all normal numbers, as nearly all are,
+// and one for the rest, the name of which ends in Far: it multiplies a vanishing derivative with dz
+// root by root, so that none is rounded to 0 before. e is exp(-abs(y)), h its root.
 
 extension Vector {
-  /// At most 4000 far from 0, where exp(-abs(y) / 2) has long been 0: what is multiplied with it must not be infinite.
+  /// At most 4000 far from 0, where exp(-abs(y) / 2) has long been 0: what is multiplied with it
+  /// must not be infinite.
   @inline(__always) fileprivate var bounded: Self { atLeast(Self(-4000)).atMost(Self(4000)) }
   /// h, h^2 and whether y is below 0.
   @inline(__always) fileprivate static func halves(_ y: Self) -> (h: Self, e: Self, left: Mask) {
@@ -112,8 +113,8 @@ enum Gelu: ActivationFunction {
     y.atLeast(V(-V.tailEnd)) * V.normal(y).below
   }
 
-  /// dz * (Phi(y) + y phi(y)) = dz * s g left of 0, and dz * (1 - s g) right of it, g = exp(-y^2 / 2),
-  /// s = Phi(-a) / g - a / sqrt(2 pi).
+  /// dz * (Phi(y) + y phi(y)) = dz * s g left of 0, and dz * (1 - s g) right of it, g = exp(-y^2 /
+  /// 2), s = Phi(-a) / g - a / sqrt(2 pi).
   @inline(__always) static func gradient<V: Vector>(_ y: V, _ dz: V, _ slope: V) -> V {
     let t = y * y * V(-0.5)
     if !V.isPlain(t) { return gradientFar(y, dz) }
@@ -157,8 +158,8 @@ enum HardSwish: ActivationFunction {
 }
 
 enum Mish: ActivationFunction {
-  /// y * tanh(log(1 + exp(y))) = y n / d: with e^2 = q, n = 1 + 2 e and d = n + 2 q right of 0, n = q + 2 e and d = n + 2
-  /// left of it.
+  /// y * tanh(log(1 + exp(y))) = y n / d: with e^2 = q, n = 1 + 2 e and d = n + 2 q right of 0, n =
+  /// q + 2 e and d = n + 2 left of it.
   @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {
     let t = -y.magnitude
     if !V.isPlain(t) { return far(y) }

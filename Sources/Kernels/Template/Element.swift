@@ -98,8 +98,8 @@ extension Element {
   }
 }
 
-/// Copies up to 15 elements in at most four pieces of fixed size; a loop, or a copy of variable size,
-/// would cost more than the arithmetic.
+/// Copies up to 15 elements in at most four pieces of fixed size; a loop, or a copy of variable
+/// size, would cost more than the arithmetic.
 @inline(__always)
 private func copyTail(
   _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ bytes: Int
@@ -163,8 +163,8 @@ enum BFloat16Element: Element {
     base.storeBytes(of: odd | even, toByteOffset: index &* 2, as: U32.self)
   }
 
-  /// The upper half rounded; the lower one is no longer wanted. A choice of what to add: as a mask it
-  /// is a step less than the last bit as a number.
+  /// The upper half rounded; the lower one is no longer wanted. A choice of what to add: as a mask
+  /// it is a step less than the last bit as a number.
   @inline(__always) private static func roundedUpper(_ value: F32) -> U32 {
     let bits = U32(bitsOf: value)
     let isOdd = (bits & U32(0x1_0000)) != U32(0)

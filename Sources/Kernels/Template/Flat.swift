@@ -1,11 +1,13 @@
 import CKernels
 
-// The flat loops: an operation on the elements of arrays of any shape and element type, in tiles. An operand that is
-// contiguous and of the type that is computed in is read where it stands; of any other, and of the last elements that
-// fill no vector, a copy in that type is made first, in the room of the call. So an operation (FlatSteps.swift) sees
-// whole vectors of one type, and there is one loop for it in float32 and one in float64.
+// The flat loops: an operation on the elements of arrays of any shape and element type, in tiles.
+// An operand that is contiguous and of the type that is computed in is read where it stands; of any
+// other, and of the last elements that fill no vector, a copy in that type is made first, in the
+// room of the call. So an operation (FlatSteps.swift) sees whole vectors of one type, and there is
+// one loop for it in float32 and one in float64.
 
-/// What an operation sees of a tile: arrays of `count` numbers, which may be read up to the end of a vector.
+/// What an operation sees of a tile: arrays of `count` numbers, which may be read up to the end of
+/// a vector.
 struct FlatTile {
   var a, b, c, d: UnsafeRawPointer
   var out, second, third: UnsafeMutableRawPointer
@@ -133,8 +135,8 @@ package func flat(_ call: UnsafePointer<abn_flat_call>) {
   scatter(E.V.self, operand.element, tile, base, first, count)
 }
 
-/// Elements `first` ..< `first + count` of an operand as numbers of E. Beyond them the room may be written up to the end
-/// of a vector.
+/// Elements `first` ..< `first + count` of an operand as numbers of E. Beyond them the room may be
+/// written up to the end of a vector.
 @inline(never) private func gather<E: Element>(
   _ element: E.Type, _ operand: abn_flat_operand, _ length: Int, _ first: Int, _ count: Int,
   _ tile: UnsafeMutableRawPointer

@@ -1,5 +1,5 @@
-/// The loops over a tile, for each number of operands and results. Each reads an element before it writes it, so that a
-/// result may take an operand's place.
+/// The loops over a tile, for each number of operands and results. Each reads an element before it
+/// writes it, so that a result may take an operand's place.
 struct Lanes<V: Vector> {
   let tile: FlatTile
 

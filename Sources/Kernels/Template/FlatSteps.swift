@@ -1,7 +1,7 @@
 import CKernels
 
-/// What a flat loop does with its elements; the same numbers for every instruction set. k0, k1 ... are the constants of
-/// the call. Two results in brackets are `out` and `second`.
+/// What a flat loop does with its elements; the same numbers for every instruction set. k0, k1 ...
+/// are the constants of the call. Two results in brackets are `out` and `second`.
 package enum FlatCode {
   /// a; a k0 + k1; a b and so on
   package static let copy = 0, scale = 1, add = 2, subtract = 3, multiply = 4, divide = 5,
@@ -16,12 +16,14 @@ package enum FlatCode {
   package static let logarithmGradient = 20, magnitudeGradient = 21
   /// a where a > 0, else b a; (c where a > 0, else b c; 0 where a > 0, else a c)
   package static let prelu = 22, preluGradient = 23
-  /// (act(a); whether act'(a) is 1), and from that b times the derivative, which is else k0 of leaky ReLU or 0
+  /// (act(a); whether act'(a) is 1), and from that b times the derivative, which is else k0 of
+  /// leaky ReLU or 0
   package static let maskedReLU = 24, maskedReLU6 = 25, maskedLeaky = 26
   package static let unmask = 27, unmaskLeaky = 28
   /// b k0 where a is not 0, else 0
   package static let drop = 29
-  /// act(a + b); act^-1(a) - b, k0 the inverse slope; (b + c) act'(a). Of ReLU and leaky ReLU with a slope of k0.
+  /// act(a + b); act^-1(a) - b, k0 the inverse slope; (b + c) act'(a). Of ReLU and leaky ReLU with
+  /// a slope of k0.
   package static let residualSum = 30, residualTerm = 31, residualGradient = 32
   package static let residualSumReLU = 33, residualGradientReLU = 34
   /// exp(a - b)
@@ -208,8 +210,8 @@ private struct ActivationGradient<V: Vector>: ActivationBody {
 @inline(never) private func update<V: Vector>(_ code: Int, _ t: Lanes<V>) {
   let (least, most, scale, rest) = (t.constant(0), t.constant(1), t.constant(2), t.constant(3))
   let (l1, l2) = (t.constant(4), t.constant(5))
-  /// The gradient, clipped, scaled and with the decay of the parameter. The scale has two parts: a norm of 1e40 leaves
-  /// one below the least normal number.
+  /// The gradient, clipped, scaled and with the decay of the parameter. The scale has two parts: a
+  /// norm of 1e40 leaves one below the least normal number.
   @inline(__always) func prepared(_ g: V, _ p: V) -> V {
     let raised = V.choose(least > g, least, g)
     let clipped = V.choose(raised > most, most, raised)
@@ -236,15 +238,15 @@ private struct ActivationGradient<V: Vector>: ActivationBody {
   }
 }
 
-/// k6 ...: beta1, beta2, 1 - beta1, 1 - beta2, epsilon, the largest gradient, what is kept of the parameter, stride and
-/// spread.
+/// k6 ...: beta1, beta2, 1 - beta1, 1 - beta2, epsilon, the largest gradient, what is kept of the
+/// parameter, stride and spread.
 @inline(__always) private func adam<V: Vector>(_ t: Lanes<V>, _ prepared: (V, V) -> V) {
   let (beta1, beta2, rest1, rest2) = (t.constant(6), t.constant(7), t.constant(8), t.constant(9))
   let (epsilon, most) = (t.constant(10), t.constant(11))
   let (kept, stride, spread) = (t.constant(12), t.constant(13), t.constant(14))
   t.mapThree { p, g, m, v in
-    // The square of a finite gradient must be finite: an infinite second moment would never come down, and the
-    // parameter stand still. An infinite gradient stays and makes NaN.
+    // The square of a finite gradient must be finite: an infinite second moment would never come
+    // down, and the parameter stand still. An infinite gradient stays and makes NaN.
     let given = prepared(g, p)
     let size = given.magnitude
     let bounded = V.choose(given > V(0), most, -most)

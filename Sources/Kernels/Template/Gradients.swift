@@ -1,7 +1,7 @@
 import CKernels
 
-/// The two steps of the backward pass: as a sum those of dy, dy * distance and dz * min(y, 0), as a map dx from the
-/// finished sums. a is what is kept of the forward pass, b is dz.
+/// The two steps of the backward pass: as a sum those of dy, dy * distance and dz * min(y, 0), as a
+/// map dx from the finished sums. a is what is kept of the forward pass, b is dz.
 protocol GradientOperation: LaneSum, LaneMap where Sum == E.V {}
 
 extension GradientOperation {
@@ -49,8 +49,8 @@ struct Inverse<E: Element, A: InvertibleActivation>: PointSource {
   }
 }
 
-/// From the stored y, or from the kept x, for any activation. Which of them it is costs a branch that is the same for a
-/// whole tensor.
+/// From the stored y, or from the kept x, for any activation. Which of them it is costs a branch
+/// that is the same for a whole tensor.
 struct Kept<E: Element>: PointSource {
   let activation: Int
   let isInput: Bool
@@ -140,11 +140,13 @@ struct Gradient<S: PointSource>: GradientOperation {
   }
 }
 
-/// The gradients from z without y - bias, for channels whose y is not small beside bias, and whose xhat is not 0: the
-/// driver has the conditions. bias is taken from the sums, and dx is a sum of multiples and a constant.
+/// The gradients from z without y - bias, for channels whose y is not small beside bias, and whose
+/// xhat is not 0: the driver has the conditions. bias is taken from the sums, and dx is a sum of
+/// multiples and a constant.
 ///
-/// Where the activation is a line left of zero and another right of it, y is never computed: y = z / slope and
-/// dy = dz * slope, so that dy * y = dz * z on either side, and dx is made of dz and z. Half the steps of `Gradient`.
+/// Where the activation is a line left of zero and another right of it, y is never computed: y = z
+/// / slope and dy = dz * slope, so that dy * y = dz * z on either side, and dx is made of dz and z.
+/// Half the steps of `Gradient`.
 struct DirectGradient<E: Element, A: InvertibleActivation>: GradientOperation {
   let slope: E.V
   let inverseSlope: E.V

@@ -1,7 +1,8 @@
 import Builtin
 
-// Vectors of integers and lane masks: what the conversions and the elementary functions need beside arithmetic on
-// numbers. As in `Vector`, each step is one instruction of the compiler's own (`Builtin`), which the README explains.
+// Vectors of integers and lane masks: what the conversions and the elementary functions need beside
+// arithmetic on numbers. As in `Vector`, each step is one instruction of the compiler's own
+// (`Builtin`), which the README explains.
 
 /// Which of 16 lanes are meant.
 struct LaneMask: BitwiseCopyable {

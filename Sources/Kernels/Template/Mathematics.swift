@@ -10,8 +10,8 @@ extension Vector {
   /// The smaller of the two; NaN in `self` stays.
   @inline(__always) func atMost(_ bound: Self) -> Self { Self.choose(self > bound, bound, self) }
 
-  /// x = n ln(2) + r; `shifted` is n + magic, which holds n in its lowest bits. `isNear`: with ln(2) as one
-  /// number where that is near enough.
+  /// x = n ln(2) + r; `shifted` is n + magic, which holds n in its lowest bits. `isNear`: with
+  /// ln(2) as one number where that is near enough.
   @inline(__always) static func reduce(
     _ x: Self, isNear: Bool = false
   ) -> (n: Self, shifted: Self, r: Self) {
@@ -176,8 +176,8 @@ extension F64 {
     return f - (half - s * fma(half, z, p))
   }
 
-  /// (1 + a) exp(a^2 / 2) Phi(-a) as a polynomial of (a - 3) / (a + 3), fitted to 39; beyond, to 55, within 1e-13. Both
-  /// quotients are from one division.
+  /// (1 + a) exp(a^2 / 2) Phi(-a) as a polynomial of (a - 3) / (a + 3), fitted to 39; beyond, to
+  /// 55, within 1e-13. Both quotients are from one division.
   @inline(__always) static func upperTail(_ a: F64) -> F64 {
     let (above, next) = (a + F64(3), a + F64(1))
     let quotient = F64(1) / (above * next)

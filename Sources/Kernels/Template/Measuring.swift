@@ -1,6 +1,7 @@
-/// What memory allows, for the benchmarks: goes over the lines of 64 bytes `first` ..< `end` of `base`
-/// with the vectors of this set. `changes`: each is read and written; else all are read, and so that the
-/// reads are kept the first word is set in the one case of 2^96 that three of their sums are 1, 2 and 3.
+/// What memory allows, for the benchmarks: goes over the lines of 64 bytes `first` ..< `end` of
+/// `base` with the vectors of this set. `changes`: each is read and written; else all are read, and
+/// so that the reads are kept the first word is set in the one case of 2^96 that three of their
+/// sums are 1, 2 and 3.
 package func sweep(_ changes: Bool, _ base: UnsafeMutableRawPointer, _ first: Int, _ end: Int) {
   var at = first &* 64
   let last = end &* 64
@@ -22,11 +23,10 @@ package func sweep(_ changes: Bool, _ base: UnsafeMutableRawPointer, _ first: In
   }
 }
 
-/// Elementary functions on arrays, for the tests of their error bounds: 0 exp, 1 expm1 (x <= 0),
-/// 2 log1p (-1 < x <= 0), 3 tanh, 4 sigmoid, 5 normal distribution,
-/// 6 its density; 7, for that of masks: in all lanes the number whose bit n is whether x > 0 in lane n, with
-/// 65536 beside it where any is.
-/// `wide`: float64, else float32. `count` is a multiple of 16.
+/// Elementary functions on arrays, for the tests of their error bounds: 0 exp, 1 expm1 (x <= 0), 2
+/// log1p (-1 < x <= 0), 3 tanh, 4 sigmoid, 5 normal distribution, 6 its density; 7, for that of
+/// masks: in all lanes the number whose bit n is whether x > 0 in lane n, with 65536 beside it
+/// where any is. `wide`: float64, else float32. `count` is a multiple of 16.
 package func evaluate(
   _ function: Int, _ wide: Bool, _ x: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, _ count: Int
 ) {

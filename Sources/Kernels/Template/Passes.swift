@@ -1,8 +1,9 @@
 import CKernels
 
-// A lane operation is arithmetic on 16 lanes: a map (`LaneMap`) or a sum (`LaneSum`). A pass takes it over elements
-// in memory: it loads, masks and stores, once for all maps (`MapPass`) and once for all sums (`SumPass`). A loop
-// (`overRuns`, `overRows`) says where the elements are, and prefetches them.
+// A lane operation is arithmetic on 16 lanes: a map (`LaneMap`) or a sum (`LaneSum`). A pass takes
+// it over elements in memory: it loads, masks and stores, once for all maps (`MapPass`) and once
+// for all sums (`SumPass`). A loop (`overRuns`, `overRows`) says where the elements are, and
+// prefetches them.
 
 /// Arithmetic on 16 lanes, with the parameters of their channels in registers.
 protocol LaneOperation {
@@ -17,7 +18,8 @@ protocol LaneMap: LaneOperation {
   func map(_ a: E.V, _ b: E.V) -> E.V
   /// Whether lanes of `Slot.keep` are left as they are in memory.
   static var leavesKept: Bool { get }
-  /// Whether a of some lanes is kept aside before it is overwritten, and of which: those that the result will not tell.
+  /// Whether a of some lanes is kept aside before it is overwritten, and of which: those that the
+  /// result will not tell.
   static var keepsAside: Bool { get }
   func isLost(_ a: E.V) -> LaneMask
 }
@@ -29,10 +31,12 @@ extension LaneMap {
   @inline(__always) func isLost(_ a: E.V) -> LaneMask { LaneMask.none }
 }
 
-/// Up to three sums for each lane: over a chunk of elements in accumulators of precision `Sum`, then in float64.
+/// Up to three sums for each lane: over a chunk of elements in accumulators of precision `Sum`,
+/// then in float64.
 protocol LaneSum: LaneOperation {
   associatedtype Sum: Vector
-  /// Whether two sets of accumulators take turns, so that their chains of additions do not wait for one another.
+  /// Whether two sets of accumulators take turns, so that their chains of additions do not wait for
+  /// one another.
   static var takesTurns: Bool { get }
   /// Whether there is a third sum.
   static var hasThird: Bool { get }
@@ -59,7 +63,8 @@ struct Sums<V: Vector> {
   var third = V(0)
 }
 
-/// Where a chunk begins: `vectors` vectors, `step` elements apart, of which `count` lanes are elements.
+/// Where a chunk begins: `vectors` vectors, `step` elements apart, of which `count` lanes are
+/// elements.
 struct Chunk {
   var index: Int
   var step: Int
@@ -67,7 +72,8 @@ struct Chunk {
   var count = 16
 }
 
-/// A lane operation on its way over elements in memory. `index` is that of the first of the elements meant.
+/// A lane operation on its way over elements in memory. `index` is that of the first of the
+/// elements meant.
 protocol Pass {
   associatedtype E: Element
   static var readsBoth: Bool { get }
@@ -93,8 +99,8 @@ protocol LanePass: Pass {
   mutating func processFirst(_ count: Int, _ index: Int)
   /// `count` elements, after which memory may end.
   mutating func processTail(_ count: Int, _ index: Int)
-  /// The last `count` of the 16 elements that a run ends with, which overlap the vector before: what `readEnd` gives
-  /// before the run is changed, `processEnd` takes after.
+  /// The last `count` of the 16 elements that a run ends with, which overlap the vector before:
+  /// what `readEnd` gives before the run is changed, `processEnd` takes after.
   func readEnd(_ index: Int) -> E.V
   mutating func processEnd(_ count: Int, _ index: Int, _ read: E.V)
 }
@@ -124,7 +130,8 @@ struct MapPass<M: LaneMap>: LanePass {
   @inline(__always) mutating func begin(_ chunk: Chunk) {}
   @inline(__always) mutating func end(_ count: E.V) {}
 
-  /// The results of the lanes that `load` reads; of those in the mask of bits what will be lost is kept aside.
+  /// The results of the lanes that `load` reads; of those in the mask of bits what will be lost is
+  /// kept aside.
   @inline(__always) private func result(
     _ index: Int, lanes: Int = 0xFFFF, _ load: (UnsafeRawPointer) -> E.V
   ) -> E.V {

@@ -1,7 +1,7 @@
 import CKernels
 
-/// Rows of `length` neighbouring channels, whose parameters go along the row. A chunk of rows is crossed once for
-/// each group of lanes, so that its parameters and sums stay in registers.
+/// Rows of `length` neighbouring channels, whose parameters go along the row. A chunk of rows is
+/// crossed once for each group of lanes, so that its parameters and sums stay in registers.
 @inline(never) func overRows<P: LanePass>(_ type: P.Type, _ call: Call) {
   let channels = call.length
   let most = mostGroups(type)
@@ -9,8 +9,8 @@ import CKernels
   while row < call.count {
     let rows = Rows<P.E>(call, row: row)
     var lane = 0
-    // Neighbouring groups at once: fewer crossings, over whole cache lines, and chains of sums that do not wait for
-    // one another.
+    // Neighbouring groups at once: fewer crossings, over whole cache lines, and chains of sums that
+    // do not wait for one another.
     while most == 4 && lane &+ 64 <= channels {
       rows.cross(SideBySide<SideBySide<P>>.self, lane, 64)
       lane &+= 64
@@ -29,8 +29,9 @@ import CKernels
   }
 }
 
-/// How many groups of 16 lanes are crossed at once. 16 registers do not hold the sums of four. Sums that
-/// take turns in a group alone do not in one beside another, and so their bits depend on it: every set has two there.
+/// How many groups of 16 lanes are crossed at once. 16 registers do not hold the sums of four. Sums
+/// that take turns in a group alone do not in one beside another, and so their bits depend on it:
+/// every set has two there.
 @inline(__always) private func mostGroups<P: LanePass>(_ type: P.Type) -> Int {
   #if ABN_AVX512
   4
@@ -53,8 +54,8 @@ private struct Rows<E: Element> {
 
   /// `width` lanes from `lane` on, in all rows.
   ///
-  /// Crossing rows defeats the processor's own reading ahead. Where elements come from memory those that will be
-  /// crossed next, in the same row or that of the next chunk, are prefetched.
+  /// Crossing rows defeats the processor's own reading ahead. Where elements come from memory those
+  /// that will be crossed next, in the same row or that of the next chunk, are prefetched.
   @inline(__always)
   func cross<P: Pass>(_ type: P.Type, _ lane: Int, _ width: Int) where P.E == E {
     let channels = call.length
@@ -107,7 +108,8 @@ private struct SideBySide<P: Pass>: Pass {
   }
 }
 
-// What is done with an element is a type, not a closure: closures were calls, with the accumulators in memory.
+// What is done with an element is a type, not a closure: closures were calls, with the accumulators
+// in memory.
 
 /// A pass over one group of lanes by itself.
 private struct Alone<P: LanePass>: Pass {

@@ -1,8 +1,9 @@
 import CKernels
 
-/// How many vectors are summed in the precision of parameters before float64 takes over: twice as many of elements of
-/// 16 bits, which are far from that precision. What is read is prefetched this much ahead: 4 KiB of them and of
-/// float32, which is what a core has under way at once (48 lines of 64 bytes), and a little.
+/// How many vectors are summed in the precision of parameters before float64 takes over: twice as
+/// many of elements of 16 bits, which are far from that precision. What is read is prefetched this
+/// much ahead: 4 KiB of them and of float32, which is what a core has under way at once (48 lines
+/// of 64 bytes), and a little.
 @inline(__always) func chunkVectors<E: Element>(of element: E.Type) -> Int {
   E.bytes == 2 ? 128 : 64
 }
@@ -10,8 +11,8 @@ import CKernels
 /// Vectors between two prefetches: few enough that those and arithmetic overlap.
 private let stretchVectors = 8
 
-/// Runs of contiguous elements that share 16 lanes of parameters: one channel in all lanes, 16 channels, or 8
-/// channels twice.
+/// Runs of contiguous elements that share 16 lanes of parameters: one channel in all lanes, 16
+/// channels, or 8 channels twice.
 @inline(never) func overRuns<P: LanePass>(_ type: P.Type, _ call: Call) {
   var pass = P(call, 0)
   let rest = call.length & 15
@@ -83,7 +84,8 @@ private func process<P: LanePass>(
     if call.is_far || later != 0 {
       stop = min(index &+ stretchVectors &* 16, end)
       prefetch.advance(stop &- index)
-      // At most one line for each vector, or this pass waits for the memory: of elements of 4 bytes a alone.
+      // At most one line for each vector, or this pass waits for the memory: of elements of 4 bytes
+      // a alone.
       let both = P.readsBoth && P.E.bytes < 4
       if later != 0 { call.prefetch(P.E.self, index &+ later, stop &- index, both: both) }
     }
@@ -100,8 +102,8 @@ private func process<P: LanePass>(
   }
 }
 
-/// What a pass over runs will read a chunk later, where elements come from memory: the processor's own reading ahead
-/// ends with a page, and cannot know the next run.
+/// What a pass over runs will read a chunk later, where elements come from memory: the processor's
+/// own reading ahead ends with a page, and cannot know the next run.
 private struct Prefetch<P: LanePass> {
   let call: Call
   /// The next element, how many are left of its run, and how many runs.

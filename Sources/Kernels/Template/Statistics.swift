@@ -1,15 +1,17 @@
 import CKernels
 
-/// Sums of x - pivot and its square. Within a chunk, at most 64 vectors (`chunkVectors`) and the ends of their runs,
-/// they are taken around a centre, in the precision of parameters, and moved to the pivot in float64. The centre is
-/// the mean of eight of the chunk's vectors, its first or those at the same place of eight runs; of four, or one,
-/// where there are fewer. Equal numbers have that number as their mean, so that a constant's distances are 0.
+/// Sums of x - pivot and its square. Within a chunk, at most 64 vectors (`chunkVectors`) and the
+/// ends of their runs, they are taken around a centre, in the precision of parameters, and moved to
+/// the pivot in float64. The centre is the mean of eight of the chunk's vectors, its first or those
+/// at the same place of eight runs; of four, or one, where there are fewer. Equal numbers have that
+/// number as their mean, so that a constant's distances are 0.
 ///
-/// Three sums: of x - pivot; what moving adds to the squares; the squares as they were summed. The squares
-/// around the pivot are the last two together. The last one tells what has been lost: each of its terms was rounded
-/// to that precision, so that where it is a few times the squares around the mean, some bits are gone, and
-/// where a square was no number of that precision, all. The driver compares the two for each channel, and goes over
-/// those channels once more with `CarefulStatistics`.
+/// Three sums: of x - pivot; what moving adds to the squares; the squares as they were summed. The
+/// squares around the pivot are the last two together. The last one tells what has been lost: each
+/// of its terms was rounded to that precision, so that where it is a few times the squares around
+/// the mean, some bits are gone, and where a square was no number of that precision, all. The
+/// driver compares the two for each channel, and goes over those channels once more with
+/// `CarefulStatistics`.
 struct Statistics<E: Element>: LaneSum {
   typealias Sum = E.V
   static var takesTurns: Bool { true }
@@ -56,9 +58,9 @@ struct Statistics<E: Element>: LaneSum {
   }
 }
 
-/// The same two sums in float64 from the first step on, around a pivot that is the mean as near as it is known. For
-/// float32 no element is too large or too small to be squared in it. Only for runs: channels of rows come as runs of
-/// 16 elements.
+/// The same two sums in float64 from the first step on, around a pivot that is the mean as near as
+/// it is known. For float32 no element is too large or too small to be squared in it. Only for
+/// runs: channels of rows come as runs of 16 elements.
 struct CarefulStatistics<E: Element>: LaneSum {
   typealias Sum = F64
   let pivot: E.V

@@ -1,8 +1,9 @@
 import Builtin
 
-// This folder is compiled several times, each with its own instruction set, and so imports nothing that
-// is linked: a library function that two of the copies share could carry the wider instructions into the
-// narrower set. `Builtin` is the compiler itself: each of its functions is one instruction of LLVM on 16 lanes.
+// This folder is compiled several times, each with its own instruction set, and so imports nothing
+// that is linked: a library function that two of the copies share could carry the wider
+// instructions into the narrower set. `Builtin` is the compiler itself: each of its functions is
+// one instruction of LLVM on 16 lanes.
 
 /// Sixteen numbers that are worked on at once, in the precision of sums and parameters.
 protocol Vector: ElementaryVector {
@@ -32,17 +33,17 @@ protocol Vector: ElementaryVector {
   // What elementary functions need of the representation.
   /// 2^n for integral n within the normal exponents, from n + magic.
   static func power(_ shifted: Self) -> Self
-  /// scale = 2^(-k / exponentUnit) so that w * scale is in [sqrt(1/2), sqrt(2)), for positive normal w; a w of
-  /// less than half a u, 0 included, counts as that.
+  /// scale = 2^(-k / exponentUnit) so that w * scale is in [sqrt(1/2), sqrt(2)), for positive
+  /// normal w; a w of less than half a u, 0 included, counts as that.
   static func scaling(_ w: Self) -> (scale: Self, k: Self)
   static var exponentUnit: Double { get }
-  /// Adding and subtracting it rounds to an integer; with the bias of exponents, so that the lowest bits of
-  /// a sum with it are an exponent.
+  /// Adding and subtracting it rounds to an integer; with the bias of exponents, so that the lowest
+  /// bits of a sum with it are an exponent.
   static var magic: Double { get }
   static var ln2High: Double { get }
   static var ln2Low: Double { get }
-  /// Whether ln(2) as one number is off by next to nothing, and a product with it is not rounded before a
-  /// sum: float32's is right to 0.05 u.
+  /// Whether ln(2) as one number is off by next to nothing, and a product with it is not rounded
+  /// before a sum: float32's is right to 0.05 u.
   static var hasNearLn2: Bool { get }
   /// Below it exp is 0.
   static var least: Double { get }
@@ -50,7 +51,8 @@ protocol Vector: ElementaryVector {
   static func expTail(_ r: Self) -> Self
   /// log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)).
   static func logOnePlus(_ f: Self) -> Self
-  /// Phi(-a) / exp(-a^2 / 2) for a in 0 ... tailEnd, from where on exp(-a^2 / 2) only counts times a huge number.
+  /// Phi(-a) / exp(-a^2 / 2) for a in 0 ... tailEnd, from where on exp(-a^2 / 2) only counts times
+  /// a huge number.
   static func upperTail(_ a: Self) -> Self
   static var tailEnd: Double { get }
 }
@@ -109,8 +111,8 @@ struct F32: Vector {
   static func scaling(_ w: F32) -> (scale: F32, k: F32) {
     // k in place of the exponent, below it nothing.
     let exponent = (U32(bitsOf: w) &- U32(0x3F35_04F3)) & U32(0xFF80_0000)
-    // Here, of what is used twice: the optimizer carries a choice between numbers that are used once on into
-    // the steps that follow, and a mask costs what a product costs.
+    // Here, of what is used twice: the optimizer carries a choice between numbers that are used
+    // once on into the steps that follow, and a mask costs what a product costs.
     let least = U32(UInt32(bitPattern: -25 << 23))
     let k = U32.choose(U32.isSignedLess(exponent, least), least, exponent)
     return ((U32(0x3F80_0000) &- k).number, k.converted)
@@ -175,8 +177,8 @@ struct F64: Vector {
   static var tailEnd: Double { 55 }
 }
 
-/// Whether the processors of this set have a fused multiply-add: all but those of x86-64's baseline, from before 2013,
-/// which does without the code that only speed asks for.
+/// Whether the processors of this set have a fused multiply-add: all but those of x86-64's
+/// baseline, from before 2013, which does without the code that only speed asks for.
 var isTuned: Bool {
   #if ABN_FMA || arch(arm64)
   true
