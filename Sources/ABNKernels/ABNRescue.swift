@@ -84,7 +84,12 @@ public final class ABNRescue: @unchecked Sendable {
   }
 
   /// How many channels the last forward pass rescued.
-  public var count: Int { allocated.count - spare.count }
+  public var count: Int {
+    // Asked between windows, while other members are handed rows of their channels.
+    pthread_mutex_lock(mutex)
+    defer { pthread_mutex_unlock(mutex) }
+    return allocated.count - spare.count
+  }
 
   /// How many single elements the last forward pass kept aside.
   package var asideCount: Int { aside.count }
