@@ -33,7 +33,7 @@ final class Memory {
 /// passes run one after the other.
 public final class ABNRescue: @unchecked Sendable {
   // Sendable: the passes run one after the other, the threads of one touch channels of their own,
-  // and rows are handed out under the lock.
+  // and rows are handed out and counted under the lock.
 
   /// The shape of the tensor.
   public let geometry: ABNGeometry
@@ -70,9 +70,16 @@ public final class ABNRescue: @unchecked Sendable {
     lock.base.assumingMemoryBound(to: pthread_mutex_t.self)
   }
 
+  /// What reads or writes the lists of rows.
+  private func locked<R>(_ body: () -> R) -> R {
+    pthread_mutex_lock(mutex)
+    defer { pthread_mutex_unlock(mutex) }
+    return body()
+  }
+
   /// The bytes that are held now, in use or for the next pass.
   public var bytes: Int {
-    allocated.count * geometry.countPerChannel * element.bytes + aside.bytes
+    locked { allocated.count } * geometry.countPerChannel * element.bytes + aside.bytes
   }
 
   /// The most that the data can make it hold between two passes: a row for every channel, and for
@@ -84,12 +91,7 @@ public final class ABNRescue: @unchecked Sendable {
   }
 
   /// How many channels the last forward pass rescued.
-  public var count: Int {
-    // Asked between windows, while other members are handed rows of their channels.
-    pthread_mutex_lock(mutex)
-    defer { pthread_mutex_unlock(mutex) }
-    return allocated.count - spare.count
-  }
+  public var count: Int { locked { allocated.count - spare.count } }
 
   /// How many single elements the last forward pass kept aside.
   package var asideCount: Int { aside.count }
@@ -106,19 +108,20 @@ public final class ABNRescue: @unchecked Sendable {
     aside.clear()
     if count == 0 { return }
     for channel in 0..<geometry.channels { rows[channel] = nil }
-    spare = allocated
+    locked { spare = allocated }
   }
 
   /// Gives a channel its row. From any thread, once for a channel.
   func take(_ channel: Int) {
-    pthread_mutex_lock(mutex)
-    defer { pthread_mutex_unlock(mutex) }
-    if let row = spare.popLast() {
+    locked {
+      let row: Memory
+      if let used = spare.popLast() {
+        row = used
+      } else {
+        row = Memory(bytes: geometry.countPerChannel * element.bytes)
+        allocated.append(row)
+      }
       rows[channel] = row.base
-      return
     }
-    let row = Memory(bytes: geometry.countPerChannel * element.bytes)
-    allocated.append(row)
-    rows[channel] = row.base
   }
 }

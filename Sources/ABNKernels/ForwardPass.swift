@@ -29,6 +29,8 @@ struct ForwardPass: LayerPass, @unchecked Sendable {
   let hasSums: Bool
   /// Whether single elements are kept aside.
   let keepsAside: Bool
+  /// The rows of rescued channels so far.
+  private let rows: UnsafeMutablePointer<UnsafeMutableRawPointer?>?
   /// An activation of the result, and where it goes.
   typealias Behind = (loop: FlatKernel, destination: UnsafeMutableRawPointer)
   private let behind: Behind?
@@ -49,6 +51,7 @@ struct ForwardPass: LayerPass, @unchecked Sendable {
     rule = RescueRule(engine.kernel)
     if case .given = target { isGiven = true } else { isGiven = false }
     hasSums = !isGiven || engine.rescue != nil && engine.count > 0
+    rows = engine.rescue?.rows
     keepsAside = rule.keepsAside && engine.rescue != nil && hasSums
   }
 
@@ -223,9 +226,17 @@ struct ForwardPass: LayerPass, @unchecked Sendable {
     slots.put(index, Slot.limit, limit)
   }
 
+  /// Whether a channel of a unit is rescued. The rows of its own channels are asked where they are
+  /// few: at the lock of the count members would wait for one another once a window.
+  private func hasRescued(_ unit: Int) -> Bool {
+    guard let rows else { return false }
+    if engine.plan.isRows { return (engine.rescue?.count ?? 0) > 0 }
+    return engine.plan.channels(unit).contains { rows[$0] != nil }
+  }
+
   /// z over a window; x of rescued channels is kept first.
   @inline(never) func second(_ window: Window, _ room: Room) {
-    if let rescue = engine.rescue, rescue.count > 0 {
+    if hasRescued(window.unit) {
       engine.forRescued(window) { row, stretch in engine.keep(source, row, stretch) }
     }
     let part = window.unit &* engine.plan.slices &+ window.slice

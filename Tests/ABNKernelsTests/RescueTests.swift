@@ -98,6 +98,35 @@ import Testing
     }
   }
 
+  /// Members of a team are handed rows while others ask how many there are. Few rows, often: the list of
+  /// them moves in memory when it grows.
+  @Test func rowsAreCountedWhileTheyAreHandedOut() throws {
+    let (channels, parts) = (512, 4)
+    let geometry = try ABNGeometry(outer: 1, channels: channels, spatial: 2, layout: .channelSecond)
+    let kernel = try ABNKernel(geometry: geometry, element: .float32, activation: .identity)
+    for _ in 0..<300 {
+      let rescue = ABNRescue(kernel)
+      // The second time all rows are spare ones.
+      for _ in 0..<2 {
+        manyThreads(parts) { part in
+          for own in 0..<channels / parts {
+            rescue.take(part + own * parts)
+            for _ in 0..<8 {
+              let (count, bytes) = (rescue.count, rescue.bytes)
+              if !(own + 1...channels).contains(count) || bytes < (own + 1) * 8 {
+                Issue.record("\(count) rows, \(bytes) bytes, of which \(own + 1) are this part's")
+                return
+              }
+            }
+          }
+        }
+        #expect(rescue.count == channels && rescue.bytes == channels * 8)
+        rescue.clear()
+        #expect(rescue.count == 0)
+      }
+    }
+  }
+
   /// A deviation far below the root of epsilon, or of a moving variance: y is bias in the stored bits.
   @Test(arguments: ABNElement.allCases)
   func smallDeviationsAreRescued(_ element: ABNElement) throws {
