@@ -58,7 +58,8 @@ public struct CPUBackend: Backend {
         throw ABNError(
           .unsupported, "\(operation.kindName) \"\(operation.layer)\"", at: operation.source,
           got: "a kind that the backend \"\(name)\" has no lowering for",
-          wanted: "a kind that conforms to CPUComputable")
+          wanted: "a kind that conforms to CPUComputable",
+          fix: "Give it compute(_:), a function over plain arrays.")
       }
       do {
         try context.lower(operation, lowering)

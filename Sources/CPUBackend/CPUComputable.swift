@@ -19,8 +19,8 @@ public protocol CPUComputable: OperationKind {
   /// Computes all elements of the outputs.
   ///
   /// Called once a run, from the thread of the run; several runs may be under way at once. Under a
-  /// sharing rule `.may` an output may be in the bytes of its input: then read an element before it
-  /// is written. Under `.must` it is, and holds the old value.
+  /// sharing rule `.may` or `.view` an output may be in the bytes of its input: read each element
+  /// before it is written, and write all of them. Under `.must` it is, and holds the old value.
   ///
   /// - Throws: what the run then throws, with the place of the operation.
   func compute(_ operands: CPUOperands) throws
@@ -37,7 +37,8 @@ public struct CPUOperands {
 
   /// The elements of input `index`.
   ///
-  /// - Throws: `ABNError(.dtype)` where they are of another type; `.program` for an input that is not there.
+  /// - Throws: `ABNError(.dtype)` where they are of another type; `.program` for an input that is
+  ///   not there.
   public func input<T: TensorScalar>(
     _ index: Int, as scalar: T.Type
   ) throws -> UnsafeBufferPointer<T> {
@@ -61,7 +62,9 @@ public struct CPUOperands {
   ) throws -> Int {
     guard types.indices.contains(index) else {
       throw ABNError(
-        .program, what, got: "\(what) \(index)", wanted: "below \(types.count), as inferTypes says")
+        .program, "operands", got: "\(what) \(index)",
+        wanted: "one of the \(types.count) that inferTypes was given or gave, counted from 0",
+        fix: "Count inputs and outputs each for themselves.")
     }
     guard types[index].dtype == T.dtype else {
       throw ABNError(
@@ -80,14 +83,8 @@ struct ComputableLowering: CPULowering {
     let inputs = (0..<c.inputCount).map { c.inputType($0) }
     let outputs = (0..<c.outputCount).map { c.outputType($0) }
     let arguments = try inputs.indices.map { try c.read($0) } + outputs.indices.map { c.write($0) }
-    c.step(arguments) { [kind, operation = c.operation] pointers in
-      do {
-        try kind.compute(
-          CPUOperands(inputTypes: inputs, outputTypes: outputs, pointers: pointers))
-      } catch let error as ABNError {
-        throw error.located(
-          in: "\(operation.kindName) \"\(operation.layer)\"", at: operation.source)
-      }
+    c.step(arguments) { [kind] pointers in
+      try kind.compute(CPUOperands(inputTypes: inputs, outputTypes: outputs, pointers: pointers))
     }
   }
 }
