@@ -1,3 +1,4 @@
+import ABNTestSupport
 import Foundation
 import Testing
 
@@ -98,5 +99,26 @@ import Testing
       }
     }
     #expect(count > 20)
+  }
+
+  /// The example of those who embed the layer alone compiles, seen from outside the package.
+  @Test func theLayersExampleCompiles() throws {
+    let readme = try String(
+      contentsOf: Self.root.appending(path: "Sources/ABNKernels/README.md"), encoding: .utf8)
+    let example = try #require(readme.firstMatch(of: /```swift\n((?s).*?)```/)).1
+    let program = """
+      import ABNKernels
+
+      func example(
+        n: Int, c: Int, h: Int, w: Int, x: UnsafeMutableRawPointer, dz: UnsafeMutableRawPointer,
+        scratch: UnsafeMutableRawPointer, parameters: ABNParameters, saved: ABNSavedStatistics,
+        moving: ABNMovingStatistics?, gradients: ABNGradients,
+        run: @escaping @Sendable (Int, @Sendable (Int) -> Void) -> Void
+      ) throws {
+      \(example)
+      }
+      """
+    guard let errors = try Typecheck.errors(of: program) else { return }
+    #expect(errors.isEmpty, "\(errors)")
   }
 }
