@@ -43,6 +43,13 @@ let kernelSets: [Room] = [.kernels("ABNKernelsBaseline", path: "Baseline", flags
 let kernelNames: [Target.Dependency] = ["ABNKernelsBaseline", "CKernels", "CCPUFeatures"]
 #endif
 
+// The kernels of CUDABackend, as text.
+let cudaSources: [Resource] = try! FileManager.default.contentsOfDirectory(
+  atPath: "\(Context.packageDirectory)/Sources/CUDABackend/Resources"
+).filter { $0.hasSuffix(".cu") || $0.hasSuffix(".cuh") }.sorted().map {
+  .embedInCode("Resources/\($0)")
+}
+
 let rooms: [Room] =
   kernelSets + [
     .c("CKernels", path: "CKernels", link: []),
@@ -77,6 +84,14 @@ let rooms: [Room] =
         "ABNRuntime", "ABNPlanning", "ABNPasses", "ABNOperations", "ABNGraph", "ABNMeasuring",
         "ABNKernels", "ABNActivations", "ABNTensors", "CDNNL", "CParallel", numerics,
       ]),
+    // CUDA's libraries are looked for when a card is asked for: Sources/CUDABackend/README.md.
+    .swift(
+      "ABNCUDABackend", path: "CUDABackend",
+      needs: [
+        "ABNRuntime", "ABNPlanning", "ABNPasses", "ABNOperations", "ABNGraph", "ABNActivations",
+        "ABNTensors",
+      ],
+      resources: cudaSources),
     .swift("ABNFormats", path: "Formats", needs: ["ABNTensors", "CZlib"]),
     .swift(
       "ABNData", path: "Data", needs: ["ABNFormats", "ABNTensors"],
@@ -107,8 +122,8 @@ let rooms: [Room] =
       "InPlaceABN", path: "InPlaceABN",
       needs: [
         "ABNTraining", "ABNInspection", "ABNModelFiles", "ABNModels", "ABNFormats", "ABNData",
-        "ABNCPUBackend", "ABNRuntime", "ABNPlanning", "ABNOptimizers", "ABNPasses", "ABNLayers",
-        "ABNOperations", "ABNGraph", "ABNActivations", "ABNTensors",
+        "ABNCPUBackend", "ABNCUDABackend", "ABNRuntime", "ABNPlanning", "ABNOptimizers",
+        "ABNPasses", "ABNLayers", "ABNOperations", "ABNGraph", "ABNActivations", "ABNTensors",
       ]),
     .command("abn", path: "abn", needs: ["InPlaceABN", "ABNMeasuring", "ABNKernels", arguments]),
   ]

@@ -1,4 +1,5 @@
 import ABNCPUBackend
+import ABNCUDABackend
 import ABNData
 import ABNGraph
 import ABNInspection
@@ -18,6 +19,16 @@ extension Executor {
   ) {
     self.init(
       backend: CPUBackend(), mode: mode, keepsConstants: keepsConstants, memoryLimit: memoryLimit)
+  }
+}
+
+extension CUDABackend {
+  /// A backend for a card: the driver's number `device`. The values of startup programs are computed
+  /// on the processor.
+  ///
+  /// - Throws: `ABNError(.system)` for a missing driver, library or card, with what brings it.
+  public init(device: Int = 0, precision: CUDAPrecision = .float32) throws {
+    try self.init(device: device, precision: precision, host: CPUBackend())
   }
 }
 

@@ -1,6 +1,7 @@
 // The umbrella: everything that a program which builds, trains and saves networks needs.
 @_exported import ABNActivations
 @_exported import ABNCPUBackend
+@_exported import ABNCUDABackend
 @_exported import ABNData
 @_exported import ABNFormats
 @_exported import ABNGraph

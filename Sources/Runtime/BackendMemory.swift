@@ -32,9 +32,24 @@ public protocol BackendMemory: AnyObject, Sendable {
   ///
   /// - Throws: what one of them failed with.
   func synchronize() throws
+
+  /// Records the steps that `steps` begins, without running them, so that all of them are begun by
+  /// one call later: at the same addresses, over whatever stands there then.
+  ///
+  /// - Returns: nil where this memory's steps are not recorded; then `steps` was not called.
+  func record(_ steps: () throws -> Void) throws -> (any RecordedSteps)?
+}
+
+/// Steps that were recorded once: see `BackendMemory.record`.
+public protocol RecordedSteps: AnyObject {
+  /// Begins all of them.
+  func run() throws
 }
 
 extension BackendMemory {
+  /// None.
+  public func record(_ steps: () throws -> Void) throws -> (any RecordedSteps)? { nil }
+
   /// A copy of bytes of this memory as a tensor.
   ///
   /// - Throws: `ABNError(.system)` where the host has no room for it; what the copy throws.

@@ -35,6 +35,10 @@ public final class Executable {
   private var memory: any BackendMemory = HostMemory.shared
   private var turns: (any Turns)?
   private var addresses: [UnsafeMutableRawPointer?]
+  /// The steps as the memory recorded them, at the addresses that are bound now.
+  private var recorded: (any RecordedSteps)?
+  /// Runs since the addresses were bound.
+  private var runsAtAddresses = 0
 
   /// Plans a lowered program.
   ///
@@ -130,6 +134,8 @@ public final class Executable {
         table[start + position] = addresses[argument.buffer.index]!
       }
     }
+    recorded = nil
+    runsAtAddresses = 0
     boundArena = arena.generation
     // Of the addresses: a value that another thread puts in after them has the next run bind again.
     boundScope = generation
@@ -171,7 +177,7 @@ public final class Executable {
       return nil
     }
     guard isProfiled || verbosity >= 2 else {
-      for index in starts.indices where !isConstant[index] { try runStep(index) }
+      try runAll()
       try memory.synchronize()
       return nil
     }
@@ -185,6 +191,20 @@ public final class Executable {
     }
     if verbosity >= 2 { profile.write(lowered.steps) }
     return profile
+  }
+
+  /// Runs all steps of a run, by one call where they are recorded.
+  private func runAll() throws {
+    runsAtAddresses += 1
+    // The first run loads what libraries load when they are used, which cannot be recorded; many
+    // programs run once.
+    if runsAtAddresses == 2, lowered.isRecordable {
+      recorded = try memory.record {
+        for index in starts.indices where !isConstant[index] { try runStep(index) }
+      }
+    }
+    if let recorded { return try recorded.run() }
+    for index in starts.indices where !isConstant[index] { try runStep(index) }
   }
 
   private func runStep(_ index: Int) throws {

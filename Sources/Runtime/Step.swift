@@ -168,6 +168,8 @@ public struct LoweredProgram: Sendable {
   package var fetches: [Port]
   /// What lives in the scope; `isRead` tells whether a value must be there before the run.
   package var persistents: [(port: Port, isRead: Bool)]
+  /// Whether its steps may be recorded and begun again: not those that work on the host.
+  package var isRecordable = true
   /// A lowered program.
   package init(
     steps: [Step], buffers: [PlanBuffer], feeds: [Port], fetches: [Port],

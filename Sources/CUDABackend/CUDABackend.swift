@@ -1,0 +1,109 @@
+import ABNGraph
+import ABNPasses
+import ABNPlanning
+import ABNRuntime
+import ABNTensors
+
+/// What numbers may be rounded to inside of convolutions and products.
+public enum CUDAPrecision: String, Sendable, Hashable, CaseIterable {
+  /// float32 programs are computed in float32.
+  case float32 = "f32"
+  /// float32 programs, whose convolutions and products round their inputs to TF32 (10 bits of
+  /// fraction).
+  case tf32
+}
+
+/// Runs programs on an NVIDIA card: cuDNN for convolutions, cuBLASLt for products, and kernels of
+/// this package for the rest. All libraries are looked for when the backend is made.
+public struct CUDABackend: Backend {
+  public let name = "cuda"
+  public let passes: [any ProgramPass]
+  /// How exact convolutions and products are.
+  public let precision: CUDAPrecision
+  private let device: CUDADevice
+  private let deviceMemory: CUDAMemory
+  /// What runs startup programs: their values are uploaded.
+  private let host: any Backend
+
+  public var memory: any BackendMemory { deviceMemory }
+
+  /// A backend for a card.
+  ///
+  /// - Parameters:
+  ///   - device: the driver's number of the card.
+  ///   - host: the backend that computes the values of startup programs.
+  /// - Throws: `ABNError(.system)` for a missing driver, library or card, with what brings it.
+  package init(
+    device: Int = 0, precision: CUDAPrecision = .float32, host: any Backend,
+    passes: [any ProgramPass] = memoryPasses + trainingPasses + [FoldNormalizations()]
+  ) throws {
+    self.device = try CUDADevice.device(device)
+    self.precision = precision
+    self.host = host
+    self.passes = passes
+    deviceMemory = CUDAMemory.memory(of: self.device)
+  }
+
+  public func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {
+    guard !program.operations.isEmpty || !fetches.isEmpty else {
+      return LoweredProgram(steps: [], buffers: [], feeds: [], fetches: [], persistents: [])
+    }
+    guard !program.operations.isEmpty else {
+      throw ABNError(
+        .program, "program", got: "no operations to compute the fetches",
+        wanted: "at least one operation")
+    }
+    if let startup = try HostProgram(program, fetches: fetches, host: host, memory: deviceMemory) {
+      return startup.lowered
+    }
+    try requireKernels(program)
+    try device.activate()
+    var context = CUDAContext(device, program: program, precision: precision)
+    for operation in program.operations {
+      do {
+        try context.lower(operation, operation.kind as! any CUDALowerable)
+      } catch let error as ABNError {
+        throw error.located(
+          in: "\(operation.kindName) \"\(operation.layer)\"", at: operation.source)
+      }
+    }
+    let ports = try fetches.map {
+      LoweredProgram.Port(
+        name: program[$0].name, type: program[$0].type, buffer: try context.fetch($0))
+    }
+    let used = Set(program.operations.flatMap(\.inputs)).union(fetches)
+    let feeds = try program.variables.filter { $0.role == .data && used.contains($0.id) }.map {
+      LoweredProgram.Port(
+        name: $0.name, type: $0.type, buffer: try context.buffer(of: $0.id, in: .rowMajor))
+    }
+    let persistents = context.persistents.sorted { $0.key < $1.key }.map { id, buffer in
+      (
+        port: LoweredProgram.Port(name: program[id].name, type: program[id].type, buffer: buffer),
+        isRead: context.readBeforeWrite.contains(id)
+      )
+    }
+    return LoweredProgram(
+      steps: context.steps, buffers: context.buffers, feeds: feeds, fetches: ports,
+      persistents: persistents)
+  }
+
+  /// Throws for the first operation that has no kernel: it is never sent to the host silently.
+  private func requireKernels(_ program: Program) throws {
+    try program.verify()
+    for operation in program.operations {
+      let place = "\(operation.kindName) \"\(operation.layer)\""
+      guard operation.kind is any CUDALowerable else {
+        throw ABNError(
+          .unsupported, place, at: operation.source,
+          got: "a kind that the backend \"\(name)\" has no kernel for",
+          wanted: "operations that run on the card", fix: "Run this program on the processor.")
+      }
+      for id in operation.inputs + operation.outputs where !program[id].shape.isKnown {
+        throw ABNError(
+          .shape, "\"\(program[id].name)\" of \(operation.kindName)", at: operation.source,
+          got: "\(program[id].type)", wanted: "known sizes",
+          fix: "Compile the program with an executor, which puts the shapes of the feeds in.")
+      }
+    }
+  }
+}

@@ -1,0 +1,283 @@
+import ABNGraph
+import ABNPlanning
+import ABNRuntime
+import ABNTensors
+
+/// How the card runs operations of a kind.
+protocol CUDALowering {
+  /// How the kernels walk the operation's images: the orders that `CUDAContext.order(ofInput:)` may
+  /// say.
+  var walk: ImageWalk { get }
+
+  /// Appends the steps of one operation.
+  func lower(_ c: inout CUDAContext) throws
+}
+
+extension CUDALowering {
+  var walk: ImageWalk { .rowMajor }
+}
+
+/// A kind that the card runs. The conformance is the registration.
+protocol CUDALowerable: OperationKind, CUDALowering {}
+
+/// What a lowering sees: one operation, and the steps and buffers of the whole program.
+struct CUDAContext {
+  let device: CUDADevice
+  let program: Program
+  /// What numbers may be rounded to inside of convolutions and products.
+  let precision: CUDAPrecision
+  private(set) var operation: Operation
+  /// Where the operation stands in the program.
+  private(set) var position = -1
+  private(set) var steps: [Step] = []
+  private(set) var buffers: [PlanBuffer] = []
+  private(set) var readBeforeWrite = Set<VariableID>()
+  private(set) var persistents: [VariableID: BufferID] = [:]
+  private var places: [VariableID: [ImageOrder: BufferID]] = [:]
+  /// The order in which a variable was written.
+  private var homes: [VariableID: ImageOrder] = [:]
+  private var inputBuffers: [Int: BufferID] = [:]
+  private var outputBuffers: [Int: BufferID] = [:]
+  private var notes: [VariableID: [BufferID]] = [:]
+  private var walk = ImageWalk.rowMajor
+  /// The place of the operation that makes each temporary.
+  private let makers: [VariableID: Int]
+
+  init(_ device: CUDADevice, program: Program, precision: CUDAPrecision) {
+    self.device = device
+    self.program = program
+    self.precision = precision
+    operation = program.operations.first!
+    makers = Dictionary(
+      program.operations.enumerated().flatMap { place, operation in
+        operation.outputs.map { ($0, place) }
+      }, uniquingKeysWith: { first, _ in first })
+  }
+
+  /// Appends the steps of an operation.
+  mutating func lower(_ operation: Operation, _ kind: any CUDALowering) throws {
+    self.operation = operation
+    position += 1
+    inputBuffers = [:]
+    outputBuffers = [:]
+    walk = kind.walk
+    try kind.lower(&self)
+  }
+
+  // MARK: What the operation is about
+
+  /// The type of input `index`.
+  func inputType(_ index: Int) -> TensorType { program[operation.inputs[index]].type }
+  /// The type of output `index`.
+  func outputType(_ index: Int) -> TensorType { program[operation.outputs[index]].type }
+  /// The number of inputs.
+  var inputCount: Int { operation.inputs.count }
+  /// The number of outputs.
+  var outputCount: Int { operation.outputs.count }
+
+  /// The operation that makes input `index`; nil for what is fed or lives in the scope.
+  func maker(ofInput index: Int) -> Operation? {
+    makers[operation.inputs[index]].map { program.operations[$0] }
+  }
+
+  /// The order to walk the operation's images in: that in which input `index` stands, where the
+  /// operation's walk takes it.
+  func order(ofInput index: Int) -> ImageOrder {
+    let id = operation.inputs[index]
+    return place(id, in: homes[id] ?? .rowMajor)
+  }
+
+  /// The order that convolutions of NCHW images of this type want: channels last where matrix units
+  /// are used.
+  func preferredImageOrder(_ type: TensorType) -> ImageOrder {
+    guard type.shape.rank == 4 else { return .rowMajor }
+    return switch type.dtype {
+    case .float16, .bfloat16: .channelsLast
+    case .float32: precision == .float32 ? .rowMajor : .channelsLast
+    default: .rowMajor
+    }
+  }
+
+  /// The order to read or write a variable in: row-major where the operation cannot walk the other.
+  private func place(_ id: VariableID, in wanted: ImageOrder) -> ImageOrder {
+    walk.takesChannelsLast(rank: program[id].shape.rank) ? wanted : .rowMajor
+  }
+
+  // MARK: Arguments
+
+  /// Input `index` in an order, by a step before that changes it where it is another.
+  mutating func read(_ index: Int, in wanted: ImageOrder = .rowMajor) throws -> StepArgument {
+    let id = operation.inputs[index]
+    let buffer = try buffer(of: id, in: place(id, in: wanted))
+    inputBuffers[index] = buffer
+    return .read(buffer)
+  }
+
+  /// Output `index` in an order; an output that must overwrite an input is that input, updated.
+  mutating func write(_ index: Int, in wanted: ImageOrder = .rowMajor) -> StepArgument {
+    let id = operation.outputs[index]
+    let variable = program[id]
+    if variable.isPersistable {
+      let buffer = persistentBuffer(id)
+      places[id] = [.rowMajor: buffer]
+      outputBuffers[index] = buffer
+      return operation.inputs.contains(id) ? .update(buffer) : .write(buffer)
+    }
+    let order = place(id, in: wanted)
+    let use: BufferUse = operation.role == .forward ? .activation : .gradient
+    let buffer = addBuffer(named: variable.name, bytes: variable.type.bytes, use: use)
+    places[id] = [order: buffer]
+    homes[id] = order
+    outputBuffers[index] = buffer
+    return .write(buffer)
+  }
+
+  /// Bytes that only the next step uses; of no value when it starts.
+  mutating func scratch(bytes: Int) -> StepArgument {
+    .write(intermediate("scratch", bytes: bytes))
+  }
+
+  /// Bytes that one step of this operation writes and others read.
+  mutating func intermediate(_ name: String, bytes: Int) -> BufferID {
+    addBuffer(named: "\(operation.layer) \(name)", bytes: max(bytes, 16), use: .scratch)
+  }
+
+  /// Notes buffers of this operation under output `index`, for the operations that read it.
+  mutating func note(_ buffers: [BufferID], forOutput index: Int) {
+    notes[operation.outputs[index]] = buffers
+  }
+
+  /// What was noted under input `index`.
+  ///
+  /// - Throws: `ABNError(.program)` where nothing was: a program may hold any operation over any
+  ///   variables.
+  func noted(forInput index: Int) throws -> [BufferID] {
+    let id = operation.inputs[index]
+    guard let found = notes[id] else {
+      throw ABNError(
+        .program, "input \(index)", got: "\"\(program[id].name)\"",
+        wanted: "what the layer whose gradient this is made",
+        fix: "Have differentiation append the operation.")
+    }
+    return found
+  }
+
+  // MARK: Kernels and steps
+
+  /// A kernel of the files of `Resources`.
+  func kernel(_ files: [KernelFile], _ entry: String, _ defines: [String] = []) throws -> CUDAKernel
+  {
+    try device.kernel(KernelSource(files, entry: entry, defines: defines))
+  }
+
+  /// A kernel whose text was generated.
+  func kernel(generated text: String, _ entry: String) throws -> CUDAKernel {
+    try device.kernel(KernelSource(generated: text, entry: entry))
+  }
+
+  /// One step of kernels that run one after the other.
+  ///
+  /// The kind's `may` and `view` rules become in-place hints where this step has both buffers as
+  /// arguments in the same order: kernels must be right whether a hint is granted or not.
+  mutating func launch(
+    _ arguments: [StepArgument], _ launches: [KernelLaunch], detail: String = "", flops: Int = 0,
+    purpose: StepPurpose = .work, mayShare: Bool = true, note: String? = nil
+  ) {
+    step(
+      arguments, detail: detail, flops: flops, purpose: purpose, mayShare: mayShare, note: note
+    ) { device, pointers in
+      for launch in launches { try launch.run(device, pointers) }
+    }
+  }
+
+  /// One step that puts work on the device's stream: it must not allocate, wait, or look at data.
+  mutating func step(
+    _ arguments: [StepArgument], detail: String = "", flops: Int = 0,
+    purpose: StepPurpose = .work, mayShare: Bool = true, note: String? = nil,
+    run: @escaping @Sendable (CUDADevice, StepPointers) throws -> Void
+  ) {
+    let reads = Set(arguments.filter { $0.access == .read }.map(\.buffer))
+    let writes = Set(arguments.filter { $0.access == .write }.map(\.buffer))
+    var hints: [BufferSharing] = []
+    for rule in operation.kind.sharing where mayShare && rule.strength != .must {
+      guard let output = outputBuffers[rule.output], let input = inputBuffers[rule.input],
+        reads.contains(input), writes.contains(output)
+      else { continue }
+      hints.append(
+        BufferSharing(
+          output: output, input: input, rule.strength == .view ? .view : .overwrite))
+    }
+    let device = device
+    steps.append(
+      Step(
+        name: detail.isEmpty ? operation.kindName : "\(operation.kindName) \(detail)",
+        layer: operation.layer, source: operation.source, arguments: arguments, sharing: hints,
+        purpose: purpose, operation: position, flops: flops, note: note
+      ) { try run(device, $0) })
+  }
+
+  /// Throws for an element type that the operation's kernels do not have.
+  func unsupported(_ dtype: DType, wanted: String) -> ABNError {
+    ABNError(
+      .unsupported, "\(operation.kindName) on \(device.card.name)", got: "\(dtype)",
+      wanted: wanted, fix: "Run this program on the processor.")
+  }
+
+  // MARK: Buffers
+
+  private mutating func addBuffer(
+    named name: String, bytes: Int, use: BufferUse, origin: String? = nil
+  ) -> BufferID {
+    buffers.append(
+      PlanBuffer(
+        name: name, bytes: bytes, use: use,
+        origin: origin ?? "\(operation.kindName) \"\(operation.layer)\" (\(operation.source))"))
+    return BufferID(buffers.count - 1)
+  }
+
+  private mutating func persistentBuffer(_ id: VariableID) -> BufferID {
+    if let known = persistents[id] { return known }
+    let variable = program[id]
+    let buffer = addBuffer(
+      named: variable.name, bytes: variable.type.bytes, use: .persistent,
+      origin: "\(variable.source)")
+    persistents[id] = buffer
+    return buffer
+  }
+
+  /// The bytes of a variable in an order.
+  mutating func buffer(of id: VariableID, in order: ImageOrder) throws -> BufferID {
+    let variable = program[id]
+    if variable.isPersistable && persistents[id] == nil { readBeforeWrite.insert(id) }
+    if let known = places[id]?[order] { return known }
+    switch variable.role {
+    case .parameter, .state: places[id, default: [:]][.rowMajor] = persistentBuffer(id)
+    case .data where places[id] == nil:
+      let feed = addBuffer(
+        named: variable.name, bytes: variable.type.bytes, use: .feed,
+        origin: "data (\(variable.source))")
+      places[id] = [.rowMajor: feed]
+    case .data, .temporary: break
+    }
+    if let known = places[id]?[order] { return known }
+    let home = homes[id] ?? .rowMajor
+    guard let source = places[id]?[home] else {
+      preconditionFailure("\(variable.name) is read before it is made")
+    }
+    let target = addBuffer(
+      named: "\(variable.name) as \(order)", bytes: variable.type.bytes,
+      use: operation.role == .forward ? .activation : .gradient)
+    places[id]![order] = target
+    let step = try ImageReorder(variable.type, to: order).step(
+      device, from: source, to: target, operation, position)
+    steps.append(step)
+    return target
+  }
+
+  /// Marks the row-major bytes of a variable as fetched.
+  mutating func fetch(_ id: VariableID) throws -> BufferID {
+    let buffer = try buffer(of: id, in: .rowMajor)
+    buffers[buffer.index].isFetched = true
+    return buffer
+  }
+}

@@ -1,0 +1,57 @@
+import ABNTensors
+
+/// A kernel in the memory of a card.
+final class CUDAKernel: @unchecked Sendable {
+  // Sendable: nothing changes after init but the most of dynamic shared memory, which the driver
+  // keeps and which is only ever set to what a launch is about to need.
+  let name: String
+  /// Bytes of shared memory that the text declares.
+  let staticShared: Int
+  /// Registers of a thread.
+  let registers: Int
+  let function: CUDAHandle
+  private unowned let device: CUDADevice
+
+  init(_ source: KernelSource, on device: CUDADevice) throws {
+    self.device = device
+    name = source.name
+    let driver = device.driver
+    let image = try KernelCache.image(of: source, device)
+    try device.activate()
+    var module: CUDAHandle = nil
+    try image.withUnsafeBytes {
+      try driver.check(driver.loadModule(&module, $0.baseAddress!), "loading \(source.name)")
+    }
+    var function: CUDAHandle = nil
+    try driver.check(
+      driver.moduleFunction(&function, module, source.entry), "function \(source.entry)")
+    self.function = function
+    var value: Int32 = 0
+    // CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES and CU_FUNC_ATTRIBUTE_NUM_REGS.
+    try driver.check(driver.functionAttribute(&value, 1, function), "shared memory of \(name)")
+    staticShared = Int(value)
+    try driver.check(driver.functionAttribute(&value, 4, function), "registers of \(name)")
+    registers = Int(value)
+  }
+
+  /// Allows so many bytes of dynamic shared memory.
+  func reserve(shared: Int) throws {
+    guard shared > 0 else { return }
+    // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES.
+    try device.driver.check(
+      device.driver.setFunctionAttribute(function, 8, Int32(clamping: shared)),
+      "\(name): \(shared) bytes of shared memory")
+  }
+
+  /// How many blocks of so many threads and bytes of dynamic shared memory one multiprocessor can
+  /// hold at once.
+  func residentBlocks(threads: Int, shared: Int = 0) throws -> Int {
+    try device.activate()
+    try reserve(shared: shared)
+    var count: Int32 = 0
+    try device.driver.check(
+      device.driver.residentBlocks(&count, function, Int32(threads), shared),
+      "resident blocks of \(name)")
+    return Int(count)
+  }
+}
