@@ -11,6 +11,9 @@ public enum CUDAPrecision: String, Sendable, Hashable, CaseIterable {
   /// float32 programs, whose convolutions and products round their inputs to TF32 (10 bits of
   /// fraction).
   case tf32
+  /// float32 programs, in which convolutions, products and what stands between them are bfloat16;
+  /// parameters, statistics, sums and the loss stay float32.
+  case bfloat16 = "bf16"
 }
 
 /// Runs programs on an NVIDIA card: cuDNN for convolutions, cuBLASLt for products, and kernels of
@@ -35,12 +38,15 @@ public struct CUDABackend: Backend {
   /// - Throws: `ABNError(.system)` for a missing driver, library or card, with what brings it.
   package init(
     device: Int = 0, precision: CUDAPrecision = .float32, host: any Backend,
-    passes: [any ProgramPass] = memoryPasses + trainingPasses + [FoldNormalizations()]
+    passes: [any ProgramPass]? = nil
   ) throws {
     self.device = try CUDADevice.device(device)
     self.precision = precision
     self.host = host
-    self.passes = passes
+    let lowering: [any ProgramPass] =
+      precision == .bfloat16 ? [LowerPrecision(to: .bfloat16)] : []
+    self.passes =
+      passes ?? lowering + memoryPasses + trainingPasses + [FoldNormalizations()]
     deviceMemory = CUDAMemory.memory(of: self.device)
   }
 

@@ -51,7 +51,7 @@ package func measureMemory(
   let shapes = try programs.feedShapes(batchSize: batchSize)
   let executor = Executor(backend: backend, memoryLimit: .none)
   let executable = try executor.compile(programs.training, feed: shapes, fetch: [programs.loss])
-  try ProcessMemory.require(plannedPeakBytes: executable.plannedPeakBytes) {
+  try ProcessMemory.require(plannedPeakBytes: executable.plannedPeakBytes, in: backend.memory) {
     try programs.largestBatchSize(fitting: $0, below: batchSize) {
       try programs.plannedPeakBytes(batchSize: $0, backend: backend)
     }

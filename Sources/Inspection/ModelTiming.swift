@@ -106,7 +106,9 @@ package func timeModel(
     seconds.append(time / .seconds(1))
     profiles.append(profile!)
   }
-  let peak = (ProcessMemory.peakBytes ?? 0) - subject.baseBytes
+  // Steps that are recorded and begun by one call take less time than one by one.
+  if backend.memory.recordsSteps { seconds = try subject.recordedSeconds(steps) }
+  let peak = subject.peakBytes
 
   let executable = subject.executable
   let lowered = executable.lowered
@@ -153,6 +155,9 @@ private struct BenchmarkSubject {
   private let program: Program
   private let feed: [String: Tensor]
   private let scope = Scope()
+  private let memory: any BackendMemory
+  /// Free before the first tensor; nil where it is the memory of the process.
+  private let freeBefore: Int?
 
   init(
     _ model: Model, norm: NormStyle, pass: TimedPass, image: Shape, batchSize: Int, steps: Int,
@@ -167,6 +172,8 @@ private struct BenchmarkSubject {
         got: "batch size \(batchSize), \(steps) steps, images \(image)",
         wanted: "numbers of at least 1, and at most 2^30 input elements")
     }
+    memory = backend.memory
+    freeBefore = backend.memory.bytesFree
     programs = try ClassifierPrograms(
       model, options: ModelOptions(classes: model.classes, norm: norm), image: image, seed: 1
     ) { loss in
@@ -180,7 +187,7 @@ private struct BenchmarkSubject {
     self.executable = executable
     let programs = programs
     // With what is held already, which an executor does not know.
-    try ProcessMemory.require(plannedPeakBytes: executable.plannedPeakBytes) {
+    try ProcessMemory.require(plannedPeakBytes: executable.plannedPeakBytes, in: backend.memory) {
       try programs.largestBatchSize(fitting: $0, below: batchSize) {
         try programs.plannedPeakBytes(batchSize: $0, backend: backend)
       }
@@ -199,6 +206,22 @@ private struct BenchmarkSubject {
 
   /// Sets parameters and state.
   func start() throws { try executor.run(programs.startup, scope: scope) }
+
+  /// Bytes that the steps took: of the backend's memory, or of the process above its base.
+  var peakBytes: Int {
+    if let freeBefore, let free = memory.bytesFree { return freeBefore - free }
+    return (ProcessMemory.peakBytes ?? 0) - baseBytes
+  }
+
+  /// The times of so many steps, each begun by one call, after three that are not counted.
+  func recordedSeconds(_ steps: Int) throws -> [Double] {
+    let clock = ContinuousClock()
+    return try (0..<steps + 3).map { _ in
+      try clock.measure {
+        try executor.run(program, feed: feed, fetch: [programs.loss], scope: scope)
+      } / .seconds(1)
+    }.suffix(steps)
+  }
 
   func profile() throws -> StepProfile {
     try executor.profile(program, feed: feed, fetch: [programs.loss], scope: scope).profile

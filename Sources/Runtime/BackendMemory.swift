@@ -11,6 +11,9 @@ public protocol BackendMemory: AnyObject, Sendable {
   /// How much one program may need, in bytes; nil where that is not known.
   var capacity: Int? { get }
 
+  /// Bytes that are free now, where it is not the memory of the process; nil where it is.
+  var bytesFree: Int? { get }
+
   /// Room for `bytes` bytes, at least one, at a multiple of 64. They are zero.
   ///
   /// - Throws: `ABNError(.system)` where there is not so much.
@@ -33,6 +36,9 @@ public protocol BackendMemory: AnyObject, Sendable {
   /// - Throws: what one of them failed with.
   func synchronize() throws
 
+  /// Whether `record` records.
+  var recordsSteps: Bool { get }
+
   /// Records the steps that `steps` begins, without running them, so that all of them are begun by
   /// one call later: at the same addresses, over whatever stands there then.
   ///
@@ -47,6 +53,12 @@ public protocol RecordedSteps: AnyObject {
 }
 
 extension BackendMemory {
+  /// nil: the process's own.
+  public var bytesFree: Int? { nil }
+
+  /// No.
+  public var recordsSteps: Bool { false }
+
   /// None.
   public func record(_ steps: () throws -> Void) throws -> (any RecordedSteps)? { nil }
 

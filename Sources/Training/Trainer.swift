@@ -119,7 +119,7 @@ public final class Trainer {
         programs, executor, loader: loader, batchSize: batchSize, testCount: dataset.test.count)
     }
     let planned = try memory(executor, settings.batchSize)
-    try ProcessMemory.require(plannedPeakBytes: planned.peakBytes) {
+    try ProcessMemory.require(plannedPeakBytes: planned.peakBytes, in: backend.memory) {
       try programs.largestBatchSize(fitting: $0, below: settings.batchSize) {
         try memory(
           Executor(

@@ -14,6 +14,7 @@ struct ABN: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       Train.self, Eval.self, Predict.self, Weights.self, Plan.self, Bench.self, Models.self,
+      Devices.self,
     ])
 
   /// Every mistake of the caller ends in one line on standard error and a non-zero status.
@@ -114,9 +115,6 @@ struct ABN: ParsableCommand {
     Foundation.exit(status)
   }
 }
-
-/// What everything runs on.
-let backend = CPUBackend()
 
 /// Writes to standard error, if that can be written: a log on a full disk must not end a training.
 func writeError(_ text: String) {

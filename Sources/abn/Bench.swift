@@ -26,6 +26,8 @@ struct BenchMemory: ParsableCommand {
   @Option(parsing: .unconditional, help: ArgumentHelp("Steps to train.", valueName: "count"))
   var steps = 3
 
+  @OptionGroup var place: DeviceOptions
+
   @OptionGroup var common: CommonOptions
 
   func run() throws {
@@ -34,7 +36,7 @@ struct BenchMemory: ParsableCommand {
     let size = network.size(for: model)
     let result = try measureMemory(
       of: model, norm: style, image: Shape([channels ?? model.image[0], size, size]),
-      batchSize: batchSize, steps: steps, backend: backend)
+      batchSize: batchSize, steps: steps, backend: place.backend())
     if common.json {
       try printJSON(result)
     } else {

@@ -87,7 +87,7 @@ struct BenchLayer: ParsableCommand {
     let placed = chosen == .nchw ? sizes : [sizes[0]] + sizes[2...] + [sizes[1]]
     return try timeLayer(
       alpha.map { act.with(alpha: $0) } ?? act, shape: Shape(placed),
-      dtype: choose(dtype, "--dtype", types), layout: chosen, backend: backend)
+      dtype: choose(dtype, "--dtype", types), layout: chosen, backend: CPUBackend())
   }
 
   private func sizes() throws -> [Int] {

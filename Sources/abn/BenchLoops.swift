@@ -18,7 +18,7 @@ struct BenchAdam: ParsableCommand {
       throw ABNError(
         .attribute, "--elements", got: "\(elements)", wanted: "1 to \(1 << 28) parameters")
     }
-    try GraphTiming(timeAdam(elements: elements, backend: backend)).show(
+    try GraphTiming(timeAdam(elements: elements, backend: CPUBackend())).show(
       "Adam, \(elements) parameters", common)
   }
 }

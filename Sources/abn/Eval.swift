@@ -18,6 +18,8 @@ struct Eval: ParsableCommand {
   @Option(parsing: .unconditional, help: ArgumentHelp("Images a step.", valueName: "count"))
   var batchSize = 128
 
+  @OptionGroup var place: DeviceOptions
+
   @OptionGroup var common: CommonOptions
 
   func run() throws {
@@ -26,7 +28,7 @@ struct Eval: ParsableCommand {
       throw ABNError(.attribute, "--batch-size", got: "\(batchSize)", wanted: "at least 1")
     }
     let result = try evaluateModel(
-      in: folder, data: data.map(DataSource.parse), batchSize: batchSize)
+      in: folder, data: data.map(DataSource.parse), batchSize: batchSize, backend: place.backend())
     if common.json {
       try printJSON(result)
     } else {

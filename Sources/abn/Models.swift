@@ -28,7 +28,8 @@ struct Models: ParsableCommand {
     let norm = try normalization.style()
     let models = try names.isEmpty ? Model.all : names.map(Model.named)
     if common.json {
-      try printJSON(models.map { try $0.cost(norm: norm, plansMemory: memory, backend: backend) })
+      try printJSON(
+        models.map { try $0.cost(norm: norm, plansMemory: memory, backend: CPUBackend()) })
       return
     }
     let nameWidth = max(4, models.map(\.name.count).max() ?? 0)
@@ -44,7 +45,7 @@ struct Models: ParsableCommand {
     printRow("name", memory ? heads : heads.dropLast(), "what")
     // Row by row: planning all of them takes a while.
     for model in models {
-      let cost = try model.cost(norm: norm, plansMemory: memory, backend: backend)
+      let cost = try model.cost(norm: norm, plansMemory: memory, backend: CPUBackend())
       let numbers = [
         cost.image.map(String.init).joined(separator: "x"),
         String(format: "%.2f M", Double(cost.parameters) / 1e6),

@@ -37,6 +37,8 @@ struct Plan: ParsableCommand {
       "Write what PyTorch's memory viewer reads into this file.", valueName: "file.pickle"))
   var snapshot: String?
 
+  @OptionGroup var place: DeviceOptions
+
   @OptionGroup var common: CommonOptions
 
   private struct Result: Encodable {
@@ -71,6 +73,7 @@ struct Plan: ParsableCommand {
     let (model, style) = (try network.chosenModel(), try network.style())
     let chosen = try OptimizerName.named(optimizer)
     let size = network.size(for: model)
+    let backend = try place.backend()
     func plan(_ style: NormStyle) throws -> ModelPlan {
       let classes = classes ?? model.classes
       guard (1...1 << 20).contains(classes) else {
@@ -80,7 +83,8 @@ struct Plan: ParsableCommand {
         of: model,
         options: ModelOptions(
           classes: classes, norm: style, activation: ModelOptions.activation(named: activation)),
-        image: [model.image[0], size, size], batchSize: batchSize, optimizer: chosen)
+        image: [model.image[0], size, size], batchSize: batchSize, optimizer: chosen,
+        backend: backend)
     }
     for path in [timeline, snapshot].compactMap({ $0 }) {
       try requireResult(path, isNoneOf: [])

@@ -30,13 +30,16 @@ struct Predict: ParsableCommand {
     help: ArgumentHelp("The threads to use; default: all cores.", valueName: "count"))
   var threads: Int?
 
+  @OptionGroup var place: DeviceOptions
+
   func run() throws {
     try setThreads(threads)
     try requireResult(output, isNoneOf: [input, folder + "/" + ModelFile.name])
     let file = try ModelFile.read(folder: folder)
     let images = try NPY.read(input)
     let logits = try file.logits(
-      of: images, statistics: batchStatistics ? .batch : .moving, folder: folder)
+      of: images, statistics: batchStatistics ? .batch : .moving, folder: folder,
+      backend: place.backend())
     let (height, width) = (file.image[1], file.image[2])
     if images.shape[2] != height || images.shape[3] != width {
       writeError(

@@ -69,6 +69,8 @@ struct Train: ParsableCommand {
 
   @OptionGroup var existing: OverwriteOption
 
+  @OptionGroup var place: DeviceOptions
+
   @OptionGroup var common: CommonOptions
 
   func run() throws {
@@ -86,6 +88,7 @@ struct Train: ParsableCommand {
     settings.seed = seed
 
     try settings.validate()
+    let backend = try place.backend()
     var made: RunFolder?
     if let output {
       try existing.requireFree(folder: output)
@@ -105,7 +108,7 @@ struct Train: ParsableCommand {
     let summary: TrainingSummary
     do {
       summary = try trained(
-        settings,
+        settings, backend,
         otherFolder: mayReplace
           ? nil
           : {
@@ -128,7 +131,7 @@ struct Train: ParsableCommand {
   }
 
   private func trained(
-    _ settings: TrainingSettings, otherFolder: (() throws -> String)?
+    _ settings: TrainingSettings, _ backend: any Backend, otherFolder: (() throws -> String)?
   ) throws -> TrainingSummary {
     // A line of progress may stand there, and the terminal shows ^C behind it.
     Interruption.install(
@@ -138,7 +141,10 @@ struct Train: ParsableCommand {
     let line = ProgressLine()
     // An error, too, begins on a line of its own.
     defer { line.finish() }
-    return try Trainer(settings, report: { line.show($0) }, otherFolder: otherFolder).run()
+    return try Trainer(
+      settings, backend: backend, report: { line.show($0) },
+      isInterrupted: { Interruption.isRequested }, otherFolder: otherFolder
+    ).run()
   }
 
   private func show(_ summary: TrainingSummary) throws {

@@ -14,6 +14,10 @@ package final class CUDADevice: @unchecked Sendable {
   private let context: CUDAHandle
   /// Where all steps are put, in order.
   let stream: CUDAHandle
+  /// `counterCount` numbers of 32 bits for the barriers of kernels, zero at first and left by every
+  /// kernel as `groupBarrier` of device.cuh says. Kernels of one stream use them one after the other.
+  let counters: DeviceAddress
+  static let counterCount = 1 << 16
   private let kernels = Mutex<[KernelSource: CUDAKernel]>([:])
   private static let known = Mutex<[Int: CUDADevice]>([:])
 
@@ -63,6 +67,10 @@ package final class CUDADevice: @unchecked Sendable {
     // 1: does not wait for the default stream, which libraries may use.
     try driver.check(driver.makeStream(&made, 1), "stream")
     stream = made
+    var address: DeviceAddress = 0
+    try driver.check(driver.allocate(&address, 4 * Self.counterCount), "counters of barriers")
+    counters = address
+    try driver.check(driver.fill(address, 0, 4 * Self.counterCount, stream), "counters of barriers")
   }
 
   /// Makes the context the calling thread's.

@@ -14,6 +14,8 @@ struct CUDADriver: @unchecked Sendable {
   private typealias Out<T> = UnsafeMutablePointer<T>
 
   private let library: Library
+  /// Where it was found.
+  var path: String { library.path }
   private let errorText:
     @convention(c) (Status, UnsafeMutablePointer<UnsafePointer<CChar>?>) -> Status
 

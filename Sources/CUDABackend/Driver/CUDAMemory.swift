@@ -24,6 +24,8 @@ final class CUDAMemory: BackendMemory {
   /// driver; so it is all that the card has.
   var capacity: Int? { device.card.totalBytes }
 
+  var bytesFree: Int? { try? device.memoryInfo().free }
+
   func allocate(_ bytes: Int) throws -> UnsafeMutableRawPointer {
     try device.activate()
     var address: DeviceAddress = 0
@@ -72,6 +74,8 @@ final class CUDAMemory: BackendMemory {
   }
 
   func synchronize() throws { try device.synchronize() }
+
+  var recordsSteps: Bool { true }
 
   func record(_ steps: () throws -> Void) throws -> (any RecordedSteps)? {
     try CUDAGraph(device, steps)
