@@ -84,15 +84,15 @@ let rooms: [Room] =
         "ABNRuntime", "ABNPlanning", "ABNPasses", "ABNOperations", "ABNGraph", "ABNMeasuring",
         "ABNKernels", "ABNActivations", "ABNTensors", "CDNNL", "CParallel", numerics,
       ]),
+    .swift("ABNFormats", path: "Formats", needs: ["ABNTensors", "CZlib"]),
     // CUDA's libraries are looked for when a card is asked for: Sources/CUDABackend/README.md.
     .swift(
       "ABNCUDABackend", path: "CUDABackend",
       needs: [
-        "ABNRuntime", "ABNPlanning", "ABNPasses", "ABNOperations", "ABNGraph", "ABNActivations",
-        "ABNTensors",
+        "ABNFormats", "ABNRuntime", "ABNPlanning", "ABNPasses", "ABNOperations", "ABNGraph",
+        "ABNActivations", "ABNTensors",
       ],
       resources: cudaSources),
-    .swift("ABNFormats", path: "Formats", needs: ["ABNTensors", "CZlib"]),
     .swift(
       "ABNData", path: "Data", needs: ["ABNFormats", "ABNTensors"],
       resources: [.embedInCode("Resources/digits.bin")]),
