@@ -47,7 +47,7 @@ public struct CUDABackend: Backend {
       precision == .bfloat16 ? [LowerPrecision(to: .bfloat16)] : []
     self.passes =
       passes ?? lowering + memoryPasses + trainingPasses + [FoldNormalizations()]
-    deviceMemory = CUDAMemory.memory(of: self.device)
+    deviceMemory = try CUDAMemory.memory(of: self.device)
   }
 
   public func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {

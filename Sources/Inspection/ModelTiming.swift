@@ -218,7 +218,8 @@ private struct BenchmarkSubject {
     let clock = ContinuousClock()
     return try (0..<steps + 3).map { _ in
       try clock.measure {
-        try executor.run(program, feed: feed, fetch: [programs.loss], scope: scope)
+        try executor.run(
+          program, feed: feed, next: feed, fetch: [programs.loss], scope: scope)
       } / .seconds(1)
     }.suffix(steps)
   }

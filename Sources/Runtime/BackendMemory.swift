@@ -36,6 +36,18 @@ public protocol BackendMemory: AnyObject, Sendable {
   /// - Throws: what one of them failed with.
   func synchronize() throws
 
+  /// Whether `stage` copies while steps run.
+  var stages: Bool { get }
+
+  /// Begins to copy bytes of the host to where no step that runs looks, beside the steps. When it
+  /// returns, the host may change them.
+  func stage(_ source: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer) throws
+
+  /// Copies bytes within the memory, as a step: behind the steps begun before it, and behind the
+  /// copies that were staged.
+  func copyStaged(
+    _ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, count: Int) throws
+
   /// Whether `record` records.
   var recordsSteps: Bool { get }
 
@@ -55,6 +67,21 @@ public protocol RecordedSteps: AnyObject {
 extension BackendMemory {
   /// nil: the process's own.
   public var bytesFree: Int? { nil }
+
+  /// No: what is staged is copied at once.
+  public var stages: Bool { false }
+
+  /// Copies them.
+  public func stage(
+    _ source: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer
+  ) throws { try copyIn(source, to: target) }
+
+  /// Copies them.
+  public func copyStaged(
+    _ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, count: Int
+  ) throws {
+    try copyIn(UnsafeRawBufferPointer(start: source, count: count), to: target)
+  }
 
   /// No.
   public var recordsSteps: Bool { false }

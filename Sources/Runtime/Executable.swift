@@ -39,6 +39,9 @@ public final class Executable {
   private var recorded: (any RecordedSteps)?
   /// Runs since the addresses were bound.
   private var runsAtAddresses = 0
+  private var staged: StagedFeeds?
+  /// Bytes for the feeds of the next run, of memories that copy them while steps run.
+  package let stagedBytes: Int
 
   /// Plans a lowered program.
   ///
@@ -46,8 +49,9 @@ public final class Executable {
   ///   run to run, in memory of their own.
   package init(
     _ given: LoweredProgram, of program: Program? = nil, decisions: [PassDecision] = [],
-    mode: PlanningMode = .compact, keepsConstants: Bool = false
+    mode: PlanningMode = .compact, keepsConstants: Bool = false, stagesFeeds: Bool = false
   ) {
+    stagedBytes = stagesFeeds ? given.feeds.reduce(0) { saturatingSum($0, $1.type.bytes) } : 0
     self.program = program
     // In the other modes every run is a run of its own.
     let kept =
@@ -93,10 +97,11 @@ public final class Executable {
 
   deinit { table.deallocate() }
 
-  /// Arena, constants and everything that lives in the scope: what a run needs, known before the
+  /// Arena, constants, staged feeds and everything that lives in the scope: what a run needs, known before the
   /// first step; Int.max where that is more than Int can hold.
   public var plannedPeakBytes: Int {
-    let parts = [plan.arenaBytes, constantBytes] + lowered.persistents.map(\.port.type.bytes)
+    let parts =
+      [plan.arenaBytes, constantBytes, stagedBytes] + lowered.persistents.map(\.port.type.bytes)
     return parts.reduce(0, saturatingSum)
   }
 
@@ -144,14 +149,17 @@ public final class Executable {
 
   /// Copies the feeds in and runs every step.
   ///
-  /// - Parameter turns: how the run shares the processors with others.
+  /// - Parameters:
+  ///   - next: feeds of the run after this one, copied while the steps run.
+  ///   - turns: how the run shares the processors with others.
   /// - Returns: when each step ran, if that was asked for; not in the checking mode, whose checks take
   ///   longer than the steps.
   /// - Throws: what a step throws, located at its layer; `ABNError(.program)` in the checking mode, for a step
   ///   that touches what is not its own.
   @discardableResult
   func run(
-    feed: [String: Tensor], verbosity: Int, isProfiled: Bool = false, turns: (any Turns)? = nil
+    feed: [String: Tensor], next: [String: Tensor] = [:], verbosity: Int, isProfiled: Bool = false,
+    turns: (any Turns)? = nil
   ) throws -> StepProfile? {
     self.turns = turns
     turns?.begin()
@@ -166,6 +174,7 @@ public final class Executable {
     for port in lowered.feeds {
       // No step reads a value that is needed for its type alone: it has no bytes.
       guard let address = addresses[port.buffer.index] else { continue }
+      if try staged?.take(port, feed[port.name]!, to: address) == true { continue }
       try memory.copyIn(feed[port.name]!, to: address)
     }
     if guardian != nil {
@@ -178,6 +187,11 @@ public final class Executable {
     }
     guard isProfiled || verbosity >= 2 else {
       try runAll()
+      if memory.stages, !next.isEmpty {
+        let staged = self.staged ?? StagedFeeds(memory)
+        self.staged = staged
+        try staged.stage(next, lowered.feeds)
+      }
       try memory.synchronize()
       return nil
     }

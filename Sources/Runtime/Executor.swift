@@ -98,6 +98,9 @@ public final class Executor {
   ///
   /// - Parameters:
   ///   - feed: a tensor for each data variable that the fetches or updates need, by name.
+  ///   - next: feeds of the run after this one, where they are known: a backend that has a memory of
+  ///     its own copies them while this run's steps run. They are taken where that run is given the
+  ///     same tensors.
   ///   - fetch: what to give back.
   ///   - scope: where parameters and state live.
   /// - Returns: the fetched values in the order asked for, in row-major order.
@@ -105,13 +108,14 @@ public final class Executor {
   ///   `compile` throws; `.unsupported` where another thread uses the executor or the scope.
   @discardableResult
   public func run(
-    _ program: Program, feed: [String: Tensor] = [:], fetch: [any Fetchable] = [], scope: Scope
+    _ program: Program, feed: [String: Tensor] = [:], next: [String: Tensor] = [:],
+    fetch: [any Fetchable] = [], scope: Scope
   ) throws -> [Tensor] {
     try alone {
       try scope.used {
         let executable = try prepare(program, feed: feed, fetch: fetch, scope: scope)
         try executable.run(
-          feed: feed, verbosity: try Debug.verbosity(), turns: try turns())
+          feed: feed, next: next, verbosity: try Debug.verbosity(), turns: try turns())
         return try executable.fetched()
       }
     }
@@ -270,7 +274,8 @@ public final class Executor {
   ) throws -> Executable {
     Executable(
       try backend.lower(concrete, fetches: fetches), of: concrete, decisions: decisions,
-      mode: try mode ?? (Debug.isChecking() ? .guarded : .compact), keepsConstants: keepsConstants)
+      mode: try mode ?? (Debug.isChecking() ? .guarded : .compact), keepsConstants: keepsConstants,
+      stagesFeeds: backend.memory.stages)
   }
 
   private static func specialize(

@@ -93,6 +93,11 @@ public struct Tensor: @unchecked Sendable {
     return self
   }
 
+  /// Whether both are one value in the same bytes, neither changed since one was made of the other.
+  package func isSame(as other: Tensor) -> Bool {
+    storage === other.storage && shape == other.shape && dtype == other.dtype
+  }
+
   private init(_ shape: Shape, _ dtype: DType, zeroed: Bool) {
     self.dtype = dtype
     self.shape = shape

@@ -137,11 +137,11 @@ public final class Trainer {
     var evaluation: Evaluation?
     for epoch in 0..<settings.epochs where !isInterrupted() {
       progress.beginEpoch(epoch)
-      for batch in loader.epoch(epoch) {
-        if isInterrupted() { break }
-        let feed = ["images": batch.images, "labels": batch.labels]
+      var batches = UpcomingBatches(loader.epoch(epoch), looksAhead: backend.memory.stages)
+      while let feed = batches.next(), !isInterrupted() {
         let results = try executor.run(
-          programs.training, feed: feed, fetch: [programs.loss, programs.accuracy], scope: scope)
+          programs.training, feed: feed, next: batches.upcoming,
+          fetch: [programs.loss, programs.accuracy], scope: scope)
         evaluation = nil
         progress.add(loss: results[0].doubles[0], accuracy: results[1].doubles[0])
         try requireFinite(results[0].doubles[0], "loss", progress)

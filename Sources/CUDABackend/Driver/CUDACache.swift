@@ -37,7 +37,7 @@ enum CUDACache {
   static func write(_ kind: String, key: String, _ value: [UInt8]) {
     guard let path = path(kind, key) else { return }
     let folder = path.split(separator: "/").dropLast().map { "/\($0)" }.joined()
-    guard makeFolders(folder) else { return }
+    guard (try? Folder.make(folder)) != nil else { return }
     let sum = hash(value)
     let bytes = (0..<8).map { UInt8(truncatingIfNeeded: sum >> (8 * $0)) }
     try? AtomicFile.write(magic + header(key) + bytes + value, to: path)
@@ -61,15 +61,6 @@ enum CUDACache {
     }
     return value("HOME").flatMap { $0.hasPrefix("/") ? $0 + "/.cache/swift-inplace-abn" : nil }
   }()
-
-  private static func makeFolders(_ path: String) -> Bool {
-    var made = ""
-    for part in path.split(separator: "/") {
-      made += "/\(part)"
-      if mkdir(made, 0o755) != 0, errno != EEXIST { return false }
-    }
-    return true
-  }
 
   private static func contents(of path: String) -> [UInt8]? {
     guard let file = fopen(path, "rb") else { return nil }

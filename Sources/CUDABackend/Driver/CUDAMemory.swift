@@ -7,14 +7,19 @@ final class CUDAMemory: BackendMemory {
   let device: CUDADevice
   private static let known = Mutex<[Int: CUDAMemory]>([:])
 
-  private init(_ device: CUDADevice) { self.device = device }
+  private let staging: Staging
+
+  private init(_ device: CUDADevice) throws {
+    self.device = device
+    staging = try Staging(device)
+  }
 
   /// The memory of a card, the same object for every backend: what one program leaves there is
   /// where another one looks for it.
-  static func memory(of device: CUDADevice) -> CUDAMemory {
-    known.withLock { known in
+  static func memory(of device: CUDADevice) throws -> CUDAMemory {
+    try known.withLock { known in
       if let found = known[device.ordinal] { return found }
-      let made = CUDAMemory(device)
+      let made = try CUDAMemory(device)
       known[device.ordinal] = made
       return made
     }
@@ -74,6 +79,18 @@ final class CUDAMemory: BackendMemory {
   }
 
   func synchronize() throws { try device.synchronize() }
+
+  var stages: Bool { true }
+
+  func stage(_ source: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer) throws {
+    try staging.stage(source, to: place(target))
+  }
+
+  func copyStaged(
+    _ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, count: Int
+  ) throws {
+    try staging.copy(place(source), to: place(target), count: count)
+  }
 
   var recordsSteps: Bool { true }
 

@@ -1,0 +1,34 @@
+import ABNData
+import ABNTensors
+
+/// The batches of an epoch as feeds, with the one that comes next where the memory of the backend
+/// can take it while this one is computed with. Otherwise a batch more is not held.
+struct UpcomingBatches<Batches: Sequence> where Batches.Element == Batch {
+  private var iterator: Batches.Iterator
+  private let looksAhead: Bool
+  private var first = true
+  /// The feeds of the step after this one; empty where they are not known yet.
+  private(set) var upcoming: [String: Tensor] = [:]
+
+  init(_ batches: Batches, looksAhead: Bool) {
+    iterator = batches.makeIterator()
+    self.looksAhead = looksAhead
+  }
+
+  /// The next feeds; nil at the end of the epoch.
+  mutating func next() -> [String: Tensor]? {
+    guard looksAhead else { return read() }
+    if first {
+      first = false
+      upcoming = read() ?? [:]
+    }
+    guard !upcoming.isEmpty else { return nil }
+    let feed = upcoming
+    upcoming = read() ?? [:]
+    return feed
+  }
+
+  private mutating func read() -> [String: Tensor]? {
+    iterator.next().map { ["images": $0.images, "labels": $0.labels] }
+  }
+}
