@@ -10,8 +10,9 @@ public let trainingPasses: [any ProgramPass] = [
 /// Makes one operation of the sum of a value's two gradients and the gradient of the activation
 /// that made the value: the start of every residual block's backward pass.
 ///
-/// In float32 and float64, where the sum has two parts, nobody else reads it, and the activation's
-/// gradient follows it directly: then nothing is alive longer than before.
+/// Where the sum has two parts, nobody else reads it, and the activation's gradient follows it
+/// directly: then nothing is alive longer than before. A sum of 16 bits is no longer rounded before
+/// the derivative is applied.
 package struct FuseGradientSums: ProgramPass {
   package let name = "fuse gradient sums"
 
@@ -46,7 +47,7 @@ package struct FuseGradientSums: ProgramPass {
     let id = sum.outputs[0]
     let types = Set((sum.inputs + [id]).map { list.program[$0].type })
     guard let dtype = types.first?.dtype else { return false }
-    return types.count == 1 && (dtype == .float32 || dtype == .float64)
+    return types.count == 1 && dtype.isFloatingPoint
       && list.hasOneReader(id) && !list.hasAliases(id) && !list.isFetched(id)
   }
 }

@@ -180,7 +180,7 @@ public final class Executable {
     if guardian != nil {
       for time in starts.indices {
         try guardian!.begin(time)
-        try runStep(time)
+        try runStep(time, waits: true)
         try guardian!.end(time)
       }
       return nil
@@ -221,11 +221,14 @@ public final class Executable {
     for index in starts.indices where !isConstant[index] { try runStep(index) }
   }
 
-  private func runStep(_ index: Int) throws {
+  /// - Parameter waits: whether it has ended when this returns, so that what it failed with is known
+  ///   to be its own.
+  private func runStep(_ index: Int, waits: Bool = false) throws {
     let step = lowered.steps[index]
     turns?.next()
     do {
       try step.run(StepPointers(base: UnsafePointer(table + starts[index])))
+      if waits { try memory.synchronize() }
     } catch let error as ABNError {
       guard let source = step.source else { throw error }
       throw error.located(in: "\(step.name) \"\(step.layer)\"", at: source)
