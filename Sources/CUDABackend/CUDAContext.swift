@@ -100,7 +100,11 @@ struct CUDAContext {
 
   /// The order to read or write a variable in: row-major where the operation cannot walk the other.
   private func place(_ id: VariableID, in wanted: ImageOrder) -> ImageOrder {
-    walk.takesChannelsLast(rank: program[id].shape.rank) ? wanted : .rowMajor
+    let shape = program[id].shape
+    guard walk.takesChannelsLast(rank: shape.rank) else { return .rowMajor }
+    // One channel, or one place a channel: both orders are the same bytes.
+    let places = shape.dimensions.dropFirst(2).reduce(1, *)
+    return shape[1] == 1 || places == 1 ? .rowMajor : wanted
   }
 
   // MARK: Arguments
