@@ -43,11 +43,19 @@ public struct CUDABackend: Backend {
     self.device = try CUDADevice.device(device)
     self.precision = precision
     self.host = host
+    self.passes = passes ?? Self.passes(precision)
+    deviceMemory = try CUDAMemory.memory(of: self.device)
+  }
+
+  /// Ends of residual blocks are computed again, a way over memory, rather than
+  /// had back by subtraction, which 16 bits do not allow.
+  private static func passes(_ precision: CUDAPrecision) -> [any ProgramPass] {
     let lowering: [any ProgramPass] =
       precision == .bfloat16 ? [LowerPrecision(to: .bfloat16)] : []
-    self.passes =
-      passes ?? lowering + memoryPasses + trainingPasses + [FoldNormalizations()]
-    deviceMemory = try CUDAMemory.memory(of: self.device)
+    let memory: [any ProgramPass] = [
+      RecomputeSums(), RecomputeActivations(), SaveMasks(), RestoreInputs(),
+    ]
+    return lowering + memory + trainingPasses + [FuseSumActivations(), FoldNormalizations()]
   }
 
   public func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {

@@ -1,0 +1,65 @@
+import ABNActivations
+import ABNGraph
+import ABNOperations
+import ABNTensors
+
+/// z = f(u + v) for two images of one type: the end of a residual block in one way over memory. What
+/// a pass of this backend makes of the sum and the activation behind it.
+struct SumActivation: OperationKind {
+  static let kindName = "sum_activation"
+  static let formula = "z = f(u + v)"
+
+  /// What is applied to the sum.
+  let outer: Activate
+
+  var name: String { "elementwise_add and \(outer.name)" }
+  var attributes: [(name: String, value: String)] { outer.attributes }
+  var inputCounts: ClosedRange<Int> { 2...2 }
+  func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
+    guard inputs[0] == inputs[1] else {
+      throw ABNError(.shape, "v", got: "\(inputs[1])", wanted: "\(inputs[0])")
+    }
+    return [inputs[0]]
+  }
+  var sharing: [SharingRule] {
+    [SharingRule(output: 0, input: 0, .may), SharingRule(output: 0, input: 1, .may)]
+  }
+}
+
+/// Makes one operation of a sum of two images and the activation that alone reads it, where it
+/// follows directly.
+struct FuseSumActivations: ProgramPass {
+  let name = "fuse sums and activations"
+
+  func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
+    var readers: [VariableID: Int] = [:]
+    for id in program.operations.flatMap(\.inputs) { readers[id, default: 0] += 1 }
+    var rewritten = program
+    var operations: [Operation] = []
+    var decisions: [PassDecision] = []
+    for operation in program.operations {
+      guard let activate = operation.kind as? Activate, let sum = operations.last,
+        let kind = sum.kind as? Elementwise, kind.function == .add,
+        sum.outputs[0] == operation.inputs[0], readers[sum.outputs[0]] == 1,
+        !fetches.contains(sum.outputs[0]), sum.role == operation.role,
+        Set((sum.inputs + operation.outputs).map { program[$0].type }).count == 1
+      else {
+        operations.append(operation)
+        continue
+      }
+      operations[operations.count - 1] = try rewritten.makeOperation(
+        SumActivation(outer: activate), sum.inputs, role: operation.role, layer: operation.layer,
+        source: operation.source, outputs: [0: operation.outputs[0]])
+      decisions.append(
+        PassDecision(
+          .fused, program[sum.outputs[0]], at: operation, bytes: 0, reason: SumIsNotStored()))
+    }
+    guard !decisions.isEmpty else { return RewrittenProgram(program) }
+    return RewrittenProgram(rewritten.with(operations: operations), decisions)
+  }
+}
+
+/// Why a sum has no bytes.
+private struct SumIsNotStored: DecisionReason {
+  var description: String { "the activation behind it is applied as it is made" }
+}
