@@ -33,6 +33,18 @@ struct KernelSource: Sendable, Hashable {
 enum KernelFile: String, CaseIterable {
   case device = "device.cuh"
   case reorder = "reorder.cu"
+  case walk = "walk.cuh"
+  case copy = "copy.cu"
+  case reduce = "reduce.cu"
+  case broadcast = "broadcast.cu"
+  case poolWindows = "pool.cuh"
+  case pool = "pool.cu"
+  case poolGradient = "pool_gradient.cu"
+  case lines = "lines.cuh"
+  case softmax = "softmax.cu"
+  case loss = "loss.cu"
+  case accuracy = "accuracy.cu"
+  case resize = "resize.cu"
 
   /// The file's text.
   var text: String { String(decoding: bytes, as: UTF8.self) }
@@ -41,6 +53,18 @@ enum KernelFile: String, CaseIterable {
     switch self {
     case .device: PackageResources.device_cuh
     case .reorder: PackageResources.reorder_cu
+    case .walk: PackageResources.walk_cuh
+    case .copy: PackageResources.copy_cu
+    case .reduce: PackageResources.reduce_cu
+    case .broadcast: PackageResources.broadcast_cu
+    case .poolWindows: PackageResources.pool_cuh
+    case .pool: PackageResources.pool_cu
+    case .poolGradient: PackageResources.pool_gradient_cu
+    case .lines: PackageResources.lines_cuh
+    case .softmax: PackageResources.softmax_cu
+    case .loss: PackageResources.loss_cu
+    case .accuracy: PackageResources.accuracy_cu
+    case .resize: PackageResources.resize_cu
     }
   }
 }
