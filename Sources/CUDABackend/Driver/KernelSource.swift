@@ -32,6 +32,7 @@ struct KernelSource: Sendable, Hashable {
 /// The files of `Resources`.
 enum KernelFile: String, CaseIterable {
   case device = "device.cuh"
+  case activations = "activations.cuh"
   case reorder = "reorder.cu"
   case walk = "walk.cuh"
   case copy = "copy.cu"
@@ -52,6 +53,7 @@ enum KernelFile: String, CaseIterable {
   private var bytes: [UInt8] {
     switch self {
     case .device: PackageResources.device_cuh
+    case .activations: PackageResources.activations_cuh
     case .reorder: PackageResources.reorder_cu
     case .walk: PackageResources.walk_cuh
     case .copy: PackageResources.copy_cu
