@@ -37,11 +37,18 @@ static int forked_in_team;
 /// The library with threads that wait as said above, unless the user says otherwise or it is here
 /// already. It reads the environment once, while it is loaded: that is why it is not linked. The
 /// variable is gone afterwards, so that programs started from this one have the user's environment.
+///
+/// `setenv` moves the environment to the heap. It is put back to where the system placed it, behind the
+/// program's arguments: a Swift runtime that is linked into the program starts later and finds them so.
 static void *load_passive(const char *name) {
   int is_ours = !getenv("OMP_WAIT_POLICY") && !getenv("GOMP_SPINCOUNT");
+  char **placed = environ;
   if (is_ours) setenv("GOMP_SPINCOUNT", SPINS, 1);
   void *library = dlopen(name, RTLD_NOW | RTLD_GLOBAL);
-  if (is_ours) unsetenv("GOMP_SPINCOUNT");
+  if (is_ours) {
+    unsetenv("GOMP_SPINCOUNT");
+    environ = placed;
+  }
   return library;
 }
 
