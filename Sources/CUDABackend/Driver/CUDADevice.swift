@@ -18,6 +18,8 @@ package final class CUDADevice: @unchecked Sendable {
   /// kernel as `groupBarrier` of device.cuh says. Kernels of one stream use them one after the other.
   let counters: DeviceAddress
   static let counterCount = 1 << 16
+  private let products = Mutex<CuBLASLt?>(nil)
+  private let convolutions = Mutex<CuDNN?>(nil)
   private let kernels = Mutex<[KernelSource: CUDAKernel]>([:])
   private static let known = Mutex<[Int: CUDADevice]>([:])
 
@@ -89,6 +91,26 @@ package final class CUDADevice: @unchecked Sendable {
       let made = try CUDAKernel(source, on: self)
       known[source] = made
       return made
+    }
+  }
+
+  /// cuDNN, looked up when the first convolution is lowered.
+  func cuDNN() throws -> CuDNN {
+    try activate()
+    return try convolutions.withLock { known in
+      let found = try known ?? CuDNN()
+      known = found
+      return found
+    }
+  }
+
+  /// cuBLASLt, looked up when the first product is lowered.
+  func cuBLASLt() throws -> CuBLASLt {
+    try activate()
+    return try products.withLock { known in
+      let found = try known ?? CuBLASLt()
+      known = found
+      return found
     }
   }
 

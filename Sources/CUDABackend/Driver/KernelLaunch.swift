@@ -88,11 +88,21 @@ struct KernelLaunch: Sendable {
 
   /// Puts the kernel on a stream, over a step's arguments.
   func run(_ device: CUDADevice, _ arguments: StepPointers) throws {
+    try run(device) { UInt64(UInt(bitPattern: arguments[$0])) }
+  }
+
+  /// Puts the kernel on a stream, where no argument is a step's.
+  func run(_ device: CUDADevice) throws {
+    precondition(pointers.isEmpty)
+    try run(device) { _ in 0 }
+  }
+
+  private func run(_ device: CUDADevice, _ address: (Int) -> UInt64) throws {
     try withUnsafeTemporaryAllocation(byteCount: max(bytes.count, 16), alignment: 16) { room in
       bytes.withUnsafeBytes { room.copyMemory(from: $0) }
       for (start, argument, offset) in pointers {
-        let address = UInt64(UInt(bitPattern: arguments[argument])) &+ UInt64(offset)
-        room.storeBytes(of: address, toByteOffset: start, as: UInt64.self)
+        room.storeBytes(
+          of: address(argument) &+ UInt64(offset), toByteOffset: start, as: UInt64.self)
       }
       try withUnsafeTemporaryAllocation(
         of: UnsafeMutableRawPointer?.self, capacity: max(starts.count, 1)

@@ -34,6 +34,8 @@ enum KernelFile: String, CaseIterable {
   case device = "device.cuh"
   case activations = "activations.cuh"
   case reorder = "reorder.cu"
+  case convolution = "convolution.cu"
+  case random = "random.cu"
   case walk = "walk.cuh"
   case copy = "copy.cu"
   case reduce = "reduce.cu"
@@ -55,6 +57,8 @@ enum KernelFile: String, CaseIterable {
     case .device: PackageResources.device_cuh
     case .activations: PackageResources.activations_cuh
     case .reorder: PackageResources.reorder_cu
+    case .convolution: PackageResources.convolution_cu
+    case .random: PackageResources.random_cu
     case .walk: PackageResources.walk_cuh
     case .copy: PackageResources.copy_cu
     case .reduce: PackageResources.reduce_cu

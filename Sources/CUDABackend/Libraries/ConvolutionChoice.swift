@@ -1,0 +1,146 @@
+import ABNRuntime
+import ABNTensors
+
+/// Which of cuDNN's engines runs a convolution: all are timed once for a card, a product and the
+/// versions, and the choice is kept from process to process.
+enum ConvolutionChoice {
+  /// The most scratch memory that an engine may take.
+  static let workspaceLimit = 256 << 20
+  /// The library's proposals come the most promising first: the later ones are rarely fast.
+  private static let mostTimed = 16
+
+  /// The plan of a product; nil where the library has none that computes it as asked.
+  static func plan(
+    _ product: ConvolutionProduct, _ library: CuDNN, _ device: CUDADevice
+  ) throws -> ConvolutionPlan? {
+    let plans = try ConvolutionPlan.candidates(
+      product, library, workspaceLimit: workspaceLimit)
+    guard plans.count > 1 else { return plans.first }
+    let key =
+      "\(device.card.name) \(device.card.architecture), driver \(device.driverVersion), "
+      + "cuDNN \(library.version), \(plans.count) plans: \(product.described)"
+    if let known = CUDACache.read("convolution", key: key),
+      let index = Int(String(decoding: known, as: UTF8.self)), plans.indices.contains(index)
+    {
+      return plans[index]
+    }
+    let best = try fastest(Array(plans.prefix(mostTimed)), product, device)
+    CUDACache.write("convolution", key: key, Array("\(best)".utf8))
+    return plans[best]
+  }
+
+  /// The position of the fastest plan, timed on random numbers.
+  private static func fastest(
+    _ plans: [ConvolutionPlan], _ product: ConvolutionProduct, _ device: CUDADevice
+  ) throws -> Int {
+    let memory = try CUDAMemory.memory(of: device)
+    func buffer(_ sizes: [Int]) throws -> MemoryPiece {
+      let count = sizes.reduce(1, *)
+      let piece = try MemoryPiece(count * product.dtype.bytes, memory)
+      try RandomNumbers.fill(piece.base, count, product.dtype, device)
+      return piece
+    }
+    let (x, w, y) = (try buffer(product.x), try buffer(product.w), try buffer(product.y))
+    let scratch = try MemoryPiece(plans.map(\.workspaceBytes).max()!, memory)
+    let timer = try DeviceTimer(device)
+    var best = (index: 0, milliseconds: Float.infinity)
+    for (index, plan) in plans.enumerated() {
+      func run() throws {
+        try plan.run(
+          x: x.base, w: w.base, y: y.base, workspace: scratch.base, on: device.stream)
+      }
+      // An engine may decline at its first run what its plan promised.
+      guard (try? run()) != nil, (try? device.synchronize()) != nil else { continue }
+      var times: [Float] = []
+      for _ in 0..<3 { times.append(try timer.milliseconds(run)) }
+      // What is slow once is not timed again.
+      if times.min()! > 2 * best.milliseconds { continue }
+      for _ in 0..<4 { times.append(try timer.milliseconds(run)) }
+      let median = times.sorted()[times.count / 2]
+      if median < best.milliseconds { best = (index, median) }
+    }
+    return best.index
+  }
+}
+
+/// Bytes of the card for as long as the object lives.
+final class MemoryPiece {
+  let base: UnsafeMutableRawPointer
+  private let bytes: Int
+  private let memory: CUDAMemory
+
+  init(_ bytes: Int, _ memory: CUDAMemory) throws {
+    self.bytes = max(bytes, 16)
+    self.memory = memory
+    base = try memory.allocate(self.bytes)
+  }
+
+  deinit { memory.deallocate(base, bytes: bytes) }
+}
+
+/// Times work on the device's stream.
+final class DeviceTimer {
+  private let device: CUDADevice
+  private let start: CUDAHandle
+  private let end: CUDAHandle
+
+  init(_ device: CUDADevice) throws {
+    self.device = device
+    func event() throws -> CUDAHandle {
+      var made: CUDAHandle = nil
+      try device.driver.check(device.driver.makeEvent(&made, 0), "event")
+      return made
+    }
+    (start, end) = (try event(), try event())
+  }
+
+  deinit {
+    _ = device.driver.destroyEvent(start)
+    _ = device.driver.destroyEvent(end)
+  }
+
+  /// The milliseconds that what `body` puts on the stream takes.
+  func milliseconds(_ body: () throws -> Void) throws -> Float {
+    let driver = device.driver
+    try driver.check(driver.recordEvent(start, device.stream), "time")
+    try body()
+    try driver.check(driver.recordEvent(end, device.stream), "time")
+    try driver.check(driver.synchronizeEvent(end), "time")
+    var time: Float = 0
+    try driver.check(driver.elapsed(&time, start, end), "time")
+    return time
+  }
+}
+
+/// Numbers to time with: zeros would make some kernels faster than they are.
+enum RandomNumbers {
+  /// Fills `count` elements with numbers in -0.5 ..< 0.5.
+  static func fill(
+    _ base: UnsafeMutableRawPointer, _ count: Int, _ dtype: DType, _ device: CUDADevice
+  ) throws {
+    let type = try dtype.deviceType()
+    let kernel = try device.kernel(
+      KernelSource([.random], entry: "fillRandom", defines: ["-DT=\(type)"]))
+    let launch = try KernelLaunch(
+      kernel, blocks: max(1, min(4096, (count + 255) / 256)), threads: 256,
+      [.address(DeviceAddress(UInt(bitPattern: base))), .i64(Int64(count)), .u32(17)])
+    try device.activate()
+    try launch.run(device)
+  }
+}
+
+extension DType {
+  /// The type's name in device code.
+  func deviceType() throws -> String {
+    switch self {
+    case .float32: "f32"
+    case .float64: "f64"
+    case .float16: "f16"
+    case .bfloat16: "bf16"
+    default:
+      throw ABNError(
+        .dtype, "kernel", got: "\(self)", wanted: "a floating-point type",
+        fix: "Run this program on the processor.")
+    }
+  }
+}
