@@ -48,6 +48,7 @@ enum KernelFile: String, CaseIterable {
   case loss = "loss.cu"
   case accuracy = "accuracy.cu"
   case resize = "resize.cu"
+  case fold = "fold.cu"
 
   /// The file's text.
   var text: String { String(decoding: bytes, as: UTF8.self) }
@@ -71,6 +72,7 @@ enum KernelFile: String, CaseIterable {
     case .loss: PackageResources.loss_cu
     case .accuracy: PackageResources.accuracy_cu
     case .resize: PackageResources.resize_cu
+    case .fold: PackageResources.fold_cu
     }
   }
 }
