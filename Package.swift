@@ -51,6 +51,7 @@ let cudaSources: [Resource] = [
   "convolution.cu",
   "copy.cu",
   "device.cuh",
+  "fold.cu",
   "lines.cuh",
   "loss.cu",
   "pool.cu",
