@@ -12,12 +12,16 @@ struct ConvolutionOperands {
   let order: ImageOrder
 
   init(_ kind: Conv2D, x: TensorType, w: TensorType, _ c: CUDAContext) throws {
+    try self.init(kind, x: x, w: w, order: c.preferredImageOrder(x))
+  }
+
+  init(_ kind: Conv2D, x: TensorType, w: TensorType, order: ImageOrder) throws {
     self.kind = kind
     self.x = x.shape
     self.w = w.shape
     dtype = x.dtype
     y = try kind.outputTypes(for: [x, w])[0].shape
-    order = c.preferredImageOrder(x)
+    self.order = order
   }
 
   /// The order in which an image variable is read and written: those of NHWC operations have one.
@@ -61,7 +65,9 @@ extension ConvolutionProduct {
   var flops: Int { [2, y[0], y[1], y[2], y[3], w[1], w[2], w[3]].reduce(1, *) }
 
   /// The kernel that computes it as the formula says.
-  fileprivate func direct(_ c: CUDAContext) throws -> KernelLaunch {
+  ///
+  /// - Parameter tensors: x, w and y.
+  func direct(_ device: CUDADevice, _ tensors: [KernelArgument]) throws -> KernelLaunch {
     let (entry, outputs) =
       switch kind {
       case .forward: ("directForward", y)
@@ -73,9 +79,10 @@ extension ConvolutionProduct {
       + [x[1] / w[1]]
     let bytes = numbers.map(Int64.init).withUnsafeBytes { Array($0) }
     return try KernelLaunch(
-      c.kernel([.convolution], entry, ["-DT=\(dtype.deviceType())"]),
+      device.kernel(
+        KernelSource([.convolution], entry: entry, defines: ["-DT=\(dtype.deviceType())"])),
       blocks: max(1, min(1 << 20, (outputs.reduce(1, *) + 255) / 256)), threads: 256,
-      [.pointer(0), .pointer(1), .pointer(2), .bytes(bytes)])
+      tensors + [.bytes(bytes)])
   }
 }
 
@@ -90,7 +97,8 @@ extension CUDAContext {
       isEmpty ? nil : try ConvolutionChoice.plan(product, device.cuDNN(), device)
     guard let plan else {
       launch(
-        arguments, [try product.direct(self)], flops: product.flops, mayShare: mayShare,
+        arguments, [try product.direct(device, [.pointer(0), .pointer(1), .pointer(2)])],
+        flops: product.flops, mayShare: mayShare,
         note: "no engine of cuDNN computes it in \(product.dtype): by the formula, slowly")
       return
     }

@@ -5,7 +5,9 @@ import InPlaceABN
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measures what the engine promises.",
-    subcommands: [BenchModel.self, BenchMemory.self, BenchLayer.self, BenchAdam.self])
+    subcommands: [
+      BenchModel.self, BenchMemory.self, BenchLayer.self, BenchAdam.self, BenchConvolutions.self,
+    ])
 }
 
 struct BenchMemory: ParsableCommand {

@@ -22,11 +22,7 @@ struct DeviceOptions: ParsableArguments {
   ///
   /// - Throws: `ABNError` for an unknown device or precision, and where libraries or card are missing.
   func backend() throws -> any Backend {
-    guard let precision = CUDAPrecision(rawValue: precision) else {
-      throw ABNError(
-        unknown: precision, "--precision", names: CUDAPrecision.allCases.map(\.rawValue),
-        otherwise: "abn train --help says what they are.")
-    }
+    let precision = try chosenPrecision()
     if device == "cpu" {
       guard precision == .float32 else {
         throw ABNError(
@@ -38,7 +34,16 @@ struct DeviceOptions: ParsableArguments {
     return try CUDABackend(device: ordinal(), precision: precision)
   }
 
-  private func ordinal() throws -> Int {
+  /// What is asked for by --precision.
+  func chosenPrecision() throws -> CUDAPrecision {
+    if let found = CUDAPrecision(rawValue: precision) { return found }
+    throw ABNError(
+      unknown: precision, "--precision", names: CUDAPrecision.allCases.map(\.rawValue),
+      otherwise: "abn train --help says what they are.")
+  }
+
+  /// The number of the card.
+  func ordinal() throws -> Int {
     if device == "cuda" { return 0 }
     let words = device.split(separator: ":", omittingEmptySubsequences: false)
     guard words.count == 2, words[0] == "cuda", let number = Int(words[1]), number >= 0 else {
