@@ -87,8 +87,7 @@ private func measure(
   ).run(device)
   let type = TensorType(Shape([all[output].reduce(1, *)]), product.dtype)
   let (got, wanted) = (
-    try memory.values(at: pieces[output].base, type),
-    try memory.values(at: expected[output].base, type)
+    try memory.values(of: pieces[output], type), try memory.values(of: expected[output], type)
   )
   let size = (wanted.reduce(0) { $0 + $1 * $1 } / Double(wanted.count)).squareRoot()
   let error = zip(got, wanted).reduce(0.0) { max($0, abs($1.0 - $1.1)) } / size
@@ -101,9 +100,12 @@ private func measure(
 
 extension CUDAMemory {
   /// Elements of the card as numbers.
-  func values(at base: UnsafeRawPointer, _ type: TensorType) throws -> [Double] {
+  func values(of piece: MemoryPiece, _ type: TensorType) throws -> [Double] {
     var tensor = try Tensor(uninitialized: type.shape, dtype: type.dtype).checked()
-    try tensor.withUnsafeMutableBytes { try copyOut(base, to: $0) }
+    // The piece gives its bytes back when nobody holds it.
+    try withExtendedLifetime(piece) {
+      try tensor.withUnsafeMutableBytes { try copyOut(piece.base, to: $0) }
+    }
     return tensor.doubles
   }
 }
