@@ -120,10 +120,17 @@ extension Conv2D: CUDALowerable {
 
   func lower(_ c: inout CUDAContext) throws {
     let o = try ConvolutionOperands(self, x: c.inputType(0), w: c.inputType(1), c)
-    let product = try o.product(.forward, allowsTF32: c.allowsTF32)
     let y = c.write(0, in: o.imageOrder)
-    try c.convolve(
-      product, [c.read(0, in: o.imageOrder), c.read(1, in: o.weightOrder), y], mayShare: false)
+    if let padded = PaddedChannels(o) {
+      let x = try padded.pad(c.read(0), o.x, &c)
+      let w = try padded.pad(c.read(1), o.w, &c)
+      try c.convolve(
+        padded.product(.forward, allowsTF32: c.allowsTF32), [x, w, y], mayShare: false)
+    } else {
+      try c.convolve(
+        o.product(.forward, allowsTF32: c.allowsTF32),
+        [c.read(0, in: o.imageOrder), c.read(1, in: o.weightOrder), y], mayShare: false)
+    }
     guard c.inputCount > 2 else { return }
     let (outer, channels, inner) = o.bias
     let all = outer * channels * inner
@@ -155,9 +162,18 @@ extension Conv2DWeightGradient: CUDALowerable {
 
   func lower(_ c: inout CUDAContext) throws {
     let o = try ConvolutionOperands(forward, x: c.inputType(0), w: c.outputType(0), c)
-    let product = try o.product(.weightGradient, allowsTF32: c.allowsTF32)
-    let (x, dy) = (try c.read(0, in: o.imageOrder), try c.read(1, in: o.imageOrder))
-    try c.convolve(product, [x, c.write(0, in: o.weightOrder), dy], mayShare: false)
+    let dy = try c.read(1, in: o.imageOrder)
+    if let padded = PaddedChannels(o) {
+      let x = try padded.pad(c.read(0), o.x, &c)
+      let dw = padded.buffer(o.w, &c)
+      try c.convolve(
+        padded.product(.weightGradient, allowsTF32: c.allowsTF32), [x, dw, dy], mayShare: false)
+      try padded.unpad(dw, o.w, to: c.write(0), &c)
+    } else {
+      try c.convolve(
+        o.product(.weightGradient, allowsTF32: c.allowsTF32),
+        [c.read(0, in: o.imageOrder), c.write(0, in: o.weightOrder), dy], mayShare: false)
+    }
     if hasBias { try biasGradient(&c, o, dy) }
   }
 

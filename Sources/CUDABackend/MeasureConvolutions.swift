@@ -57,15 +57,16 @@ private func measure(
   _ product: ConvolutionProduct, _ shape: String, _ device: CUDADevice
 ) throws -> ConvolutionTiming {
   let memory = try CUDAMemory.memory(of: device)
-  func piece(_ sizes: [Int]) throws -> MemoryPiece {
+  func piece(_ sizes: [Int], seed: UInt32 = 0) throws -> MemoryPiece {
     let count = sizes.reduce(1, *)
     let made = try MemoryPiece(count * product.dtype.bytes, memory)
-    try RandomNumbers.fill(made.base, count, product.dtype, device)
+    try RandomNumbers.fill(made.base, count, product.dtype, device, seed: seed)
     return made
   }
   let all = [product.x, product.w, product.y]
   let output = [.forward: 2, .dataGradient: 0, .weightGradient: 1][product.kind]!
-  let pieces = try all.map(piece)
+  // Not the same numbers in two tensors of one size: their products would all be positive.
+  let pieces = try all.enumerated().map { try piece($1, seed: UInt32($0)) }
   guard let plan = try ConvolutionChoice.plan(product, try device.cuDNN(), device) else {
     return ConvolutionTiming(
       shape: shape, product: product.kind.rawValue, milliseconds: 0, teraflops: 0,

@@ -13,20 +13,43 @@ enum ConvolutionChoice {
   static func plan(
     _ product: ConvolutionProduct, _ library: CuDNN, _ device: CUDADevice
   ) throws -> ConvolutionPlan? {
-    let plans = try ConvolutionPlan.candidates(
-      product, library, workspaceLimit: workspaceLimit)
-    guard plans.count > 1 else { return plans.first }
+    let candidates = try ConvolutionPlan.candidates(product, library)
     let key =
       "\(device.card.name) \(device.card.architecture), driver \(device.driverVersion), "
-      + "cuDNN \(library.version), \(plans.count) plans: \(product.described)"
+      + "cuDNN \(library.version): \(product.described)"
     if let known = CUDACache.read("convolution", key: key),
-      let index = Int(String(decoding: known, as: UTF8.self)), plans.indices.contains(index)
+      let choice = Choice(String(decoding: known, as: UTF8.self)),
+      candidates.indices.contains(choice.position),
+      candidates[choice.position].engine == choice.engine,
+      let plan = try candidates[choice.position].plan(workspaceLimit: workspaceLimit)
     {
-      return plans[index]
+      return plan
     }
-    let best = try fastest(Array(plans.prefix(mostTimed)), product, device)
-    CUDACache.write("convolution", key: key, Array("\(best)".utf8))
-    return plans[best]
+    var plans: [(position: Int, plan: ConvolutionPlan)] = []
+    for (position, candidate) in candidates.enumerated() where plans.count < mostTimed {
+      guard let plan = try candidate.plan(workspaceLimit: workspaceLimit) else { continue }
+      plans.append((position, plan))
+    }
+    guard !plans.isEmpty else { return nil }
+    let best = plans[plans.count == 1 ? 0 : try fastest(plans.map(\.plan), product, device)]
+    let choice = Choice(position: best.position, engine: best.plan.engine)
+    CUDACache.write("convolution", key: key, Array(choice.text.utf8))
+    return best.plan
+  }
+
+  /// What is kept: the place among the library's proposals, and which engine stood there.
+  private struct Choice {
+    let position, engine: Int
+
+    init(position: Int, engine: Int) { (self.position, self.engine) = (position, engine) }
+
+    init?(_ text: String) {
+      let numbers = text.split(separator: " ").compactMap { Int($0) }
+      guard numbers.count == 2 else { return nil }
+      self.init(position: numbers[0], engine: numbers[1])
+    }
+
+    var text: String { "\(position) \(engine)" }
   }
 
   /// The position of the fastest plan, timed on random numbers.
@@ -37,7 +60,7 @@ enum ConvolutionChoice {
     func buffer(_ sizes: [Int]) throws -> MemoryPiece {
       let count = sizes.reduce(1, *)
       let piece = try MemoryPiece(count * product.dtype.bytes, memory)
-      try RandomNumbers.fill(piece.base, count, product.dtype, device)
+      try RandomNumbers.fill(piece.base, count, product.dtype, device, seed: UInt32(count % 997))
       return piece
     }
     let (x, w, y) = (try buffer(product.x), try buffer(product.w), try buffer(product.y))
@@ -116,14 +139,15 @@ final class DeviceTimer {
 enum RandomNumbers {
   /// Fills `count` elements with numbers in -0.5 ..< 0.5.
   static func fill(
-    _ base: UnsafeMutableRawPointer, _ count: Int, _ dtype: DType, _ device: CUDADevice
+    _ base: UnsafeMutableRawPointer, _ count: Int, _ dtype: DType, _ device: CUDADevice,
+    seed: UInt32
   ) throws {
     let type = try dtype.deviceType()
     let kernel = try device.kernel(
       KernelSource([.random], entry: "fillRandom", defines: ["-DT=\(type)"]))
     let launch = try KernelLaunch(
       kernel, blocks: max(1, min(4096, (count + 255) / 256)), threads: 256,
-      [.address(DeviceAddress(UInt(bitPattern: base))), .i64(Int64(count)), .u32(17)])
+      [.address(DeviceAddress(UInt(bitPattern: base))), .i64(Int64(count)), .u32(seed)])
     try device.activate()
     try launch.run(device)
   }

@@ -121,13 +121,12 @@ final class ConvolutionPlan: Sendable {
     return (graph, [x, w, y, convolution, operation, graph])
   }
 
-  /// All plans that the library proposes and whose numbers are as the product asks, the most
-  /// promising first.
+  /// What the library proposes and whose numbers are as the product asks, the most promising first.
   static func candidates(
-    _ product: ConvolutionProduct, _ library: CuDNN, workspaceLimit: Int
-  ) throws -> [ConvolutionPlan] {
+    _ product: ConvolutionProduct, _ library: CuDNN
+  ) throws -> [Candidate] {
     let (graph, parts) = try graph(product, library)
-    var plans: [ConvolutionPlan] = []
+    var candidates: [Candidate] = []
     // CUDNN_HEUR_MODE_A, then CUDNN_HEUR_MODE_FALLBACK.
     for mode: Int32 in [3, 2] {
       let heuristics = try library.make(.heuristics)
@@ -139,20 +138,35 @@ final class ConvolutionPlan: Sendable {
         guard let engine = try configuration.descriptors(300, .engine, most: 1).first,
           product.admits(notes: engine.numbers(1303, .numericalNote, most: 16))
         else { continue }
-        let plan = try library.make(.plan)
-        try plan.set(401, [configuration])
-        try plan.setHandle(400)
-        guard (try? plan.finalize()) != nil else { continue }
-        let bytes: [Int64] = plan.numbers(402, .int64, most: 1)
-        guard let bytes = bytes.first.map(Int.init), bytes <= workspaceLimit else { continue }
         let number: [Int64] = engine.numbers(1301, .int64, most: 1)
-        plans.append(
-          ConvolutionPlan(
-            library, plan, parts: parts + [configuration, engine], workspaceBytes: bytes,
+        candidates.append(
+          Candidate(
+            library: library, configuration: configuration, parts: parts + [engine],
             engine: Int(number.first ?? -1)))
       }
     }
-    return plans
+    return candidates
+  }
+
+  /// An engine with its settings, before it is made ready to run, which takes long where the library
+  /// compiles it then.
+  struct Candidate {
+    fileprivate let library: CuDNN
+    fileprivate let configuration: CuDNN.Descriptor
+    fileprivate let parts: [CuDNN.Descriptor]
+    let engine: Int
+
+    /// The plan; nil where the library declines it after all, or it takes more scratch memory.
+    func plan(workspaceLimit: Int) throws -> ConvolutionPlan? {
+      let plan = try library.make(.plan)
+      try plan.set(401, [configuration])
+      try plan.setHandle(400)
+      guard (try? plan.finalize()) != nil else { return nil }
+      let bytes: [Int64] = plan.numbers(402, .int64, most: 1)
+      guard let bytes = bytes.first.map(Int.init), bytes <= workspaceLimit else { return nil }
+      return ConvolutionPlan(
+        library, plan, parts: parts + [configuration], workspaceBytes: bytes, engine: engine)
+    }
   }
 }
 

@@ -146,3 +146,40 @@ extern "C" __global__ void __launch_bounds__(256)
     gradient[c] = cast<T>(sum);
   }
 }
+
+// Few channels beside one another are read by neither the matrix units nor 16 bytes at a time:
+// VEC<T> channels are, of which those behind the image's are zero.
+
+union Padded {
+  Chunk chunk;
+  T values[VEC<T>];
+};
+
+/// [batch][channels][places] to [batch][places][VEC<T>].
+extern "C" __global__ void __launch_bounds__(256)
+    padChannels(const T* source, Chunk* target, i64 batch, i64 channels, i64 places) {
+  i64 step = (i64)gridDim.x * blockDim.x;
+  for (i64 k = (i64)blockIdx.x * blockDim.x + threadIdx.x; k < batch * places; k += step) {
+    i64 image = k / places, place = k % places;
+    Padded padded;
+#pragma unroll
+    for (int c = 0; c < VEC<T>; c++)
+      padded.values[c] =
+          c < channels ? source[(image * channels + c) * places + place] : cast<T>((R)0);
+    target[k] = padded.chunk;
+  }
+}
+
+/// [batch][places][VEC<T>] to [batch][channels][places].
+extern "C" __global__ void __launch_bounds__(256)
+    unpadChannels(const Chunk* source, T* target, i64 batch, i64 channels, i64 places) {
+  i64 step = (i64)gridDim.x * blockDim.x;
+  for (i64 k = (i64)blockIdx.x * blockDim.x + threadIdx.x; k < batch * places; k += step) {
+    i64 image = k / places, place = k % places;
+    Padded padded;
+    padded.chunk = source[k];
+#pragma unroll
+    for (int c = 0; c < VEC<T>; c++)
+      if (c < channels) target[(image * channels + c) * places + place] = padded.values[c];
+  }
+}
