@@ -94,7 +94,7 @@ extension CUDAContext {
   ) throws {
     let isEmpty = (product.x + product.w + product.y).contains(0)
     let plan =
-      isEmpty ? nil : try ConvolutionChoice.plan(product, device.cuDNN(), device)
+      isEmpty ? nil : try ConvolutionRun(product, device)
     guard let plan else {
       launch(
         arguments, [try product.direct(device, [.pointer(0), .pointer(1), .pointer(2)])],

@@ -6,7 +6,7 @@ import ABNTensors
 package struct ConvolutionTiming: Sendable, Codable {
   /// The convolution, as N x C x H x W -> F, kernel, stride.
   package let shape: String
-  /// forward, dataGradient or weightGradient.
+  /// forward, dataGradient or weightGradient, and how the images stand.
   package let product: String
   /// The median, by the card's clock; 0 where the library has no engine.
   package let milliseconds: Double
@@ -33,22 +33,25 @@ package func measureConvolutions(
     (256, 56, 512, 1, 2, 1), (1024, 14, 256, 1, 1, 1), (512, 7, 512, 3, 1, 1),
     (32, 56, 32, 3, 1, 32),
   ]
+  let orders: [ImageOrder] =
+    precision == .float32 ? [.rowMajor, .channelsLast] : [.channelsLast]
   return try cases.flatMap { channels, size, filters, kernel, stride, groups in
     let dtype: DType = precision == .bfloat16 ? .bfloat16 : .float32
     let kind = try Conv2D(
       window: Window2D(
         kernel: [kernel, kernel], stride: [stride, stride], padding: .uniform(kernel / 2)),
       groups: groups)
-    let operands = try ConvolutionOperands(
-      kind, x: TensorType([batch, channels, size, size], dtype),
-      w: TensorType([filters, channels / groups, kernel, kernel], dtype),
-      order: precision == .float32 ? .rowMajor : .channelsLast)
     let text =
       "\(batch)x\(channels)x\(size)x\(size) to \(filters), \(kernel)x\(kernel) by \(stride)"
       + (groups > 1 ? ", \(groups) groups" : "")
-    return try [ConvolutionProduct.Kind.forward, .dataGradient, .weightGradient].map {
-      try measure(
-        operands.product($0, allowsTF32: precision != .float32), text, device)
+    return try orders.flatMap { order in
+      let operands = try ConvolutionOperands(
+        kind, x: TensorType([batch, channels, size, size], dtype),
+        w: TensorType([filters, channels / groups, kernel, kernel], dtype), order: order)
+      return try [ConvolutionProduct.Kind.forward, .dataGradient, .weightGradient].map {
+        try measure(
+          operands.product($0, allowsTF32: precision != .float32), "\(text), \(order)", device)
+      }
     }
   }
 }
@@ -67,7 +70,7 @@ private func measure(
   let output = [.forward: 2, .dataGradient: 0, .weightGradient: 1][product.kind]!
   // Not the same numbers in two tensors of one size: their products would all be positive.
   let pieces = try all.enumerated().map { try piece($1, seed: UInt32($0)) }
-  guard let plan = try ConvolutionChoice.plan(product, try device.cuDNN(), device) else {
+  guard let plan = try ConvolutionRun(product, device) else {
     return ConvolutionTiming(
       shape: shape, product: product.kind.rawValue, milliseconds: 0, teraflops: 0,
       workspaceBytes: 0, engine: -1, error: 0)
