@@ -87,6 +87,9 @@ struct CUDAContext {
     return place(id, in: homes[id] ?? .rowMajor)
   }
 
+  /// The order in which a variable was written; row-major for what was not yet, or is fed.
+  func home(of id: VariableID) -> ImageOrder { homes[id] ?? .rowMajor }
+
   /// The order that convolutions of NCHW images of this type want: channels last where matrix units
   /// are used.
   func preferredImageOrder(_ type: TensorType) -> ImageOrder {

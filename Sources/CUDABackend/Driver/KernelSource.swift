@@ -33,6 +33,10 @@ struct KernelSource: Sendable, Hashable {
 enum KernelFile: String, CaseIterable {
   case device = "device.cuh"
   case activations = "activations.cuh"
+  case counters = "counters.cu"
+  case dropout = "dropout.cu"
+  case flat = "flat.cuh"
+  case norm = "norm.cu"
   case reorder = "reorder.cu"
   case convolution = "convolution.cu"
   case random = "random.cu"
@@ -57,6 +61,10 @@ enum KernelFile: String, CaseIterable {
     switch self {
     case .device: PackageResources.device_cuh
     case .activations: PackageResources.activations_cuh
+    case .counters: PackageResources.counters_cu
+    case .dropout: PackageResources.dropout_cu
+    case .flat: PackageResources.flat_cuh
+    case .norm: PackageResources.norm_cu
     case .reorder: PackageResources.reorder_cu
     case .convolution: PackageResources.convolution_cu
     case .random: PackageResources.random_cu

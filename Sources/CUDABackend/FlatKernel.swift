@@ -1,0 +1,84 @@
+import ABNRuntime
+import ABNTensors
+
+// Steps over the elements of arrays: kernels that are made of one formula each. One kernel serves all
+// sizes, and all values of the formula's parameters.
+
+extension CUDAContext {
+  /// A launch of a formula over `count` elements of arrays, each an array of so many.
+  ///
+  /// Results may be in the bytes of an input with elements of the same size.
+  ///
+  /// - Parameter pointers: where inputs, outputs and the numbers in device memory stand among the
+  ///   step's arguments.
+  func flatLaunch(_ formula: FlatFormula, count: Int, _ pointers: [Int]) throws -> KernelLaunch {
+    try launch(
+      formula, count: count, width: formula.width, pointers,
+      kernel: flatKernel(formula, formula.denseText), rest: [])
+  }
+
+  /// A launch of a formula whose inputs are broadcast to the row-major outputs.
+  func flatLaunch(_ formula: FlatFormula, over walk: FlatWalk, _ pointers: [Int]) throws
+    -> KernelLaunch
+  {
+    let count = walk.sizes.reduce(1, *)
+    if walk.isDense { return try flatLaunch(formula, count: count, pointers) }
+    guard walk.sizes.count <= FlatWalk.mostDimensions else {
+      throw ABNError(
+        .unsupported, "broadcast", got: "\(walk.sizes.count) dimensions that differ in their walk",
+        wanted: "at most \(FlatWalk.mostDimensions)", fix: "Run this program on the processor.")
+    }
+    let width = walk.takes(width: formula.width) ? formula.width : 1
+    // With what the last round of a grid adds.
+    let isLarge = count >= 1 << 30
+    let text = formula.broadcastText(
+      width: width, width == 1 ? walk.steps.map { _ in .array } : walk.steps, isLarge: isLarge)
+    return try launch(
+      formula, count: count, width: width, pointers, kernel: flatKernel(formula, text),
+      rest: [.bytes(walk.bytes(width: width, isLarge: isLarge))])
+  }
+
+  /// A step of one launch over arrays of `count` elements.
+  mutating func flat(_ formula: FlatFormula, count: Int, _ arguments: [StepArgument]) throws {
+    launch(arguments, [try flatLaunch(formula, count: count, Array(arguments.indices))])
+  }
+
+  private func flatKernel(_ formula: FlatFormula, _ text: String) throws -> CUDAKernel {
+    let files = ([.flat] + formula.files).map(\.text).joined(separator: "\n")
+    return try device.kernel(
+      KernelSource(generated: files + "\n" + text, entry: "flat", defines: ["--fmad=false"]))
+  }
+
+  private func launch(
+    _ formula: FlatFormula, count: Int, width: Int, _ pointers: [Int], kernel: CUDAKernel,
+    rest: [KernelArgument]
+  ) throws -> KernelLaunch {
+    precondition(
+      pointers.count == formula.inputs.count + formula.outputs.count + formula.scalars.count,
+      "a pointer for each operand of the formula")
+    let each = FlatFormula.threads * width * formula.groups
+    let parameters = formula.parameters.map { _, value -> KernelArgument in
+      switch value {
+      case .real(let number): formula.isDouble ? .f64(number) : .f32(Float(number))
+      case .double(let number): .f64(number)
+      case .integer(let number): .i64(Int64(number))
+      }
+    }
+    return try KernelLaunch(
+      kernel, blocks: max(1, min((count + each - 1) / each, 1 << 20)), threads: FlatFormula.threads,
+      pointers.map { .pointer($0) } + [.i64(Int64(count))] + rest + parameters)
+  }
+}
+
+extension CUDAContext {
+  /// The type of input `index`, which the operation computes in.
+  ///
+  /// - Throws: `ABNError(.unsupported)` unless it is a floating-point type.
+  func floatType(ofInput index: Int) throws -> DType {
+    let dtype = inputType(index).dtype
+    guard dtype.isFloatingPoint else {
+      throw unsupported(dtype, wanted: "a floating-point type")
+    }
+    return dtype
+  }
+}
