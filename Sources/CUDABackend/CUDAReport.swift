@@ -61,6 +61,14 @@ package struct CUDAReport: Sendable, Codable {
       let found = try NVRTC(driverVersion: version)
       return ("\(found.version.major).\(found.version.minor)", found.path)
     }
+    look("cuDNN") {
+      let (version, path) = try CuDNN.found()
+      return ("\(version / 10000).\(version % 10000 / 100).\(version % 100)", path)
+    }
+    look("cuBLASLt") {
+      let (version, path) = try CuBLASLt.found()
+      return ("\(version / 10000).\(version % 10000 / 100).\(version % 100)", path)
+    }
     hasDriver = driver != nil
     libraries = items
     var cards: [Card] = []

@@ -146,27 +146,27 @@ extension FlatFormula {
       };
 
       """
-      + text(
-        arguments: ["i64 count", "const Walk walk"], width: width,
-        places: """
-              i64 at = (first + \(Self.threads) * u) * V, left = count - at;
-              bool isWhole = areAligned && left >= V;
-              i64 places[\(inputs.count)] = {};
-              \(index) rest = (\(index))(first + \(Self.threads) * u);
-              for (int d = walk.rank - 1; d >= 0 && left > 0; d--) {
-                \(index) quotient = rest / walk.sizes[d];
-                i64 own = rest - quotient * walk.sizes[d];
-                #pragma unroll
-                for (int k = 0; k < \(inputs.count); k++) places[k] += own * walk.strides[k][d];
-                rest = quotient;
-              }
-          """,
-        groupCount: "(count + V - 1) / V"
-      ) { index, name in
-        steps[index] == .array
-          ? "loadGroup<V>(p_\(name), places[\(index)], isWhole, left)"
-          : "spread<V>(left > 0 ? p_\(name)[places[\(index)]] : \(inputs[index].name)())"
-      }
+        + text(
+          arguments: ["i64 count", "const Walk walk"], width: width,
+          places: """
+                i64 at = (first + \(Self.threads) * u) * V, left = count - at;
+                bool isWhole = areAligned && left >= V;
+                i64 places[\(inputs.count)] = {};
+                \(index) rest = (\(index))(first + \(Self.threads) * u);
+                for (int d = walk.rank - 1; d >= 0 && left > 0; d--) {
+                  \(index) quotient = rest / walk.sizes[d];
+                  i64 own = rest - quotient * walk.sizes[d];
+                  #pragma unroll
+                  for (int k = 0; k < \(inputs.count); k++) places[k] += own * walk.strides[k][d];
+                  rest = quotient;
+                }
+            """,
+          groupCount: "(count + V - 1) / V"
+        ) { index, name in
+          steps[index] == .array
+            ? "loadGroup<V>(p_\(name), places[\(index)], isWhole, left)"
+            : "spread<V>(left > 0 ? p_\(name)[places[\(index)]] : \(inputs[index].name)())"
+        }
   }
 
   /// The kernel around a way to find the group of each operand.
@@ -174,7 +174,8 @@ extension FlatFormula {
     arguments: [String], width: Int, places: String, groupCount: String,
     load: (_ index: Int, _ name: String) -> String
   ) -> String {
-    let names = Self.inputNames.prefix(inputs.count), results = Self.outputNames.prefix(outputs.count)
+    let names = Self.inputNames.prefix(inputs.count),
+      results = Self.outputNames.prefix(outputs.count)
     let pointers =
       zip(inputs, names).map { "const \($0.name)* p_\($1)" }
       + zip(outputs, results).map { "\($0.name)* p_\($1)" }

@@ -19,7 +19,8 @@ extension FlatFormula {
   /// not. A product with a float32 alone is the same in float32.
   static func scale(factor: Double, bias: Double, _ from: DType, _ to: DType) -> FlatFormula {
     FlatFormula(
-      [from], [to], "out = a * factor + bias;", isWide: bias != 0 || Double(Float(factor)) != factor,
+      [from], [to], "out = a * factor + bias;",
+      isWide: bias != 0 || Double(Float(factor)) != factor,
       [("factor", .real(factor)), ("bias", .real(bias))])
   }
 }

@@ -22,7 +22,8 @@ extension ScheduledValue: CUDALowerable {
         }
 
         """, "schedule")
-    c.launch(arguments, [try KernelLaunch(kernel, blocks: 1, threads: 1, [.pointer(0), .pointer(1)])])
+    c.launch(
+      arguments, [try KernelLaunch(kernel, blocks: 1, threads: 1, [.pointer(0), .pointer(1)])])
   }
 }
 

@@ -26,6 +26,20 @@ struct SumActivation: OperationKind {
   }
 }
 
+extension SumActivation: CUDALowerable {
+  var walk: ImageWalk { .anyOrder }
+
+  func lower(_ c: inout CUDAContext) throws {
+    let (dtype, order) = (try c.floatType(ofInput: 0), c.order(ofInput: 0))
+    let function = outer.function
+    try c.flat(
+      FlatFormula(
+        function, [dtype, dtype], [dtype], "out = activate<\(function.number)>(a + b, alpha);"),
+      count: c.inputType(0).shape.elementCount,
+      [try c.read(0, in: order), try c.read(1, in: order), c.write(0, in: order)])
+  }
+}
+
 /// Makes one operation of a sum of two images and the activation that alone reads it, where it
 /// follows directly.
 struct FuseSumActivations: ProgramPass {

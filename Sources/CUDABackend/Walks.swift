@@ -109,21 +109,6 @@ struct Nest: Sendable {
   }
 }
 
-extension ImageOrder {
-  /// The distance of neighbours along each axis of a variable in this order.
-  func strides(_ shape: Shape) -> [Int] {
-    guard self == .channelsLast else { return shape.strides }
-    var strides = Array(repeating: 1, count: shape.rank)
-    var size = shape[1]
-    for axis in (2..<shape.rank).reversed() {
-      strides[axis] = size
-      size *= shape[axis]
-    }
-    strides[0] = size
-    return strides
-  }
-}
-
 extension CUDAContext {
   /// What kernels call a floating-point type.
   func elementName(_ dtype: DType) throws -> String {

@@ -33,10 +33,21 @@ final class CuBLASLt: @unchecked Sendable {
       UnsafeRawPointer, UnsafeMutableRawPointer?, Int, CUDAHandle
     ) -> Int32
 
+  private static func library() throws -> Library {
+    try Library(
+      ["libcublasLt.so.13", "libcublasLt.so.12"], package: "the Python package nvidia-cublas")
+  }
+
+  /// The version and place of the library, without a card.
+  static func found() throws -> (version: Int, path: String) {
+    let library = try library()
+    let ask: @convention(c) () -> Int = try library.function("cublasLtGetVersion")
+    return (ask(), library.path)
+  }
+
   /// Looks the library up; a device must be current.
   init() throws {
-    let library = try Library(
-      ["libcublasLt.so.13", "libcublasLt.so.12"], package: "the Python package nvidia-cublas")
+    let library = try Self.library()
     path = library.path
     makeProduct = try library.function("cublasLtMatmulDescCreate")
     setProduct = try library.function("cublasLtMatmulDescSetAttribute")

@@ -29,11 +29,22 @@ final class CuDNN: @unchecked Sendable {
   private let handle: OpaquePointer?
   private let lock = Mutex(())
 
+  private static func library() throws -> Library {
+    try Library(["libcudnn.so.9"], package: "the Python package nvidia-cudnn-cu13")
+  }
+
+  /// The version and place of the library, without a card.
+  static func found() throws -> (version: Int, path: String) {
+    let library = try library()
+    let ask: @convention(c) () -> Int = try library.function("cudnnGetVersion")
+    return (ask(), library.path)
+  }
+
   /// Looks the library up; a device must be current.
   ///
   /// - Throws: `ABNError(.system)` where there is none, or one older than 9.0.
   init() throws {
-    let library = try Library(["libcudnn.so.9"], package: "the Python package nvidia-cudnn-cu13")
+    let library = try Self.library()
     path = library.path
     createDescriptor = try library.function("cudnnBackendCreateDescriptor")
     destroyDescriptor = try library.function("cudnnBackendDestroyDescriptor")
