@@ -55,6 +55,8 @@ let cudaSources: [Resource] = [
   "dropout.cu",
   "flat.cuh",
   "fold.cu",
+  "layer_common.cuh",
+  "layer_general.cu",
   "lines.cuh",
   "loss.cu",
   "norm.cu",

@@ -38,7 +38,7 @@ struct CUDAContext {
   private var homes: [VariableID: ImageOrder] = [:]
   private var inputBuffers: [Int: BufferID] = [:]
   private var outputBuffers: [Int: BufferID] = [:]
-  private var notes: [VariableID: [BufferID]] = [:]
+  private var rescueRooms: [VariableID: RescueRoom] = [:]
   private var walk = ImageWalk.rowMajor
   /// The place of the operation that makes each temporary.
   private let makers: [VariableID: Int]
@@ -149,18 +149,24 @@ struct CUDAContext {
     addBuffer(named: "\(operation.layer) \(name)", bytes: max(bytes, 16), use: .scratch)
   }
 
-  /// Notes buffers of this operation under output `index`, for the operations that read it.
-  mutating func note(_ buffers: [BufferID], forOutput index: Int) {
-    notes[operation.outputs[index]] = buffers
+  /// Whether an operation of the program reads output `index`.
+  func isRead(output index: Int) -> Bool {
+    let id = operation.outputs[index]
+    return program.operations.contains { $0.inputs.contains(id) }
+  }
+
+  /// Notes where this layer keeps x aside, under output `index`, for the operations that read it.
+  mutating func note(_ room: RescueRoom, forOutput index: Int) {
+    rescueRooms[operation.outputs[index]] = room
   }
 
   /// What was noted under input `index`.
   ///
   /// - Throws: `ABNError(.program)` where nothing was: a program may hold any operation over any
   ///   variables.
-  func noted(forInput index: Int) throws -> [BufferID] {
+  func rescueRoom(ofInput index: Int) throws -> RescueRoom {
     let id = operation.inputs[index]
-    guard let found = notes[id] else {
+    guard let found = rescueRooms[id] else {
       throw ABNError(
         .program, "input \(index)", got: "\"\(program[id].name)\"",
         wanted: "what the layer whose gradient this is made",

@@ -13,6 +13,8 @@ struct CUDACard: Sendable, Hashable {
   let minor: Int
   /// Whether kernels may be launched so that all their blocks are resident at once.
   let hasCooperativeLaunch: Bool
+  /// Whether kernels reach all memory of the process.
+  let readsHostMemory: Bool
 
   /// The name by which NVRTC knows the card's instruction set.
   var architecture: String { "sm_\(major)\(minor)" }
@@ -40,5 +42,6 @@ struct CUDACard: Sendable, Hashable {
     major = try attribute(75)
     minor = try attribute(76)
     hasCooperativeLaunch = try attribute(95) != 0
+    readsHostMemory = try attribute(88) != 0
   }
 }

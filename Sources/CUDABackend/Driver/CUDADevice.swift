@@ -18,6 +18,9 @@ package final class CUDADevice: @unchecked Sendable {
   /// kernel as `groupBarrier` of device.cuh says. Kernels of one stream use them one after the other.
   let counters: DeviceAddress
   static let counterCount = 1 << 16
+  /// A number that kernels set where something is wrong with the data: memory of the host, so that it
+  /// is looked at without a copy.
+  private let fault: UnsafeMutablePointer<UInt32>
   private let products = Mutex<CuBLASLt?>(nil)
   private let convolutions = Mutex<CuDNN?>(nil)
   private let kernels = Mutex<[KernelSource: CUDAKernel]>([:])
@@ -73,6 +76,10 @@ package final class CUDADevice: @unchecked Sendable {
     try driver.check(driver.allocate(&address, 4 * Self.counterCount), "counters of barriers")
     counters = address
     try driver.check(driver.fill(address, 0, 4 * Self.counterCount, stream), "counters of barriers")
+    var host: UnsafeMutableRawPointer?
+    try driver.check(driver.allocateHost(&host, 64, 3), "memory that the card reaches")
+    fault = host!.bindMemory(to: UInt32.self, capacity: 16)
+    fault.pointee = 0
   }
 
   /// Makes the context the calling thread's.
@@ -82,7 +89,16 @@ package final class CUDADevice: @unchecked Sendable {
   func synchronize() throws {
     try activate()
     try driver.check(driver.synchronizeStream(stream), "work on \(card.name)")
+    guard fault.pointee != 0 else { return }
+    fault.pointee = 0
+    throw ABNError(
+      .data, "in-place layer on \(card.name)",
+      got: "more channels than there is room for that z cannot give back (scale zero or tiny)",
+      wanted: "memory of the host for them", fix: "Report it: there is to be room for all.")
   }
+
+  /// Where kernels set that number.
+  var faultAddress: DeviceAddress { DeviceAddress(UInt(bitPattern: fault)) }
 
   /// The kernel, compiled when it is asked for the first time.
   func kernel(_ source: KernelSource) throws -> CUDAKernel {

@@ -18,6 +18,10 @@ enum KernelArgument: Sendable {
   case f64(Double)
   /// A struct, as its bytes.
   case bytes([UInt8])
+  /// Memory of the host that the card reaches, asked for when the kernel runs first.
+  case host(HostRows)
+  /// A struct of these, each at a multiple of its size.
+  case fields([KernelArgument])
 
   /// A struct of plain numbers.
   static func value<T: BitwiseCopyable>(_ value: T) -> KernelArgument {
@@ -38,6 +42,7 @@ struct KernelLaunch: Sendable {
   private let starts: [Int]
   /// Which of them are addresses of the step's arguments.
   private let pointers: [(start: Int, argument: Int, offset: Int)]
+  private let hosts: [(start: Int, rows: HostRows)]
 
   init(
     _ kernel: CUDAKernel, blocks: Int, threads: Int, shared: Int = 0, isCooperative: Bool = false,
@@ -53,36 +58,15 @@ struct KernelLaunch: Sendable {
     self.threads = UInt32(threads)
     self.shared = UInt32(shared)
     self.isCooperative = isCooperative
-    var bytes: [UInt8] = []
-    var starts: [Int] = []
-    var pointers: [(start: Int, argument: Int, offset: Int)] = []
-    func append<T: BitwiseCopyable>(_ value: T) {
-      withUnsafeBytes(of: value) { bytes += Array($0) }
-    }
+    var packing = KernelArgumentBytes()
     for argument in arguments {
-      // Every argument at a multiple of 16, more than any of them needs.
-      while bytes.count % 16 != 0 { bytes.append(0) }
-      starts.append(bytes.count)
-      switch argument {
-      case .pointer(let index):
-        pointers.append((bytes.count, index, 0))
-        append(UInt64(0))
-      case .offset(let index, let offset):
-        pointers.append((bytes.count, index, offset))
-        append(UInt64(0))
-      case .null: append(UInt64(0))
-      case .address(let address): append(address)
-      case .i32(let value): append(value)
-      case .u32(let value): append(value)
-      case .i64(let value): append(value)
-      case .f32(let value): append(value)
-      case .f64(let value): append(value)
-      case .bytes(let value): bytes += value
-      }
+      packing.begin()
+      packing.append(argument)
     }
-    self.bytes = bytes
-    self.starts = starts
-    self.pointers = pointers
+    bytes = packing.bytes
+    starts = packing.starts
+    pointers = packing.pointers
+    hosts = packing.hosts
     if shared > 0 { try kernel.reserve(shared: shared) }
   }
 
@@ -103,6 +87,9 @@ struct KernelLaunch: Sendable {
       for (start, argument, offset) in pointers {
         room.storeBytes(
           of: address(argument) &+ UInt64(offset), toByteOffset: start, as: UInt64.self)
+      }
+      for (start, rows) in hosts {
+        room.storeBytes(of: try rows.address(device), toByteOffset: start, as: UInt64.self)
       }
       try withUnsafeTemporaryAllocation(
         of: UnsafeMutableRawPointer?.self, capacity: max(starts.count, 1)

@@ -38,6 +38,8 @@ enum KernelFile: String, CaseIterable {
   case flat = "flat.cuh"
   case norm = "norm.cu"
   case reorder = "reorder.cu"
+  case layerCommon = "layer_common.cuh"
+  case layerGeneral = "layer_general.cu"
   case convolution = "convolution.cu"
   case random = "random.cu"
   case walk = "walk.cuh"
@@ -66,6 +68,8 @@ enum KernelFile: String, CaseIterable {
     case .flat: PackageResources.flat_cuh
     case .norm: PackageResources.norm_cu
     case .reorder: PackageResources.reorder_cu
+    case .layerCommon: PackageResources.layer_common_cuh
+    case .layerGeneral: PackageResources.layer_general_cu
     case .convolution: PackageResources.convolution_cu
     case .random: PackageResources.random_cu
     case .walk: PackageResources.walk_cuh
