@@ -115,10 +115,10 @@ extension CUDAContext {
   var allowsTF32: Bool { precision != .float32 }
 }
 
-extension Conv2D: CUDALowerable {
-  var walk: ImageWalk { .anyOrder }
-
-  func lower(_ c: inout CUDAContext) throws {
+extension Conv2D {
+  /// Appends y = f(conv2d(x, w) + bias + residual), f being leaky_relu or, with a slope of 1, the
+  /// identity.
+  fileprivate func lower(_ c: inout CUDAContext, residual: Int?, slope: Double) throws {
     let o = try ConvolutionOperands(self, x: c.inputType(0), w: c.inputType(1), c)
     let y = c.write(0, in: o.imageOrder)
     if let padded = PaddedChannels(o) {
@@ -135,13 +135,29 @@ extension Conv2D: CUDALowerable {
     let (outer, channels, inner) = o.bias
     let all = outer * channels * inner
     let launch = try KernelLaunch(
-      c.kernel([.convolution], "addBias", ["-DT=\(o.dtype.deviceType())"]),
+      c.kernel([.convolution], "finishConvolution", ["-DT=\(o.dtype.deviceType())"]),
       blocks: max(1, min(1 << 16, (all + 255) / 256)), threads: 256,
       [
-        .pointer(0), .pointer(1), .i64(Int64(all)), .i64(Int64(channels)), .i64(Int64(inner)),
+        .pointer(0), .pointer(1), residual == nil ? .null : .pointer(2), .i64(Int64(all)),
+        .i64(Int64(channels)), .i64(Int64(inner)), .f64(slope),
       ])
+    let added = try residual.map { [try c.read($0, in: o.imageOrder)] } ?? []
     c.launch(
-      [.update(y.buffer), try c.read(2)], [launch], detail: "(bias)", mayShare: false)
+      [.update(y.buffer), try c.read(2)] + added, [launch], detail: "(bias)", mayShare: false)
+  }
+}
+
+extension Conv2D: CUDALowerable {
+  var walk: ImageWalk { .anyOrder }
+
+  func lower(_ c: inout CUDAContext) throws { try lower(&c, residual: nil, slope: 1) }
+}
+
+extension Conv2DFusion: CUDALowerable {
+  var walk: ImageWalk { .anyOrder }
+
+  func lower(_ c: inout CUDAContext) throws {
+    try convolution.lower(&c, residual: hasResidual ? 3 : nil, slope: slope ?? 1)
   }
 }
 

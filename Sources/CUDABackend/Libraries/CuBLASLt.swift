@@ -128,6 +128,11 @@ final class MatrixProductPlan: @unchecked Sendable {
     var limit = Self.workspaceLimit
     // CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES.
     try CuBLASLt.check(library.setPreference(preference, 1, &limit, 8), "preference")
+    // CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES to _D_BYTES: what buffers of the arena have.
+    for attribute: Int32 in 5...8 {
+      var alignment: UInt32 = 64
+      try CuBLASLt.check(library.setPreference(preference, attribute, &alignment, 4), "preference")
+    }
     var result = [UInt8](repeating: 0, count: Self.resultBytes)
     var count: Int32 = 0
     let status = result.withUnsafeMutableBytes {

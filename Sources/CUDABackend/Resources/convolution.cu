@@ -93,12 +93,18 @@ extern "C" __global__ void __launch_bounds__(256)
   }
 }
 
-/// y += bias by channel; the channel of element k is k / inner % channels.
+/// y = f(y + bias + residual) with the bias of a channel; that of element k is k / inner % channels.
+/// f is the identity, or what is below 0 times `slope`; `residual` may be null.
 extern "C" __global__ void __launch_bounds__(256)
-    addBias(T* y, const T* bias, i64 all, i64 channels, i64 inner) {
+    finishConvolution(T* y, const T* bias, const T* residual, i64 all, i64 channels, i64 inner,
+                      f64 slope) {
   i64 step = (i64)gridDim.x * blockDim.x;
-  for (i64 k = (i64)blockIdx.x * blockDim.x + threadIdx.x; k < all; k += step)
-    y[k] = cast<T>(real(y[k]) + real(bias[k / inner % channels]));
+  R factor = (R)slope;
+  for (i64 k = (i64)blockIdx.x * blockDim.x + threadIdx.x; k < all; k += step) {
+    R value = real(y[k]) + real(bias[k / inner % channels]);
+    if (residual) value += real(residual[k]);
+    y[k] = cast<T>(value < 0 ? value * factor : value);
+  }
 }
 
 /// The sums of dy by channel over a part of all [outer, inner] places: parts x channels sums, in an
