@@ -57,6 +57,8 @@ let cudaSources: [Resource] = [
   "fold.cu",
   "layer_common.cuh",
   "layer_general.cu",
+  "layer_planar.cu",
+  "layer_rows.cu",
   "lines.cuh",
   "loss.cu",
   "norm.cu",

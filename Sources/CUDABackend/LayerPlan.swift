@@ -1,28 +1,33 @@
 import ABNRuntime
 
-/// Which kernels run a layer.
+/// Which kernels run a layer: those that keep what they read on the chip, where they can, else those
+/// of any size.
 struct LayerPlan {
+  private let resident: LayerResident?
   private let general: LayerGeneral
 
   init(_ variant: LayerVariant, _ device: CUDADevice) throws {
+    // Without sums there is nothing to keep.
+    let hasSums = variant.isTraining || variant.rescues
+    resident = hasSums ? try LayerResident(variant, device) : nil
     general = LayerGeneral(variant, device)
   }
 
   /// Scratch memory.
-  var forwardBytes: Int { general.forwardBytes }
-  var backwardBytes: Int { general.backwardBytes }
-  /// For reports.
-  var note: String? { nil }
+  var forwardBytes: Int { resident?.forwardBytes ?? general.forwardBytes }
+  var backwardBytes: Int { resident?.backwardBytes ?? general.backwardBytes }
 
   func forward(_ operands: LayerForwardOperands, _ rescue: RescueRoom?, scratch: Int) throws
     -> [KernelLaunch]
   {
-    try general.forward(operands, rescue, scratch: scratch)
+    try resident?.forward(operands, rescue, scratch: scratch)
+      ?? general.forward(operands, rescue, scratch: scratch)
   }
 
   func backward(_ operands: LayerBackwardOperands, _ rescue: RescueRoom?, scratch: Int) throws
     -> [KernelLaunch]
   {
-    try general.backward(operands, rescue, scratch: scratch)
+    try resident?.backward(operands, rescue, scratch: scratch)
+      ?? general.backward(operands, rescue, scratch: scratch)
   }
 }

@@ -52,7 +52,7 @@ private struct NormalizationForward {
     let plan = try LayerPlan(variant, c.device)
     let scratch = append(c.scratch(bytes: plan.forwardBytes))
     c.launch(
-      arguments, try plan.forward(operands, rescue, scratch: scratch), note: plan.note)
+      arguments, try plan.forward(operands, rescue, scratch: scratch))
   }
 }
 
@@ -123,7 +123,7 @@ private struct NormalizationBackward {
     let plan = try LayerPlan(variant, c.device)
     let scratch = append(c.scratch(bytes: plan.backwardBytes))
     c.launch(
-      arguments, try plan.backward(operands, rescue, scratch: scratch), note: plan.note)
+      arguments, try plan.backward(operands, rescue, scratch: scratch))
   }
 }
 

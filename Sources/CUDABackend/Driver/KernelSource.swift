@@ -40,6 +40,8 @@ enum KernelFile: String, CaseIterable {
   case reorder = "reorder.cu"
   case layerCommon = "layer_common.cuh"
   case layerGeneral = "layer_general.cu"
+  case layerPlanar = "layer_planar.cu"
+  case layerRows = "layer_rows.cu"
   case convolution = "convolution.cu"
   case random = "random.cu"
   case walk = "walk.cuh"
@@ -70,6 +72,8 @@ enum KernelFile: String, CaseIterable {
     case .reorder: PackageResources.reorder_cu
     case .layerCommon: PackageResources.layer_common_cuh
     case .layerGeneral: PackageResources.layer_general_cu
+    case .layerPlanar: PackageResources.layer_planar_cu
+    case .layerRows: PackageResources.layer_rows_cu
     case .convolution: PackageResources.convolution_cu
     case .random: PackageResources.random_cu
     case .walk: PackageResources.walk_cuh
