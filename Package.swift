@@ -197,7 +197,8 @@ func target(_ room: Room) -> Target {
 
 // Test rooms mirror the rooms; Support holds what several of them use.
 let testRooms = [
-  "Command", "CPUBackend", "CUDABackend", "Data", "Formats", "Golden", "Graph", "Inspection", "Layer", "Layout",
+  "Command", "CPUBackend", "CUDABackend", "Data", "Formats", "Golden", "Graph", "Inspection",
+  "Layer", "Layout",
   "Model", "ModelFiles", "Operation", "Optimizer", "Pass", "Planning", "Runtime", "Snapshot",
   "Training",
 ]

@@ -17,6 +17,11 @@ struct RescueRoom: Sendable {
   /// Room on the card for one in so many channels: in the usual step none is needed.
   private static let share = 32
 
+  init(rows: BufferID, room: BufferID, far: HostRows, slots: Int, farSlots: Int) {
+    (self.rows, self.room, self.far) = (rows, room, far)
+    (self.slots, self.farSlots) = (slots, farSlots)
+  }
+
   init(_ geometry: ImageGeometry, _ dtype: DType, _ c: inout CUDAContext) {
     let rowBytes = geometry.batch * geometry.spatial * dtype.bytes
     slots = max(1, geometry.channels / Self.share)

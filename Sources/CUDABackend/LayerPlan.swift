@@ -3,8 +3,8 @@ import ABNRuntime
 /// Which kernels run a layer: those that keep what they read on the chip, where they can, else those
 /// of any size.
 struct LayerPlan {
-  private let resident: LayerResident?
-  private let general: LayerGeneral
+  let resident: LayerResident?
+  let general: LayerGeneral
 
   init(_ variant: LayerVariant, _ device: CUDADevice) throws {
     // Without sums there is nothing to keep.

@@ -162,7 +162,8 @@ struct LayerResident {
       32 + groups * 96 <= CUDADevice.counterCount - rowCounters
     else { return nil }
     let teams = (members + 15) / 16
-    let numbers = [variant.count, variant.geometry.channels, rowChunks, slices, members, groups]
+    let numbers =
+      [variant.count, variant.geometry.channels, rowChunks, slices, members, groups]
       + [perBlock, keep]
     return Launch(
       kernel: kernel, blocks: groups * members, shared: shared,

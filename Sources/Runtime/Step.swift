@@ -40,6 +40,9 @@ package struct StepArgument: Sendable, Hashable {
   /// The first of them.
   @usableFromInline package let base: UnsafePointer<UnsafeMutableRawPointer>
 
+  /// Addresses in an array that outlives the use.
+  package init(base: UnsafePointer<UnsafeMutableRawPointer>) { self.base = base }
+
   /// The address of argument `index`.
   @inlinable
   package subscript(index: Int) -> UnsafeMutableRawPointer { base[index] }

@@ -35,6 +35,8 @@ struct BenchLayer: ParsableCommand {
       "Time the layer in a graph, by the executor."))
   var graph = false
 
+  @OptionGroup var place: DeviceOptions
+
   @OptionGroup var common: CommonOptions
 
   private struct Result: Encodable {
@@ -47,6 +49,7 @@ struct BenchLayer: ParsableCommand {
 
   func run() throws {
     try common.apply()
+    if place.isCard { return try timeOnCard() }
     if graph {
       try GraphTiming(timeInGraph()).show(
         "\(shape) \(dtype) \(layout) \(activation), in a graph", common)
@@ -78,6 +81,12 @@ struct BenchLayer: ParsableCommand {
   }
 
   private func timeInGraph() throws -> LoopTiming {
+    let (act, shape, dtype, layout) = try subject()
+    return try timeLayer(act, shape: shape, dtype: dtype, layout: layout, backend: CPUBackend())
+  }
+
+  /// What the options name, for layers of a graph and of a card.
+  private func subject() throws -> (Activation, Shape, DType, DataLayout) {
     let (sizes, act) = (try sizes(), try ModelOptions.activation(named: activation))
     let layouts: [(String, DataLayout)] = [("nchw", .nchw), ("nhwc", .nhwc)]
     let chosen = try choose(layout, "--layout", layouts)
@@ -85,9 +94,37 @@ struct BenchLayer: ParsableCommand {
       ("f32", .float32), ("f64", .float64), ("f16", .float16), ("bf16", .bfloat16),
     ]
     let placed = chosen == .nchw ? sizes : [sizes[0]] + sizes[2...] + [sizes[1]]
-    return try timeLayer(
-      alpha.map { act.with(alpha: $0) } ?? act, shape: Shape(placed),
-      dtype: choose(dtype, "--dtype", types), layout: chosen, backend: CPUBackend())
+    return (
+      alpha.map { act.with(alpha: $0) } ?? act, Shape(placed), try choose(dtype, "--dtype", types),
+      chosen
+    )
+  }
+
+  private func timeOnCard() throws {
+    let (act, shape, type, chosen) = try subject()
+    let timing = try measureLayer(
+      device: place.ordinal(), shape: shape, layout: chosen, dtype: type, activation: act)
+    if common.json {
+      return try printJSON(CardResult(milliseconds: timing.milliseconds, timing: timing))
+    }
+    func text(_ value: Double) -> String { "\((value * 1000).rounded() / 1000)" }
+    func share(_ copy: Double, _ own: Double) -> String { "\(Int((copy / own * 100).rounded())) %" }
+    print(
+      """
+      \(self.shape) \(dtype) \(layout) \(activation) on \(place.device)\
+      \(timing.isResident ? "" : ", by the kernels of any size")
+      forward   \(text(timing.forwardMilliseconds)) ms, \
+      \(share(timing.forwardCopyMilliseconds, timing.forwardMilliseconds)) of a copy's speed
+      backward  \(text(timing.backwardMilliseconds)) ms, \
+      \(share(timing.backwardCopyMilliseconds, timing.backwardMilliseconds)) of a copy's speed
+      together  \(text(timing.milliseconds)) ms
+      differs   \(timing.forwardDifference) and \(timing.backwardDifference) from the kernels of any size
+      """)
+  }
+
+  private struct CardResult: Encodable {
+    let milliseconds: Double
+    let timing: CardLayerTiming
   }
 
   private func sizes() throws -> [Int] {

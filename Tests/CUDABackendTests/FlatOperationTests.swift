@@ -5,7 +5,8 @@ import Testing
 
 /// Operations element by element, on the card as on the processor, bit for bit but where a case says
 /// otherwise.
-@Suite(.enabled(if: FlatCase.card != nil, "no card, and none is stood in for")) struct FlatOperationTests {
+@Suite(.enabled(if: FlatCase.card != nil, "no card, and none is stood in for"))
+struct FlatOperationTests {
   private static let shape: Shape = [3, 5, 7, 11]
   private static let types: [DType] = [.float32, .float64, .bfloat16, .float16]
 
@@ -55,49 +56,53 @@ import Testing
 
   // The processor takes 16 elements at once, and where one of them has a vanishing exponential the
   // steps that are right for it for all: those of others may be rounded otherwise.
-  static let functions: [FlatCase] = (Activation.all.filter { $0 != .prelu } + [
-    .leakyReLU(slope: 0), .leakyReLU(slope: -0.5), .elu(alpha: 1.3), .elu(alpha: -0.5),
-  ]).flatMap { function -> [FlatCase] in
-    let isCurve = [.curve(isSmooth: true), .curve(isSmooth: false)].contains(function.form)
-    let ulps: Int64 = isCurve ? 4 : 0
-    return [
-      FlatCase("\(function)", [.like(shape)], ulps: ulps) { _ in try Activate(function) },
-      FlatCase("\(function) of ordinary numbers", [.like([5000], .moderate)]) { _ in
-        try Activate(function)
-      },
-      FlatCase("gradient of \(function)", [.like(shape), .like(shape)], ulps: ulps) { _ in
-        ActivateGradient(of: try Activate(function))
-      },
-      FlatCase(
-        "gradient of \(function), ordinary numbers",
-        [.like([5000], .moderate), .like([5000], .moderate)]
-      ) { _ in ActivateGradient(of: try Activate(function)) },
-    ]
-  } + [Unary.Function.square, .sqrt, .exp, .log, .abs].flatMap { function -> [FlatCase] in
-    [
-      FlatCase("\(function)", [.like(shape)]) { _ in Unary(function) },
-      FlatCase("\(function) of positive numbers", [.like([999], .positive)]) { _ in
-        Unary(function)
-      },
-      FlatCase("gradient of \(function)", [.like(shape), .like(shape)]) { _ in
-        UnaryGradient(of: Unary(function))
-      },
-    ]
-  } + [Activation.relu, .relu6, .leakyReLU(slope: 0.1)].map { function in
-    FlatCase("\(function) with mask", [.like(shape)]) { _ in
-      try MaskedActivate(Activate(function))
+  static let functions: [FlatCase] =
+    (Activation.all.filter { $0 != .prelu } + [
+      .leakyReLU(slope: 0), .leakyReLU(slope: -0.5), .elu(alpha: 1.3), .elu(alpha: -0.5),
+    ]).flatMap { function -> [FlatCase] in
+      let isCurve = [.curve(isSmooth: true), .curve(isSmooth: false)].contains(function.form)
+      let ulps: Int64 = isCurve ? 4 : 0
+      return [
+        FlatCase("\(function)", [.like(shape)], ulps: ulps) { _ in try Activate(function) },
+        FlatCase("\(function) of ordinary numbers", [.like([5000], .moderate)]) { _ in
+          try Activate(function)
+        },
+        FlatCase("gradient of \(function)", [.like(shape), .like(shape)], ulps: ulps) { _ in
+          ActivateGradient(of: try Activate(function))
+        },
+        FlatCase(
+          "gradient of \(function), ordinary numbers",
+          [.like([5000], .moderate), .like([5000], .moderate)]
+        ) { _ in ActivateGradient(of: try Activate(function)) },
+      ]
     }
-  } + [Activation.relu, .leakyReLU(slope: 0.1)].map { function in
-    FlatCase(
-      "gradient of a sum through \(function)", Array(repeating: .like(shape), count: 3)
-    ) { _ in ActivateGradientOfSum(of: try Activate(function))! }
-  } + [
-    FlatCase("prelu, one slope", [.like(shape), slopes([1])]) { _ in PReLU() },
-    FlatCase("prelu, a slope a channel", [.like(shape), slopes([5, 1, 1])]) { _ in PReLU() },
-    FlatCase("prelu's gradient", [.like(shape), slopes([5, 1, 1]), .like(shape)]) { _ in
-      PReLUGradient()
-    },
-  ]
+    + [Unary.Function.square, .sqrt, .exp, .log, .abs].flatMap { function -> [FlatCase] in
+      [
+        FlatCase("\(function)", [.like(shape)]) { _ in Unary(function) },
+        FlatCase("\(function) of positive numbers", [.like([999], .positive)]) { _ in
+          Unary(function)
+        },
+        FlatCase("gradient of \(function)", [.like(shape), .like(shape)]) { _ in
+          UnaryGradient(of: Unary(function))
+        },
+      ]
+    }
+    + [Activation.relu, .relu6, .leakyReLU(slope: 0.1)].map { function in
+      FlatCase("\(function) with mask", [.like(shape)]) { _ in
+        try MaskedActivate(Activate(function))
+      }
+    }
+    + [Activation.relu, .leakyReLU(slope: 0.1)].map { function in
+      FlatCase(
+        "gradient of a sum through \(function)", Array(repeating: .like(shape), count: 3)
+      ) { _ in ActivateGradientOfSum(of: try Activate(function))! }
+    } + [
+      FlatCase("prelu, one slope", [.like(shape), slopes([1])]) { _ in PReLU() },
+      FlatCase("prelu, a slope a channel", [.like(shape), slopes([5, 1, 1])]) { _ in PReLU() },
+      FlatCase("prelu's gradient", [.like(shape), slopes([5, 1, 1]), .like(shape)]) { _ in
+        PReLUGradient()
+      },
+    ]
 
   private static func slopes(_ shape: Shape) -> FlatCase.Input {
     FlatCase.Input(shape: shape, values: .any, isAccumulation: true)

@@ -3,7 +3,8 @@ import ABNTensors
 import Testing
 
 /// Updates of parameters, counters and what is drawn by them, on the card as on the processor.
-@Suite(.enabled(if: FlatCase.card != nil, "no card, and none is stood in for")) struct FlatUpdateTests {
+@Suite(.enabled(if: FlatCase.card != nil, "no card, and none is stood in for"))
+struct FlatUpdateTests {
   private static let shape: Shape = [37, 29]
   private static let types: [DType] = [.float32, .float64, .bfloat16, .float16]
 
@@ -27,7 +28,8 @@ import Testing
     }
     let inputs: [FlatCase.Input] =
       [.state(shape, values), .like(shape, values), .scalar(0.1, rate)] + state
-      + (powers ? [.scalar(0.9, .float64, isState: true), .scalar(0.999, .float64, isState: true)] : [])
+      + (powers
+        ? [.scalar(0.9, .float64, isState: true), .scalar(0.999, .float64, isState: true)] : [])
       + (scale.map { [.scalar($0, .float64)] } ?? [])
     return FlatCase(name, inputs, runs: 3) { _ in kind }
   }
@@ -36,7 +38,8 @@ import Testing
     update("sgd", states: 0, SGDUpdate()),
     update("sgd, rate in float64", rate: .float64, states: 0, SGDUpdate(multiplier: 0.3)),
     update("sgd, scaled", states: 0, scale: 0.7, SGDUpdate(treatment(.l1(0.01), scaled: true))),
-    update("sgd, scaled by next to nothing", states: 0, scale: 1e-40, SGDUpdate(treatment(scaled: true))),
+    update(
+      "sgd, scaled by next to nothing", states: 0, scale: 1e-40, SGDUpdate(treatment(scaled: true))),
     update("momentum", states: 1, MomentumUpdate(momentum: 0.9)),
     update(
       "momentum with decay", .moderate, states: 1,
@@ -57,7 +60,8 @@ import Testing
         beta1: 0.9, beta2: 0.99, epsilon: 1e-8, decay: 0.1, treatment(scaled: true),
         multiplier: 2)),
     FlatCase(
-      "average", [.state(shape, .moderate)] + (0..<3).map { _ in .state(shape, .moderate, sums: true) }
+      "average",
+      [.state(shape, .moderate)] + (0..<3).map { _ in .state(shape, .moderate, sums: true) }
         + [
           .scalar(3, .int64, isState: true), .scalar(2, .int64, isState: true),
           .scalar(16382, .int64, isState: true),
@@ -120,7 +124,8 @@ import Testing
 
   static let schedules: [Schedule] = [
     .constant(0.1), .piecewise(boundaries: [3, 10], values: [1, 0.5, 0.1]),
-    .piecewise(boundaries: [], values: [0.7]), .step(0.3, every: 4), .multiStep(0.3, milestones: [2, 9]),
+    .piecewise(boundaries: [], values: [0.7]), .step(0.3, every: 4),
+    .multiStep(0.3, milestones: [2, 9]),
     .exponential(0.3, steps: 7, rate: 0.9), .exponential(0.3, steps: 7, rate: 0.9, staircase: true),
     .polynomial(0.3, steps: 9, end: 0.01, power: 2),
     .polynomial(0.3, steps: 4, end: 0.01, power: 0.5, cycle: true),
@@ -134,7 +139,8 @@ import Testing
   func rates(_ schedule: Schedule, _ dtype: DType) throws {
     for step in [-3, 0, 1, 3, 4, 5, 9, 11, 12, 40, 1 << 40] {
       // The card's powers and cosines may be off by 2 ulps, the processor's by 1.
-      try FlatCase("\(schedule)", [.scalar(Double(step), .int64)], ulps: dtype == .float64 ? 8 : 1) {
+      try FlatCase("\(schedule)", [.scalar(Double(step), .int64)], ulps: dtype == .float64 ? 8 : 1)
+      {
         try ScheduledValue(schedule, dtype: $0)
       }.check(dtype)
     }
