@@ -6,10 +6,12 @@ struct LayerPlan {
   let resident: LayerResident?
   let general: LayerGeneral
 
-  init(_ variant: LayerVariant, _ device: CUDADevice) throws {
+  init(
+    _ variant: LayerVariant, _ device: CUDADevice, tuning: LayerTuning = LayerTuning()
+  ) throws {
     // Without sums there is nothing to keep.
     let hasSums = variant.isTraining || variant.rescues
-    resident = hasSums ? try LayerResident(variant, device) : nil
+    resident = hasSums ? try LayerResident(variant, device, tuning: tuning) : nil
     general = LayerGeneral(variant, device)
   }
 

@@ -1,6 +1,25 @@
 import ABNRuntime
 import ABNTensors
 
+/// Numbers that decide how fast the resident kernels are, and never what they compute but for the
+/// order of sums.
+struct LayerTuning: Sendable, Hashable {
+  var threads = 512
+  /// Blocks that a multiprocessor holds: one loads while another one waits at a barrier.
+  var perMultiprocessor = 2
+  /// How many times 16 bytes of a row a slice may have, the widest first.
+  var lanes = [16, 8]
+
+  init() {}
+
+  /// As 512x2x16x8: threads, blocks a multiprocessor, lanes.
+  init?(_ text: String) {
+    let numbers = text.split(separator: "x").compactMap { Int($0) }
+    guard numbers.count >= 3, numbers.allSatisfy({ $0 > 0 }) else { return nil }
+    (threads, perMultiprocessor, lanes) = (numbers[0], numbers[1], Array(numbers[2...]))
+  }
+}
+
 /// The layer by kernels that keep what they have read in shared memory between the sums and what
 /// follows from them, so that memory is read once where a channel, or a slice of channels, fits on the
 /// chip. All their blocks are resident at once.
@@ -22,16 +41,16 @@ struct LayerResident {
   private let forward: Launch
   private let backward: Launch
 
-  private static let threads = 512
-  /// Blocks that a multiprocessor holds: one loads while another one waits at a barrier.
-  private static let perMultiprocessor = 2
+  private let tuning: LayerTuning
   /// Counters of the two kinds of kernels, which leave them in different states.
   private static let rowCounters = CUDADevice.counterCount / 2
 
   /// nil where such kernels do not run the layer: in float64, where planes or rows are no multiples of
   /// 16 bytes, where a channel is larger than the chip holds, or a card does not launch
   /// cooperatively.
-  init?(_ variant: LayerVariant, _ device: CUDADevice) throws {
+  init?(
+    _ variant: LayerVariant, _ device: CUDADevice, tuning: LayerTuning = LayerTuning()
+  ) throws {
     let g = variant.geometry
     let run = g.isChannelsLast ? g.channels : g.spatial
     guard device.card.hasCooperativeLaunch, variant.dtype != .float64,
@@ -40,42 +59,46 @@ struct LayerResident {
     else { return nil }
     self.variant = variant
     self.device = device
+    self.tuning = tuning
     let make = g.isChannelsLast ? Self.rows : Self.planar
-    guard let forward = try make(variant, device, false),
-      let backward = try make(variant, device, true)
+    guard let forward = try make(variant, device, tuning, false),
+      let backward = try make(variant, device, tuning, true)
     else { return nil }
     (self.forward, self.backward) = (forward, backward)
   }
 
   private static func kernel(
-    _ variant: LayerVariant, _ device: CUDADevice, _ file: KernelFile, _ entry: String,
-    _ more: [String]
+    _ variant: LayerVariant, _ device: CUDADevice, _ tuning: LayerTuning, _ file: KernelFile,
+    _ entry: String, _ more: [String]
   ) throws -> CUDAKernel {
     let defines =
-      try variant.defines() + ["-DTHREADS=\(threads)", "-DPER=\(perMultiprocessor)"] + more
+      try variant.defines() + [
+        "-DTHREADS=\(tuning.threads)", "-DPER=\(tuning.perMultiprocessor)",
+      ] + more
     return try device.kernel(
       KernelSource([.activations, .layerCommon, file], entry: entry, defines: defines))
   }
 
   /// Bytes of dynamic shared memory that each of the resident blocks may have.
-  private static func budget(_ kernel: CUDAKernel, _ card: CUDACard) -> Int {
+  private static func budget(_ kernel: CUDAKernel, _ card: CUDACard, _ tuning: LayerTuning) -> Int {
     // A block's own bookkeeping takes 1 KiB.
-    let share = card.sharedPerMultiprocessor / perMultiprocessor - 1024
+    let share = card.sharedPerMultiprocessor / tuning.perMultiprocessor - 1024
     return max(0, min(share, card.sharedPerBlock) - kernel.staticShared) / 16 * 16
   }
 
   // MARK: [batch][channel][spatial]
 
   private static func planar(
-    _ variant: LayerVariant, _ device: CUDADevice, _ isBackward: Bool
+    _ variant: LayerVariant, _ device: CUDADevice, _ tuning: LayerTuning, _ isBackward: Bool
   ) throws -> Launch? {
+    let (threads, perMultiprocessor) = (tuning.threads, tuning.perMultiprocessor)
     let kernel = try kernel(
-      variant, device, .layerPlanar, isBackward ? "planarBackward" : "planarForward", [])
+      variant, device, tuning, .layerPlanar, isBackward ? "planarBackward" : "planarForward", [])
     let (g, card) = (variant.geometry, device.card)
     let tensors = isBackward ? 2 : 1
     let planeChunks = g.spatial * variant.dtype.bytes / 16
     let chunks = g.batch * planeChunks
-    let budget = budget(kernel, card)
+    let budget = budget(kernel, card, tuning)
     guard budget > 0 else { return nil }
     let least = (chunks * 16 * tensors + budget - 1) / budget
     var total = card.multiprocessors * perMultiprocessor
@@ -126,20 +149,22 @@ struct LayerResident {
   // MARK: [batch][spatial][channel]
 
   private static func rows(
-    _ variant: LayerVariant, _ device: CUDADevice, _ isBackward: Bool
+    _ variant: LayerVariant, _ device: CUDADevice, _ tuning: LayerTuning, _ isBackward: Bool
   ) throws -> Launch? {
+    let (threads, perMultiprocessor) = (tuning.threads, tuning.perMultiprocessor)
     let card = device.card
     let rowChunks = variant.geometry.channels * variant.dtype.bytes / 16
     let tensors = isBackward ? 2 : 1
     let total = card.multiprocessors * perMultiprocessor
     // The widest slice that the chip holds, else as wide as a row: narrower ones would read memory in
-    // pieces of less than 64 bytes.
+    // pieces of less than a line.
     var found: (kernel: CUDAKernel, lanes: Int, budget: Int)?
-    for lanes in [16, 8, 4] where lanes == 4 || lanes < 2 * rowChunks {
+    let narrowest = tuning.lanes.min()!
+    for lanes in tuning.lanes where lanes == narrowest || lanes < 2 * rowChunks {
       let kernel = try kernel(
-        variant, device, .layerRows, isBackward ? "rowsBackward" : "rowsForward",
+        variant, device, tuning, .layerRows, isBackward ? "rowsBackward" : "rowsForward",
         ["-DLANES=\(lanes)"])
-      let budget = budget(kernel, card)
+      let budget = budget(kernel, card, tuning)
       guard budget > 0 else { continue }
       if found == nil { found = (kernel, lanes, budget) }
       if variant.count * lanes * 16 * tensors <= total * budget {
@@ -185,7 +210,7 @@ struct LayerResident {
 
   private func launch(_ launch: Launch, _ arguments: [KernelArgument]) throws -> KernelLaunch {
     try KernelLaunch(
-      launch.kernel, blocks: launch.blocks, threads: Self.threads, shared: launch.shared,
+      launch.kernel, blocks: launch.blocks, threads: tuning.threads, shared: launch.shared,
       isCooperative: true, arguments)
   }
 

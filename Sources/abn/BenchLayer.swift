@@ -35,6 +35,9 @@ struct BenchLayer: ParsableCommand {
       "Time the layer in a graph, by the executor."))
   var graph = false
 
+  @Option(help: ArgumentHelp("Of a card's kernels.", visibility: .hidden))
+  var tuning: String?
+
   @OptionGroup var place: DeviceOptions
 
   @OptionGroup var common: CommonOptions
@@ -103,7 +106,8 @@ struct BenchLayer: ParsableCommand {
   private func timeOnCard() throws {
     let (act, shape, type, chosen) = try subject()
     let timing = try measureLayer(
-      device: place.ordinal(), shape: shape, layout: chosen, dtype: type, activation: act)
+      device: place.ordinal(), shape: shape, layout: chosen, dtype: type, activation: act,
+      tuning: tuning)
     if common.json {
       return try printJSON(CardResult(milliseconds: timing.milliseconds, timing: timing))
     }

@@ -1,9 +1,9 @@
 import ABNTensors
+import Synchronization
 
 /// A kernel in the memory of a card.
 final class CUDAKernel: @unchecked Sendable {
-  // Sendable: nothing changes after init but the most of dynamic shared memory, which the driver
-  // keeps and which is only ever set to what a launch is about to need.
+  // Sendable: nothing changes after init but the most of dynamic shared memory, behind a lock.
   let name: String
   /// Bytes of shared memory that the text declares.
   let staticShared: Int
@@ -11,6 +11,7 @@ final class CUDAKernel: @unchecked Sendable {
   let registers: Int
   let function: CUDAHandle
   private unowned let device: CUDADevice
+  private let reserved = Mutex(0)
 
   init(_ source: KernelSource, on device: CUDADevice) throws {
     self.device = device
@@ -34,13 +35,16 @@ final class CUDAKernel: @unchecked Sendable {
     registers = Int(value)
   }
 
-  /// Allows so many bytes of dynamic shared memory.
+  /// Allows so many bytes of dynamic shared memory, and what was allowed before.
   func reserve(shared: Int) throws {
-    guard shared > 0 else { return }
-    // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES.
-    try device.driver.check(
-      device.driver.setFunctionAttribute(function, 8, Int32(clamping: shared)),
-      "\(name): \(shared) bytes of shared memory")
+    try reserved.withLock { most in
+      guard shared > most else { return }
+      // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES.
+      try device.driver.check(
+        device.driver.setFunctionAttribute(function, 8, Int32(clamping: shared)),
+        "\(name): \(shared) bytes of shared memory")
+      most = shared
+    }
   }
 
   /// How many blocks of so many threads and bytes of dynamic shared memory one multiprocessor can
