@@ -8,7 +8,8 @@ extension Activation {
   var number: Int {
     switch self {
     case .identity: 0
-    case .leakyReLU: 1
+    // A product with a slope of 0 would make -0 of what is below 0, and NaN of infinity.
+    case .leakyReLU(let slope): slope == 0 ? 4 : 1
     case .prelu: 2
     case .elu: 3
     case .relu: 4

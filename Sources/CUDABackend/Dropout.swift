@@ -15,7 +15,8 @@ extension Dropout: CUDALowerable {
       let arguments = [try c.read(0, in: order), c.write(0, in: order)]
       guard testFactor != 1 else { return try c.copy(arguments, bytes: type.bytes) }
       return try c.flat(
-        FlatFormula([dtype], [dtype], "out = a * factor;", [("factor", .real(testFactor))]),
+        FlatFormula(
+          [dtype], [dtype], "out = a * factor + Num(0);", [("factor", .real(testFactor))]),
         count: type.shape.elementCount, arguments)
     }
     // Reading tells that the counter must have a value; the update is one argument.

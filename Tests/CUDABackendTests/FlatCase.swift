@@ -4,6 +4,7 @@ import ABNOperations
 import ABNRuntime
 import ABNTensors
 import ABNTestSupport
+import Synchronization
 import Testing
 
 @testable import ABNCUDABackend
@@ -62,16 +63,20 @@ struct FlatCase: Sendable, CustomTestStringConvertible {
 
   /// The card, or what stands in for one; nil where there is none.
   static let card = try? CUDABackend(host: CPUBackend())
+  private static let turn = Mutex(())
 
   /// Compares all results, and what is left in the scope, of the two backends.
   ///
-  /// - Parameter standing: puts images in another order first, on the card; nil: as they are.
+  /// - Parameter channelsLast: whether images stand channels last on the card.
   func check(_ dtype: DType, channelsLast: Bool = false) throws {
     let values = try inputs.enumerated().map { try tensor($0.offset, $0.element, dtype) }
-    let card = try outcome(
-      Executor(backend: try #require(Self.card)), values, dtype, channelsLast: channelsLast)
+    // One at a time: steps are recorded on the card's only stream.
+    let card = try Self.turn.withLock { _ in
+      try outcome(
+        Executor(backend: try #require(Self.card)), values, dtype, channelsLast: channelsLast)
+    }
     let processor = try outcome(
-      Executor(backend: CPUBackend(), mode: .plain), values, dtype, channelsLast: false)
+      Executor(backend: CPUBackend()), values, dtype, channelsLast: false)
     #expect(card.count == processor.count)
     for (own, wanted) in zip(card, processor) {
       try compare(own.value, wanted.value, "\(name) in \(dtype), \(own.name)")

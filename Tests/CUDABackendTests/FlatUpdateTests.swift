@@ -1,3 +1,4 @@
+import ABNGraph
 import ABNOperations
 import ABNTensors
 import Testing
@@ -34,7 +35,7 @@ struct FlatUpdateTests {
     return FlatCase(name, inputs, runs: 3) { _ in kind }
   }
 
-  static let updates: [FlatCase] = [
+  static let kinds: [FlatCase] = [
     update("sgd", states: 0, SGDUpdate()),
     update("sgd, rate in float64", rate: .float64, states: 0, SGDUpdate(multiplier: 0.3)),
     update("sgd, scaled", states: 0, scale: 0.7, SGDUpdate(treatment(.l1(0.01), scaled: true))),
@@ -83,7 +84,7 @@ struct FlatUpdateTests {
     FlatCase("increment", [.scalar(41, .int64, isState: true)], runs: 3) { _ in Increment() },
   ]
 
-  @Test(arguments: updates, types) func updates(_ test: FlatCase, _ dtype: DType) throws {
+  @Test(arguments: kinds, types) func updates(_ test: FlatCase, _ dtype: DType) throws {
     try test.check(dtype)
   }
 
