@@ -62,9 +62,9 @@ struct FlatOperationTests {
     ]).flatMap { function -> [FlatCase] in
       let isCurve = [.curve(isSmooth: true), .curve(isSmooth: false)].contains(function.form)
       // Near the place where a derivative is 0 its bound is one of ulps of 1.
-    let ulps = (
-      2 * function.row.valueUlps, function.row.crosses ? 0x1p12 : 2 * function.row.gradientUlps
-    )
+      let ulps = (
+        2 * function.row.valueUlps, function.row.crosses ? 0x1p12 : 2 * function.row.gradientUlps
+      )
       return [
         FlatCase("\(function)", [.like(shape)], ulps: isCurve ? Int64(ulps.0) : 0) { _ in
           try Activate(function)
