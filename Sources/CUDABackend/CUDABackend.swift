@@ -55,7 +55,9 @@ public struct CUDABackend: Backend {
     let memory: [any ProgramPass] = [
       RecomputeSums(), RecomputeActivations(), SaveMasks(), RestoreInputs(),
     ]
-    return lowering + memory + trainingPasses + [FuseSumActivations(), FoldNormalizations()]
+    return lowering + memory + trainingPasses + [
+      FuseSumActivations(), GroupUpdates(), FoldNormalizations(),
+    ]
   }
 
   public func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {

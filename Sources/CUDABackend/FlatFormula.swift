@@ -118,18 +118,51 @@ extension FlatFormula {
 
   /// The kernel `flat` over `count` elements of arrays.
   var denseText: String {
-    text(
-      arguments: ["i64 count"], width: width,
-      places: """
-            i64 at = (first + \(Self.threads) * u) * V, left = count - at;
-            bool isWhole = areAligned && left >= V;
-        """,
-      groupCount: "(count + V - 1) / V"
-    ) { index, name in
-      inputs[index] == .bits
-        ? "loadGroup<1>(p_\(name), at / 8, false, left > 0 ? 1 : 0)"
-        : "loadGroup<V>(p_\(name), at, isWhole, left)"
+    text(arguments: operands + ["i64 count"], width: width, load: denseLoad)
+  }
+
+  private func denseLoad(_ index: Int, _ name: String) -> String {
+    inputs[index] == .bits
+      ? "loadGroup<1>(p_\(name), at / 8, false, left > 0 ? 1 : 0)"
+      : "loadGroup<V>(p_\(name), at, isWhole, left)"
+  }
+
+  /// The kernel `flat` over many sets of arrays at once (see `FlatTable`): a block works on one set.
+  ///
+  /// - Parameter updated: for each output, the input in whose place it is.
+  func tableText(updated: [Int]) -> String {
+    let names = Self.inputNames.prefix(inputs.count)
+    let sources = zip(inputs, names).enumerated().map { index, operand in
+      let qualifier = updated.contains(index) ? "" : "const "
+      let type = "\(qualifier)\(operand.0.name)*"
+      return "  \(type) p_\(operand.1) = (\(type))table.arrays[\(index)][set];\n"
     }
+    let targets = zip(outputs, zip(Self.outputNames, updated)).map { output, place in
+      "  \(output.name)* p_\(place.0) = p_\(Self.inputNames[place.1]);\n"
+    }
+    let most = FlatTable.mostSets
+    return """
+      struct Table {
+        void* arrays[\(inputs.count)][\(most)];
+        i64 counts[\(most)];
+        u32 starts[\(most)];
+      };
+
+      """
+        + text(
+          arguments: ["const Table table"], width: width,
+          opening: """
+              int set = 0;
+              for (int step = \(most / 2); step > 0; step /= 2)
+                if (table.starts[set + step] <= blockIdx.x) set += step;
+              const i64 count = table.counts[set];
+            \((sources + targets).joined())
+            """,
+          loop: """
+            for (i64 first = (i64)(blockIdx.x - table.starts[set]) * (\(Self.threads) * U) + threadIdx.x,
+                     once = 1;
+                 once; once = 0) {
+            """, load: denseLoad)
   }
 
   /// The kernel `flat` over operands that are broadcast (see `FlatWalk`), in groups of `width`
@@ -147,10 +180,8 @@ extension FlatFormula {
 
       """
         + text(
-          arguments: ["i64 count", "const Walk walk"], width: width,
+          arguments: operands + ["i64 count", "const Walk walk"], width: width,
           places: """
-                i64 at = (first + \(Self.threads) * u) * V, left = count - at;
-                bool isWhole = areAligned && left >= V;
                 i64 places[\(inputs.count)] = {};
                 \(index) rest = (\(index))(first + \(Self.threads) * u);
                 for (int d = walk.rank - 1; d >= 0 && left > 0; d--) {
@@ -160,8 +191,7 @@ extension FlatFormula {
                   for (int k = 0; k < \(inputs.count); k++) places[k] += own * walk.strides[k][d];
                   rest = quotient;
                 }
-            """,
-          groupCount: "(count + V - 1) / V"
+            """
         ) { index, name in
           steps[index] == .array
             ? "loadGroup<V>(p_\(name), places[\(index)], isWhole, left)"
@@ -169,17 +199,32 @@ extension FlatFormula {
         }
   }
 
+  /// Inputs and outputs as arguments.
+  private var operands: [String] {
+    zip(inputs, Self.inputNames).map { "const \($0.name)* p_\($1)" }
+      + zip(outputs, Self.outputNames).map { "\($0.name)* p_\($1)" }
+  }
+
+  private static var gridLoop: String {
+    """
+    for (i64 first = (i64)blockIdx.x * (\(threads) * U) + threadIdx.x; first * V < count;
+         first += (i64)gridDim.x * (\(threads) * U)) {
+    """
+  }
+
   /// The kernel around a way to find the group of each operand.
+  ///
+  /// - Parameters:
+  ///   - opening: what comes before the loop.
+  ///   - loop: the head of the loop over `first`, the number of a thread's first group.
+  ///   - places: what `load` needs beside `at`, the first element of a group.
   private func text(
-    arguments: [String], width: Int, places: String, groupCount: String,
-    load: (_ index: Int, _ name: String) -> String
+    arguments: [String], width: Int, opening: String = "", loop: String = gridLoop,
+    places: String = "", load: (_ index: Int, _ name: String) -> String
   ) -> String {
     let names = Self.inputNames.prefix(inputs.count),
       results = Self.outputNames.prefix(outputs.count)
-    let pointers =
-      zip(inputs, names).map { "const \($0.name)* p_\($1)" }
-      + zip(outputs, results).map { "\($0.name)* p_\($1)" }
-      + scalars.map { "const \(FlatElement.number($0.type).name)* \($0.name)" }
+    let pointers = scalars.map { "const \(FlatElement.number($0.type).name)* \($0.name)" }
     let aligned = (names + results).map { "isAligned(p_\($0))" }.joined(separator: " && ")
     let groups = zip(inputs, names).map {
       "  Group<\($0.name), \($0 == .bits ? "1" : "V")> g_\($1)[U];\n"
@@ -192,15 +237,16 @@ extension FlatFormula {
       typedef \(isDouble ? "f64" : "f32") Num;
 
       extern "C" __global__ void __launch_bounds__(\(Self.threads)) flat(
-          \((pointers + arguments + parameterList).joined(separator: ",\n    "))) {
+          \((arguments + pointers + parameterList).joined(separator: ",\n    "))) {
       \(setup)
+      \(opening)
         const bool areAligned = \(aligned);
-        const i64 groups = \(groupCount);
-        for (i64 first = (i64)blockIdx.x * (\(Self.threads) * U) + threadIdx.x; first < groups;
-             first += (i64)gridDim.x * (\(Self.threads) * U)) {
+      \(loop)
       \(groups)\
       #pragma unroll
           for (int u = 0; u < U; u++) {
+            i64 at = (first + \(Self.threads) * u) * V, left = count - at;
+            bool isWhole = areAligned && left >= V;
       \(places)
       \(loads)\
           }

@@ -57,16 +57,73 @@ extension CUDAContext {
       pointers.count == formula.inputs.count + formula.outputs.count + formula.scalars.count,
       "a pointer for each operand of the formula")
     let each = FlatFormula.threads * width * formula.groups
-    let parameters = formula.parameters.map { _, value -> KernelArgument in
+    let operands = formula.inputs.count + formula.outputs.count
+    return try KernelLaunch(
+      kernel, blocks: max(1, min((count + each - 1) / each, 1 << 20)), threads: FlatFormula.threads,
+      pointers.prefix(operands).map { .pointer($0) } + [.i64(Int64(count))] + rest
+        + pointers.dropFirst(operands).map { .pointer($0) } + formula.arguments)
+  }
+
+  /// Launches of a formula over many sets of arrays, each set with its own number of elements.
+  ///
+  /// - Parameters:
+  ///   - updated: for each output, the input in whose place it is.
+  ///   - sets: where the inputs of each set stand among the step's arguments.
+  ///   - scalars: where the numbers in device memory do.
+  func flatLaunches(
+    _ formula: FlatFormula, updated: [Int], over sets: [(pointers: [Int], count: Int)],
+    scalars: [Int]
+  ) throws -> [KernelLaunch] {
+    let kernel = try flatKernel(formula, formula.tableText(updated: updated))
+    return try stride(from: 0, to: sets.count, by: FlatTable.mostSets).map { first in
+      let table = FlatTable(
+        Array(sets[first..<min(first + FlatTable.mostSets, sets.count)]),
+        blockElements: FlatFormula.threads * formula.width * formula.groups)
+      return try KernelLaunch(
+        kernel, blocks: table.blocks, threads: FlatFormula.threads,
+        [table.argument] + scalars.map { .pointer($0) } + formula.arguments)
+    }
+  }
+}
+
+extension FlatFormula {
+  /// The values of the parameters, as the kernel takes them.
+  fileprivate var arguments: [KernelArgument] {
+    parameters.map { _, value in
       switch value {
-      case .real(let number): formula.isDouble ? .f64(number) : .f32(Float(number))
+      case .real(let number): isDouble ? .f64(number) : .f32(Float(number))
       case .double(let number): .f64(number)
       case .integer(let number): .i64(Int64(number))
       }
     }
-    return try KernelLaunch(
-      kernel, blocks: max(1, min((count + each - 1) / each, 1 << 20)), threads: FlatFormula.threads,
-      pointers.map { .pointer($0) } + [.i64(Int64(count))] + rest + parameters)
+  }
+}
+
+/// Which blocks of a launch work on which set of arrays: the struct `Table` of
+/// `FlatFormula.tableText`.
+struct FlatTable: Sendable {
+  /// The most sets of a launch: kernels take 4,096 bytes of arguments.
+  static var mostSets: Int { 64 }
+
+  let blocks: Int
+  let argument: KernelArgument
+
+  init(_ sets: [(pointers: [Int], count: Int)], blockElements: Int) {
+    let rest = Self.mostSets - sets.count
+    var (starts, next): ([KernelArgument], Int) = ([], 0)
+    for set in sets {
+      starts.append(.u32(UInt32(next)))
+      next += max(1, (set.count + blockElements - 1) / blockElements)
+    }
+    blocks = next
+    let arrays = sets[0].pointers.indices.map { operand in
+      KernelArgument.fields(
+        sets.map { .pointer($0.pointers[operand]) } + Array(repeating: .null, count: rest))
+    }
+    argument = .fields(
+      arrays + sets.map { .i64(Int64($0.count)) } + Array(repeating: .i64(0), count: rest)
+        // No block is behind the last start.
+        + starts + Array(repeating: .u32(.max), count: rest))
   }
 }
 

@@ -20,13 +20,12 @@ extension ParameterUpdate {
   ///   - states: arrays of state.
   ///   - constants: behind `wideRate`, computed once a thread.
   fileprivate func formula(
-    _ c: CUDAContext, states: Int, _ body: String,
+    _ types: UpdateTypes, states: Int, _ body: String,
     _ parameters: [(name: String, value: FlatParameter)], constants: String = ""
-  ) throws -> FlatFormula {
-    let dtype = try c.floatType(ofInput: 0)
-    let state = Array(repeating: dtype.accumulation, count: states)
+  ) -> FlatFormula {
+    let state = Array(repeating: types.parameter.accumulation, count: states)
     var formula = FlatFormula(
-      [dtype, dtype] + state, [dtype] + state,
+      [types.parameter, types.gradient] + state, [types.parameter] + state,
       """
       const Num raised = least > b ? least : b;
               const Num clipped = raised > most ? most : raised;
@@ -39,7 +38,7 @@ extension ParameterUpdate {
         ("most", .real(treatment.maximum)), ("l1", .real(treatment.l1)),
         ("l2", .real(treatment.l2)),
       ])
-    formula.scalars = [("rateGiven", c.inputType(2).dtype)]
+    formula.scalars = [("rateGiven", types.rate)]
     if treatment.isScaled { formula.scalars.append(("scaleGiven", .float64)) }
     // The scale in two parts: a norm of 1e40 leaves one below the least normal number.
     formula.setup = """
@@ -60,31 +59,61 @@ extension ParameterUpdate {
   }
 }
 
-extension SGDUpdate: CUDALowerable {
-  func lower(_ c: inout CUDAContext) throws {
-    let arguments = try updateArguments(&c)
-    let formula = try formula(c, states: 0, "out = a - rate * gradient;", [])
-    let count = c.inputType(0).shape.elementCount
-    c.launch(arguments, [try c.flatLaunch(formula, count: count, pointers(states: 0))])
+/// The element types of an update.
+struct UpdateTypes {
+  var parameter, gradient, rate: DType
+
+  /// Those of the operation, whose parameter is input 0.
+  fileprivate init(_ c: CUDAContext) throws {
+    parameter = try c.floatType(ofInput: 0)
+    gradient = c.inputType(1).dtype
+    rate = c.inputType(2).dtype
+  }
+
+  init(parameter: DType, gradient: DType, rate: DType) {
+    (self.parameter, self.gradient, self.rate) = (parameter, gradient, rate)
   }
 }
 
-extension MomentumUpdate: CUDALowerable {
-  func lower(_ c: inout CUDAContext) throws {
+/// An update whose every element hangs on its own gradient and state, and on the learning rate:
+/// many are done by one launch (`UpdateGroup`).
+protocol GroupedUpdate: ParameterUpdate {
+  /// Over parameter, gradient and the arrays of state; what is new takes the old's place.
+  func formula(_ types: UpdateTypes) -> FlatFormula
+}
+
+extension GroupedUpdate {
+  fileprivate func lowerAlone(_ c: inout CUDAContext) throws {
     let arguments = try updateArguments(&c)
+    let formula = formula(try UpdateTypes(c))
+    let count = c.inputType(0).shape.elementCount
+    c.launch(
+      arguments, [try c.flatLaunch(formula, count: count, pointers(states: stateTypes.count))])
+  }
+}
+
+extension SGDUpdate: CUDALowerable, GroupedUpdate {
+  func lower(_ c: inout CUDAContext) throws { try lowerAlone(&c) }
+
+  func formula(_ types: UpdateTypes) -> FlatFormula {
+    formula(types, states: 0, "out = a - rate * gradient;", [])
+  }
+}
+
+extension MomentumUpdate: CUDALowerable, GroupedUpdate {
+  func lower(_ c: inout CUDAContext) throws { try lowerAlone(&c) }
+
+  func formula(_ types: UpdateTypes) -> FlatFormula {
     // The factor as the element type has it.
-    let stored =
-      c.inputType(0).dtype == .float64 ? momentum : Double(Float(momentum))
-    let formula = try formula(
-      c, states: 1,
+    let stored = types.parameter == .float64 ? momentum : Double(Float(momentum))
+    return formula(
+      types, states: 1,
       """
       second = factor * c + gradient;
               out = a - \(useNesterov ? "(rate * gradient + ahead * second)" : "rate * second");
       """,
       [("factor", .real(momentum)), ("stored", .double(stored))],
       constants: "  const Num ahead = (Num)(wideRate * stored);")
-    let count = c.inputType(0).shape.elementCount
-    c.launch(arguments, [try c.flatLaunch(formula, count: count, pointers(states: 1))])
   }
 }
 
@@ -99,8 +128,8 @@ extension AdamUpdate: CUDALowerable {
       : Double(Float.greatestFiniteMagnitude.squareRoot())
     // The square of a finite gradient must be finite: an infinite second moment would never come
     // down, and the parameter stand still. An infinite gradient stays and makes NaN.
-    var formula = try formula(
-      c, states: 2,
+    var formula = formula(
+      try UpdateTypes(c), states: 2,
       """
       const Num size = magnitude(gradient);
               const Num bounded = gradient > Num(0) ? largest : -largest;
