@@ -142,13 +142,21 @@ let rooms: [Room] =
         "ABNOptimizers", "ABNLayers", "ABNOperations", "ABNGraph", "ABNActivations", "ABNTensors",
       ]),
     .swift(
+      "ABNChecking", path: "Checking",
+      needs: [
+        "ABNModels", "ABNRuntime", "ABNOptimizers", "ABNPasses", "ABNLayers", "ABNOperations",
+        "ABNGraph", "ABNActivations", "ABNTensors",
+      ]),
+    .swift(
       "InPlaceABN", path: "InPlaceABN",
       needs: [
         "ABNTraining", "ABNInspection", "ABNModelFiles", "ABNModels", "ABNFormats", "ABNData",
         "ABNCPUBackend", "ABNCUDABackend", "ABNRuntime", "ABNPlanning", "ABNOptimizers",
         "ABNPasses", "ABNLayers", "ABNOperations", "ABNGraph", "ABNActivations", "ABNTensors",
       ]),
-    .command("abn", path: "abn", needs: ["InPlaceABN", "ABNMeasuring", "ABNKernels", arguments]),
+    .command(
+      "abn", path: "abn",
+      needs: ["InPlaceABN", "ABNChecking", "ABNMeasuring", "ABNKernels", arguments]),
   ]
 
 /// The READMEs of a room: files that the build is told to leave alone.
@@ -213,7 +221,7 @@ var tests: [Target] = [
   .executableTarget(
     name: "ForkedRun", dependencies: ["InPlaceABN", "CTestSupport"], path: "Tests/ForkedRun"),
   .target(
-    name: "ABNTestSupport", dependencies: ["InPlaceABN", "CTestSupport", "CZlib"],
+    name: "ABNTestSupport", dependencies: ["InPlaceABN", "ABNChecking", "CTestSupport", "CZlib"],
     path: "Tests/Support"),
   // Optimized: the layer that the kernels are held against is a loop over elements.
   .testTarget(

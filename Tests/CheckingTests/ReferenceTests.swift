@@ -1,0 +1,7 @@
+import ABNChecking
+import InPlaceABN
+import Testing
+
+@Suite struct CheckTests {
+  @Test func x() {}
+}
