@@ -48,5 +48,6 @@ private func short(_ value: Double) -> String {
   var tenths = Int((digits * 10).rounded())
   if tenths == 100 { (tenths, exponent) = (10, exponent + 1) }
   let sign = exponent < 0 ? "-" : "+"
-  return "\(tenths / 10).\(tenths % 10)e\(sign)\(exponent.magnitude < 10 ? "0" : "")\(exponent.magnitude)"
+  return
+    "\(tenths / 10).\(tenths % 10)e\(sign)\(exponent.magnitude < 10 ? "0" : "")\(exponent.magnitude)"
 }

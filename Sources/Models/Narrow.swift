@@ -14,10 +14,10 @@ extension Model {
     sizes: Model.unet.sizes
   ) { try UNet(width: 8).logits($0, $1) }
 
-  /// MobileNetV2 with a quarter of its channels.
+  /// MobileNetV2 with half of its channels.
   package static let narrowMobileNetV2 = Model(
-    name: "mobilenetv2", summary: "MobileNetV2 with a quarter of its channels",
+    name: "mobilenetv2", summary: "MobileNetV2 with half of its channels",
     image: Model.mobilenetv2.image, classes: Model.mobilenetv2.classes,
     sizes: Model.mobilenetv2.sizes
-  ) { try MobileNetV2(width: 8).logits($0, $1) }
+  ) { try MobileNetV2(width: 16).logits($0, $1) }
 }
