@@ -63,7 +63,7 @@ extension CheckProgram {
         feed["x\(index)"] = value.cast(to: dtype)
       }
       outputs = try build(given)
-      if !isTest { loss = try weightedSum(of: outputs) }
+      if !isTest { loss = try weightedSum(of: outputs, types.data) }
     }
     startup = builder.startup
     var program = isTest ? builder.main.cloned(forTest: true) : builder.main
@@ -95,9 +95,9 @@ extension CheckProgram {
   }
 
   /// The sum of the outputs times random numbers of few bits, which are the same in every type.
-  private mutating func weightedSum(of outputs: [Variable]) throws -> Variable {
+  private mutating func weightedSum(of outputs: [Variable], _ dtype: DType) throws -> Variable {
     var terms: [Variable] = []
-    for (index, output) in outputs.enumerated() where output.dtype.isFloatingPoint {
+    for (index, output) in outputs.enumerated() where output.dtype == dtype {
       let weights = try data("w\(index)", shape: output.shape, dtype: output.dtype)
       let random = CounterRandom(seed: 11, stream: UInt64(index))
       feed["w\(index)"] = Tensor(

@@ -154,8 +154,8 @@ package struct CheckRunner {
     }
     var run = Run()
     let own = feed.reduce(into: [String: Tensor]()) { result, entry in
-      let type = program.main.variable(named: entry.key)?.dtype
-      result[entry.key] = type.map { entry.value.cast(to: $0) } ?? entry.value
+      guard let type = program.main.variable(named: entry.key)?.dtype else { return }
+      result[entry.key] = entry.value.cast(to: type)
     }
     for _ in 0..<count {
       run.results.append(

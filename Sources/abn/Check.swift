@@ -79,8 +79,17 @@ struct Check: ParsableCommand {
 extension DeviceOptions {
   /// What runs the cases here.
   fileprivate func checkRunner() throws -> CheckRunner {
-    let units: [String: Double] = ["tf32": 0x1p-11, "bf16": DType.bfloat16.unitOfRounding]
-    return CheckRunner(
-      try backend(), reference: CPUBackend(), unitOfProducts: units[precision])
+    let units: [CUDAPrecision: Double] = [
+      .tf32: 0x1p-11, .bfloat16: DType.bfloat16.unitOfRounding,
+    ]
+    let unit = units[try chosenPrecision()]
+    // The processor rounds as the card does, by the same pass.
+    let isLowered = !isCard && precision == CUDAPrecision.bfloat16.rawValue
+    let own: any Backend =
+      isLowered
+      ? CPUBackend(
+        passes: [LowerPrecision(to: .bfloat16)] + memoryPasses + trainingPasses + inferencePasses)
+      : try backend()
+    return CheckRunner(own, reference: CPUBackend(), unitOfProducts: unit)
   }
 }

@@ -1,3 +1,4 @@
+import ABNChecking
 import ABNGraph
 import ABNTensors
 import InPlaceABN
@@ -10,10 +11,6 @@ struct Comparison {
   /// Whether `fuseABN` puts in place what was built apart.
   var fuses = false
 
-  /// Large, so that a chain of layers over constant channels does not make rounding grow 300-fold a
-  /// layer: that would hide mistakes.
-  static let epsilon = 0.05
-
   /// What a run gives.
   struct Results {
     /// The loss, the fetched variables, all gradients and moving statistics, by name.
@@ -25,28 +22,6 @@ struct Comparison {
     var kinds: Set<String>
     /// What `fuseABN` made of each `batch_norm`.
     var fusions: [FusedABN.Outcome]
-  }
-
-  /// Normalization and activation, in place or apart, with equal names of parameters.
-  static func normalized(
-    _ x: Variable, _ act: Activation, alpha: Double, name: String, scale: Tensor, bias: Tensor,
-    global: Bool = false, inPlace: Bool
-  ) throws -> Variable {
-    let scale = ParamAttr(initializer: .array(scale))
-    let bias = ParamAttr(initializer: .array(bias))
-    if inPlace {
-      return try inplaceABN(
-        x, act: act.with(alpha: alpha), epsilon: epsilon, paramAttr: scale, biasAttr: bias,
-        name: name,
-        useGlobalStats: global)
-    }
-    let y = try batchNorm(
-      x, epsilon: epsilon, paramAttr: scale, biasAttr: bias, name: name, useGlobalStats: global)
-    if act == .prelu {
-      let slopes = ParamAttr(name: "\(name).w_3", initializer: .constant(0.25))
-      return try prelu(y, mode: .all, paramAttr: slopes)
-    }
-    return try activation(y, act.with(alpha: alpha))
   }
 
   /// Builds a graph over x, differentiates the weighted sum of its ends, and runs it.

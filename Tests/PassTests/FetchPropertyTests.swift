@@ -1,3 +1,4 @@
+import ABNChecking
 import ABNTestSupport
 import InPlaceABN
 import Testing

@@ -1,3 +1,4 @@
+import ABNChecking
 import ABNGraph
 import ABNTensors
 import InPlaceABN
@@ -100,7 +101,7 @@ import Testing
         let channels = x.shape[1]
         let scales = (0..<channels).map { [0.7, -1.2, 0, 1e-6][$0 % 4] }
         let biases = (0..<channels).map { [0.1, -0.3, 0.4, 0.5][$0 % 4] }
-        return try Comparison.normalized(
+        return try RandomGraph.normalized(
           x, layer.act, alpha: layer.alpha, name: "abn",
           scale: Tensor(scales, shape: [channels]), bias: Tensor(biases, shape: [channels]),
           inPlace: inPlace)

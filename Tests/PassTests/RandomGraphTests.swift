@@ -1,3 +1,4 @@
+import ABNChecking
 import Foundation
 import InPlaceABN
 import Testing

@@ -1,3 +1,4 @@
+import ABNChecking
 import ABNGraph
 import ABNModelFiles
 import ABNModels
