@@ -7,7 +7,8 @@ struct LayerTuning: Sendable, Hashable {
   var threads = 512
   /// Blocks that a multiprocessor holds: one loads while another one waits at a barrier.
   var perMultiprocessor = 2
-  /// How many times 16 bytes of a row a slice may have, the widest first.
+  /// How many times 16 bytes of a row a slice may have, the widest first; none of less than a line of
+  /// the cache, which memory is read in.
   var lanes = [16, 8]
 
   init() {}
@@ -156,21 +157,18 @@ struct LayerResident {
     let rowChunks = variant.geometry.channels * variant.dtype.bytes / 16
     let tensors = isBackward ? 2 : 1
     let total = card.multiprocessors * perMultiprocessor
-    // The widest slice that the chip holds, else as wide as a row: narrower ones would read memory in
-    // pieces of less than a line.
+    // Of slices that the chip holds narrow ones are faster, as several groups work on several at a
+    // time; of those that it does not hold wide ones, as memory is read in longer pieces.
     var found: (kernel: CUDAKernel, lanes: Int, budget: Int)?
-    let narrowest = tuning.lanes.min()!
-    for lanes in tuning.lanes where lanes == narrowest || lanes < 2 * rowChunks {
+    let fitting = tuning.lanes.filter { $0 < 2 * rowChunks }
+    for lanes in fitting.isEmpty ? [tuning.lanes.min()!] : fitting {
       let kernel = try kernel(
         variant, device, tuning, .layerRows, isBackward ? "rowsBackward" : "rowsForward",
         ["-DLANES=\(lanes)"])
       let budget = budget(kernel, card, tuning)
       guard budget > 0 else { continue }
-      if found == nil { found = (kernel, lanes, budget) }
-      if variant.count * lanes * 16 * tensors <= total * budget {
-        found = (kernel, lanes, budget)
-        break
-      }
+      let isHeld = variant.count * lanes * 16 * tensors <= total * budget
+      if found == nil || isHeld { found = (kernel, lanes, budget) }
     }
     guard let (kernel, lanes, budget) = found else { return nil }
     let slices = (rowChunks + lanes - 1) / lanes
