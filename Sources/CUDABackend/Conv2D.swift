@@ -121,9 +121,9 @@ extension Conv2D {
   fileprivate func lower(_ c: inout CUDAContext, residual: Int?, slope: Double) throws {
     let o = try ConvolutionOperands(self, x: c.inputType(0), w: c.inputType(1), c)
     let y = c.write(0, in: o.imageOrder)
-    if let padded = PaddedChannels(o) {
-      let x = try padded.pad(c.read(0), o.x, &c)
-      let w = try padded.pad(c.read(1), o.w, &c)
+    if let padded = try PaddedChannels(o) {
+      let x = try padded.images(c.read(0), &c)
+      let w = try padded.weights(c.read(1), &c)
       try c.convolve(
         padded.product(.forward, allowsTF32: c.allowsTF32), [x, w, y], mayShare: false)
     } else {
@@ -179,12 +179,12 @@ extension Conv2DWeightGradient: CUDALowerable {
   func lower(_ c: inout CUDAContext) throws {
     let o = try ConvolutionOperands(forward, x: c.inputType(0), w: c.outputType(0), c)
     let dy = try c.read(1, in: o.imageOrder)
-    if let padded = PaddedChannels(o) {
-      let x = try padded.pad(c.read(0), o.x, &c)
-      let dw = padded.buffer(o.w, &c)
+    if let padded = try PaddedChannels(o) {
+      let x = try padded.images(c.read(0), &c)
+      let dw = padded.weightGradient(&c)
       try c.convolve(
         padded.product(.weightGradient, allowsTF32: c.allowsTF32), [x, dw, dy], mayShare: false)
-      try padded.unpad(dw, o.w, to: c.write(0), &c)
+      try padded.unpack(dw, to: c.write(0), &c)
     } else {
       try c.convolve(
         o.product(.weightGradient, allowsTF32: c.allowsTF32),

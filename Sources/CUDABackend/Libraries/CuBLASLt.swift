@@ -89,7 +89,10 @@ final class MatrixProductPlan: @unchecked Sendable {
   /// cublasLtMatmulHeuristicResult_t: an algorithm of 64 bytes, the workspace's size behind it.
   private static let (resultBytes, workspaceOffset) = (96, 64)
 
-  let workspaceBytes: Int
+  /// With what it takes to begin at a multiple of 256, which the library asks for.
+  var workspaceBytes: Int { needed > 0 ? needed + Self.workspaceAlignment : 0 }
+  private static let workspaceAlignment = 256
+  private let needed: Int
   private let library: CuBLASLt
   private let product, aLayout, bLayout, outLayout: CuBLASLt.Handle
   private let algorithm: [UInt8]
@@ -145,7 +148,7 @@ final class MatrixProductPlan: @unchecked Sendable {
         .unsupported, "cuBLASLt", got: "no algorithm for \(sizes) in \(dtype)",
         wanted: "a product of this size")
     }
-    workspaceBytes = result.withUnsafeBytes {
+    needed = result.withUnsafeBytes {
       $0.load(fromByteOffset: Self.workspaceOffset, as: Int.self)
     }
     algorithm = Array(result.prefix(Self.workspaceOffset))
@@ -163,6 +166,10 @@ final class MatrixProductPlan: @unchecked Sendable {
     a: UnsafeRawPointer, b: UnsafeRawPointer, out: UnsafeMutableRawPointer,
     workspace: UnsafeMutableRawPointer?, on stream: CUDAHandle
   ) throws {
+    let aligned = workspace.map { start in
+      let mask = UInt(Self.workspaceAlignment - 1)
+      return UnsafeMutableRawPointer(bitPattern: (UInt(bitPattern: start) + mask) & ~mask)!
+    }
     // alpha and beta as the type of the sums.
     let factors: [UInt64] =
       isDouble ? [Double(1).bitPattern, 0] : [UInt64(Float(1).bitPattern), 0]
@@ -171,7 +178,7 @@ final class MatrixProductPlan: @unchecked Sendable {
         library.multiply(
           library.handle, product, factors.baseAddress!, b, bLayout, a, aLayout,
           factors.baseAddress! + 8, out, outLayout, out, outLayout, algorithm.baseAddress!,
-          workspace, workspaceBytes, stream)
+          aligned, needed, stream)
       }
     }
     try CuBLASLt.check(status, "product")

@@ -153,39 +153,51 @@ extern "C" __global__ void __launch_bounds__(256)
   }
 }
 
-// Few channels beside one another are read by neither the matrix units nor 16 bytes at a time:
-// VEC<T> channels are, of which those behind the image's are zero.
+// Images of few channels as cells of `block` x `block` places whose channels stand beside one another,
+// in chunks of 16 bytes: channel (dy * block + dx) * channels + c of cell (i, j) is channel c of place
+// (i * block + dy - shift, j * block + dx - shift), and 0 beyond the image and behind the last one.
+struct Cells {
+  i64 count, channels;
+  i64 sizes[2], cells[2], shift[2];
+  i64 block, chunks;
+};
 
-union Padded {
+union CellChunk {
   Chunk chunk;
   T values[VEC<T>];
 };
 
-/// [batch][channels][places] to [batch][places][VEC<T>].
 extern "C" __global__ void __launch_bounds__(256)
-    padChannels(const T* source, Chunk* target, i64 batch, i64 channels, i64 places) {
-  i64 step = (i64)gridDim.x * blockDim.x;
-  for (i64 k = (i64)blockIdx.x * blockDim.x + threadIdx.x; k < batch * places; k += step) {
-    i64 image = k / places, place = k % places;
-    Padded padded;
+    toCells(const T* source, Chunk* target, Cells p) {
+  i64 step = (i64)gridDim.x * blockDim.x, all = p.count * p.cells[0] * p.cells[1] * p.chunks;
+  for (i64 k = (i64)blockIdx.x * blockDim.x + threadIdx.x; k < all; k += step) {
+    i64 part = k % p.chunks, place = k / p.chunks, j = place % p.cells[1];
+    i64 i = place / p.cells[1] % p.cells[0], image = place / (p.cells[1] * p.cells[0]);
+    CellChunk cell;
 #pragma unroll
-    for (int c = 0; c < VEC<T>; c++)
-      padded.values[c] =
-          c < channels ? source[(image * channels + c) * places + place] : cast<T>((R)0);
-    target[k] = padded.chunk;
+    for (int v = 0; v < VEC<T>; v++) {
+      i64 own = part * VEC<T> + v, c = own % p.channels, d = own / p.channels;
+      i64 row = i * p.block + d / p.block - p.shift[0];
+      i64 column = j * p.block + d % p.block - p.shift[1];
+      bool isThere = d < p.block * p.block && row >= 0 && column >= 0 && row < p.sizes[0] &&
+                     column < p.sizes[1];
+      cell.values[v] =
+          isThere ? source[((image * p.channels + c) * p.sizes[0] + row) * p.sizes[1] + column]
+                  : cast<T>((R)0);
+    }
+    target[k] = cell.chunk;
   }
 }
 
-/// [batch][places][VEC<T>] to [batch][channels][places].
 extern "C" __global__ void __launch_bounds__(256)
-    unpadChannels(const Chunk* source, T* target, i64 batch, i64 channels, i64 places) {
-  i64 step = (i64)gridDim.x * blockDim.x;
-  for (i64 k = (i64)blockIdx.x * blockDim.x + threadIdx.x; k < batch * places; k += step) {
-    i64 image = k / places, place = k % places;
-    Padded padded;
-    padded.chunk = source[k];
-#pragma unroll
-    for (int c = 0; c < VEC<T>; c++)
-      if (c < channels) target[(image * channels + c) * places + place] = padded.values[c];
+    fromCells(const T* source, T* target, Cells p) {
+  i64 step = (i64)gridDim.x * blockDim.x, all = p.count * p.channels * p.sizes[0] * p.sizes[1];
+  for (i64 k = (i64)blockIdx.x * blockDim.x + threadIdx.x; k < all; k += step) {
+    i64 column = k % p.sizes[1] + p.shift[1], row = k / p.sizes[1] % p.sizes[0] + p.shift[0];
+    i64 c = k / (p.sizes[1] * p.sizes[0]) % p.channels;
+    i64 image = k / (p.sizes[1] * p.sizes[0] * p.channels);
+    i64 d = row % p.block * p.block + column % p.block;
+    i64 cell = (image * p.cells[0] + row / p.block) * p.cells[1] + column / p.block;
+    target[k] = source[cell * p.chunks * VEC<T> + d * p.channels + c];
   }
 }
