@@ -197,7 +197,9 @@ STUB_C int nvrtcCompileProgram(void* handle, int count, const char* const* optio
   std::vector<std::string> words(options, options + count);
   for (auto& word : words) {
     if (word.rfind("-D", 0) == 0 || word.rfind("--gpu-architecture=", 0) == 0) continue;
-    if (word == "--std=c++17" || word.rfind("--fmad", 0) == 0) continue;
+    if (word == "--std=c++17" || word.rfind("--fmad", 0) == 0 ||
+        word.rfind("--ptxas-options", 0) == 0)
+      continue;
     program.log = "error: option " + word + " is not known";
     return invalidOption;
   }
