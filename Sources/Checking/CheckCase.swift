@@ -81,12 +81,15 @@ package struct CheckCase: Sendable {
   package let bound: CheckBound
   /// Of parameters and state after the last step.
   package let stateBound: CheckBound
+  /// Whether rounding inside of products may turn an element at a kink around that then counts: such a
+  /// case says nothing where float32 products round their inputs.
+  package var needsExactProducts = false
   /// Builds the program in these types; its parameters have the same names in all types.
   package let build: @Sendable (CheckTypes) throws -> CheckProgram
 
   package init(
     _ group: CheckGroup, _ name: String, _ dtype: DType, layout: DataLayout? = nil, steps: Int = 3,
-    bound: CheckBound, stateBound: CheckBound? = nil,
+    bound: CheckBound, stateBound: CheckBound? = nil, needsExactProducts: Bool = false,
     build: @escaping @Sendable (CheckTypes) throws -> CheckProgram
   ) {
     self.group = group
@@ -96,6 +99,7 @@ package struct CheckCase: Sendable {
     self.steps = steps
     self.bound = bound
     self.stateBound = stateBound ?? bound
+    self.needsExactProducts = needsExactProducts
     self.build = build
   }
 

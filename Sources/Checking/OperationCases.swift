@@ -13,6 +13,8 @@ struct OperationSpec: Sendable {
   /// Of 16 bits: a value is rounded a few times on its way.
   var narrowUnits = 8.0
   var dtypes: [DType] = [.float32, .bfloat16]
+  /// See `CheckCase`.
+  var needsExactProducts = false
   let build: @Sendable ([Variable]) throws -> [Variable]
 
   init(
@@ -31,7 +33,9 @@ struct OperationSpec: Sendable {
     dtypes.map { dtype in
       let bound = CheckBound(
         (dtype.isNarrow ? narrowUnits : units) * dtype.unitOfRounding)
-      return CheckCase(.operations, name, dtype, bound: bound) {
+      return CheckCase(
+        .operations, name, dtype, bound: bound, needsExactProducts: needsExactProducts
+      ) {
         try CheckProgram(inputs, $0, build: build)
       }
     }

@@ -41,7 +41,7 @@ extension CheckCase {
         let shape =
           layout == .nchw ? Shape(sizes) : Shape([sizes[0], sizes[2], sizes[3], sizes[1]])
         let isPlain = window.name == "3x3" || window.name == "1x1"
-        return OperationSpec(
+        var spec = OperationSpec(
           "conv2d \(window.name) \(layout.rawValue)", [.random(shape)],
           dtypes: window.act != nil
             ? [.float32]
@@ -55,6 +55,8 @@ extension CheckCase {
               dataLayout: layout)
           ]
         }
+        spec.needsExactProducts = window.act != nil
+        return spec
       }
     }
   }

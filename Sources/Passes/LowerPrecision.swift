@@ -38,6 +38,9 @@ private enum Lowering {
   case always([Int])
   /// These positions, where the first of them that is float32 in the program has 16 bits already.
   case following([Int])
+  /// These positions, where the operation that made the one at `maker` has been lowered: what the two
+  /// of them share has the form of one type.
+  case together([Int], maker: Int)
   /// None: the operation reads float32.
   case never
 
@@ -48,7 +51,8 @@ private enum Lowering {
       is MulWeightGradient:
       self = .always(all)
     case is BatchNorm, is InPlaceActivatedBatchNorm: self = .following([0])
-    case is BatchNormGradient, is InPlaceABNGradient: self = .following([0, 1])
+    case is BatchNormGradient: self = .following([0, 1])
+    case is InPlaceABNGradient: self = .together([0, 1], maker: 0)
     case is Activate, is ActivateGradient, is Elementwise, is SumOf, is Pool2D, is Pool2DGradient,
       is Concat, is ConcatGradient, is Split, is Slice, is SliceGradient, is Pad, is Reshape,
       is Flatten, is ReshapeGradient, is Transpose, is Resize, is ResizeGradient, is Scale,
@@ -85,6 +89,8 @@ private struct Rewriting {
     case .following(let given):
       let first = given.first { program[operation.inputs[$0]].dtype == .float32 }
       positions = first.map { narrow[operation.inputs[$0]] != nil } == true ? given : []
+    case .together(let given, let maker):
+      positions = makers[operation.inputs[maker]] == nil ? [] : given
     case .never: positions = []
     }
     var inputs = operation.inputs

@@ -43,15 +43,16 @@ struct Check: ParsableCommand {
       }
       return found
     }
+    let runner = try target.checkRunner()
     let cases = CheckCase.all(groups.isEmpty ? CheckGroup.allCases : groups).filter {
-      text.isEmpty || $0.line.localizedCaseInsensitiveContains(text)
+      runner.applies($0)
+        && (text.isEmpty || $0.line.localizedCaseInsensitiveContains(text))
     }
     guard !cases.isEmpty else {
       throw ABNError(
         .name, "--case \(quoted(text))", got: "no case whose line contains it",
         wanted: "a part of a line that abn check prints", fix: "Leave it out to see all lines.")
     }
-    let runner = try target.checkRunner()
     let start = ContinuousClock.now
     var rows: [CheckRow] = []
     if !common.json { print(CheckRow.heading) }

@@ -93,6 +93,31 @@ import Testing
     #expect(value.doubles.allSatisfy { Float($0).bitPattern & 0xFFFF == 0 })
   }
 
+  /// A layer that reads float32 stays so with its gradient, though a convolution reads its output on
+  /// 16 bits.
+  @Test func aLayerAndItsGradientAreOfOneType() throws {
+    let builder = ProgramBuilder(seed: 3)
+    try builder.build {
+      let x = try scale(data("x", shape: [2, 3, 8, 8]), factor: 2)
+      let z = try inplaceABN(x, act: .leakyReLU(slope: 0.1))
+      let loss = try mean(conv2d(z, numFilters: 4, filterSize: 3))
+      _ = try SGD(learningRate: 0.1).minimize(loss)
+    }
+    let backend = CPUBackend(
+      passes: [LowerPrecision(to: .bfloat16)] + memoryPasses + trainingPasses)
+    let (executor, scope) = (Executor(backend: backend), Scope())
+    try executor.run(builder.startup, scope: scope)
+    let random = CounterRandom(seed: 1, stream: 1)
+    let x = Tensor((0..<384).map { Float(random.uniform(UInt64($0)) - 0.5) }, shape: [2, 3, 8, 8])
+    let executable = try executor.compile(builder.main, feed: ["x": x.shape])
+    let program = try #require(executable.program)
+    let images = program.operations.filter {
+      $0.kind is InPlaceActivatedBatchNorm || $0.kind is InPlaceABNGradient
+    }.map { program[$0.inputs[0]].dtype }
+    #expect(images == [.float32, .float32])
+    try executor.run(builder.main, feed: ["x": x], scope: scope)
+  }
+
   /// A program of integers, or without products, is left as it is.
   @Test func whatHasNoProductStays() throws {
     let builder = ProgramBuilder(seed: 3)
