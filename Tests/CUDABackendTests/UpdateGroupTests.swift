@@ -124,4 +124,64 @@ import Testing
     let result = try GroupUpdates().rewrite(builder.main, fetches: [cast.outputs[0]]).program
     #expect(result.operations.map(\.kindName) == ["cast", "sgd of 2"])
   }
+
+  /// Four steps of training a program without convolutions and products, by every optimizer, with
+  /// dropout, a schedule and a clip by the common norm.
+  @Test(.enabled(if: FlatCase.card != nil), arguments: 0..<3)
+  func trainingLeavesWhatTheProcessorLeaves(_ index: Int) throws {
+    let rate = Schedule.warmup(steps: 2, from: 0.01, then: .cosine(0.1, steps: 9))
+    func build(_ builder: ProgramBuilder) throws -> Variable {
+      try builder.build {
+        let (x, y) = (try data("x", shape: [8, 6, 5]), try data("y", shape: [8, 6, 5]))
+        func parameter(_ name: String, _ shape: Shape) throws -> Variable {
+          let type = TensorType(shape, .float32)
+          return try builder.addPersistable(
+            named: name, type: type, role: .parameter(ParameterTraits()),
+            initializer: FillConstant(0.3, type: type), layer: name, source: Self.source)
+        }
+        var z = try elementwiseMul(x, parameter("w", [6, 1]))
+        z = try dropout(gelu(elementwiseAdd(z, parameter("b", [5]))), probability: 0.25)
+        z = try leakyReLU(prelu(elementwiseDiv(z, parameter("d", [6, 5])), mode: .all), alpha: 0.1)
+        let loss = try mean(squareErrorCost(z, y))
+        let clip = GradientClip.globalNorm(0.05)
+        let optimizer: any Optimizer =
+          switch index {
+          case 0: SGD(learningRate: rate, regularization: .l2(1e-3), gradientClip: clip)
+          case 1: MomentumOptimizer(learningRate: rate, momentum: 0.9, gradientClip: clip)
+          default: Adam(learningRate: rate, gradientClip: clip)
+          }
+        _ = try optimizer.minimize(loss)
+        return loss
+      }
+    }
+    func train(_ backend: any Backend) throws -> (losses: [Double], left: [String: Tensor]) {
+      let builder = ProgramBuilder(seed: 12)
+      let loss = try build(builder)
+      let (scope, executor) = (Scope(), Executor(backend: backend))
+      try executor.run(builder.startup, scope: scope)
+      var losses: [Double] = []
+      for step in 0..<4 {
+        let source = CounterRandom(seed: 6, stream: UInt64(step))
+        func batch(_ first: UInt64) -> Tensor {
+          Tensor(
+            (0..<240).map { Float(source.uniform(first + UInt64($0)) - 0.5) }, shape: [8, 6, 5])
+        }
+        losses += try executor.run(
+          builder.main, feed: ["x": batch(0), "y": batch(240)], fetch: [loss], scope: scope
+        )[0].doubles
+      }
+      return (losses, scope.snapshot())
+    }
+    let card = try FlatCase.turn.withLock { _ in try train(#require(FlatCase.card)) }
+    let processor = try train(CPUBackend())
+    #expect(Set(card.losses).count == 4, "steps that change nothing")
+    #expect(Set(card.left.keys) == Set(processor.left.keys))
+    // Sums in another order: some roundings of numbers near 1.
+    for (a, b) in zip(card.losses, processor.losses) { #expect(abs(a - b) < 1e-6) }
+    for (name, wanted) in processor.left {
+      for (a, b) in zip(try #require(card.left[name]).doubles, wanted.doubles) {
+        #expect(abs(a - b) <= 4e-6 * max(1, b.magnitude), "\(name)")
+      }
+    }
+  }
 }
