@@ -59,6 +59,8 @@ struct FlatFormula: Sendable {
   var parameters: [(name: String, value: FlatParameter)] = []
   /// Numbers in device memory, behind inputs and outputs among the launch's pointers.
   var scalars: [(name: String, type: DType)] = []
+  /// Numbers in device memory that each set of arrays has its own of (`tableText`).
+  var ownScalars: [(name: String, type: DType)] = []
   var setup = ""
 
   init(
@@ -140,10 +142,14 @@ extension FlatFormula {
     let targets = zip(outputs, zip(Self.outputNames, updated)).map { output, place in
       "  \(output.name)* p_\(place.0) = p_\(Self.inputNames[place.1]);\n"
     }
+    let numbers = ownScalars.enumerated().map { index, scalar in
+      let type = "const \(FlatElement.number(scalar.type).name)*"
+      return "  \(type) \(scalar.name) = (\(type))table.arrays[\(inputs.count + index)][set];\n"
+    }
     let most = FlatTable.mostSets
     return """
       struct Table {
-        void* arrays[\(inputs.count)][\(most)];
+        void* arrays[\(inputs.count + ownScalars.count)][\(most)];
         i64 counts[\(most)];
         u32 starts[\(most)];
       };
@@ -156,7 +162,7 @@ extension FlatFormula {
               for (int step = \(most / 2); step > 0; step /= 2)
                 if (table.starts[set + step] <= blockIdx.x) set += step;
               const i64 count = table.counts[set];
-            \((sources + targets).joined())
+            \((sources + targets + numbers).joined())
             """,
           loop: """
             for (i64 first = (i64)(blockIdx.x - table.starts[set]) * (\(Self.threads) * U) + threadIdx.x,
@@ -215,7 +221,7 @@ extension FlatFormula {
   /// The kernel around a way to find the group of each operand.
   ///
   /// - Parameters:
-  ///   - opening: what comes before the loop.
+  ///   - opening: what comes before `setup`.
   ///   - loop: the head of the loop over `first`, the number of a thread's first group.
   ///   - places: what `load` needs beside `at`, the first element of a group.
   private func text(
@@ -238,8 +244,8 @@ extension FlatFormula {
 
       extern "C" __global__ void __launch_bounds__(\(Self.threads)) flat(
           \((arguments + pointers + parameterList).joined(separator: ",\n    "))) {
-      \(setup)
       \(opening)
+      \(setup)
         const bool areAligned = \(aligned);
       \(loop)
       \(groups)\

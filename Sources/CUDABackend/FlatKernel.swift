@@ -68,7 +68,7 @@ extension CUDAContext {
   ///
   /// - Parameters:
   ///   - updated: for each output, the input in whose place it is.
-  ///   - sets: where the inputs of each set stand among the step's arguments.
+  ///   - sets: where the inputs of each set, and its own numbers, stand among the step's arguments.
   ///   - scalars: where the numbers in device memory do.
   func flatLaunches(
     _ formula: FlatFormula, updated: [Int], over sets: [(pointers: [Int], count: Int)],

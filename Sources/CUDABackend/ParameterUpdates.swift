@@ -2,15 +2,78 @@ import ABNOperations
 import ABNRuntime
 import ABNTensors
 
-extension ParameterUpdate {
-  /// The arguments of an update, at the positions of its inputs: parameter and state updated, the
-  /// rest read.
-  fileprivate func updateArguments(_ c: inout CUDAContext) throws -> [StepArgument] {
+/// The element types of an update.
+struct UpdateTypes: Hashable {
+  var parameter, gradient, rate: DType
+}
+
+/// An update that many parameters share one launch of (`UpdateGroup`).
+protocol GroupedUpdate: ParameterUpdate {
+  /// Over parameter, gradient and the arrays of state; what is new takes the old's place. State of
+  /// one number is among `ownScalars`.
+  func formula(_ types: UpdateTypes) -> FlatFormula
+  /// What becomes of the state of one number, afterwards; nil where there is none.
+  var numbersFormula: FlatFormula? { get }
+}
+
+extension GroupedUpdate {
+  var numbersFormula: FlatFormula? { nil }
+}
+
+/// Where the operands of updates stand among an operation's inputs and outputs.
+struct UpdateOperands {
+  let rate: Int
+  /// Of the gradients; nil where they are not scaled.
+  let scale: Int?
+  /// For each parameter: itself, gradient, state.
+  let inputs: [[Int]]
+  /// For each parameter: itself, state.
+  let outputs: [[Int]]
+}
+
+extension CUDAContext {
+  /// A step of updates that differ in their tensors alone.
+  mutating func update(_ kind: some GroupedUpdate, _ operands: UpdateOperands) throws {
     // Reading first tells that a value must be there before the run.
-    var arguments = try (0..<c.inputCount).map { try c.read($0) }
-    arguments[0] = c.write(0)
-    for position in stateTypes.indices { arguments[3 + position] = c.write(1 + position) }
-    return arguments
+    var arguments = try (0..<inputCount).map { try read($0) }
+    var sets: [UpdateTypes: [(pointers: [Int], count: Int)]] = [:]
+    for (inputs, outputs) in zip(operands.inputs, operands.outputs) {
+      arguments[inputs[0]] = write(outputs[0])
+      for (input, output) in zip(inputs.dropFirst(2), outputs.dropFirst()) {
+        arguments[input] = write(output)
+      }
+      let types = UpdateTypes(
+        parameter: try floatType(ofInput: inputs[0]), gradient: try floatType(ofInput: inputs[1]),
+        rate: inputType(operands.rate).dtype)
+      sets[types, default: []].append((inputs, inputType(inputs[0]).shape.elementCount))
+    }
+    let arrays = kind.stateTypes.indices.filter { kind.stateTypes[$0] == .likeParameter }
+    let updated = [0] + arrays.indices.map { 2 + $0 }
+    var launches = try sets.sorted { $0.value[0].pointers[0] < $1.value[0].pointers[0] }.flatMap {
+      types, own in
+      try flatLaunches(
+        kind.formula(types), updated: updated, over: own,
+        scalars: [operands.rate] + (operands.scale.map { [$0] } ?? []))
+    }
+    if let formula = kind.numbersFormula {
+      let numbers = operands.inputs.map {
+        (pointers: Array($0.dropFirst(2 + arrays.count)), count: 1)
+      }
+      launches += try flatLaunches(
+        formula, updated: Array(formula.inputs.indices), over: numbers, scalars: [])
+    }
+    launch(arguments, launches)
+  }
+}
+
+extension GroupedUpdate {
+  func lower(_ c: inout CUDAContext) throws {
+    let states = stateTypes.indices.map { 3 + $0 }
+    try c.update(
+      self,
+      UpdateOperands(
+        rate: 2, scale: treatment.isScaled ? scaleIndex : nil, inputs: [[0, 1] + states],
+        outputs: [Array(0...stateTypes.count)]))
   }
 
   /// The formula of an update: `a` the parameter, `gradient` what is made of its gradient first,
@@ -51,58 +114,15 @@ extension ParameterUpdate {
       """
     return formula
   }
-
-  /// Where the operands of `formula` stand among the arguments.
-  fileprivate func pointers(states: Int) -> [Int] {
-    let state = (0..<states).map { 3 + $0 }
-    return [0, 1] + state + [0] + state + [2] + (treatment.isScaled ? [scaleIndex] : [])
-  }
-}
-
-/// The element types of an update.
-struct UpdateTypes {
-  var parameter, gradient, rate: DType
-
-  /// Those of the operation, whose parameter is input 0.
-  fileprivate init(_ c: CUDAContext) throws {
-    parameter = try c.floatType(ofInput: 0)
-    gradient = c.inputType(1).dtype
-    rate = c.inputType(2).dtype
-  }
-
-  init(parameter: DType, gradient: DType, rate: DType) {
-    (self.parameter, self.gradient, self.rate) = (parameter, gradient, rate)
-  }
-}
-
-/// An update whose every element hangs on its own gradient and state, and on the learning rate:
-/// many are done by one launch (`UpdateGroup`).
-protocol GroupedUpdate: ParameterUpdate {
-  /// Over parameter, gradient and the arrays of state; what is new takes the old's place.
-  func formula(_ types: UpdateTypes) -> FlatFormula
-}
-
-extension GroupedUpdate {
-  fileprivate func lowerAlone(_ c: inout CUDAContext) throws {
-    let arguments = try updateArguments(&c)
-    let formula = formula(try UpdateTypes(c))
-    let count = c.inputType(0).shape.elementCount
-    c.launch(
-      arguments, [try c.flatLaunch(formula, count: count, pointers(states: stateTypes.count))])
-  }
 }
 
 extension SGDUpdate: CUDALowerable, GroupedUpdate {
-  func lower(_ c: inout CUDAContext) throws { try lowerAlone(&c) }
-
   func formula(_ types: UpdateTypes) -> FlatFormula {
     formula(types, states: 0, "out = a - rate * gradient;", [])
   }
 }
 
 extension MomentumUpdate: CUDALowerable, GroupedUpdate {
-  func lower(_ c: inout CUDAContext) throws { try lowerAlone(&c) }
-
   func formula(_ types: UpdateTypes) -> FlatFormula {
     // The factor as the element type has it.
     let stored = types.parameter == .float64 ? momentum : Double(Float(momentum))
@@ -117,10 +137,9 @@ extension MomentumUpdate: CUDALowerable, GroupedUpdate {
   }
 }
 
-extension AdamUpdate: CUDALowerable {
-  func lower(_ c: inout CUDAContext) throws {
-    let arguments = try updateArguments(&c)
-    let isDouble = c.inputType(0).dtype == .float64
+extension AdamUpdate: CUDALowerable, GroupedUpdate {
+  func formula(_ types: UpdateTypes) -> FlatFormula {
+    let isDouble = types.parameter == .float64
     let least = isDouble ? Double.leastNormalMagnitude : Double(Float.leastNormalMagnitude)
     let greatest =
       isDouble
@@ -129,7 +148,7 @@ extension AdamUpdate: CUDALowerable {
     // The square of a finite gradient must be finite: an infinite second moment would never come
     // down, and the parameter stand still. An infinite gradient stays and makes NaN.
     var formula = formula(
-      try UpdateTypes(c), states: 2,
+      types, states: 2,
       """
       const Num size = magnitude(gradient);
               const Num bounded = gradient > Num(0) ? largest : -largest;
@@ -154,16 +173,13 @@ extension AdamUpdate: CUDALowerable {
           const Num spread = (Num)(1.0 / squareRoot(1.0 - *power2));
         """)
     formula.files = [.activations]
-    formula.scalars += [("power1", .float64), ("power2", .float64)]
-    let powers = FlatFormula(
+    formula.ownScalars = [("power1", .float64), ("power2", .float64)]
+    return formula
+  }
+
+  var numbersFormula: FlatFormula? {
+    FlatFormula(
       [.float64, .float64], [.float64, .float64], "out = a * beta1; second = b * beta2;",
       [("beta1", .real(beta1)), ("beta2", .real(beta2))])
-    let count = c.inputType(0).shape.elementCount
-    c.launch(
-      arguments,
-      [
-        try c.flatLaunch(formula, count: count, pointers(states: 2) + [5, 6]),
-        try c.flatLaunch(powers, count: 1, [5, 6, 5, 6]),
-      ])
   }
 }

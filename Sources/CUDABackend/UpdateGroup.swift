@@ -61,29 +61,14 @@ struct UpdateGroup: OperationKind {
 
 extension UpdateGroup: CUDALowerable {
   func lower(_ c: inout CUDAContext) throws {
-    // Reading first tells that a value must be there before the run.
-    var arguments = try (0..<c.inputCount).map { try c.read($0) }
-    for index in 0..<count {
-      for position in 0..<arrays.outputs {
-        arguments[input(index, position)] = c.write(index * arrays.outputs + position)
-      }
-    }
-    // One kernel for each pair of types.
-    var sets: [[DType]: [(pointers: [Int], count: Int)]] = [:]
-    for index in 0..<count {
-      let first = shared + index * arrays.inputs
-      sets[[c.inputType(first).dtype, c.inputType(first + 1).dtype], default: []].append(
-        (Array(first..<first + arrays.inputs), c.inputType(first).shape.elementCount))
-    }
-    let updated = [0] + (0..<member.stateTypes.count).map { 2 + $0 }
-    let launches = try sets.sorted { $0.value[0].pointers[0] < $1.value[0].pointers[0] }.flatMap {
-      types, own in
-      try c.flatLaunches(
-        member.formula(
-          UpdateTypes(parameter: types[0], gradient: types[1], rate: c.inputType(0).dtype)),
-        updated: updated, over: own, scalars: Array(0..<shared))
-    }
-    c.launch(arguments, launches)
+    let sets = 0..<count
+    let operands = UpdateOperands(
+      rate: 0, scale: shared == 2 ? 1 : nil,
+      inputs: sets.map { index in
+        (0..<arrays.inputs).map { shared + index * arrays.inputs + $0 }
+      },
+      outputs: sets.map { index in (0..<arrays.outputs).map { index * arrays.outputs + $0 } })
+    try c.update(member, operands)
   }
 }
 

@@ -21,8 +21,8 @@ import Testing
     func data(_ name: String, _ type: TensorType) throws -> Variable {
       try builder.addData(named: name, type: type, source: Self.source, stopsGradient: true)
     }
-    func state(_ name: String, _ shape: Shape) throws -> Variable {
-      let type = TensorType(shape, .float32)
+    func state(_ name: String, _ shape: Shape, _ dtype: DType = .float32) throws -> Variable {
+      let type = TensorType(shape, dtype)
       return try builder.addPersistable(
         named: name, type: type, role: .state, initializer: FillConstant(0, type: type),
         layer: "state", source: Self.source)
@@ -35,7 +35,10 @@ import Testing
       if index % 2 == 1 {
         gradient = try builder.build { try operation(Cast(to: .float32), [gradient]) }
       }
-      let states = try kind.stateTypes.indices.map { try state("s\(index).\($0)", shape) }
+      let states = try kind.stateTypes.enumerated().map { place, type in
+        try state(
+          "s\(index).\(place)", type == .power ? [1] : shape, type == .power ? .float64 : .float32)
+      }
       _ = try builder.append(
         kind, [try state("p\(index)", shape), gradient, rate] + states + scale, role: .optimize,
         layer: "p\(index)", source: Self.source)
@@ -71,6 +74,7 @@ import Testing
     return [
       SGDUpdate(), MomentumUpdate(momentum: 0.9),
       MomentumUpdate(momentum: 0.9, useNesterov: true, treatment, multiplier: 0.5),
+      AdamUpdate(beta1: 0.9, beta2: 0.999, epsilon: 1e-8, decay: 0.01, treatment),
     ]
   }()
 
