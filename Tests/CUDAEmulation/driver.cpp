@@ -189,6 +189,7 @@ STUB_C int cuDeviceGetAttribute(int* value, int attribute, int) {
     case 75: *value = int(setting("ABN_STUB_CAPABILITY", 90) / 10); break;
     case 76: *value = int(setting("ABN_STUB_CAPABILITY", 90) % 10); break;
     case 81: *value = int(setting("ABN_STUB_SHARED", 65536)); break;
+    case 88: *value = 0; break;                        // whether it reads memory that can be paged out
     case 95: *value = int(setting("ABN_STUB_COOPERATIVE", 1)); break;
     case 97: *value = int(setting("ABN_STUB_SHARED_PER_BLOCK", 49152)); break;
     case 106: *value = 32; break;                      // blocks of a multiprocessor

@@ -1,7 +1,7 @@
 // libcuda.so.1 for machines without a card: modules made by nvrtc.cpp, and launches of their kernels.
 #include <dlfcn.h>
 #include <elf.h>
-#include <sys/mman.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -155,12 +155,15 @@ STUB_C int cuModuleLoadData(void** result, const void* image) {
   if (memcmp(bytes, "ABNSTUB1", 8) != 0) return invalidImage;
   uint64_t length;
   memcpy(&length, bytes + 8, 8);
-  int file = memfd_create("kernel", MFD_CLOEXEC);
+  // The loader knows a library by its path too: each has its own.
+  static int number = 0;
+  std::string path = "/tmp/abn-cuda-stub-" + std::to_string(getpid()) + "-" + std::to_string(number++);
+  int file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL, 0700);
   if (file < 0 || write(file, bytes + 16, length) != ssize_t(length)) return invalidImage;
-  auto module = new Module;
-  module->library = dlopen(
-      ("/proc/self/fd/" + std::to_string(file)).c_str(), RTLD_NOW | RTLD_LOCAL);
   close(file);
+  auto module = new Module;
+  module->library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  unlink(path.c_str());
   if (!module->library) {
     fprintf(stderr, "CUDA stub: %s\n", dlerror());
     delete module;
