@@ -1,11 +1,12 @@
-/// Lines of at most 80 columns for people.
 extension CheckCase {
-  /// What the case is called in a table, without its outcome.
+  /// Group, name, type and layout.
   package var line: String {
-    columns(group.rawValue, 10) + " " + CheckRow.title(name, dtype.shortName, layout?.rawValue)
+    [group.rawValue, name, dtype.shortName, layout?.rawValue].compactMap { $0 }
+      .joined(separator: " ")
   }
 }
 
+/// Lines of at most 80 columns for people.
 extension CheckRow {
   /// Above a table.
   package static let heading =

@@ -1,3 +1,4 @@
+import ABNChecking
 import ABNGraph
 import ABNLayers
 import ABNOperations

@@ -1,4 +1,5 @@
 import ABNCPUBackend
+import ABNChecking
 import ABNGraph
 import ABNLayers
 import ABNPasses

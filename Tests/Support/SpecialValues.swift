@@ -1,4 +1,5 @@
 import ABNCPUBackend
+import ABNChecking
 import ABNGraph
 import ABNLayers
 import ABNOperations
@@ -8,16 +9,6 @@ import ABNTensors
 import Testing
 
 extension DType {
-  /// Half an ulp of 1.
-  public var unitOfRounding: Double {
-    switch self {
-    case .float16: 0x1p-11
-    case .bfloat16: 0x1p-8
-    case .float32: 0x1p-24
-    default: 0x1p-53
-    }
-  }
-
   /// The largest finite number.
   public var largest: Double {
     switch self {

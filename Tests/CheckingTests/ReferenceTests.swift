@@ -1,7 +1,0 @@
-import ABNChecking
-import InPlaceABN
-import Testing
-
-@Suite struct CheckTests {
-  @Test func x() {}
-}
