@@ -14,9 +14,6 @@ struct RescueRoom: Sendable {
   let slots: Int
   let farSlots: Int
 
-  /// Room on the card for one in so many channels: in the usual step none is needed.
-  private static let share = 32
-
   init(rows: BufferID, room: BufferID, far: HostRows, slots: Int, farSlots: Int) {
     (self.rows, self.room, self.far) = (rows, room, far)
     (self.slots, self.farSlots) = (slots, farSlots)
@@ -24,7 +21,8 @@ struct RescueRoom: Sendable {
 
   init(_ geometry: ImageGeometry, _ dtype: DType, _ c: inout CUDAContext) {
     let rowBytes = geometry.batch * geometry.spatial * dtype.bytes
-    slots = max(1, geometry.channels / Self.share)
+    // In the usual step none is needed.
+    slots = 1
     farSlots = geometry.channels - slots
     rows = c.intermediate("rows of the rescue", bytes: 4 * geometry.channels)
     room = c.intermediate("rescued x", bytes: slots * rowBytes)

@@ -10,14 +10,18 @@ struct LayerTuning: Sendable, Hashable {
   /// How many times 16 bytes of a row a slice may have, the widest first; none of less than a line of
   /// the cache, which memory is read in.
   var lanes = [16, 8]
+  /// How many groups of blocks work on slices of their own, where there are so many, also where the
+  /// chip does not hold theirs together: one reads while another one waits at its barrier.
+  var groups = 4
 
   init() {}
 
-  /// As 512x2x16x8: threads, blocks a multiprocessor, lanes.
+  /// As 512x2x1x16x8: threads, blocks a multiprocessor, groups, lanes.
   init?(_ text: String) {
     let numbers = text.split(separator: "x").compactMap { Int($0) }
-    guard numbers.count >= 3, numbers.allSatisfy({ $0 > 0 }) else { return nil }
-    (threads, perMultiprocessor, lanes) = (numbers[0], numbers[1], Array(numbers[2...]))
+    guard numbers.count >= 4, numbers.allSatisfy({ $0 > 0 }) else { return nil }
+    (threads, perMultiprocessor, groups) = (numbers[0], numbers[1], numbers[2])
+    lanes = Array(numbers[3...])
   }
 }
 
@@ -173,7 +177,8 @@ struct LayerResident {
     guard let (kernel, lanes, budget) = found else { return nil }
     let slices = (rowChunks + lanes - 1) / lanes
     let slice = variant.count * lanes * 16 * tensors
-    let groups = max(1, min(slices, total * budget / max(slice, 1), total / 2))
+    let groups = max(
+      1, min(slices, max(total * budget / max(slice, 1), tuning.groups), total / 2))
     // Rows for each thread of a block, where there are as many.
     let inFlight = threads / lanes
     let members = max(1, min(total / groups, (variant.count + inFlight - 1) / inFlight, 1024))

@@ -35,7 +35,7 @@ package func measureLayer(
     guard let tuning = LayerTuning(text) else {
       throw ABNError(
         .attribute, "tuning", got: text,
-        wanted: "threads, blocks and lanes, as 512x2x16x8")
+        wanted: "threads, blocks, groups and lanes, as 512x2x1x16x8")
     }
     return tuning
   }
