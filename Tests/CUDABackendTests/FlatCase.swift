@@ -62,7 +62,7 @@ struct FlatCase: Sendable, CustomTestStringConvertible {
   }
 
   /// The card, or what stands in for one; nil where there is none.
-  static let card = try? CUDABackend(host: CPUBackend())
+  static let card = TestCard.backend
   static let turn = Mutex(())
 
   /// Compares all results, and what is left in the scope, of the two backends.
