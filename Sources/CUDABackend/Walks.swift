@@ -30,8 +30,8 @@ struct KernelStruct {
 /// `Divisor` of walk.cuh: a number that a kernel divides many others by.
 struct Divisor: Sendable {
   let number: Int
-  fileprivate let multiplier: UInt32
-  fileprivate let shift: UInt32
+  let multiplier: UInt32
+  let shift: UInt32
 
   init(_ number: Int) {
     self.number = max(1, number)
