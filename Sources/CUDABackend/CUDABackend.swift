@@ -22,7 +22,7 @@ public struct CUDABackend: Backend {
   public let name = "cuda"
   public let passes: [any ProgramPass]
   /// How exact convolutions and products are.
-  public let precision: CUDAPrecision
+  package let precision: CUDAPrecision
   private let device: CUDADevice
   private let deviceMemory: CUDAMemory
   /// What runs startup programs: their values are uploaded.

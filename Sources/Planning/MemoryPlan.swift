@@ -27,7 +27,7 @@ public struct MemoryPlan: Sendable {
   /// The strategy that gave the smallest arena.
   public let strategy: String
   /// Each in-place hint, granted or refused.
-  public let decisions: [SharingDecision]
+  package let decisions: [SharingDecision]
   /// The place of each buffer; nil for those outside the arena and unused ones.
   package let offsets: [Int?]
   /// What stands in the arena and when, in the order of the buffers.

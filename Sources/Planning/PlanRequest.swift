@@ -52,20 +52,20 @@ public struct PlanBuffer: Sendable {
 }
 
 /// An in-place hint of a step: `output` in the bytes of `input`.
-public struct BufferSharing: Sendable, Hashable {
+package struct BufferSharing: Sendable, Hashable {
   /// What sharing means for the input's value.
-  public enum Kind: Sendable, Hashable {
+  package enum Kind: Sendable, Hashable {
     /// The input's value is gone.
     case overwrite
     /// Both have the same bytes from then on.
     case view
   }
   /// The buffer that the step writes.
-  public let output: BufferID
+  package let output: BufferID
   /// The buffer that the step reads.
-  public let input: BufferID
+  package let input: BufferID
   /// Overwrite or view.
-  public let kind: Kind
+  package let kind: Kind
 
   /// `output` in the bytes of `input`.
   package init(output: BufferID, input: BufferID, _ kind: Kind) {

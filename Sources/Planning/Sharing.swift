@@ -1,11 +1,11 @@
 /// What became of one in-place hint.
-public struct SharingDecision: Sendable {
+package struct SharingDecision: Sendable {
   /// The step that gave the hint.
-  public let step: Int
+  package let step: Int
   /// The hint.
-  public let sharing: BufferSharing
+  package let sharing: BufferSharing
   /// Why not; nil where it was granted.
-  public let refusal: String?
+  package let refusal: String?
 }
 
 /// Buffers that share bytes, united before anything is placed.

@@ -66,28 +66,28 @@ public protocol RecordedSteps: AnyObject {
 
 extension BackendMemory {
   /// nil: the process's own.
-  public var bytesFree: Int? { nil }
+  package var bytesFree: Int? { nil }
 
   /// No: what is staged is copied at once.
-  public var stages: Bool { false }
+  package var stages: Bool { false }
 
   /// Copies them.
-  public func stage(
+  package func stage(
     _ source: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer
   ) throws { try copyIn(source, to: target) }
 
   /// Copies them.
-  public func copyStaged(
+  package func copyStaged(
     _ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, count: Int
   ) throws {
     try copyIn(UnsafeRawBufferPointer(start: source, count: count), to: target)
   }
 
   /// No.
-  public var recordsSteps: Bool { false }
+  package var recordsSteps: Bool { false }
 
   /// None.
-  public func record(_ steps: () throws -> Void) throws -> (any RecordedSteps)? { nil }
+  package func record(_ steps: () throws -> Void) throws -> (any RecordedSteps)? { nil }
 
   /// A copy of bytes of this memory as a tensor.
   ///

@@ -12,21 +12,21 @@ import Musl
 
 /// Memory that the host may touch only during a step and in the memory's own copies, as that of an
 /// accelerator: at all other times an access ends the process (`SIGSEGV`).
-public final class SealedMemory: BackendMemory {
+package final class SealedMemory: BackendMemory {
   /// The bytes of each block by its address.
   private let blocks = Mutex<[UInt: Int]>([:])
   private let openings = Mutex(0)
 
-  public init() {}
+  package init() {}
 
-  public let capacity: Int? = nil
+  package let capacity: Int? = nil
 
   /// Addresses of all blocks.
-  public var addresses: [UnsafeMutableRawPointer] {
+  package var addresses: [UnsafeMutableRawPointer] {
     blocks.withLock { $0.keys.sorted() }.map { UnsafeMutableRawPointer(bitPattern: $0)! }
   }
 
-  public func allocate(_ bytes: Int) throws -> UnsafeMutableRawPointer {
+  package func allocate(_ bytes: Int) throws -> UnsafeMutableRawPointer {
     let address = mmap(nil, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)!
     guard address != MAP_FAILED else {
       throw ABNError(.system, "sealed memory", got: "\(errno)", wanted: "\(bytes) bytes")
@@ -35,28 +35,28 @@ public final class SealedMemory: BackendMemory {
     return address
   }
 
-  public func deallocate(_ address: UnsafeMutableRawPointer, bytes: Int) {
+  package func deallocate(_ address: UnsafeMutableRawPointer, bytes: Int) {
     let known = blocks.withLock { $0.removeValue(forKey: UInt(bitPattern: address)) }
     precondition(known == bytes, "given back otherwise than it was taken")
     munmap(address, bytes)
   }
 
-  public func copyIn(_ source: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer) {
+  package func copyIn(_ source: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer) {
     open { target.copyMemory(from: source.baseAddress!, byteCount: source.count) }
   }
 
-  public func copyOut(_ source: UnsafeRawPointer, to target: UnsafeMutableRawBufferPointer) {
+  package func copyOut(_ source: UnsafeRawPointer, to target: UnsafeMutableRawBufferPointer) {
     open { target.copyMemory(from: UnsafeRawBufferPointer(start: source, count: target.count)) }
   }
 
-  public func fill(_ target: UnsafeMutableRawPointer, with byte: UInt8, count: Int) {
+  package func fill(_ target: UnsafeMutableRawPointer, with byte: UInt8, count: Int) {
     open { _ = memset(target, Int32(byte), count) }
   }
 
-  public func synchronize() {}
+  package func synchronize() {}
 
   /// Calls `body` while the blocks may be touched.
-  public func open<R>(_ body: () throws -> R) rethrows -> R {
+  package func open<R>(_ body: () throws -> R) rethrows -> R {
     openings.withLock { count in
       if count == 0 { protect(PROT_READ | PROT_WRITE) }
       count += 1
@@ -80,7 +80,7 @@ public final class SealedMemory: BackendMemory {
 
   /// Whether the host could read the byte at an address now: asked of the system, which answers with an
   /// error where an access of ours would end the process.
-  public static func isReadable(_ address: UnsafeRawPointer) -> Bool {
+  package static func isReadable(_ address: UnsafeRawPointer) -> Bool {
     var ends: [Int32] = [0, 0]
     precondition(pipe(&ends) == 0)
     defer { for end in ends { close(end) } }
@@ -89,20 +89,20 @@ public final class SealedMemory: BackendMemory {
 }
 
 /// A backend that lowers as another one does, to steps over a memory that is sealed outside them.
-public struct SealedBackend: Backend {
-  public let name = "sealed"
-  public let sealed = SealedMemory()
+package struct SealedBackend: Backend {
+  package let name = "sealed"
+  package let sealed = SealedMemory()
   private let inner: any Backend
 
-  public init(_ inner: any Backend = CPUBackend()) { self.inner = inner }
+  package init(_ inner: any Backend = CPUBackend()) { self.inner = inner }
 
-  public var memory: any BackendMemory { sealed }
-  public var passes: [any ProgramPass] { inner.passes }
-  public var threads: Int { inner.threads }
-  public var turns: (any Turns)? { inner.turns }
-  public func tableBytes(of program: Program) -> Int { inner.tableBytes(of: program) }
+  package var memory: any BackendMemory { sealed }
+  package var passes: [any ProgramPass] { inner.passes }
+  package var threads: Int { inner.threads }
+  package var turns: (any Turns)? { inner.turns }
+  package func tableBytes(of program: Program) -> Int { inner.tableBytes(of: program) }
 
-  public func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {
+  package func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {
     var lowered = try inner.lower(program, fetches: fetches)
     for index in lowered.steps.indices {
       let run = lowered.steps[index].run
