@@ -14,7 +14,7 @@ public struct MemoryPlan: Sendable {
   package static let alignment = 64
 
   /// The `PlanRequest.fault` of what was asked for; where there is one, no block has a place.
-  public let fault: String?
+  package let fault: String?
   /// The bytes of the arena; Int.max, and no block has a place, where all blocks together have 2^61
   /// or more, or there is a `fault`.
   public let arenaBytes: Int
@@ -27,7 +27,7 @@ public struct MemoryPlan: Sendable {
   /// The strategy that gave the smallest arena.
   public let strategy: String
   /// Each in-place hint, granted or refused.
-  package let decisions: [SharingDecision]
+  public let decisions: [SharingDecision]
   /// The place of each buffer; nil for those outside the arena and unused ones.
   package let offsets: [Int?]
   /// What stands in the arena and when, in the order of the buffers.

@@ -8,7 +8,7 @@ public struct BufferID: Hashable, Sendable, Comparable {
 }
 
 /// What the bytes are for: the lines of the memory report.
-public enum BufferUse: String, Sendable, Hashable, CaseIterable {
+package enum BufferUse: String, Sendable, Hashable, CaseIterable {
   /// Lives outside the arena, from run to run.
   case persistent
   /// Made once from what is persistent, outside the arena too, and kept from run to run.
@@ -33,11 +33,11 @@ public struct PlanBuffer: Sendable {
   /// Its size.
   public var bytes: Int
   /// What it is for.
-  public var use: BufferUse
+  package var use: BufferUse
   /// Whether the caller reads it after the last step.
   package var isFetched: Bool
   /// The layer and source line that asked for it, for reports.
-  public var origin: String
+  package var origin: String
 
   /// A buffer of `bytes` bytes.
   package init(
@@ -52,7 +52,7 @@ public struct PlanBuffer: Sendable {
 }
 
 /// An in-place hint of a step: `output` in the bytes of `input`.
-package struct BufferSharing: Sendable, Hashable {
+public struct BufferSharing: Sendable, Hashable {
   /// What sharing means for the input's value.
   package enum Kind: Sendable, Hashable {
     /// The input's value is gone.
@@ -61,9 +61,9 @@ package struct BufferSharing: Sendable, Hashable {
     case view
   }
   /// The buffer that the step writes.
-  package let output: BufferID
+  public let output: BufferID
   /// The buffer that the step reads.
-  package let input: BufferID
+  public let input: BufferID
   /// Overwrite or view.
   package let kind: Kind
 

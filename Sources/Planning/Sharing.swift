@@ -1,11 +1,11 @@
 /// What became of one in-place hint.
-package struct SharingDecision: Sendable {
+public struct SharingDecision: Sendable {
   /// The step that gave the hint.
-  package let step: Int
+  public let step: Int
   /// The hint.
-  package let sharing: BufferSharing
+  public let sharing: BufferSharing
   /// Why not; nil where it was granted.
-  package let refusal: String?
+  public let refusal: String?
 }
 
 /// Buffers that share bytes, united before anything is placed.

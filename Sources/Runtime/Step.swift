@@ -132,7 +132,7 @@ public struct Step: Sendable {
 /// Bytes outside the arena that a step asks for only when its data need them (the rescue buffer of
 /// an in-place layer whose scale is zero in some channel): a resource of the steps that touch them.
 /// The room is kept from run to run, what stands in it until the step that writes it runs again.
-public protocol SideBuffer: AnyObject, Sendable {
+package protocol SideBuffer: AnyObject, Sendable {
   /// The bytes held now.
   var bytes: Int { get }
   /// The most that the data can make it hold.
@@ -145,7 +145,7 @@ public protocol SideBuffer: AnyObject, Sendable {
 /// leave.
 public struct LoweredProgram: Sendable {
   /// A value that enters or leaves in row-major order.
-  public struct Port: Sendable {
+  package struct Port: Sendable {
     /// The variable's name.
     package let name: String
     /// Its shape and element type; the shape is known.
