@@ -56,6 +56,18 @@ import Testing
     }
   }
 
+  /// What a card needs is known where cards are driven, and named by the ends of the road.
+  @Test func onlyOneRoomLooksForCUDA() throws {
+    for room in try Self.rooms() where room.module != "ABNCUDABackend" {
+      for file in Self.sources(room.folder) {
+        let text = try String(contentsOf: file, encoding: .utf8)
+        for word in ["ABN_CUDA", "libcuda", "libnvrtc", "libcudnn", "libcublas"] {
+          #expect(!text.contains(word), "\(file.lastPathComponent) spells \(word)")
+        }
+      }
+    }
+  }
+
   @Test func onlyTheBackendSeesTheLibrary() throws {
     for room in try Self.rooms() where room.module != "ABNCPUBackend" {
       for file in Self.sources(room.folder) {
@@ -69,12 +81,20 @@ import Testing
 
   /// Rooms are given a backend; which one is decided by the command, and by the umbrella where nobody decides.
   @Test func onlyTheEndsOfTheRoadNameABackend() throws {
-    let ends: Set = ["ABNCPUBackend", "InPlaceABN", "abn"]
-    for room in try Self.rooms() where !ends.contains(room.module) {
-      #expect(!room.needs.contains("ABNCPUBackend"), "\(room.module) needs a backend")
+    let backends: Set = ["ABNCPUBackend", "ABNCUDABackend"]
+    let ends = backends.union(["InPlaceABN", "abn"])
+    let rooms = try Self.rooms()
+    #expect(backends.isSubset(of: rooms.map(\.module)))
+    for room in rooms {
+      // A backend knows no other one either.
+      let isEnd = room.module == "InPlaceABN" || room.module == "abn"
+      #expect(isEnd || room.needs.isDisjoint(with: backends), "\(room.module) needs a backend")
+      guard !ends.contains(room.module) else { continue }
       for file in Self.sources(room.folder) {
         let text = try String(contentsOf: file, encoding: .utf8)
-        #expect(!text.contains("CPUBackend("), "\(file.lastPathComponent) names a backend")
+        for name in ["CPUBackend(", "CUDABackend("] {
+          #expect(!text.contains(name), "\(file.lastPathComponent) names a backend")
+        }
       }
     }
   }
