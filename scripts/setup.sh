@@ -41,3 +41,23 @@ if [ -n "$missing" ]; then
     { $as_root apt-get update -qq && $as_root apt-get install -y -qq $missing >/dev/null; } ||
     fail "apt-get could not install:$missing"
 fi
+
+# scripts/setup.sh --cuda, run by itself: NVIDIA's run-time compiler, which needs no card, for the test
+# that compiles all kernels. Where it cannot be had, that test says so and is left out.
+if [ "$(basename "$0")" = setup.sh ] && [ "${1:-}" = --cuda ]; then
+  abn_nvrtc=.build/cuda/nvrtc
+  if [ ! -e "$abn_nvrtc/libnvrtc.so.13" ]; then
+    abn_part=$(mktemp -d) || fail "no temporary folder"
+    if python3 -m pip download -q --no-deps --dest "$abn_part" 'nvidia-cuda-nvrtc>=13,<14' &&
+      python3 -m zipfile -e "$abn_part"/nvidia_cuda_nvrtc-*.whl "$abn_part/wheel"; then
+      mkdir -p "$abn_nvrtc"
+      # The compiler last: it marks the folder as whole.
+      mv "$abn_part"/wheel/nvidia/*/lib/libnvrtc-builtins.so.* "$abn_nvrtc"/ &&
+        mv "$abn_part"/wheel/nvidia/*/lib/libnvrtc.so.13 "$abn_nvrtc"/ &&
+        echo "installed NVRTC in $abn_nvrtc"
+    else
+      echo "setup.sh: the wheel nvidia-cuda-nvrtc could not be had; kernels are not compiled for cards" >&2
+    fi
+    rm -rf "$abn_part"
+  fi
+fi

@@ -203,6 +203,17 @@ STUB_C int nvrtcCompileProgram(void* handle, int count, const char* const* optio
     program.log = "error: option " + word + " is not known";
     return invalidOption;
   }
+  if (const char* folder = getenv("ABN_STUB_SOURCES"); folder && *folder) {
+    // For compile.cpp: the options but the architecture and the language, then the text.
+    std::string file = "//";
+    for (auto& word : words)
+      if (word.rfind("--gpu-architecture=", 0) != 0 && word != "--std=c++17") file += " " + word;
+    file += "\n" + program.text;
+    mkdir(folder, 0700);
+    char name[32];
+    snprintf(name, sizeof name, "/%016llx.cu", (unsigned long long)hash(file));
+    put(folder + std::string(name), file);
+  }
   std::string image;
   int code = compile(program, words);
   if (code) return code;
