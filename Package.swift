@@ -50,6 +50,7 @@ let cudaSources: [Resource] = [
   "broadcast.cu",
   "convolution.cu",
   "copy.cu",
+  "cells.cu",
   "counters.cu",
   "device.cuh",
   "dropout.cu",

@@ -111,15 +111,20 @@ struct PaddedChannels {
     _ entry: String, _ count: Int, _ sizes: [Int], _ cells: [Int], shift: [Int],
     _ c: CUDAContext
   ) throws -> KernelLaunch {
-    let chunks = padded * operands.dtype.bytes / 16
-    let all =
-      entry == "toCells"
-      ? count * cells[0] * cells[1] * chunks : count * channels * sizes[0] * sizes[1]
-    let numbers =
-      [count, channels] + sizes + cells + shift + [block, chunks]
+    let isGathered = entry == "toCells"
+    let walked = isGathered ? cells : sizes
+    let all = count * walked[0] * walked[1] * (isGathered ? 1 : channels)
+    var numbers = KernelStruct()
+    numbers.append(all)
+    for size in [walked[1], walked[0], channels] { numbers.append(Divisor(size)) }
+    for pair in [sizes, cells, shift] { numbers.append(pair[0], pair[1]) }
+    let defines = [
+      "-DT=\(try operands.dtype.deviceType())", "-DBLOCK=\(block)", "-DCHANNELS=\(channels)",
+      "-DCHUNKS=\(padded * operands.dtype.bytes / 16)",
+    ]
     return try KernelLaunch(
-      c.kernel([.convolution], entry, ["-DT=\(operands.dtype.deviceType())"]),
+      try c.kernel([.walk, .cells], entry, defines + c.width(all)),
       blocks: max(1, min(1 << 20, (all + 255) / 256)), threads: 256,
-      [.pointer(0), .pointer(1), .fields(numbers.map { .i64(Int64($0)) })])
+      [.pointer(0), .pointer(1), numbers.argument])
   }
 }

@@ -60,12 +60,20 @@ private struct PoolGeometry {
     }
   }
 
+  /// Whether windows are so small that a thread holds all of one, or all over the words that it
+  /// makes of dx.
+  private func isSmall(_ axes: [Axis]) -> Bool {
+    axes.allSatisfy { (1...3).contains($0.kernel) && (1...2).contains($0.stride) }
+  }
+
   /// A launch that makes an image of the shape `target`, with words of `along` neighbours of a line.
   func launch(
     _ c: CUDAContext, _ file: KernelFile, _ entry: String, making target: Shape, along: Int = 1,
     winners: DType? = nil, _ pointers: [KernelArgument]
   ) throws -> KernelLaunch {
     let axes = [try axis(0), try axis(1)]
+    // Places that a thread makes.
+    var block = [1, along]
     let isNarrow =
       max(x.shape.elementCount, y.elementCount) < 1 << 31
       && axes.allSatisfy {
@@ -76,14 +84,24 @@ private struct PoolGeometry {
     var defines = ["-DT=\(try c.elementName(x.dtype))", "-DLANES=\(lanes)"]
     if let winners { defines += ["-DMAX", "-DW=\(winners == .uint8 ? "u8" : "i32")"] }
     if along > 1 { defines.append("-DALONG") }
+    if winners != nil, along == 1, isSmall(axes) {
+      for (name, axis) in zip(["ROWS", "COLUMNS"], axes) {
+        defines.append("-DK\(name)=\(axis.kernel)")
+        guard file == .poolGradient else { continue }
+        defines += ["-DS\(name)=\(axis.stride)", "-DB\(name)=\(axis.before)"]
+      }
+      if file == .poolGradient { block = axes.map(\.stride) }
+    }
+    let places = (0..<2).map { (size(target, $0) + block[$0] - 1) / block[$0] }
     let kernel = try c.kernel(
       [.walk, .poolWindows, file], entry, defines + (isNarrow ? [] : ["-DWIDE"]))
-    let count = target.elementCount / (lanes * along)
+    let count =
+      target.elementCount / (size(target, 0) * size(target, 1)) / lanes * places[0] * places[1]
     var pool = KernelStruct()
     pool.append(count)
     pool.append(Divisor(isChannelsLast ? channels / lanes : 1))
-    pool.append(Divisor(size(target, 1) / along))
-    pool.append(Divisor(size(target, 0)))
+    pool.append(Divisor(places[1]))
+    pool.append(Divisor(places[0]))
     for axis in axes {
       pool.append(axis.input, axis.output, axis.before, axis.kernel)
       pool.append(Divisor(axis.stride))

@@ -33,6 +33,7 @@ struct KernelSource: Sendable, Hashable {
 enum KernelFile: String, CaseIterable {
   case device = "device.cuh"
   case activations = "activations.cuh"
+  case cells = "cells.cu"
   case counters = "counters.cu"
   case dropout = "dropout.cu"
   case flat = "flat.cuh"
@@ -65,6 +66,7 @@ enum KernelFile: String, CaseIterable {
     switch self {
     case .device: PackageResources.device_cuh
     case .activations: PackageResources.activations_cuh
+    case .cells: PackageResources.cells_cu
     case .counters: PackageResources.counters_cu
     case .dropout: PackageResources.dropout_cu
     case .flat: PackageResources.flat_cuh
