@@ -112,7 +112,9 @@ struct ShapeCase: Sendable, CustomTestStringConvertible {
       uniqueKeysWithValues: values.enumerated().map { ("x\($0.offset)", $0.element) })
     let used = Set(builder.main.operations.flatMap(\.inputs))
     let needed = feed.filter { used.contains(builder.main.variable(named: $0.key)!.id) }
-    return try executor.run(builder.main, feed: needed, fetch: outputs, scope: Scope())
+    return try FlatCase.turn.withLock { _ in
+      try executor.run(builder.main, feed: needed, fetch: outputs, scope: Scope())
+    }
   }
 
   private func compare(_ own: Tensor, _ wanted: Tensor, _ place: String) {

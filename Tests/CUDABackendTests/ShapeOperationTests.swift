@@ -46,12 +46,11 @@ struct ShapeOperationTests {
 
   @Test(arguments: extents, [PoolType.max, .average])
   func pooling(_ extent: Pool2D.Extent, _ function: PoolType) throws {
-    for image in Self.images {
-      for dtype in Self.types {
+    for (index, image) in Self.images.enumerated() {
+      for dtype in index == 0 ? Self.types : [.float32, .bfloat16] {
         let test = try Self.pooling(function, extent, image)
         try test.check(dtype)
-        if dtype == .float64 { continue }
-        try test.check(dtype, channelsLast: true)
+        if dtype != .float64 { try test.check(dtype, channelsLast: true) }
       }
       try Self.pooling(function, extent, image, .nhwc).check(.float32)
       try Self.pooling(function, extent, image, .nhwc, exclusive: false).check(.bfloat16)
@@ -65,9 +64,9 @@ struct ShapeOperationTests {
   static let reductions: [(Shape, [Int]?)] = [
     ([5, 7], [0]), ([5, 7], [1]), ([5, 7], nil), ([1], nil), ([2, 3, 4, 5], [1, 3]),
     ([2, 3, 4, 5], [0, 2]), ([2, 16, 6, 8], [0, 2, 3]), ([2, 16, 6, 8], [2, 3]),
-    ([3, 5, 7, 7], [2, 3]), ([2, 3, 4, 5], [1, 2]), ([3, 20011], [1]), ([3, 20011], nil),
-    ([4096, 24], [0]), ([4099, 5], [0]), ([64, 1, 3], [1]), ([2, 3, 2, 3, 2, 3], [1, 3, 5]),
-    ([9, 300, 3], [1]), ([300, 300], [0]),
+    ([3, 5, 7, 7], [2, 3]), ([2, 3, 4, 5], [1, 2]), ([3, 1011], [1]), ([2, 5003], nil),
+    ([1100, 24], [0]), ([1099, 5], [0]), ([64, 1, 3], [1]), ([2, 3, 2, 3, 2, 3], [1, 3, 5]),
+    ([9, 300, 3], [1]), ([300, 100], [0]),
   ]
 
   @Test(arguments: reductions.indices, types)
