@@ -23,6 +23,11 @@ struct Check: ParsableCommand {
     help: ArgumentHelp(
       "Cases whose line contains this, as \"elu\" or \"bf16 NHWC\".", valueName: "text"))
   var text = ""
+  @Option(
+    help: ArgumentHelp(
+      "One part of the cases, as 2/8: for several processes, which share the kernels that they compile.",
+      valueName: "part"))
+  var part = "1/1"
   @OptionGroup var common: CommonOptions
 
   private struct Result: Encodable {
@@ -44,11 +49,13 @@ struct Check: ParsableCommand {
       return found
     }
     let runner = try target.checkRunner()
-    let cases = CheckCase.all(groups.isEmpty ? CheckGroup.allCases : groups).filter {
+    let chosen = CheckCase.all(groups.isEmpty ? CheckGroup.allCases : groups).filter {
       runner.applies($0)
         && (text.isEmpty || $0.line.localizedCaseInsensitiveContains(text))
     }
-    guard !cases.isEmpty else {
+    let (index, count) = try parts()
+    let cases = chosen.enumerated().filter { $0.offset % count == index }.map(\.element)
+    guard !chosen.isEmpty else {
       throw ABNError(
         .name, "--case \(quoted(text))", got: "no case whose line contains it",
         wanted: "a part of a line that abn check prints", fix: "Leave it out to see all lines.")
@@ -74,6 +81,18 @@ struct Check: ParsableCommand {
           + String(format: "%.1f s", result.seconds))
     }
     if result.passed < rows.count { throw ExitCode(1) }
+  }
+
+  /// Which part, from 0 on, of how many.
+  private func parts() throws -> (index: Int, count: Int) {
+    let numbers = part.split(separator: "/", omittingEmptySubsequences: false).map { Int($0) }
+    guard numbers.count == 2, let index = numbers[0], let count = numbers[1], count >= 1,
+      (1...count).contains(index)
+    else {
+      throw ABNError(
+        .attribute, "--part", got: quoted(part), wanted: "a number and how many there are, as 2/8")
+    }
+    return (index - 1, count)
   }
 }
 
