@@ -215,6 +215,14 @@ struct StatisticsPointers {
   const f32* momentum;
 };
 
+/// A mean, and what was missing in it. An infinite one stays: the distances to it say nothing.
+__device__ __forceinline__ f64 movedMean(f64 mean, f64 distance) {
+  return isFinite(mean) ? mean + distance : mean;
+}
+
+/// At least 0; NaN stays.
+__device__ __forceinline__ f64 notNegative(f64 square) { return square < 0 ? 0 : square; }
+
 /// The numbers of a channel with these statistics, which the thread that `stores` also saves. `shift`
 /// is the mean less `pivot`; with given statistics the mean is the pivot.
 __device__ __forceinline__ ForwardNumbers forwardNumbers(

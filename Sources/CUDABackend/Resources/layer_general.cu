@@ -105,7 +105,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
       square = sumOfParts(partials, g, c, 1) / count;
     }
 #if TRAIN
-    mean = means[c] + shift;
+    mean = movedMean(means[c], shift);
     square -= shift * shift;
 #else
     mean = shift;

@@ -109,7 +109,7 @@ __device__ __noinline__ double2 carefulStatistics(
   squares = groupSum(p, t, squares, shared);
   f64 d = squares.x / count;
 #if TRAIN
-  return make_double2(mean + d, fmax(0.0, squares.y / count - d * d));
+  return make_double2(movedMean(mean, d), notNegative(squares.y / count - d * d));
 #else
   return make_double2(d, squares.y / count);
 #endif

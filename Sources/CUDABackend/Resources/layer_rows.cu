@@ -379,7 +379,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PER)
       squares = sumRows(p, copy, squares, width);
       f64 d = squares.x / count;
 #if TRAIN
-      own = make_double2(mean + d, fmax(0.0, squares.y - squares.x * d));
+      own = make_double2(movedMean(mean, d), notNegative(squares.y - squares.x * d));
 #else
       own = squares;
 #endif
@@ -391,7 +391,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, PER)
       f64 square = own.y / count;
       results[tch] = forwardNumbers(
           pointers, numbers, parameters, firstChannel + tch, p.channels, count,
-          TRAIN ? own.x : own.x / count, fmax(0.0, square), square, t.member == 0);
+          TRAIN ? own.x : own.x / count, notNegative(square), square, t.member == 0);
 #if RESCUE
       if (t.member == 0 && !results[tch].lost) rescue.rows[firstChannel + tch] = -1;
 #endif
