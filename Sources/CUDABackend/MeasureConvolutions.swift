@@ -56,7 +56,8 @@ package func measureConvolutions(
   }
 }
 
-private func measure(
+/// Times one product on random numbers, and compares it with the kernel that follows the formula.
+func measure(
   _ product: ConvolutionProduct, _ shape: String, _ device: CUDADevice
 ) throws -> ConvolutionTiming {
   let memory = try CUDAMemory.memory(of: device)

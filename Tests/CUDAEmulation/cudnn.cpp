@@ -1,6 +1,7 @@
 // libcudnn.so.9 for machines without a card: the graph interface, for graphs of one convolution, by plain
 // loops in float64. What a caller must not take is offered too: an engine whose order of sums
-// varies comes first and gives numbers that are none.
+// varies comes first and gives numbers that are none, and one whose plan is made but does not run; for
+// dilated convolutions in float64 there is no other.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -22,7 +23,7 @@ enum Kind {
   weightGradient = 11, dataGradient = 12, graph = 15, variantPack = 16, tensor = 17,
 };
 enum Type { handleType = 0, dataType = 1, int64Type = 3, noteType = 11, descriptorType = 15 };
-constexpr int64_t varyingEngine = 7, hungryEngine = 9;
+constexpr int64_t varyingEngine = 7, decliningEngine = 8, hungryEngine = 9;
 constexpr int64_t workspaceBytes = 1000;
 
 struct Value { int type; int64_t count; std::vector<char> bytes; };
@@ -199,7 +200,9 @@ void fillConfiguration(Descriptor& d, Descriptor* of, int64_t number) {
 std::vector<int64_t> proposals(const Descriptor& h) {
   std::vector<int64_t> list;
   if (numbers(h, 200)[0] != 3) return {hungryEngine};  // no CUDNN_HEUR_MODE_A
-  list = {varyingEngine};
+  list = {varyingEngine, decliningEngine};
+  Product product(*descriptor(*descriptor(h, 201), 801));
+  if (product.x.type == Element::f64 && product.dilation != std::vector<int64_t>{1, 1}) return list;
   for (size_t i = 0; i < stub::setting("ABN_STUB_ENGINES", 1); i++) list.push_back(int64_t(i) + 1);
   return list;
 }
@@ -301,6 +304,10 @@ STUB_C int cudnnBackendExecute(void* handle, void* planHandle, void* packHandle)
   if (!p.isFinal || !pack.isFinal) return refuse(badParameter, "a plan that is not final");
   Descriptor& settings = *descriptor(p, 401);
   int64_t number = numbers(settings, 9000)[0];
+  if (number == decliningEngine) {
+    lastText = "this engine declines when it runs";
+    return notSupported;
+  }
   Product product(*descriptor(*descriptor(settings, 300), 801));
   auto ids = numbers(pack, 1000), addresses = numbers(pack, 1001);
   for (Tensor* t : {&product.x, &product.w, &product.y}) {

@@ -30,8 +30,10 @@ enum ConvolutionChoice {
       guard let plan = try candidate.plan(workspaceLimit: workspaceLimit) else { continue }
       plans.append((position, plan))
     }
-    guard !plans.isEmpty else { return nil }
-    let best = plans[plans.count == 1 ? 0 : try fastest(plans.map(\.plan), product, device)]
+    guard !plans.isEmpty, let index = try fastest(plans.map(\.plan), product, device) else {
+      return nil
+    }
+    let best = plans[index]
     let choice = Choice(position: best.position, engine: best.plan.engine)
     CUDACache.write("convolution", key: key, Array(choice.text.utf8))
     return best.plan
@@ -52,10 +54,10 @@ enum ConvolutionChoice {
     var text: String { "\(position) \(engine)" }
   }
 
-  /// The position of the fastest plan, timed on random numbers.
+  /// The position of the fastest plan, timed on random numbers; nil where none of them runs.
   private static func fastest(
     _ plans: [ConvolutionPlan], _ product: ConvolutionProduct, _ device: CUDADevice
-  ) throws -> Int {
+  ) throws -> Int? {
     let memory = try CUDAMemory.memory(of: device)
     func buffer(_ sizes: [Int]) throws -> MemoryPiece {
       let count = sizes.reduce(1, *)
@@ -65,20 +67,23 @@ enum ConvolutionChoice {
     }
     let (x, w, y) = (try buffer(product.x), try buffer(product.w), try buffer(product.y))
     let scratch = try MemoryPiece(plans.map(\.workspaceBytes).max()!, memory)
+    func run(_ plan: ConvolutionPlan) throws {
+      try plan.run(x: x.base, w: w.base, y: y.base, workspace: scratch.base, on: device.stream)
+    }
+    // An engine may decline at its first run what its plan promised. That run is not timed: the
+    // library loads its kernels then.
+    let running = plans.indices.filter { index in
+      (try? run(plans[index])) != nil && (try? device.synchronize()) != nil
+    }
+    guard running.count > 1 else { return running.first }
     let timer = try DeviceTimer(device)
-    var best = (index: 0, milliseconds: Float.infinity)
-    for (index, plan) in plans.enumerated() {
-      func run() throws {
-        try plan.run(
-          x: x.base, w: w.base, y: y.base, workspace: scratch.base, on: device.stream)
-      }
-      // An engine may decline at its first run what its plan promised.
-      guard (try? run()) != nil, (try? device.synchronize()) != nil else { continue }
-      var times: [Float] = []
-      for _ in 0..<3 { times.append(try timer.milliseconds(run)) }
+    var best = (index: running[0], milliseconds: Float.infinity)
+    for index in running {
+      func time() throws -> Float { try timer.milliseconds { try run(plans[index]) } }
+      var times = try (0..<3).map { _ in try time() }
       // What is slow once is not timed again.
       if times.min()! > 2 * best.milliseconds { continue }
-      for _ in 0..<4 { times.append(try timer.milliseconds(run)) }
+      for _ in 0..<4 { times.append(try time()) }
       let median = times.sorted()[times.count / 2]
       if median < best.milliseconds { best = (index, median) }
     }
