@@ -103,7 +103,10 @@ final class MatrixProductPlan: @unchecked Sendable {
   ) throws {
     let isDouble = dtype == .float64
     // cudaDataType_t, and cublasComputeType_t: CUBLAS_COMPUTE_32F, _32F_FAST_TF32, _64F.
-    let type: Int32 = [.float32: 0, .float64: 1, .float16: 2, .bfloat16: 14][dtype] ?? 0
+    guard let type: Int32 = [.float32: 0, .float64: 1, .float16: 2, .bfloat16: 14][dtype] else {
+      throw ABNError(
+        .dtype, "product of matrices", got: "\(dtype)", wanted: "a floating-point type")
+    }
     let compute: Int32 = isDouble ? 70 : dtype == .float32 && allowsTF32 ? 77 : 68
     func made(_ what: String, _ body: (UnsafeMutablePointer<CuBLASLt.Handle>) -> Int32) throws
       -> CuBLASLt.Handle
@@ -131,6 +134,10 @@ final class MatrixProductPlan: @unchecked Sendable {
     var limit = Self.workspaceLimit
     // CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES.
     try CuBLASLt.check(library.setPreference(preference, 1, &limit, 8), "preference")
+    // CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK: parts of a sum that blocks share out are added in
+    // the type of the sums (2), not rounded to 16 bits in between (1 and 4).
+    var reduction: UInt32 = 2
+    try CuBLASLt.check(library.setPreference(preference, 3, &reduction, 4), "preference")
     // CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES to _D_BYTES: what buffers of the arena have.
     for attribute: Int32 in 5...8 {
       var alignment: UInt32 = 64
