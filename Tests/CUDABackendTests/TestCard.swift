@@ -44,6 +44,10 @@ enum TestCard {
     return nil
   }()
 
+  /// Where the emulation writes the texts of the kernels that it compiles for this process.
+  static let sources = FileManager.default.temporaryDirectory.appending(
+    path: "abn-kernels-\(getpid())")
+
   /// What the script said where it failed for another reason than a missing compiler.
   nonisolated(unsafe) private(set) static var failure: String?
 
@@ -55,6 +59,9 @@ enum TestCard {
     // Emulated kernels are no card's: the stub keeps them, by their text.
     setenv("ABN_CUDA_CACHE", "", 1)
     setenv("ABN_STUB_CACHE", emulation.appending(path: "kernels").path, 1)
+    // Those of the sources as they are now.
+    try? FileManager.default.removeItem(at: sources)
+    setenv("ABN_STUB_SOURCES", sources.path, 1)
     return true
   }()
 }
