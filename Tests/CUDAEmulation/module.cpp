@@ -157,7 +157,8 @@ STUB_C int cuModuleLoadData(void** result, const void* image) {
   memcpy(&length, bytes + 8, 8);
   // The loader knows a library by its path too: each has its own.
   static int number = 0;
-  std::string path = "/tmp/abn-cuda-stub-" + std::to_string(getpid()) + "-" + std::to_string(number++);
+  std::string path = P_tmpdir "/abn-cuda-stub-" + std::to_string(getpid()) + "-" +
+                     std::to_string(number++);
   int file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL, 0700);
   if (file < 0 || write(file, bytes + 16, length) != ssize_t(length)) return invalidImage;
   close(file);

@@ -45,7 +45,7 @@ uint64_t hash(const std::string& text) {
 struct Folder {
   std::string path;
   Folder() {
-    char name[] = "/tmp/abn-cuda-stub-XXXXXX";
+    char name[] = P_tmpdir "/abn-cuda-stub-XXXXXX";
     path = mkdtemp(name) ? name : ".";
   }
   ~Folder() {

@@ -1,5 +1,5 @@
 // Holds the stub against what a card does: a client of the two libraries, by dlopen.
-//   smoke FOLDER [address|barrier|counter|bounds|trailing|order]
+//   smoke FOLDER [address|trailing|bounds|index|barrier|counter]
 // With a second word: a mistake that must be caught; the program ends with 0 where it was.
 #include <dlfcn.h>
 
