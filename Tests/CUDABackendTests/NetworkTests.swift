@@ -11,8 +11,8 @@ import Testing
 @testable import ABNCUDABackend
 @testable import ABNModels
 
-/// Training steps of narrow networks, on the card as on the processor: pooling, resizing, concatenation
-/// and broadcasts in the orders of images that convolutions ask for.
+/// Training steps of narrow networks, on the card as on the processor: pooling, resizing,
+/// concatenation and broadcasts in the orders of images that convolutions ask for.
 @Suite(.enabled(if: FlatCase.card != nil, "no card, and none is stood in for"))
 struct NetworkTests {
   static let networks = [

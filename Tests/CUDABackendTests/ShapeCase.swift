@@ -40,7 +40,8 @@ struct ShapeCase: Sendable, CustomTestStringConvertible {
 
   let testDescription: String
   let inputs: [Input]
-  /// What results may differ by, in units of rounding of the processor's number; 0: the same numbers.
+  /// What results may differ by, in units of rounding of the processor's number; 0: the same
+  /// numbers.
   let units: Double
   /// What they may differ by at least: for numbers between 0 and 1 that are as good as 0.
   let least: Double
