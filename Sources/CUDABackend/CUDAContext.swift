@@ -226,7 +226,7 @@ struct CUDAContext {
         name: detail.isEmpty ? operation.kindName : "\(operation.kindName) \(detail)",
         layer: operation.layer, source: operation.source, arguments: arguments, sharing: hints,
         purpose: purpose, operation: position, flops: flops, note: note
-      ) { try run(device, $0) })
+      ) { pointers in try device.streamLock { try run(device, pointers) } })
   }
 
   /// Throws for an element type that the operation's kernels do not have.

@@ -39,6 +39,6 @@ struct ImageReorder {
       name: "\(operation.kindName) (to \(target))", layer: operation.layer,
       source: operation.source, arguments: [.read(source), .write(destination)], sharing: [],
       purpose: .conversion, operation: position
-    ) { try launch.run(device, $0) }
+    ) { pointers in try device.streamLock { try launch.run(device, pointers) } }
   }
 }

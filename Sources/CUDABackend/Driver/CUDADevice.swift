@@ -14,6 +14,8 @@ package final class CUDADevice: @unchecked Sendable {
   private let context: CUDAHandle
   /// Where all steps are put, in order.
   let stream: CUDAHandle
+  /// Held by whoever puts something on the stream.
+  let streamLock = StreamLock()
   /// `counterCount` numbers of 32 bits for the barriers of kernels, zero at first and left by every
   /// kernel as `groupBarrier` of device.cuh says. Kernels of one stream use them one after the other.
   let counters: DeviceAddress
@@ -87,8 +89,11 @@ package final class CUDADevice: @unchecked Sendable {
 
   /// Waits for everything that was put on the stream.
   func synchronize() throws {
-    try activate()
-    try driver.check(driver.synchronizeStream(stream), "work on \(card.name)")
+    // A stream that is being recorded cannot be waited for.
+    try streamLock {
+      try activate()
+      try driver.check(driver.synchronizeStream(stream), "work on \(card.name)")
+    }
     guard fault.pointee != 0 else { return }
     fault.pointee = 0
     throw ABNError(

@@ -54,28 +54,34 @@ final class CUDAMemory: BackendMemory {
 
   func copyIn(_ source: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer) throws {
     guard let base = source.baseAddress, !source.isEmpty else { return }
-    try device.activate()
-    try device.driver.check(
-      device.driver.copyIn(place(target), base, source.count, device.stream),
-      "copy to \(device.card.name)")
+    try device.streamLock {
+      try device.activate()
+      try device.driver.check(
+        device.driver.copyIn(place(target), base, source.count, device.stream),
+        "copy to \(device.card.name)")
+    }
     // The driver may still read pageable memory after the call.
     try synchronize()
   }
 
   func copyOut(_ source: UnsafeRawPointer, to target: UnsafeMutableRawBufferPointer) throws {
     guard let base = target.baseAddress, !target.isEmpty else { return }
-    try device.activate()
-    try device.driver.check(
-      device.driver.copyOut(base, place(source), target.count, device.stream),
-      "copy from \(device.card.name)")
+    try device.streamLock {
+      try device.activate()
+      try device.driver.check(
+        device.driver.copyOut(base, place(source), target.count, device.stream),
+        "copy from \(device.card.name)")
+    }
     try synchronize()
   }
 
   func fill(_ target: UnsafeMutableRawPointer, with byte: UInt8, count: Int) throws {
     guard count > 0 else { return }
-    try device.activate()
-    try device.driver.check(
-      device.driver.fill(place(target), byte, count, device.stream), "filling \(count) bytes")
+    try device.streamLock {
+      try device.activate()
+      try device.driver.check(
+        device.driver.fill(place(target), byte, count, device.stream), "filling \(count) bytes")
+    }
   }
 
   func synchronize() throws { try device.synchronize() }
@@ -95,7 +101,7 @@ final class CUDAMemory: BackendMemory {
   var recordsSteps: Bool { true }
 
   func record(_ steps: () throws -> Void) throws -> (any RecordedSteps)? {
-    try CUDAGraph(device, steps)
+    try device.streamLock { try CUDAGraph(device, steps) }
   }
 
   private func place(_ pointer: UnsafeRawPointer) -> DeviceAddress {
@@ -136,8 +142,10 @@ final class CUDAGraph: RecordedSteps {
   }
 
   func run() throws {
-    try device.activate()
-    try device.driver.check(
-      device.driver.launchGraph(executable, device.stream), "launch of recorded steps")
+    try device.streamLock {
+      try device.activate()
+      try device.driver.check(
+        device.driver.launchGraph(executable, device.stream), "launch of recorded steps")
+    }
   }
 }

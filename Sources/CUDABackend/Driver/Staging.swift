@@ -74,11 +74,13 @@ final class Staging: @unchecked Sendable {
     guard count > 0 else { return }
     try device.activate()
     let driver = device.driver
-    try state.withLock { state in
-      try driver.check(driver.wait(device.stream, staged, 0), "order of copies")
-      try driver.check(driver.copy(target, source, count, device.stream), "copy of feeds")
-      try driver.check(driver.recordEvent(taken, device.stream), "order of copies")
-      state.hasTaken = true
+    try device.streamLock {
+      try state.withLock { state in
+        try driver.check(driver.wait(device.stream, staged, 0), "order of copies")
+        try driver.check(driver.copy(target, source, count, device.stream), "copy of feeds")
+        try driver.check(driver.recordEvent(taken, device.stream), "order of copies")
+        state.hasTaken = true
+      }
     }
   }
 

@@ -129,6 +129,10 @@ final class DeviceTimer {
 
   /// The milliseconds that what `body` puts on the stream takes.
   func milliseconds(_ body: () throws -> Void) throws -> Float {
+    try device.streamLock { try time(body) }
+  }
+
+  private func time(_ body: () throws -> Void) throws -> Float {
     let driver = device.driver
     try driver.check(driver.recordEvent(start, device.stream), "time")
     try body()
@@ -153,8 +157,10 @@ enum RandomNumbers {
     let launch = try KernelLaunch(
       kernel, blocks: max(1, min(4096, (count + 255) / 256)), threads: 256,
       [.address(DeviceAddress(UInt(bitPattern: base))), .i64(Int64(count)), .u32(seed)])
-    try device.activate()
-    try launch.run(device)
+    try device.streamLock {
+      try device.activate()
+      try launch.run(device)
+    }
   }
 }
 
