@@ -109,7 +109,7 @@ struct LayerResident {
     var total = card.multiprocessors * perMultiprocessor
     guard least <= total else { return nil }
     var members = least
-    let groups: Int
+    var groups: Int
     if members == 1 {
       // Small channels: as many blocks as fit.
       let resident = try kernel.residentBlocks(threads: threads, shared: chunks * 16 * tensors)
@@ -119,6 +119,9 @@ struct LayerResident {
       groups = min(total / members, g.channels)
     }
     guard groups > 0 else { return nil }
+    // As many rounds with fewer groups, so that none is idle in the last one.
+    let rounds = (g.channels + groups - 1) / groups
+    groups = (g.channels + rounds - 1) / rounds
     // All blocks, as long as each has work for its threads.
     members = max(least, min(total / groups, (chunks + threads - 1) / threads))
     let perBlock = (chunks + members - 1) / members
@@ -186,7 +189,8 @@ struct LayerResident {
     let keep = min(perBlock, budget / (lanes * 16 * tensors))
     let shared = keep * lanes * 16 * tensors
     let resident = try kernel.residentBlocks(threads: threads, shared: shared)
-    guard resident * card.multiprocessors >= groups * members,
+    // A block alone hands out no pieces of rows that it does not keep.
+    guard resident * card.multiprocessors >= groups * members, members > 1 || keep == perBlock,
       32 + groups * 96 <= CUDADevice.counterCount - rowCounters
     else { return nil }
     let teams = (members + 15) / 16
