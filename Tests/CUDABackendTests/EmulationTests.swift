@@ -21,8 +21,11 @@ import Testing
     client.executableURL = folder.appending(path: "smoke")
     client.arguments = [folder.path] + (mistake.isEmpty ? [] : [mistake])
     // A second without anybody getting ahead is for ever.
-    client.environment = ProcessInfo.processInfo.environment.merging(
-      ["ABN_STUB_PATIENCE": "1"]) { $1 }
+    var environment = ProcessInfo.processInfo.environment
+    environment["ABN_STUB_PATIENCE"] = "1"
+    // Its kernels are made to show mistakes, and are no card's.
+    environment["ABN_STUB_SOURCES"] = nil
+    client.environment = environment
     let pipe = Pipe()
     client.standardError = pipe
     client.standardOutput = FileHandle.nullDevice
