@@ -62,6 +62,7 @@ enum TestCard {
     // Those of the sources as they are now.
     try? FileManager.default.removeItem(at: sources)
     setenv("ABN_STUB_SOURCES", sources.path, 1)
+    atexit { try? FileManager.default.removeItem(at: TestCard.sources) }
     return true
   }()
 }
