@@ -13,10 +13,10 @@ package struct MemoryMeasurement: Sendable, Codable {
   package let arenaBytes: Int
   /// The largest sum of temporaries alive at one moment.
   package let lowerBoundBytes: Int
-  /// The largest resident size of the process (VmHWM).
+  /// The largest resident size of the process (VmHWM); of an accelerator, what the run took of it.
   package let measuredPeakBytes: Int
   /// The resident size before the first step: program and libraries, the compiled steps, and the
-  /// images that will be fed.
+  /// images that will be fed; 0 of an accelerator.
   package let baseBytes: Int
   /// The resident size before anything was built: program and libraries alone.
   package let loadedBytes: Int
@@ -66,13 +66,16 @@ package func measureMemory(
       shape: labels),
   ]
   let scope = Scope()
-  let baseBytes = ProcessMemory.residentBytes ?? 0
+  let meter = MemoryMeter(backend.memory)
+  let baseBytes = meter.baseBytes
   try executor.run(programs.startup, scope: scope)
   for _ in 0..<steps {
-    try executor.run(programs.training, feed: feed, fetch: [programs.loss], scope: scope)
+    try executor.run(
+      programs.training, feed: feed, next: feed, fetch: [programs.loss], scope: scope)
   }
+  let peakBytes = withExtendedLifetime((executor, scope)) { meter.peakBytes }
   return MemoryMeasurement(
     plannedPeakBytes: executable.plannedPeakBytes, arenaBytes: executable.plan.arenaBytes,
     lowerBoundBytes: executable.plan.lowerBoundBytes,
-    measuredPeakBytes: ProcessMemory.peakBytes ?? 0, baseBytes: baseBytes, loadedBytes: loadedBytes)
+    measuredPeakBytes: peakBytes, baseBytes: baseBytes, loadedBytes: loadedBytes)
 }

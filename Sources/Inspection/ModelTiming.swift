@@ -106,9 +106,10 @@ package func timeModel(
     seconds.append(time / .seconds(1))
     profiles.append(profile!)
   }
+  let fastest = zip(seconds, profiles).min { $0.0 < $1.0 }!.1
   // Steps that are recorded and begun by one call take less time than one by one.
   if backend.memory.recordsSteps { seconds = try subject.recordedSeconds(steps) }
-  let peak = subject.peakBytes
+  let peak = subject.meter.peakBytes - subject.baseBytes
 
   let executable = subject.executable
   let lowered = executable.lowered
@@ -132,7 +133,6 @@ package func timeModel(
   let median = seconds.sorted()[seconds.count / 2]
   let floor = floors.reduce(0, +)
   let flops = lowered.steps.reduce(0) { $0 + $1.flops }
-  let fastest = zip(seconds, profiles).min { $0.0 < $1.0 }!.1
   return TimedModel(
     timing: ModelTiming(
       model: model.name, norm: norm.rawValue, pass: pass.rawValue, batchSize: batchSize,
@@ -155,9 +155,7 @@ private struct BenchmarkSubject {
   private let program: Program
   private let feed: [String: Tensor]
   private let scope = Scope()
-  private let memory: any BackendMemory
-  /// Free before the first tensor; nil where it is the memory of the process.
-  private let freeBefore: Int?
+  let meter: MemoryMeter
 
   init(
     _ model: Model, norm: NormStyle, pass: TimedPass, image: Shape, batchSize: Int, steps: Int,
@@ -172,8 +170,7 @@ private struct BenchmarkSubject {
         got: "batch size \(batchSize), \(steps) steps, images \(image)",
         wanted: "numbers of at least 1, and at most 2^30 input elements")
     }
-    memory = backend.memory
-    freeBefore = backend.memory.bytesFree
+    meter = MemoryMeter(backend.memory)
     programs = try ClassifierPrograms(
       model, options: ModelOptions(classes: model.classes, norm: norm), image: image, seed: 1
     ) { loss in
@@ -201,17 +198,11 @@ private struct BenchmarkSubject {
       "labels": Tensor(
         (0..<labels.elementCount).map { Int64(random.bits(UInt64($0)) % classes) }, shape: labels),
     ]
-    baseBytes = ProcessMemory.residentBytes ?? 0
+    baseBytes = meter.baseBytes
   }
 
   /// Sets parameters and state.
   func start() throws { try executor.run(programs.startup, scope: scope) }
-
-  /// Bytes that the steps took: of the backend's memory, or of the process above its base.
-  var peakBytes: Int {
-    if let freeBefore, let free = memory.bytesFree { return freeBefore - free }
-    return (ProcessMemory.peakBytes ?? 0) - baseBytes
-  }
 
   /// The times of so many steps, each begun by one call, after three that are not counted.
   func recordedSeconds(_ steps: Int) throws -> [Double] {

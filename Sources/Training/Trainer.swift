@@ -84,7 +84,7 @@ public final class Trainer {
       accuracy: final.accuracy, loss: final.loss, seconds: progress.seconds,
       imagesPerSecond: progress.imagesPerSecond,
       plannedPeakBytes: trained.memory.peakBytes, plannedStepBytes: trained.memory.stepBytes,
-      measuredPeakBytes: ProcessMemory.peakBytes ?? 0, baseBytes: trained.baseBytes,
+      measuredPeakBytes: trained.measuredPeakBytes, baseBytes: trained.baseBytes,
       seed: settings.seed, interrupted: progress.epochsDone < settings.epochs,
       epochsDone: progress.epochsDone, modelPath: settings.output + "/" + ModelFile.name,
       modelChecksum: file.checksum, settings: settings.described(threads: backend.threads))
@@ -104,7 +104,7 @@ public final class Trainer {
     let evaluation: Evaluation
     let progress: TrainingProgress
     let memory: TrainingMemory
-    let baseBytes: Int
+    let baseBytes, measuredPeakBytes: Int
   }
 
   /// The loop: epochs of steps, an evaluation after each.
@@ -127,7 +127,8 @@ public final class Trainer {
         ).peakBytes
       }
     }
-    let baseBytes = ProcessMemory.residentBytes ?? 0
+    let meter = MemoryMeter(backend.memory)
+    let baseBytes = meter.baseBytes
     try executor.run(programs.startup, scope: scope)
 
     var progress = TrainingProgress(
@@ -168,7 +169,8 @@ public final class Trainer {
         dataset.test, normalization: dataset.normalization, batchSize: settings.batchSize,
         executor: executor, scope: scope)
     return Trained(
-      evaluation: final, progress: progress, memory: planned, baseBytes: baseBytes)
+      evaluation: final, progress: progress, memory: planned, baseBytes: baseBytes,
+      measuredPeakBytes: withExtendedLifetime((executor, scope)) { meter.peakBytes })
   }
 
   private func requireFinite(_ loss: Double, _ what: String, _ progress: TrainingProgress) throws {
