@@ -42,16 +42,7 @@ public struct CPUBackend: Backend {
   }
 
   public func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {
-    guard !program.operations.isEmpty || !fetches.isEmpty else {
-      return LoweredProgram(
-        steps: [], buffers: [], feeds: [], fetches: [], persistents: [])
-    }
-    guard !program.operations.isEmpty else {
-      throw ABNError(
-        .program, "program", got: "no operations to compute the fetches",
-        wanted: "at least one operation")
-    }
-    try requireConcrete(program, fetches: fetches)
+    if try program.isEmptyToLower(fetches: fetches) { return .empty }
     var context = try LoweringContext(program: program, usesBlocks: usesBlocks)
     for operation in program.operations {
       guard let lowering = lowering(of: operation.kind) else {
@@ -68,47 +59,11 @@ public struct CPUBackend: Backend {
           in: "\(operation.kindName) \"\(operation.layer)\"", at: operation.source)
       }
     }
-    let ports = try fetches.map {
-      LoweredProgram.Port(
-        name: program[$0].name, type: program[$0].type, buffer: try context.fetch($0))
-    }
-    let data = program.variables.filter { $0.role == .data }
-    let used = Set(program.operations.flatMap(\.inputs)).union(fetches)
-    let feeds = try data.filter { used.contains($0.id) }.map {
-      LoweredProgram.Port(
-        name: $0.name, type: $0.type, buffer: try context.buffer(of: $0.id, in: .plain))
-    }
-    let persistents = context.persistents.sorted { $0.key < $1.key }.map { id, buffer in
-      (
-        port: LoweredProgram.Port(name: program[id].name, type: program[id].type, buffer: buffer),
-        isRead: context.readBeforeWrite.contains(id)
-      )
-    }
-    return LoweredProgram(
-      steps: context.steps, buffers: context.buffers, feeds: feeds, fetches: ports,
-      persistents: persistents)
+    return try LoweredProgram(&context, of: program, fetches: fetches)
   }
 
   private func lowering(of kind: any OperationKind) -> (any CPULowering)? {
     if let kind = kind as? any CPULowerable { return kind }
     return (kind as? any CPUComputable).map { ComputableLowering(kind: $0) }
-  }
-
-  /// Throws unless every size is known: loops and tables are made from them.
-  private func requireConcrete(_ program: Program, fetches: [VariableID]) throws {
-    guard fetches.allSatisfy({ program.variables.indices.contains($0.index) }) else {
-      throw ABNError(
-        .program, "fetches", got: "a variable of another program",
-        wanted: "variables of this program")
-    }
-    try program.verify()
-    for operation in program.operations {
-      for id in operation.inputs + operation.outputs where !program[id].shape.isKnown {
-        throw ABNError(
-          .shape, "\"\(program[id].name)\" of \(operation.kindName)", at: operation.source,
-          got: "\(program[id].type)", wanted: "known sizes",
-          fix: "Compile the program with an executor, which puts the shapes of the feeds in.")
-      }
-    }
   }
 }

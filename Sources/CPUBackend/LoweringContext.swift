@@ -33,7 +33,7 @@ protocol TableReader: CPULowerable {
 }
 
 /// What a lowering sees: one operation, and the steps and buffers of the whole program.
-struct LoweringContext {
+struct LoweringContext: LoweredParts {
   let program: Program
   private(set) var operation: Operation
   /// Where the operation stands in the program.
@@ -273,17 +273,10 @@ struct LoweringContext {
     note: String? = nil,
     run: @escaping @Sendable (StepPointers) throws -> Void
   ) {
-    let reads = Set(arguments.filter { $0.access == .read }.map(\.buffer))
-    let writes = Set(arguments.filter { $0.access == .write }.map(\.buffer))
-    var hints: [BufferSharing] = []
-    for rule in operation.kind.sharing where mayShare && rule.strength != .must {
-      guard let output = outputBuffers[rule.output], let input = inputBuffers[rule.input],
-        reads.contains(input), writes.contains(output)
-      else { continue }
-      hints.append(
-        BufferSharing(
-          output: output, input: input, rule.strength == .view ? .view : .overwrite))
-    }
+    let hints =
+      mayShare
+      ? operation.kind.sharingHints(
+        of: arguments, outputs: outputBuffers, inputs: inputBuffers) : []
     steps.append(
       Step(
         name: detail.isEmpty ? operation.kindName : "\(operation.kindName) \(detail)",
@@ -339,6 +332,10 @@ struct LoweringContext {
     places[id]![layout] = target
     try appendReorder(variable.type, from: (source, home), to: (target, layout))
     return target
+  }
+
+  mutating func rowMajorBuffer(of id: VariableID) throws -> BufferID {
+    try buffer(of: id, in: .plain)
   }
 
   /// Marks the row-major bytes of a variable as fetched.

@@ -47,28 +47,16 @@ public struct CUDABackend: Backend {
     deviceMemory = try CUDAMemory.memory(of: self.device)
   }
 
-  /// Ends of residual blocks are computed again, a way over memory, rather than
-  /// had back by subtraction, which 16 bits do not allow.
   private static func passes(_ precision: CUDAPrecision) -> [any ProgramPass] {
     let lowering: [any ProgramPass] =
       precision == .bfloat16 ? [LowerPrecision(to: .bfloat16)] : []
-    let memory: [any ProgramPass] = [
-      RecomputeSums(), RecomputeActivations(), SaveMasks(), RestoreInputs(),
-    ]
-    return lowering + memory + trainingPasses + [
+    return lowering + exactMemoryPasses + trainingPasses + [
       FuseSumActivations(), GroupUpdates(), FoldNormalizations(),
     ]
   }
 
   public func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {
-    guard !program.operations.isEmpty || !fetches.isEmpty else {
-      return LoweredProgram(steps: [], buffers: [], feeds: [], fetches: [], persistents: [])
-    }
-    guard !program.operations.isEmpty else {
-      throw ABNError(
-        .program, "program", got: "no operations to compute the fetches",
-        wanted: "at least one operation")
-    }
+    if try program.isEmptyToLower(fetches: fetches) { return .empty }
     if let startup = try HostProgram(program, fetches: fetches, host: host, memory: deviceMemory) {
       return startup.lowered
     }
@@ -83,43 +71,16 @@ public struct CUDABackend: Backend {
           in: "\(operation.kindName) \"\(operation.layer)\"", at: operation.source)
       }
     }
-    let ports = try fetches.map {
-      LoweredProgram.Port(
-        name: program[$0].name, type: program[$0].type, buffer: try context.fetch($0))
-    }
-    let used = Set(program.operations.flatMap(\.inputs)).union(fetches)
-    let feeds = try program.variables.filter { $0.role == .data && used.contains($0.id) }.map {
-      LoweredProgram.Port(
-        name: $0.name, type: $0.type, buffer: try context.buffer(of: $0.id, in: .rowMajor))
-    }
-    let persistents = context.persistents.sorted { $0.key < $1.key }.map { id, buffer in
-      (
-        port: LoweredProgram.Port(name: program[id].name, type: program[id].type, buffer: buffer),
-        isRead: context.readBeforeWrite.contains(id)
-      )
-    }
-    return LoweredProgram(
-      steps: context.steps, buffers: context.buffers, feeds: feeds, fetches: ports,
-      persistents: persistents)
+    return try LoweredProgram(&context, of: program, fetches: fetches)
   }
 
   /// Throws for the first operation that has no kernel: it is never sent to the host silently.
   private func requireKernels(_ program: Program) throws {
-    try program.verify()
-    for operation in program.operations {
-      let place = "\(operation.kindName) \"\(operation.layer)\""
-      guard operation.kind is any CUDALowerable else {
-        throw ABNError(
-          .unsupported, place, at: operation.source,
-          got: "a kind that the backend \"\(name)\" has no kernel for",
-          wanted: "operations that run on the card", fix: "Run this program on the processor.")
-      }
-      for id in operation.inputs + operation.outputs where !program[id].shape.isKnown {
-        throw ABNError(
-          .shape, "\"\(program[id].name)\" of \(operation.kindName)", at: operation.source,
-          got: "\(program[id].type)", wanted: "known sizes",
-          fix: "Compile the program with an executor, which puts the shapes of the feeds in.")
-      }
+    for operation in program.operations where !(operation.kind is any CUDALowerable) {
+      throw ABNError(
+        .unsupported, "\(operation.kindName) \"\(operation.layer)\"", at: operation.source,
+        got: "a kind that the backend \"\(name)\" has no kernel for",
+        wanted: "operations that run on the card", fix: "Run this program on the processor.")
     }
   }
 }

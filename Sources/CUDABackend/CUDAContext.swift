@@ -21,7 +21,7 @@ extension CUDALowering {
 protocol CUDALowerable: OperationKind, CUDALowering {}
 
 /// What a lowering sees: one operation, and the steps and buffers of the whole program.
-struct CUDAContext {
+struct CUDAContext: LoweredParts {
   let device: CUDADevice
   let program: Program
   /// What numbers may be rounded to inside of convolutions and products.
@@ -209,17 +209,10 @@ struct CUDAContext {
     purpose: StepPurpose = .work, mayShare: Bool = true, note: String? = nil,
     run: @escaping @Sendable (CUDADevice, StepPointers) throws -> Void
   ) {
-    let reads = Set(arguments.filter { $0.access == .read }.map(\.buffer))
-    let writes = Set(arguments.filter { $0.access == .write }.map(\.buffer))
-    var hints: [BufferSharing] = []
-    for rule in operation.kind.sharing where mayShare && rule.strength != .must {
-      guard let output = outputBuffers[rule.output], let input = inputBuffers[rule.input],
-        reads.contains(input), writes.contains(output)
-      else { continue }
-      hints.append(
-        BufferSharing(
-          output: output, input: input, rule.strength == .view ? .view : .overwrite))
-    }
+    let hints =
+      mayShare
+      ? operation.kind.sharingHints(
+        of: arguments, outputs: outputBuffers, inputs: inputBuffers) : []
     let device = device
     steps.append(
       Step(
@@ -285,6 +278,10 @@ struct CUDAContext {
       device, from: source, to: target, operation, position)
     steps.append(step)
     return target
+  }
+
+  mutating func rowMajorBuffer(of id: VariableID) throws -> BufferID {
+    try buffer(of: id, in: .rowMajor)
   }
 
   /// Marks the row-major bytes of a variable as fetched.

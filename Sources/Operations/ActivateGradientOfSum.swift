@@ -8,8 +8,8 @@ import ABNTensors
 /// pass over memory.
 ///
 /// What a pass makes of a sum of two gradients and the gradient of relu or leaky_relu behind it, as
-/// at the end of every residual block: four tensors are moved where six were. Bit by bit the same, but for elements of 16
-/// bits, whose sum is not rounded in between.
+/// at the end of every residual block: four tensors are moved where six were. Bit by bit the same,
+/// but for elements of 16 bits, whose sum is not rounded in between.
 /// Inputs: y, da, db.
 package struct ActivateGradientOfSum: OperationKind {
   package static let kindName = "activate_grad_of_sum"

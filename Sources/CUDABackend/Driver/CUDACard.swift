@@ -3,12 +3,10 @@ struct CUDACard: Sendable, Hashable {
   let name: String
   let totalBytes: Int
   let multiprocessors: Int
-  let threadsPerMultiprocessor: Int
   /// Bytes of shared memory that the blocks of a multiprocessor have together.
   let sharedPerMultiprocessor: Int
   /// The most that one block may ask for.
   let sharedPerBlock: Int
-  let l2Bytes: Int
   let major: Int
   let minor: Int
   /// Whether kernels may be launched so that all their blocks are resident at once.
@@ -35,10 +33,8 @@ struct CUDACard: Sendable, Hashable {
     }
     // Numbers of CUdevice_attribute, CUDA Driver API reference.
     multiprocessors = try attribute(16)
-    threadsPerMultiprocessor = try attribute(39)
     sharedPerMultiprocessor = try attribute(81)
     sharedPerBlock = try attribute(97)
-    l2Bytes = try attribute(38)
     major = try attribute(75)
     minor = try attribute(76)
     hasCooperativeLaunch = try attribute(95) != 0

@@ -7,8 +7,6 @@ final class CUDAKernel: @unchecked Sendable {
   let name: String
   /// Bytes of shared memory that the text declares.
   let staticShared: Int
-  /// Registers of a thread.
-  let registers: Int
   let function: CUDAHandle
   private unowned let device: CUDADevice
   private let reserved = Mutex(0)
@@ -28,11 +26,9 @@ final class CUDAKernel: @unchecked Sendable {
       driver.moduleFunction(&function, module, source.entry), "function \(source.entry)")
     self.function = function
     var value: Int32 = 0
-    // CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES and CU_FUNC_ATTRIBUTE_NUM_REGS.
+    // CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES.
     try driver.check(driver.functionAttribute(&value, 1, function), "shared memory of \(name)")
     staticShared = Int(value)
-    try driver.check(driver.functionAttribute(&value, 4, function), "registers of \(name)")
-    registers = Int(value)
   }
 
   /// Allows so many bytes of dynamic shared memory, and what was allowed before.

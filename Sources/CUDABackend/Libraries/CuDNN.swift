@@ -42,7 +42,7 @@ final class CuDNN: @unchecked Sendable {
 
   /// Looks the library up; a device must be current.
   ///
-  /// - Throws: `ABNError(.system)` where there is none, or one older than 9.0.
+  /// - Throws: `ABNError(.system)` where there is none of version 9.
   init() throws {
     let library = try Self.library()
     path = library.path
