@@ -88,16 +88,16 @@ let rooms: [Room] =
     .swift("ABNMeasuring", path: "Measuring", needs: ["ABNKernels"] + kernelNames),
     .swift("ABNGraph", path: "Graph", needs: ["ABNTensors"]),
     .swift(
-      "ABNOperations", path: "Operations", needs: ["ABNGraph", "ABNActivations", "ABNTensors"]),
+      "ABNOperators", path: "Operators", needs: ["ABNGraph", "ABNActivations", "ABNTensors"]),
     .swift(
       "ABNPasses", path: "Passes",
-      needs: ["ABNOperations", "ABNGraph", "ABNActivations", "ABNTensors"]),
+      needs: ["ABNOperators", "ABNGraph", "ABNActivations", "ABNTensors"]),
     .swift(
       "ABNLayers", path: "Layers",
-      needs: ["ABNOperations", "ABNGraph", "ABNActivations", "ABNTensors"]),
+      needs: ["ABNOperators", "ABNGraph", "ABNActivations", "ABNTensors"]),
     .swift(
       "ABNOptimizers", path: "Optimizers",
-      needs: ["ABNLayers", "ABNPasses", "ABNOperations", "ABNGraph", "ABNTensors"]),
+      needs: ["ABNLayers", "ABNPasses", "ABNOperators", "ABNGraph", "ABNTensors"]),
     .swift("ABNPlanning", path: "Planning", needs: []),
     .swift(
       "ABNRuntime", path: "Runtime",
@@ -105,7 +105,7 @@ let rooms: [Room] =
     .swift(
       "ABNCPUBackend", path: "CPUBackend",
       needs: [
-        "ABNRuntime", "ABNPlanning", "ABNPasses", "ABNOperations", "ABNGraph", "ABNMeasuring",
+        "ABNRuntime", "ABNPlanning", "ABNPasses", "ABNOperators", "ABNGraph", "ABNMeasuring",
         "ABNKernels", "ABNActivations", "ABNTensors", "CDNNL", "CParallel", numerics,
       ]),
     .swift("ABNFormats", path: "Formats", needs: ["ABNTensors", "CZlib"]),
@@ -113,7 +113,7 @@ let rooms: [Room] =
     .swift(
       "ABNCUDABackend", path: "CUDABackend",
       needs: [
-        "ABNFormats", "ABNRuntime", "ABNPlanning", "ABNPasses", "ABNOperations", "ABNGraph",
+        "ABNFormats", "ABNRuntime", "ABNPlanning", "ABNPasses", "ABNOperators", "ABNGraph",
         "ABNActivations", "ABNTensors",
       ],
       resources: cudaSources),
@@ -122,30 +122,30 @@ let rooms: [Room] =
       resources: [.embedInCode("Resources/digits.bin")]),
     .swift(
       "ABNModels", path: "Models",
-      needs: ["ABNLayers", "ABNOperations", "ABNGraph", "ABNActivations", "ABNTensors"]),
+      needs: ["ABNLayers", "ABNOperators", "ABNGraph", "ABNActivations", "ABNTensors"]),
     .swift(
       "ABNModelFiles", path: "ModelFiles",
       needs: [
-        "ABNModels", "ABNFormats", "ABNData", "ABNRuntime", "ABNLayers", "ABNOperations",
+        "ABNModels", "ABNFormats", "ABNData", "ABNRuntime", "ABNLayers", "ABNOperators",
         "ABNGraph", "ABNActivations", "ABNTensors",
       ]),
     .swift(
       "ABNInspection", path: "Inspection",
       needs: [
         "ABNModelFiles", "ABNModels", "ABNFormats", "ABNRuntime", "ABNPlanning", "ABNOptimizers",
-        "ABNLayers", "ABNOperations", "ABNGraph", "ABNActivations", "ABNTensors",
+        "ABNLayers", "ABNOperators", "ABNGraph", "ABNActivations", "ABNTensors",
       ],
       resources: ["html", "css", "js"].map { .embedInCode("Resources/timeline.\($0)") }),
     .swift(
       "ABNTraining", path: "Training",
       needs: [
         "ABNInspection", "ABNModelFiles", "ABNModels", "ABNFormats", "ABNData", "ABNRuntime",
-        "ABNOptimizers", "ABNLayers", "ABNOperations", "ABNGraph", "ABNActivations", "ABNTensors",
+        "ABNOptimizers", "ABNLayers", "ABNOperators", "ABNGraph", "ABNActivations", "ABNTensors",
       ]),
     .swift(
       "ABNChecking", path: "Checking",
       needs: [
-        "ABNModels", "ABNRuntime", "ABNOptimizers", "ABNPasses", "ABNLayers", "ABNOperations",
+        "ABNModels", "ABNRuntime", "ABNOptimizers", "ABNPasses", "ABNLayers", "ABNOperators",
         "ABNGraph", "ABNActivations", "ABNTensors",
       ]),
     .swift(
@@ -153,7 +153,7 @@ let rooms: [Room] =
       needs: [
         "ABNTraining", "ABNInspection", "ABNModelFiles", "ABNModels", "ABNFormats", "ABNData",
         "ABNCPUBackend", "ABNCUDABackend", "ABNRuntime", "ABNPlanning", "ABNOptimizers",
-        "ABNPasses", "ABNLayers", "ABNOperations", "ABNGraph", "ABNActivations", "ABNTensors",
+        "ABNPasses", "ABNLayers", "ABNOperators", "ABNGraph", "ABNActivations", "ABNTensors",
       ]),
     .command(
       "abn", path: "abn",
@@ -208,12 +208,12 @@ func target(_ room: Room) -> Target {
 let testRooms = [
   "Command", "CPUBackend", "CUDABackend", "Data", "Formats", "Golden", "Graph", "Inspection",
   "Layer", "Layout",
-  "Model", "ModelFiles", "Operation", "Optimizer", "Pass", "Planning", "Runtime", "Snapshot",
+  "Model", "ModelFiles", "Operator", "Optimizer", "Pass", "Planning", "Runtime", "Snapshot",
   "Training",
 ]
 // What some of them run beside the libraries.
 let programsTested: [String: [Target.Dependency]] = [
-  "Command": ["abn", "ForkedRun"], "Golden": ["DocumentedExample"], "Operation": ["OwnOperator"],
+  "Command": ["abn", "ForkedRun"], "Golden": ["DocumentedExample"], "Operator": ["OwnOperator"],
   "Training": ["OwnNetwork"],
 ]
 

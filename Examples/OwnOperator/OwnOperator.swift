@@ -1,7 +1,7 @@
 import InPlaceABN
 
 /// y = min(max(x, low), high).
-public struct Clamp: OperationKind, CPUComputable {
+public struct Clamp: OperatorKind, CPUComputable {
   public static let kindName = "clamp"
   public static let formula = "y = min(max(x, low), high)"
 
@@ -40,7 +40,7 @@ public struct Clamp: OperationKind, CPUComputable {
 }
 
 /// dx = low < y < high ? dy : 0.
-public struct ClampGradient: OperationKind, CPUComputable {
+public struct ClampGradient: OperatorKind, CPUComputable {
   public static let kindName = "clamp_grad"
   public static let formula = "dx = low < y < high ? dy : 0"
 

@@ -1,5 +1,5 @@
 import ABNKernels
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 

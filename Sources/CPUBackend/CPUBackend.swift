@@ -34,9 +34,9 @@ public struct CPUBackend: Backend {
 
   public func tableBytes(of program: Program) -> Int {
     // Sizes are below 2^31, and entries of a few dozen bytes.
-    program.operations.reduce(0) { sum, operation in
-      guard let kind = operation.kind as? any TableReader else { return sum }
-      let shapes = (operation.inputs + operation.outputs).map { program[$0].shape }
+    program.operators.reduce(0) { sum, op in
+      guard let kind = op.kind as? any TableReader else { return sum }
+      let shapes = (op.inputs + op.outputs).map { program[$0].shape }
       return sum + kind.tableBytes(shapes)
     }
   }
@@ -44,25 +44,25 @@ public struct CPUBackend: Backend {
   public func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {
     if try program.isEmptyToLower(fetches: fetches) { return .empty }
     var context = try LoweringContext(program: program, usesBlocks: usesBlocks)
-    for operation in program.operations {
-      guard let lowering = lowering(of: operation.kind) else {
+    for op in program.operators {
+      guard let lowering = lowering(of: op.kind) else {
         throw ABNError(
-          .unsupported, "\(operation.kindName) \"\(operation.layer)\"", at: operation.source,
+          .unsupported, "\(op.kindName) \"\(op.layer)\"", at: op.source,
           got: "a kind that the backend \"\(name)\" has no lowering for",
           wanted: "a kind that conforms to CPUComputable",
           fix: "Give it compute(_:), a function over plain arrays.")
       }
       do {
-        try context.lower(operation, lowering)
+        try context.lower(op, lowering)
       } catch let error as ABNError {
         throw error.located(
-          in: "\(operation.kindName) \"\(operation.layer)\"", at: operation.source)
+          in: "\(op.kindName) \"\(op.layer)\"", at: op.source)
       }
     }
     return try LoweredProgram(&context, of: program, fetches: fetches)
   }
 
-  private func lowering(of kind: any OperationKind) -> (any CPULowering)? {
+  private func lowering(of kind: any OperatorKind) -> (any CPULowering)? {
     if let kind = kind as? any CPULowerable { return kind }
     return (kind as? any CPUComputable).map { ComputableLowering(kind: $0) }
   }

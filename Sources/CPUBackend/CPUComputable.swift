@@ -2,7 +2,7 @@ import ABNGraph
 import ABNRuntime
 import ABNTensors
 
-/// A kind of operation from outside this package: what the processor computes for it is a function
+/// A kind of operator from outside this package: what the processor computes for it is a function
 /// over plain arrays.
 ///
 /// ```swift
@@ -15,14 +15,14 @@ import ABNTensors
 /// ```
 ///
 /// `Examples/OwnOperator` is a whole one, with its gradient and a layer.
-public protocol CPUComputable: OperationKind {
+public protocol CPUComputable: OperatorKind {
   /// Computes all elements of the outputs.
   ///
   /// Called once a run, from the thread of the run; several runs may be under way at once. Under a
   /// sharing rule `.may` or `.view` an output may be in the bytes of its input: read each element
   /// before it is written, and write all of them. Under `.must` it is, and holds the old value.
   ///
-  /// - Throws: what the run then throws, with the place of the operation.
+  /// - Throws: what the run then throws, with the place of the operator.
   func compute(_ operands: CPUOperands) throws
 }
 

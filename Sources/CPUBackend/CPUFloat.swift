@@ -1,13 +1,13 @@
 import ABNTensors
 import Numerics
 
-/// The floating-point types that every operation runs in.
+/// The floating-point types that every operator runs in.
 protocol CPUFloat: Real, BinaryFloatingPoint, TensorScalar, SIMDScalar, Codable {}
 extension Float: CPUFloat {}
 extension Double: CPUFloat {}
 
 extension LoweringContext {
-  /// The value for the element type: operations pass one specialization each. float16 and bfloat16
+  /// The value for the element type: operators pass one specialization each. float16 and bfloat16
   /// take that of float32, in which they are computed.
   func float<R>(
     _ dtype: DType, _ single: @autoclosure () throws -> R, _ double: @autoclosure () throws -> R
@@ -19,10 +19,10 @@ extension LoweringContext {
     }
   }
 
-  /// An error that says which element types the operation runs in.
+  /// An error that says which element types the operator runs in.
   func unsupported(_ dtype: DType, wanted: String) -> ABNError {
     ABNError(
-      .unsupported, "\(operation.kindName) \"\(operation.layer)\"", at: operation.source,
+      .unsupported, "\(op.kindName) \"\(op.layer)\"", at: op.source,
       got: "\(dtype)", wanted: wanted, fix: "Convert with cast.")
   }
 }

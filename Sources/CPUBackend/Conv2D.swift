@@ -1,4 +1,4 @@
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 
@@ -36,7 +36,7 @@ struct ConvolutionShape: Sendable, Hashable {
       : [groups, filters / groups, channels / groups, kernelHeight, kernelWidth]
   }
 
-  /// Floating-point operations of each of the three products.
+  /// Floating-point operators of each of the three products.
   var flops: Int {
     saturatingProduct(
       2, batch, filters, outHeight, outWidth, channels / groups, kernelHeight, kernelWidth)
@@ -75,10 +75,10 @@ struct ConvolutionShape: Sendable, Hashable {
 }
 
 extension LoweringContext {
-  /// The primitive of this operation, which is a convolution in float32.
+  /// The primitive of this operator, which is a convolution in float32.
   mutating func convolution() throws -> ConvolutionPrimitives.Made {
-    guard let product = try ConvolutionProduct(operation, in: program) else {
-      preconditionFailure("\(operation.kindName) is no convolution")
+    guard let product = try ConvolutionProduct(op, in: program) else {
+      preconditionFailure("\(op.kindName) is no convolution")
     }
     return try convolutions[product]
   }

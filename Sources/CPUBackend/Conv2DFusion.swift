@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 
@@ -28,7 +28,7 @@ extension Conv2DFusion: CPULowerable {
     let bytes = c.outputType(0).bytes
     let hasResidual = hasResidual
     // A residual that is convolved too is read at other positions than it is written at.
-    let isApart = !hasResidual || c.operation.inputs[0] != c.operation.inputs[3]
+    let isApart = !hasResidual || c.op.inputs[0] != c.op.inputs[3]
     c.step(arguments, flops: shape.flops, mayShare: isApart, note: made.note) { p in
       // oneDNN adds to what stands in the destination.
       if hasResidual, p[2] != p[4] {

@@ -1,7 +1,7 @@
 import ABNGraph
 import ABNKernels
 import ABNMeasuring
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 
@@ -28,7 +28,7 @@ extension CPUBackend: FloorMeasuring {
   ///
   /// Equal convolutions are measured once. The buffers are this function's own and are freed again.
   ///
-  /// - Returns: seconds by the operation's position in the program.
+  /// - Returns: seconds by the operator's position in the program.
   /// - Throws: what oneDNN throws when a primitive is made.
   package func secondsAlone(of program: Program) throws -> [Int: Double] {
     try convolutionSeconds(of: program, repetitions: 3)
@@ -40,8 +40,8 @@ extension CPUBackend: FloorMeasuring {
   func convolutionSeconds(of program: Program, repetitions: Int) throws -> [Int: Double] {
     var known: [ConvolutionProduct: Double] = [:]
     var result: [Int: Double] = [:]
-    for (index, operation) in program.operations.enumerated() {
-      guard let lone = try ConvolutionProduct(operation, in: program) else { continue }
+    for (index, op) in program.operators.enumerated() {
+      guard let lone = try ConvolutionProduct(op, in: program) else { continue }
       if known[lone] == nil { known[lone] = try lone.seconds(repetitions: repetitions) }
       result[index] = known[lone]!
     }

@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// One of the three products of a convolution.
@@ -14,12 +14,12 @@ struct ConvolutionProduct: Hashable, Sendable {
 }
 
 extension ConvolutionProduct {
-  /// The product that an operation computes by oneDNN; nil for others, and for other types than
+  /// The product that an operator computes by oneDNN; nil for others, and for other types than
   /// float32. 16-bit variables are float32 to oneDNN.
-  init?(_ operation: Operation, in program: Program) throws {
+  init?(_ op: Operator, in program: Program) throws {
     func type(_ id: VariableID) -> TensorType { program[id].type.accumulation }
-    let (inputs, outputs) = (operation.inputs, operation.outputs)
-    switch operation.kind {
+    let (inputs, outputs) = (op.inputs, op.outputs)
+    switch op.kind {
     case let kind as Conv2D:
       (direction, hasBias) = (.forward, inputs.count > 2)
       shape = try ConvolutionShape(kind, x: type(inputs[0]).shape, w: type(inputs[1]).shape)
@@ -113,14 +113,14 @@ struct ConvolutionPrimitives {
     }
   }
 
-  /// The layouts that an operation's convolution likes best for its images; nil for other
-  /// operations.
+  /// The layouts that an operator's convolution likes best for its images; nil for other
+  /// operators.
   mutating func preferredLayouts(
-    of operation: Operation, in program: Program
+    of op: Operator, in program: Program
   ) throws -> [(VariableID, PhysicalLayout)]? {
-    guard let product = try ConvolutionProduct(operation, in: program) else { return nil }
+    guard let product = try ConvolutionProduct(op, in: program) else { return nil }
     let made = try self[product]
-    let (inputs, outputs) = (operation.inputs, operation.outputs)
+    let (inputs, outputs) = (op.inputs, op.outputs)
     return switch product.direction {
     case .forward:
       // A residual stands as y does.

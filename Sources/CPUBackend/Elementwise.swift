@@ -1,5 +1,5 @@
 import ABNKernels
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 
@@ -45,7 +45,7 @@ extension Elementwise: CPULowerable {
 
   func lower(_ c: inout LoweringContext) throws {
     let (x, y, out) = (c.inputType(0).shape, c.inputType(1).shape, c.outputType(0).shape)
-    let operation: FlatOperation =
+    let op: FlatOperation =
       switch function {
       case .add: .add
       case .subtract: .subtract
@@ -57,7 +57,7 @@ extension Elementwise: CPULowerable {
       let arguments = [
         try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout),
       ]
-      c.step(arguments, run: try c.flat(operation, c.outputType(0), inputs: 2))
+      c.step(arguments, run: try c.flat(op, c.outputType(0), inputs: 2))
       return
     }
     let aligned = try alignedShape(y, to: x)
@@ -72,7 +72,7 @@ extension Elementwise: CPULowerable {
       try c.read(0, in: layout.forOperand(x, of: out)),
       try c.read(1, in: layout.forOperand(y, of: out)), c.write(0, in: layout),
     ]
-    c.step(arguments, run: try c.flat(operation, over: loop, c.outputType(0).dtype))
+    c.step(arguments, run: try c.flat(op, over: loop, c.outputType(0).dtype))
   }
 }
 

@@ -22,11 +22,11 @@ extension DType {
 }
 
 extension FlatKernel {
-  /// The loop of an operation, in the precision of an element type.
+  /// The loop of an operator, in the precision of an element type.
   ///
   /// - Parameter isWide: whether the arithmetic is in float64 for every type.
-  init(_ operation: FlatOperation, in element: ABNElement, isWide: Bool = false) throws {
-    self = try checkedKernel { try FlatKernel(operation, isWide: isWide || element == .float64) }
+  init(_ op: FlatOperation, in element: ABNElement, isWide: Bool = false) throws {
+    self = try checkedKernel { try FlatKernel(op, isWide: isWide || element == .float64) }
   }
 
   /// All of `count` elements, on the team.
@@ -36,7 +36,7 @@ extension FlatKernel {
 }
 
 extension LoweringContext {
-  /// The kernels' word for a type that an operation computes in.
+  /// The kernels' word for a type that an operator computes in.
   func element(_ dtype: DType) throws -> ABNElement {
     guard let element = dtype.element else {
       throw unsupported(dtype, wanted: "a floating-point type")
@@ -44,14 +44,14 @@ extension LoweringContext {
     return element
   }
 
-  /// A step over arrays of one type: the argument behind the inputs = the operation on them.
+  /// A step over arrays of one type: the argument behind the inputs = the operator on them.
   ///
   /// - Parameter isWide: whether the arithmetic is in float64 for every type.
   func flat(
-    _ operation: FlatOperation, _ type: TensorType, inputs: Int, isWide: Bool = false
+    _ op: FlatOperation, _ type: TensorType, inputs: Int, isWide: Bool = false
   ) throws -> @Sendable (StepPointers) -> Void {
     let (count, element) = (type.shape.elementCount, try element(type.dtype))
-    let kernel = try FlatKernel(operation, in: element, isWide: isWide)
+    let kernel = try FlatKernel(op, in: element, isWide: isWide)
     return { p in
       func array(_ index: Int) -> FlatOperand { FlatOperand(p[index], element) }
       let operands =
@@ -67,10 +67,10 @@ extension LoweringContext {
   /// A step over operands that are broadcast: `loop` has the strides of the inputs (one to three),
   /// then those of the row-major result, which is the last argument. All have elements of one type.
   func flat(
-    _ operation: FlatOperation, over loop: StridedLoop, _ dtype: DType, isWide: Bool = false
+    _ op: FlatOperation, over loop: StridedLoop, _ dtype: DType, isWide: Bool = false
   ) throws -> @Sendable (StepPointers) -> Void {
     let element = try element(dtype)
-    let kernel = try FlatKernel(operation, in: element, isWide: isWide)
+    let kernel = try FlatKernel(op, in: element, isWide: isWide)
     return { p in
       loop.forEachPlane { plane, range in
         func operand(_ index: Int) -> FlatOperand { loop.operand(index, plane, p[index], element) }

@@ -1,11 +1,11 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// Which layout each image variable of a program is to stand in: the one that costs the fewest
 /// bytes of conversion.
 ///
-/// Variables that an operation walks in one layout, blocks or not (`ImageWalk`), form a group:
+/// Variables that an operator walks in one layout, blocks or not (`ImageWalk`), form a group:
 /// between two convolutions everything is one group, its gradients too. Each convolution votes,
 /// with the bytes of the variable, for the layout that oneDNN likes best for it; whoever feeds a
 /// variable, walks it row by row, or has its channels on another axis than the blocks', votes for
@@ -23,11 +23,11 @@ struct LayoutAssignment {
       return !variable.isPersistable && variable.shape.rank >= 3
         && variable.shape.dimensions[1] % 8 == 0
     }
-    for operation in program.operations {
-      let images = (operation.inputs + operation.outputs).filter(isImage)
-      if let preferred = try convolutions.preferredLayouts(of: operation, in: program) {
+    for op in program.operators {
+      let images = (op.inputs + op.outputs).filter(isImage)
+      if let preferred = try convolutions.preferredLayouts(of: op, in: program) {
         votes += preferred.filter { isImage($0.0) }
-      } else if let kind = operation.kind as? any CPULowerable,
+      } else if let kind = op.kind as? any CPULowerable,
         let rank = images.map({ program[$0].shape.rank }).max(), kind.walk.takesBlocks(rank: rank)
       {
         // One of lower rank is broadcast: its second dimension is another one.

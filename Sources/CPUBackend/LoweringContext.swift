@@ -4,22 +4,22 @@ import ABNPlanning
 import ABNRuntime
 import ABNTensors
 
-/// How the CPU runs operations of a kind.
+/// How the CPU runs operators of a kind.
 protocol CPULowering {
   /// Whether `lower` deals with float16 and bfloat16 itself. Where it does not, it sees float32:
   /// what it reads is converted before its steps, what it writes after them.
   static var takes16Bits: Bool { get }
 
-  /// How the steps walk the operation's images: the layouts that `LoweringContext.layout(ofInput:)`
+  /// How the steps walk the operator's images: the layouts that `LoweringContext.layout(ofInput:)`
   /// may say.
   var walk: ImageWalk { get }
 
-  /// Appends the steps of one operation.
+  /// Appends the steps of one operator.
   func lower(_ c: inout LoweringContext) throws
 }
 
 /// A kind that the CPU runs. The conformance is the registration.
-protocol CPULowerable: OperationKind, CPULowering {}
+protocol CPULowerable: OperatorKind, CPULowering {}
 
 extension CPULowering {
   static var takes16Bits: Bool { false }
@@ -32,11 +32,11 @@ protocol TableReader: CPULowerable {
   func tableBytes(_ shapes: [Shape]) -> Int
 }
 
-/// What a lowering sees: one operation, and the steps and buffers of the whole program.
+/// What a lowering sees: one operator, and the steps and buffers of the whole program.
 struct LoweringContext: LoweredParts {
   let program: Program
-  private(set) var operation: Operation
-  /// Where the operation stands in the program.
+  private(set) var op: Operator
+  /// Where the operator stands in the program.
   private(set) var position = -1
   private(set) var steps: [Step] = []
   private(set) var buffers: [PlanBuffer] = []
@@ -47,14 +47,14 @@ struct LoweringContext: LoweredParts {
   private var homes: [VariableID: PhysicalLayout] = [:]
   private var inputBuffers: [Int: BufferID] = [:]
   private var outputBuffers: [Int: BufferID] = [:]
-  /// How the operation walks its images.
+  /// How the operator walks its images.
   private var walk = ImageWalk.rowMajor
-  /// Whether 16-bit variables are float32 to this operation, and the values that are so far.
+  /// Whether 16-bit variables are float32 to this operator, and the values that are so far.
   private var widens = false
   private var widened: [VariableID: [PhysicalLayout: BufferID]] = [:]
-  /// The 16-bit outputs that the operation makes in float32.
+  /// The 16-bit outputs that the operator makes in float32.
   private var unfinished: [(output: Int, layout: PhysicalLayout, wide: BufferID)] = []
-  /// The place of the operation that makes each temporary.
+  /// The place of the operator that makes each temporary.
   private let makers: [VariableID: Int]
   private(set) var readBeforeWrite = Set<VariableID>()
   private(set) var persistents: [VariableID: BufferID] = [:]
@@ -67,18 +67,18 @@ struct LoweringContext: LoweredParts {
   /// - Parameter usesBlocks: whether images may stand in blocks of channels.
   init(program: Program, usesBlocks: Bool = true) throws {
     self.program = program
-    operation = program.operations.first!
+    op = program.operators.first!
     makers = Dictionary(
-      program.operations.enumerated().flatMap { place, operation in
-        operation.outputs.map { ($0, place) }
+      program.operators.enumerated().flatMap { place, op in
+        op.outputs.map { ($0, place) }
       }, uniquingKeysWith: { first, _ in first })
     convolutions = ConvolutionPrimitives(usesBlocks: usesBlocks)
     assignment = try LayoutAssignment(program, &convolutions)
   }
 
-  /// Appends the steps of an operation.
-  mutating func lower(_ operation: Operation, _ kind: any CPULowering) throws {
-    self.operation = operation
+  /// Appends the steps of an operator.
+  mutating func lower(_ op: Operator, _ kind: any CPULowering) throws {
+    self.op = op
     position += 1
     inputBuffers = [:]
     outputBuffers = [:]
@@ -94,52 +94,52 @@ struct LoweringContext: LoweredParts {
     unfinished = []
   }
 
-  // MARK: What the operation is about
+  // MARK: What the operator is about
 
   /// The type of input `index`.
-  func inputType(_ index: Int) -> TensorType { seenType(operation.inputs[index]) }
+  func inputType(_ index: Int) -> TensorType { seenType(op.inputs[index]) }
   /// The type of output `index`.
-  func outputType(_ index: Int) -> TensorType { seenType(operation.outputs[index]) }
+  func outputType(_ index: Int) -> TensorType { seenType(op.outputs[index]) }
 
-  /// The type of a variable as the operation sees it.
+  /// The type of a variable as the operator sees it.
   private func seenType(_ id: VariableID) -> TensorType {
     let type = program[id].type
     return widens ? type.accumulation : type
   }
 
-  /// Whether the operation sees float32 where the variable has 16 bits.
+  /// Whether the operator sees float32 where the variable has 16 bits.
   private func isWidened(_ id: VariableID) -> Bool { seenType(id) != program[id].type }
 
   /// The number of inputs.
-  var inputCount: Int { operation.inputs.count }
+  var inputCount: Int { op.inputs.count }
   /// The number of outputs.
-  var outputCount: Int { operation.outputs.count }
-  /// The layout in which the operation is to walk its images, by input `index`: the variable's,
-  /// where the operation's walk takes it, else row-major.
+  var outputCount: Int { op.outputs.count }
+  /// The layout in which the operator is to walk its images, by input `index`: the variable's,
+  /// where the operator's walk takes it, else row-major.
   func layout(ofInput index: Int) -> PhysicalLayout {
-    let id = operation.inputs[index]
+    let id = op.inputs[index]
     return taken(assignment.layouts[id] ?? homes[id] ?? .plain, by: id)
   }
 
   /// The layout in which output `index` is to stand; plain where nobody else walks it in another.
   func layout(ofOutput index: Int) -> PhysicalLayout {
-    let id = operation.outputs[index]
+    let id = op.outputs[index]
     return taken(assignment.layouts[id] ?? .plain, by: id)
   }
 
-  /// A layout of a variable, or row-major where the operation cannot walk the variable's blocks.
+  /// A layout of a variable, or row-major where the operator cannot walk the variable's blocks.
   private func taken(_ layout: PhysicalLayout, by id: VariableID) -> PhysicalLayout {
     walk.takesBlocks(rank: program[id].shape.rank) ? layout : .plain
   }
 
-  /// The layout to read or write a variable in. Blocks that the operation's walk does not take are
+  /// The layout to read or write a variable in. Blocks that the operator's walk does not take are
   /// a mistake of its lowering: the steps would take one axis for another.
   private func place(_ id: VariableID, in wanted: PhysicalLayout) -> PhysicalLayout {
     let variable = program[id]
     let layout = wanted.isPlain(variable.shape) ? .plain : wanted
     precondition(
       layout == .plain || walk.takesBlocks(rank: variable.shape.rank),
-      "\(operation.kindName) asks for \(variable.name) as \(layout), but walks \(walk)")
+      "\(op.kindName) asks for \(variable.name) as \(layout), but walks \(walk)")
     return layout
   }
 
@@ -147,7 +147,7 @@ struct LoweringContext: LoweredParts {
 
   /// Input `index` in a layout, converted by a step of its own where it stands in another.
   mutating func read(_ index: Int, in wanted: PhysicalLayout = .plain) throws -> StepArgument {
-    let id = operation.inputs[index]
+    let id = op.inputs[index]
     let layout = place(id, in: wanted)
     let buffer = isWidened(id) ? try widen(id, in: layout) : try buffer(of: id, in: layout)
     inputBuffers[index] = buffer
@@ -156,7 +156,7 @@ struct LoweringContext: LoweredParts {
 
   /// Output `index` in a layout; an output that must overwrite an input is that input, updated.
   mutating func write(_ index: Int, in wanted: PhysicalLayout = .plain) -> StepArgument {
-    let id = operation.outputs[index]
+    let id = op.outputs[index]
     let variable = program[id]
     let layout = place(id, in: wanted)
     if isWidened(id) {
@@ -164,7 +164,7 @@ struct LoweringContext: LoweredParts {
       let wide = widened[id]?[layout] ?? intermediate("in float32", bytes: outputType(index).bytes)
       unfinished.append((index, layout, wide))
       outputBuffers[index] = wide
-      return variable.isPersistable && operation.inputs.contains(id) ? .update(wide) : .write(wide)
+      return variable.isPersistable && op.inputs.contains(id) ? .update(wide) : .write(wide)
     }
     if variable.isPersistable {
       precondition(layout == .plain, "persistables are row-major")
@@ -172,9 +172,9 @@ struct LoweringContext: LoweredParts {
       // Converted copies of the old value are of no use any more.
       places[id] = [.plain: buffer]
       outputBuffers[index] = buffer
-      return operation.inputs.contains(id) ? .update(buffer) : .write(buffer)
+      return op.inputs.contains(id) ? .update(buffer) : .write(buffer)
     }
-    let use: BufferUse = operation.role == .forward ? .activation : .gradient
+    let use: BufferUse = op.role == .forward ? .activation : .gradient
     let buffer = addBuffer(named: variable.name, bytes: variable.type.bytes, use: use)
     places[id] = [layout: buffer]
     homes[id] = layout
@@ -184,15 +184,15 @@ struct LoweringContext: LoweredParts {
 
   /// Bytes that only the next step uses.
   mutating func scratch(bytes: Int) -> StepArgument {
-    .write(addBuffer(named: "\(operation.layer) scratch", bytes: bytes, use: .scratch))
+    .write(addBuffer(named: "\(op.layer) scratch", bytes: bytes, use: .scratch))
   }
 
-  /// Bytes that one step of this operation writes and others read.
+  /// Bytes that one step of this operator writes and others read.
   mutating func intermediate(_ name: String, bytes: Int) -> BufferID {
-    addBuffer(named: "\(operation.layer) \(name)", bytes: bytes, use: .scratch)
+    addBuffer(named: "\(op.layer) \(name)", bytes: bytes, use: .scratch)
   }
 
-  /// A 16-bit variable as float32, for this operation only.
+  /// A 16-bit variable as float32, for this operator only.
   private mutating func widen(_ id: VariableID, in layout: PhysicalLayout) throws -> BufferID {
     if let known = widened[id]?[layout] { return known }
     let home = homes[id] ?? .plain
@@ -218,9 +218,9 @@ struct LoweringContext: LoweredParts {
     let kernel = try FlatKernel(.copy, in: .float32)
     steps.append(
       Step(
-        name: "\(operation.kindName) (\(widens ? "from" : "to") \(dtype))", layer: operation.layer,
-        source: operation.source, arguments: [.read(source), .write(target)], sharing: [],
-        purpose: .conversion, operation: position
+        name: "\(op.kindName) (\(widens ? "from" : "to") \(dtype))", layer: op.layer,
+        source: op.source, arguments: [.read(source), .write(target)], sharing: [],
+        purpose: .conversion, op: position
       ) { p in
         kernel(FlatOperands(FlatOperand(p[0], from), FlatOperand(p[1], to)), count: count)
       })
@@ -228,28 +228,28 @@ struct LoweringContext: LoweredParts {
 
   /// Notes bytes outside the arena under the variable by which the gradient finds them.
   mutating func noteSideBuffer(_ side: any SideBuffer, for id: VariableID) {
-    sideBufferOf[id] = (side, program[operation.outputs[0]].type)
+    sideBufferOf[id] = (side, program[op.outputs[0]].type)
   }
 
   /// The bytes that a layer registered for input `index`.
   ///
   /// - Throws: `ABNError(.program)` where none did, or it did so for another type than input 0 has: a program
-  ///   may hold any operation over any variables.
+  ///   may hold any operator over any variables.
   func sideBuffer<B: SideBuffer>(ofInput index: Int, as _: B.Type = B.self) throws -> B {
-    let id = operation.inputs[index]
-    let type = program[operation.inputs[0]].type
+    let id = op.inputs[index]
+    let type = program[op.inputs[0]].type
     guard let found = sideBufferOf[id], found.type == type, let buffer = found.buffer as? B else {
       throw ABNError(
         .program, "input \(index)", got: "\"\(program[id].name)\"",
         wanted: "what the layer whose gradient this is made for a \(type)",
-        fix: "Have differentiation append the operation.")
+        fix: "Have differentiation append the operator.")
     }
     return buffer
   }
 
-  /// The operation that makes input `index`; nil for what is fed or lives in the scope.
-  func maker(ofInput index: Int) -> Operation? {
-    makers[operation.inputs[index]].map { program.operations[$0] }
+  /// The operator that makes input `index`; nil for what is fed or lives in the scope.
+  func maker(ofInput index: Int) -> Operator? {
+    makers[op.inputs[index]].map { program.operators[$0] }
   }
 
   // MARK: Steps
@@ -264,7 +264,7 @@ struct LoweringContext: LoweredParts {
   ///
   /// - Parameters:
   ///   - resources: what it touches outside arena and scope.
-  ///   - flops: floating-point operations, where they and not the bytes take the time.
+  ///   - flops: floating-point operators, where they and not the bytes take the time.
   ///   - mayShare: false where the hints of the kind must not be granted.
   ///   - note: for reports, what is not the usual course and why.
   mutating func step(
@@ -275,13 +275,13 @@ struct LoweringContext: LoweredParts {
   ) {
     let hints =
       mayShare
-      ? operation.kind.sharingHints(
+      ? op.kind.sharingHints(
         of: arguments, outputs: outputBuffers, inputs: inputBuffers) : []
     steps.append(
       Step(
-        name: detail.isEmpty ? operation.kindName : "\(operation.kindName) \(detail)",
-        layer: operation.layer, source: operation.source, arguments: arguments, sharing: hints,
-        resources: resources, purpose: purpose, operation: position, flops: flops, note: note,
+        name: detail.isEmpty ? op.kindName : "\(op.kindName) \(detail)",
+        layer: op.layer, source: op.source, arguments: arguments, sharing: hints,
+        resources: resources, purpose: purpose, op: position, flops: flops, note: note,
         run: run))
   }
 
@@ -293,7 +293,7 @@ struct LoweringContext: LoweredParts {
     buffers.append(
       PlanBuffer(
         name: name, bytes: bytes, use: use,
-        origin: origin ?? "\(operation.kindName) \"\(operation.layer)\" (\(operation.source))"))
+        origin: origin ?? "\(op.kindName) \"\(op.layer)\" (\(op.source))"))
     return BufferID(buffers.count - 1)
   }
 
@@ -328,7 +328,7 @@ struct LoweringContext: LoweredParts {
     }
     let target = addBuffer(
       named: "\(variable.name) as \(layout)", bytes: variable.type.bytes,
-      use: operation.role == .forward ? .activation : .gradient)
+      use: op.role == .forward ? .activation : .gradient)
     places[id]![layout] = target
     try appendReorder(variable.type, from: (source, home), to: (target, layout))
     return target

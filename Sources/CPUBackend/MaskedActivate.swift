@@ -1,5 +1,5 @@
 import ABNKernels
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 
 // Eight elements make one byte of the mask, the first of them the lowest bit, in the order in which

@@ -1,6 +1,6 @@
 import ABNGraph
 import ABNKernels
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 
@@ -114,9 +114,9 @@ private struct NormalizationForward {
     if momentumAt != nil { arguments.append(try c.read(c.inputCount - 1)) }
     let rescue =
       readsOutput && !norm.isTest ? RescueBuffer(kernel) : nil
-    if let rescue { c.noteSideBuffer(rescue, for: c.operation.outputs[1]) }
+    if let rescue { c.noteSideBuffer(rescue, for: c.op.outputs[1]) }
     let activatedAt = outer == nil ? nil : arguments.count
-    if outer != nil { arguments.append(c.write(c.operation.outputs.count - 1, in: layout)) }
+    if outer != nil { arguments.append(c.write(c.op.outputs.count - 1, in: layout)) }
     c.step(arguments, resources: rescue.map { [.write($0)] } ?? []) { p in
       let behind = activatedAt.flatMap { at in outer.map { ABNActivated($0, to: p[at]) } }
       let parameters = ABNParameters(

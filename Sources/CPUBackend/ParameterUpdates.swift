@@ -1,5 +1,5 @@
 import ABNKernels
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 
@@ -32,11 +32,11 @@ extension ParameterUpdate {
     }
   }
 
-  /// A step that updates the parameter and `states` arrays by an operation that is made anew each
+  /// A step that updates the parameter and `states` arrays by an operator that is made anew each
   /// time.
   func updateStep(
     _ c: LoweringContext, states: Int,
-    _ operation: @escaping @Sendable (StepPointers) -> FlatOperation
+    _ op: @escaping @Sendable (StepPointers) -> FlatOperation
   ) throws -> @Sendable (StepPointers) throws -> Void {
     let count = c.inputType(0).shape.elementCount
     let element = try c.element(c.inputType(0).dtype)
@@ -45,7 +45,7 @@ extension ParameterUpdate {
       var operands = FlatOperands(array(0), array(1), array(0))
       if states > 0 { (operands.c, operands.second) = (array(3), array(3)) }
       if states > 1 { (operands.d, operands.third) = (array(4), array(4)) }
-      try FlatKernel(operation(p), in: element)(operands, count: count)
+      try FlatKernel(op(p), in: element)(operands, count: count)
     }
   }
 }

@@ -5,7 +5,7 @@ enum PhysicalLayout: Hashable, Sendable, CustomStringConvertible {
   /// Row-major in the order of the variable's dimensions.
   case plain
   /// [N, C, ...] with axis 1 in blocks: [N, C / block, ..., block]. C is a multiple of block:
-  /// nothing is padded, so that an elementwise operation may treat the bytes as a flat array.
+  /// nothing is padded, so that an elementwise operator may treat the bytes as a flat array.
   case blocked(Int)
 
   var description: String {
@@ -16,23 +16,23 @@ enum PhysicalLayout: Hashable, Sendable, CustomStringConvertible {
   }
 }
 
-/// How the steps of an operation walk its images, and with that in which layouts it can have them.
+/// How the steps of an operator walk its images, and with that in which layouts it can have them.
 ///
 /// Blocks are always cut along axis 1, and an image stands in blocks because a convolution takes
-/// that axis for its channels. The next operation may see channels elsewhere: `conv2d` in NCHW,
+/// that axis for its channels. The next operator may see channels elsewhere: `conv2d` in NCHW,
 /// then `inplaceABN` in NHWC. Every lowering says here what it does, and `LoweringContext` and
-/// `LayoutAssignment` see to the rest: an operation that cannot walk blocks of axis 1 gets, and
+/// `LayoutAssignment` see to the rest: an operator that cannot walk blocks of axis 1 gets, and
 /// gives, row-major images.
 enum ImageWalk: Sendable, Hashable {
   /// By axes, as the dimensions number them: row-major images alone.
   case rowMajor
   /// Through blocks as well: element by element, wherever an element belongs, or by axes of
-  /// `PhysicalLayout.physicalShape`. What axis 1 means to the operation does not matter.
+  /// `PhysicalLayout.physicalShape`. What axis 1 means to the operator does not matter.
   case anyOrder
   /// Channel by channel, the channels being where this layout has them: through blocks where that
   /// is axis 1.
   case channels(DataLayout)
-  /// As the operation's oneDNN primitive asks for: `ConvolutionPrimitives` names the layouts.
+  /// As the operator's oneDNN primitive asks for: `ConvolutionPrimitives` names the layouts.
   case primitive
 
   /// Whether images of this rank may stand in blocks.

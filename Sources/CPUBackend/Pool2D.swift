@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 import CDNNL
@@ -146,7 +146,7 @@ extension Pool2DGradient: CPULowerable {
     else {
       throw ABNError(
         .program, "winners", got: "another variable", wanted: "what the pooling made",
-        fix: "Have differentiation append the operation.")
+        fix: "Have differentiation append the operator.")
     }
     if dx.dtype == .float32, let window = try forward.dnnlWindow(dx.shape, dy.shape) {
       let physical = c.layout(ofInput: isMax ? 2 : 0)

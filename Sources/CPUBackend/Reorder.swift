@@ -12,7 +12,7 @@ extension PhysicalLayout {
     }
   }
 
-  /// The layout that these bytes have, where elementwise operations can walk it; nil for others.
+  /// The layout that these bytes have, where elementwise operators can walk it; nil for others.
   ///
   /// A blocked layout whose channels are no multiple of the block has padding and is not one.
   init?(_ descriptor: DNNLDescriptor) {
@@ -72,9 +72,9 @@ extension LoweringContext {
     }
     append(
       Step(
-        name: "reorder \(source.layout) to \(target.layout)", layer: operation.layer,
-        source: operation.source, arguments: [.read(source.buffer), .write(target.buffer)],
-        sharing: [], purpose: .conversion, operation: position, run: run))
+        name: "reorder \(source.layout) to \(target.layout)", layer: op.layer,
+        source: op.source, arguments: [.read(source.buffer), .write(target.buffer)],
+        sharing: [], purpose: .conversion, op: position, run: run))
   }
 }
 

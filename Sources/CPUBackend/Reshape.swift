@@ -1,4 +1,4 @@
-import ABNOperations
+import ABNOperators
 
 extension Reshape: CPULowerable {
   static var takes16Bits: Bool { true }

@@ -1,5 +1,5 @@
 import ABNKernels
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 
@@ -100,7 +100,7 @@ extension ResidualSum: CPULowerable {
     let rescue = try c.sideBuffer(ofInput: 3, as: RescueBuffer.self)
     let kept = KeptPlanes(
       planes: planes.samples * planes.channels, rowBytes: planes.count * type.dtype.bytes)
-    c.noteSideBuffer(kept, for: c.operation.outputs[0])
+    c.noteSideBuffer(kept, for: c.op.outputs[0])
     let arguments = [
       try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout), try c.read(3),
     ]

@@ -1,4 +1,4 @@
-import ABNOperations
+import ABNOperators
 
 extension Split: CPULowerable {
   var walk: ImageWalk { .anyOrder }

@@ -1,5 +1,5 @@
 import ABNKernels
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 
 extension Unary: CPULowerable {
@@ -9,7 +9,7 @@ extension Unary: CPULowerable {
   func lower(_ c: inout LoweringContext) throws {
     let layout = c.layout(ofInput: 0)
     let arguments = [try c.read(0, in: layout), c.write(0, in: layout)]
-    let operation: FlatOperation =
+    let op: FlatOperation =
       switch function {
       case .square: .square
       case .sqrt: .squareRoot
@@ -17,7 +17,7 @@ extension Unary: CPULowerable {
       case .log: .logarithm
       case .abs: .magnitude
       }
-    c.step(arguments, run: try c.flat(operation, c.inputType(0), inputs: 1))
+    c.step(arguments, run: try c.flat(op, c.inputType(0), inputs: 1))
   }
 }
 
@@ -30,7 +30,7 @@ extension UnaryGradient: CPULowerable {
     let arguments = [
       try c.read(0, in: layout), try c.read(1, in: layout), c.write(0, in: layout),
     ]
-    let operation: FlatOperation =
+    let op: FlatOperation =
       switch forward.function {
       case .square: .squareGradient
       case .sqrt: .squareRootGradient
@@ -42,6 +42,6 @@ extension UnaryGradient: CPULowerable {
     c.step(
       arguments,
       run: try c.flat(
-        operation, c.outputType(0), inputs: 2, isWide: forward.function == .exp))
+        op, c.outputType(0), inputs: 2, isWide: forward.function == .exp))
   }
 }

@@ -1,5 +1,5 @@
 import ABNActivations
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 

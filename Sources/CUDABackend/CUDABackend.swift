@@ -63,24 +63,24 @@ public struct CUDABackend: Backend {
     try requireKernels(program)
     try device.activate()
     var context = CUDAContext(device, program: program, precision: precision)
-    for operation in program.operations {
+    for op in program.operators {
       do {
-        try context.lower(operation, operation.kind as! any CUDALowerable)
+        try context.lower(op, op.kind as! any CUDALowerable)
       } catch let error as ABNError {
         throw error.located(
-          in: "\(operation.kindName) \"\(operation.layer)\"", at: operation.source)
+          in: "\(op.kindName) \"\(op.layer)\"", at: op.source)
       }
     }
     return try LoweredProgram(&context, of: program, fetches: fetches)
   }
 
-  /// Throws for the first operation that has no kernel: it is never sent to the host silently.
+  /// Throws for the first operator that has no kernel: it is never sent to the host silently.
   private func requireKernels(_ program: Program) throws {
-    for operation in program.operations where !(operation.kind is any CUDALowerable) {
+    for op in program.operators where !(op.kind is any CUDALowerable) {
       throw ABNError(
-        .unsupported, "\(operation.kindName) \"\(operation.layer)\"", at: operation.source,
+        .unsupported, "\(op.kindName) \"\(op.layer)\"", at: op.source,
         got: "a kind that the backend \"\(name)\" has no kernel for",
-        wanted: "operations that run on the card", fix: "Run this program on the processor.")
+        wanted: "operators that run on the card", fix: "Run this program on the processor.")
     }
   }
 }

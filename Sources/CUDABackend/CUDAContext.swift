@@ -3,13 +3,13 @@ import ABNPlanning
 import ABNRuntime
 import ABNTensors
 
-/// How the card runs operations of a kind.
+/// How the card runs operators of a kind.
 protocol CUDALowering {
-  /// How the kernels walk the operation's images: the orders that `CUDAContext.order(ofInput:)` may
+  /// How the kernels walk the operator's images: the orders that `CUDAContext.order(ofInput:)` may
   /// say.
   var walk: ImageWalk { get }
 
-  /// Appends the steps of one operation.
+  /// Appends the steps of one operator.
   func lower(_ c: inout CUDAContext) throws
 }
 
@@ -18,16 +18,16 @@ extension CUDALowering {
 }
 
 /// A kind that the card runs. The conformance is the registration.
-protocol CUDALowerable: OperationKind, CUDALowering {}
+protocol CUDALowerable: OperatorKind, CUDALowering {}
 
-/// What a lowering sees: one operation, and the steps and buffers of the whole program.
+/// What a lowering sees: one operator, and the steps and buffers of the whole program.
 struct CUDAContext: LoweredParts {
   let device: CUDADevice
   let program: Program
   /// What numbers may be rounded to inside of convolutions and products.
   let precision: CUDAPrecision
-  private(set) var operation: Operation
-  /// Where the operation stands in the program.
+  private(set) var op: Operator
+  /// Where the operator stands in the program.
   private(set) var position = -1
   private(set) var steps: [Step] = []
   private(set) var buffers: [PlanBuffer] = []
@@ -40,23 +40,23 @@ struct CUDAContext: LoweredParts {
   private var outputBuffers: [Int: BufferID] = [:]
   private var rescueRooms: [VariableID: RescueRoom] = [:]
   private var walk = ImageWalk.rowMajor
-  /// The place of the operation that makes each temporary.
+  /// The place of the operator that makes each temporary.
   private let makers: [VariableID: Int]
 
   init(_ device: CUDADevice, program: Program, precision: CUDAPrecision) {
     self.device = device
     self.program = program
     self.precision = precision
-    operation = program.operations.first!
+    op = program.operators.first!
     makers = Dictionary(
-      program.operations.enumerated().flatMap { place, operation in
-        operation.outputs.map { ($0, place) }
+      program.operators.enumerated().flatMap { place, op in
+        op.outputs.map { ($0, place) }
       }, uniquingKeysWith: { first, _ in first })
   }
 
-  /// Appends the steps of an operation.
-  mutating func lower(_ operation: Operation, _ kind: any CUDALowering) throws {
-    self.operation = operation
+  /// Appends the steps of an operator.
+  mutating func lower(_ op: Operator, _ kind: any CUDALowering) throws {
+    self.op = op
     position += 1
     inputBuffers = [:]
     outputBuffers = [:]
@@ -64,26 +64,26 @@ struct CUDAContext: LoweredParts {
     try kind.lower(&self)
   }
 
-  // MARK: What the operation is about
+  // MARK: What the operator is about
 
   /// The type of input `index`.
-  func inputType(_ index: Int) -> TensorType { program[operation.inputs[index]].type }
+  func inputType(_ index: Int) -> TensorType { program[op.inputs[index]].type }
   /// The type of output `index`.
-  func outputType(_ index: Int) -> TensorType { program[operation.outputs[index]].type }
+  func outputType(_ index: Int) -> TensorType { program[op.outputs[index]].type }
   /// The number of inputs.
-  var inputCount: Int { operation.inputs.count }
+  var inputCount: Int { op.inputs.count }
   /// The number of outputs.
-  var outputCount: Int { operation.outputs.count }
+  var outputCount: Int { op.outputs.count }
 
-  /// The operation that makes input `index`; nil for what is fed or lives in the scope.
-  func maker(ofInput index: Int) -> Operation? {
-    makers[operation.inputs[index]].map { program.operations[$0] }
+  /// The operator that makes input `index`; nil for what is fed or lives in the scope.
+  func maker(ofInput index: Int) -> Operator? {
+    makers[op.inputs[index]].map { program.operators[$0] }
   }
 
-  /// The order to walk the operation's images in: that in which input `index` stands, where the
-  /// operation's walk takes it.
+  /// The order to walk the operator's images in: that in which input `index` stands, where the
+  /// operator's walk takes it.
   func order(ofInput index: Int) -> ImageOrder {
-    let id = operation.inputs[index]
+    let id = op.inputs[index]
     return place(id, in: homes[id] ?? .rowMajor)
   }
 
@@ -101,7 +101,7 @@ struct CUDAContext: LoweredParts {
     }
   }
 
-  /// The order to read or write a variable in: row-major where the operation cannot walk the other.
+  /// The order to read or write a variable in: row-major where the operator cannot walk the other.
   private func place(_ id: VariableID, in wanted: ImageOrder) -> ImageOrder {
     let shape = program[id].shape
     guard walk.takesChannelsLast(rank: shape.rank) else { return .rowMajor }
@@ -114,7 +114,7 @@ struct CUDAContext: LoweredParts {
 
   /// Input `index` in an order, by a step before that changes it where it is another.
   mutating func read(_ index: Int, in wanted: ImageOrder = .rowMajor) throws -> StepArgument {
-    let id = operation.inputs[index]
+    let id = op.inputs[index]
     let buffer = try buffer(of: id, in: place(id, in: wanted))
     inputBuffers[index] = buffer
     return .read(buffer)
@@ -122,16 +122,16 @@ struct CUDAContext: LoweredParts {
 
   /// Output `index` in an order; an output that must overwrite an input is that input, updated.
   mutating func write(_ index: Int, in wanted: ImageOrder = .rowMajor) -> StepArgument {
-    let id = operation.outputs[index]
+    let id = op.outputs[index]
     let variable = program[id]
     if variable.isPersistable {
       let buffer = persistentBuffer(id)
       places[id] = [.rowMajor: buffer]
       outputBuffers[index] = buffer
-      return operation.inputs.contains(id) ? .update(buffer) : .write(buffer)
+      return op.inputs.contains(id) ? .update(buffer) : .write(buffer)
     }
     let order = place(id, in: wanted)
-    let use: BufferUse = operation.role == .forward ? .activation : .gradient
+    let use: BufferUse = op.role == .forward ? .activation : .gradient
     let buffer = addBuffer(named: variable.name, bytes: variable.type.bytes, use: use)
     places[id] = [order: buffer]
     homes[id] = order
@@ -144,33 +144,33 @@ struct CUDAContext: LoweredParts {
     .write(intermediate("scratch", bytes: bytes))
   }
 
-  /// Bytes that one step of this operation writes and others read.
+  /// Bytes that one step of this operator writes and others read.
   mutating func intermediate(_ name: String, bytes: Int) -> BufferID {
-    addBuffer(named: "\(operation.layer) \(name)", bytes: max(bytes, 16), use: .scratch)
+    addBuffer(named: "\(op.layer) \(name)", bytes: max(bytes, 16), use: .scratch)
   }
 
-  /// Whether an operation of the program reads output `index`.
+  /// Whether an operator of the program reads output `index`.
   func isRead(output index: Int) -> Bool {
-    let id = operation.outputs[index]
-    return program.operations.contains { $0.inputs.contains(id) }
+    let id = op.outputs[index]
+    return program.operators.contains { $0.inputs.contains(id) }
   }
 
-  /// Notes where this layer keeps x aside, under output `index`, for the operations that read it.
+  /// Notes where this layer keeps x aside, under output `index`, for the operators that read it.
   mutating func note(_ room: RescueRoom, forOutput index: Int) {
-    rescueRooms[operation.outputs[index]] = room
+    rescueRooms[op.outputs[index]] = room
   }
 
   /// What was noted under input `index`.
   ///
-  /// - Throws: `ABNError(.program)` where nothing was: a program may hold any operation over any
+  /// - Throws: `ABNError(.program)` where nothing was: a program may hold any operator over any
   ///   variables.
   func rescueRoom(ofInput index: Int) throws -> RescueRoom {
-    let id = operation.inputs[index]
+    let id = op.inputs[index]
     guard let found = rescueRooms[id] else {
       throw ABNError(
         .program, "input \(index)", got: "\"\(program[id].name)\"",
         wanted: "what the layer whose gradient this is made",
-        fix: "Have differentiation append the operation.")
+        fix: "Have differentiation append the operator.")
     }
     return found
   }
@@ -211,21 +211,21 @@ struct CUDAContext: LoweredParts {
   ) {
     let hints =
       mayShare
-      ? operation.kind.sharingHints(
+      ? op.kind.sharingHints(
         of: arguments, outputs: outputBuffers, inputs: inputBuffers) : []
     let device = device
     steps.append(
       Step(
-        name: detail.isEmpty ? operation.kindName : "\(operation.kindName) \(detail)",
-        layer: operation.layer, source: operation.source, arguments: arguments, sharing: hints,
-        purpose: purpose, operation: position, flops: flops, note: note
+        name: detail.isEmpty ? op.kindName : "\(op.kindName) \(detail)",
+        layer: op.layer, source: op.source, arguments: arguments, sharing: hints,
+        purpose: purpose, op: position, flops: flops, note: note
       ) { pointers in try device.streamLock { try run(device, pointers) } })
   }
 
-  /// Throws for an element type that the operation's kernels do not have.
+  /// Throws for an element type that the operator's kernels do not have.
   func unsupported(_ dtype: DType, wanted: String) -> ABNError {
     ABNError(
-      .unsupported, "\(operation.kindName) on \(device.card.name)", got: "\(dtype)",
+      .unsupported, "\(op.kindName) on \(device.card.name)", got: "\(dtype)",
       wanted: wanted, fix: "Run this program on the processor.")
   }
 
@@ -237,7 +237,7 @@ struct CUDAContext: LoweredParts {
     buffers.append(
       PlanBuffer(
         name: name, bytes: bytes, use: use,
-        origin: origin ?? "\(operation.kindName) \"\(operation.layer)\" (\(operation.source))"))
+        origin: origin ?? "\(op.kindName) \"\(op.layer)\" (\(op.source))"))
     return BufferID(buffers.count - 1)
   }
 
@@ -272,10 +272,10 @@ struct CUDAContext: LoweredParts {
     }
     let target = addBuffer(
       named: "\(variable.name) as \(order)", bytes: variable.type.bytes,
-      use: operation.role == .forward ? .activation : .gradient)
+      use: op.role == .forward ? .activation : .gradient)
     places[id]![order] = target
     let step = try ImageReorder(variable.type, to: order).step(
-      device, from: source, to: target, operation, position)
+      device, from: source, to: target, op, position)
     steps.append(step)
     return target
   }

@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 
@@ -24,7 +24,7 @@ struct ConvolutionOperands {
     self.order = order
   }
 
-  /// The order in which an image variable is read and written: those of NHWC operations have one.
+  /// The order in which an image variable is read and written: those of NHWC operators have one.
   var imageOrder: ImageOrder { kind.layout == .nhwc ? .rowMajor : order }
   /// The order of the weights [F, C, height, width]: that of the images.
   var weightOrder: ImageOrder { isChannelsLast ? .channelsLast : .rowMajor }

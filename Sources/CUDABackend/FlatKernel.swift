@@ -128,7 +128,7 @@ struct FlatTable: Sendable {
 }
 
 extension CUDAContext {
-  /// The type of input `index`, which the operation computes in.
+  /// The type of input `index`, which the operator computes in.
   ///
   /// - Throws: `ABNError(.unsupported)` unless it is a floating-point type.
   func floatType(ofInput index: Int) throws -> DType {

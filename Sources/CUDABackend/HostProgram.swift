@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNPlanning
 import ABNRuntime
 import ABNTensors
@@ -15,14 +15,14 @@ struct HostProgram {
   init?(
     _ program: Program, fetches: [VariableID], host: any Backend, memory: CUDAMemory
   ) throws {
-    let isStartup = program.operations.allSatisfy {
+    let isStartup = program.operators.allSatisfy {
       $0.inputs.isEmpty
         && ($0.kind is RandomFill || $0.kind is FillConstant || $0.kind is AssignValue)
         && $0.outputs.allSatisfy { program[$0].isPersistable }
     }
-    guard isStartup, fetches.isEmpty, let first = program.operations.first else { return nil }
+    guard isStartup, fetches.isEmpty, let first = program.operators.first else { return nil }
     var written: [VariableID] = []
-    for id in program.operations.flatMap(\.outputs) where !written.contains(id) {
+    for id in program.operators.flatMap(\.outputs) where !written.contains(id) {
       written.append(id)
     }
     let buffers = written.map {

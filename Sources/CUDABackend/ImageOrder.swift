@@ -2,8 +2,8 @@ import ABNTensors
 
 /// How a variable [N, C, ...] of rank 3 or more stands in memory.
 ///
-/// The rank and the sizes of a variable never change: a variable of NCHW operations that stands
-/// channels last has the bytes that NHWC has. Variables of NHWC operations are always row-major.
+/// The rank and the sizes of a variable never change: a variable of NCHW operators that stands
+/// channels last has the bytes that NHWC has. Variables of NHWC operators are always row-major.
 enum ImageOrder: Sendable, Hashable {
   /// In the order of the variable's dimensions.
   case rowMajor
@@ -11,11 +11,11 @@ enum ImageOrder: Sendable, Hashable {
   case channelsLast
 }
 
-/// How the kernels of an operation walk its images, and with that in which order they take them.
+/// How the kernels of an operator walk its images, and with that in which order they take them.
 enum ImageWalk: Sendable, Hashable {
   /// By axes, as the dimensions number them: row-major images alone.
   case rowMajor
-  /// Element by element: all images of the operation stand in one order, which does not matter.
+  /// Element by element: all images of the operator stand in one order, which does not matter.
   case anyOrder
   /// Channel by channel, the channels being where the layout has them.
   case channels(DataLayout)
@@ -41,7 +41,7 @@ struct ImageGeometry: Sendable, Hashable {
   let isChannelsLast: Bool
 
   /// - Parameters:
-  ///   - layout: where the operation has the channels.
+  ///   - layout: where the operator has the channels.
   ///   - order: how the variable stands in memory.
   init(_ shape: Shape, _ layout: DataLayout, _ order: ImageOrder) {
     let axis = layout.channelAxis(rank: shape.rank)

@@ -23,7 +23,7 @@ struct ImageReorder {
   }
 
   func step(
-    _ device: CUDADevice, from source: BufferID, to destination: BufferID, _ operation: Operation,
+    _ device: CUDADevice, from source: BufferID, to destination: BufferID, _ op: Operator,
     _ position: Int
   ) throws -> Step {
     let word = [1: "u8", 2: "u16", 4: "u32", 8: "u64"][bytes]!
@@ -36,9 +36,9 @@ struct ImageReorder {
         .pointer(0), .pointer(1), .i64(Int64(batch)), .i64(Int64(rows)), .i64(Int64(columns)),
       ])
     return Step(
-      name: "\(operation.kindName) (to \(target))", layer: operation.layer,
-      source: operation.source, arguments: [.read(source), .write(destination)], sharing: [],
-      purpose: .conversion, operation: position
+      name: "\(op.kindName) (to \(target))", layer: op.layer,
+      source: op.source, arguments: [.read(source), .write(destination)], sharing: [],
+      purpose: .conversion, op: position
     ) { pointers in try device.streamLock { try launch.run(device, pointers) } }
   }
 }

@@ -1,5 +1,5 @@
 import ABNActivations
-import ABNOperations
+import ABNOperators
 import ABNPlanning
 import ABNRuntime
 import ABNTensors

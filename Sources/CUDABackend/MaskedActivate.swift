@@ -1,6 +1,6 @@
 import ABNActivations
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 
 // Eight elements make one byte of the mask, the first of them the lowest bit, in the order in which

@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// The time of one product of a convolution on a card, and how far it is from the formula.
@@ -10,7 +10,7 @@ package struct ConvolutionTiming: Sendable, Codable {
   package let product: String
   /// The median, by the card's clock; 0 where the library has no engine.
   package let milliseconds: Double
-  /// Floating-point operations a second, in 1e12.
+  /// Floating-point operators a second, in 1e12.
   package let teraflops: Double
   /// Scratch memory of the chosen engine.
   package let workspaceBytes: Int

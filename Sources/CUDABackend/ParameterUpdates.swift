@@ -1,4 +1,4 @@
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 
@@ -20,7 +20,7 @@ extension GroupedUpdate {
   var numbersFormula: FlatFormula? { nil }
 }
 
-/// Where the operands of updates stand among an operation's inputs and outputs.
+/// Where the operands of updates stand among an operator's inputs and outputs.
 struct UpdateOperands {
   let rate: Int
   /// Of the gradients; nil where they are not scaled.

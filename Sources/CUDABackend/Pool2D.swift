@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 
@@ -173,7 +173,7 @@ extension Pool2DGradient: CUDALowerable {
     else {
       throw ABNError(
         .program, "winners", got: "another variable", wanted: "what the pooling made",
-        fix: "Have differentiation append the operation.")
+        fix: "Have differentiation append the operator.")
     }
     let arguments = [
       try c.read(0, in: order), c.write(0, in: order), try c.read(2, in: order),

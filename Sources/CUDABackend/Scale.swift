@@ -1,4 +1,4 @@
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 

@@ -1,4 +1,4 @@
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// Where a slice of a tensor starts, in elements.

@@ -1,4 +1,4 @@
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 extension Split: CUDALowerable {

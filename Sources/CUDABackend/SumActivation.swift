@@ -1,11 +1,11 @@
 import ABNActivations
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// z = f(u + v) for two images of one type: the end of a residual block in one way over memory. What
 /// a pass of this backend makes of the sum and the activation behind it.
-struct SumActivation: OperationKind {
+struct SumActivation: OperatorKind {
   static let kindName = "sum_activation"
   static let formula = "z = f(u + v)"
 
@@ -40,36 +40,36 @@ extension SumActivation: CUDALowerable {
   }
 }
 
-/// Makes one operation of a sum of two images and the activation that alone reads it, where it
+/// Makes one operator of a sum of two images and the activation that alone reads it, where it
 /// follows directly.
 struct FuseSumActivations: ProgramPass {
   let name = "fuse sums and activations"
 
   func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     var readers: [VariableID: Int] = [:]
-    for id in program.operations.flatMap(\.inputs) { readers[id, default: 0] += 1 }
+    for id in program.operators.flatMap(\.inputs) { readers[id, default: 0] += 1 }
     var rewritten = program
-    var operations: [Operation] = []
+    var operators: [Operator] = []
     var decisions: [PassDecision] = []
-    for operation in program.operations {
-      guard let activate = operation.kind as? Activate, let sum = operations.last,
+    for op in program.operators {
+      guard let activate = op.kind as? Activate, let sum = operators.last,
         let kind = sum.kind as? Elementwise, kind.function == .add,
-        sum.outputs[0] == operation.inputs[0], readers[sum.outputs[0]] == 1,
-        !fetches.contains(sum.outputs[0]), sum.role == operation.role,
-        Set((sum.inputs + operation.outputs).map { program[$0].type }).count == 1
+        sum.outputs[0] == op.inputs[0], readers[sum.outputs[0]] == 1,
+        !fetches.contains(sum.outputs[0]), sum.role == op.role,
+        Set((sum.inputs + op.outputs).map { program[$0].type }).count == 1
       else {
-        operations.append(operation)
+        operators.append(op)
         continue
       }
-      operations[operations.count - 1] = try rewritten.makeOperation(
-        SumActivation(outer: activate), sum.inputs, role: operation.role, layer: operation.layer,
-        source: operation.source, outputs: [0: operation.outputs[0]])
+      operators[operators.count - 1] = try rewritten.makeOperator(
+        SumActivation(outer: activate), sum.inputs, role: op.role, layer: op.layer,
+        source: op.source, outputs: [0: op.outputs[0]])
       decisions.append(
         PassDecision(
-          .fused, program[sum.outputs[0]], at: operation, bytes: 0, reason: SumIsNotStored()))
+          .fused, program[sum.outputs[0]], at: op, bytes: 0, reason: SumIsNotStored()))
     }
     guard !decisions.isEmpty else { return RewrittenProgram(program) }
-    return RewrittenProgram(rewritten.with(operations: operations), decisions)
+    return RewrittenProgram(rewritten.with(operators: operators), decisions)
   }
 }
 

@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 
@@ -8,7 +8,7 @@ import ABNTensors
 ///
 /// Inputs: rate, scale where the gradient is scaled, then for each parameter: itself, gradient,
 /// state. Outputs: for each parameter itself and its state.
-struct UpdateGroup: OperationKind {
+struct UpdateGroup: OperatorKind {
   static let kindName = "update_group"
   static let formula = "each p as its update says"
 
@@ -72,7 +72,7 @@ extension UpdateGroup: CUDALowerable {
   }
 }
 
-/// Makes one operation of the updates of small parameters, and has updates read gradients as they
+/// Makes one operator of the updates of small parameters, and has updates read gradients as they
 /// are made where a conversion would come between: in 16-bit programs those of convolutions.
 ///
 /// A step of ResNet-50 updates 161 tensors, two of three of them with at most 2,048 elements: a
@@ -86,7 +86,7 @@ struct GroupUpdates: ProgramPass {
 
   func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     let grouping = Grouping(program, fetches)
-    let members = program.operations.indices.compactMap { grouping.member(at: $0) }
+    let members = program.operators.indices.compactMap { grouping.member(at: $0) }
     guard !members.isEmpty else { return RewrittenProgram(program) }
     var groups: [[Int]] = []
     var open: [String: Int] = [:]
@@ -105,22 +105,22 @@ struct GroupUpdates: ProgramPass {
       }
     }
     var result = program
-    var replaced: [Int: Operation] = [:]
+    var replaced: [Int: Operator] = [:]
     var removed = Set<Int>()
     for group in groups {
       let own = group.map { members[$0] }
       guard own.count > 1 || own[0].cast != nil else { continue }
       removed.formUnion(own.flatMap { [$0.place] + ($0.cast.map { [$0] } ?? []) })
-      let last = program.operations[own.last!.place]
-      replaced[own.last!.place] = try result.makeOperation(
+      let last = program.operators[own.last!.place]
+      replaced[own.last!.place] = try result.makeOperator(
         UpdateGroup(member: own[0].kind, count: own.count),
         own[0].shared + own.flatMap(\.inputs), role: last.role,
         layer: own.count == 1 ? last.layer : "\(own.count) parameters", source: last.source)
     }
-    let operations = program.operations.indices.compactMap { place in
-      replaced[place] ?? (removed.contains(place) ? nil : program.operations[place])
+    let operators = program.operators.indices.compactMap { place in
+      replaced[place] ?? (removed.contains(place) ? nil : program.operators[place])
     }
-    return RewrittenProgram(result.with(operations: operations))
+    return RewrittenProgram(result.with(operators: operators))
   }
 }
 
@@ -150,36 +150,36 @@ private struct Grouping {
 
   init(_ program: Program, _ fetches: Set<VariableID>) {
     (self.program, self.fetches) = (program, fetches)
-    for (place, operation) in program.operations.enumerated() {
-      for id in Set(operation.inputs + operation.outputs) { touched[id, default: []].append(place) }
-      for id in operation.outputs { written[id, default: []].append(place) }
+    for (place, op) in program.operators.enumerated() {
+      for id in Set(op.inputs + op.outputs) { touched[id, default: []].append(place) }
+      for id in op.outputs { written[id, default: []].append(place) }
     }
   }
 
   func member(at place: Int) -> Member? {
-    let operation = program.operations[place]
-    guard let kind = operation.kind as? any GroupedUpdate else { return nil }
+    let op = program.operators[place]
+    guard let kind = op.kind as? any GroupedUpdate else { return nil }
     let states = kind.stateTypes.count
-    var gradient = operation.inputs[1]
+    var gradient = op.inputs[1]
     var cast: Int?
     // Made by a conversion that nothing else reads, of what is not written in between.
     if let uses = touched[gradient], uses.count == 2, uses[1] == place,
-      !fetches.contains(gradient), program.operations[uses[0]].kind is Cast
+      !fetches.contains(gradient), program.operators[uses[0]].kind is Cast
     {
-      let source = program.operations[uses[0]].inputs[0]
+      let source = program.operators[uses[0]].inputs[0]
       if program[source].type.dtype.isFloatingPoint,
         !(written[source] ?? []).contains(where: { (uses[0]..<place).contains($0) })
       {
         (gradient, cast) = (source, uses[0])
       }
     }
-    let shared = [operation.inputs[2]] + operation.inputs.dropFirst(3 + states)
+    let shared = [op.inputs[2]] + op.inputs.dropFirst(3 + states)
     let attributes = kind.attributes.map { "\($0.name)=\($0.value)" }.joined(separator: " ")
     return Member(
       place: place, kind: kind,
       key: "\(type(of: kind).kindName) \(attributes) \(shared.map(\.index))", shared: shared,
-      inputs: [operation.inputs[0], gradient] + operation.inputs[3..<3 + states],
-      written: operation.outputs, cast: cast, bytes: program[gradient].type.bytes)
+      inputs: [op.inputs[0], gradient] + op.inputs[3..<3 + states],
+      written: op.outputs, cast: cast, bytes: program[gradient].type.bytes)
   }
 
   /// Whether an update may be done at a later place: nothing up to there reads or writes what it

@@ -108,7 +108,7 @@ package struct CheckCase: Sendable {
     groups.flatMap { group in
       switch group {
       case .layer: layerCases()
-      case .operations: operationCases()
+      case .operations: operatorCases()
       case .graphs: graphCases()
       case .models: modelCases()
       }

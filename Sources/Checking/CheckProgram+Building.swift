@@ -1,6 +1,6 @@
 import ABNGraph
 import ABNLayers
-import ABNOperations
+import ABNOperators
 import ABNPasses
 import ABNTensors
 
@@ -89,7 +89,7 @@ extension CheckProgram {
     main = program
     states = program.persistables.filter { $0.dtype.isFloatingPoint }.map(\.name)
     let used = Set(
-      program.pruned(to: results.map(\.variable.id)).operations.flatMap(\.inputs)
+      program.pruned(to: results.map(\.variable.id)).operators.flatMap(\.inputs)
         + results.map(\.variable.id))
     feed = feed.filter { used.contains(program.variable(named: $0.key)!.id) }
   }
@@ -116,21 +116,21 @@ extension Program {
   ///
   /// - Returns: the rounded variable for each temporary.
   package mutating func roundEveryValue(to dtype: DType) throws -> [VariableID: Variable] {
-    let old = operations
+    let old = operators
     let read = Set(old.flatMap(\.inputs))
     var places: [VariableID: Variable] = [:]
-    self = with(operations: [])
-    for operation in old {
-      var operation = operation
-      operation.inputs = operation.inputs.map { places[$0]?.id ?? $0 }
-      self = with(operations: operations + [operation])
-      for (position, id) in operation.outputs.enumerated()
+    self = with(operators: [])
+    for op in old {
+      var op = op
+      op.inputs = op.inputs.map { places[$0]?.id ?? $0 }
+      self = with(operators: operators + [op])
+      for (position, id) in op.outputs.enumerated()
       where self[id].role == .temporary && self[id].dtype == .float64
         && (position == 0 || read.contains(id))
       {
         func append(_ kind: Cast, _ input: VariableID) throws -> Variable {
           try self.append(
-            kind, [input], layer: operation.layer, source: operation.source)[0]
+            kind, [input], layer: op.layer, source: op.source)[0]
         }
         places[id] = try append(Cast(to: .float64), append(Cast(to: dtype), id).id)
       }

@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 
@@ -93,7 +93,7 @@ package struct CheckRunner {
 
   /// The case's bounds, or those of less exact products.
   private func bounds(_ test: CheckCase, _ program: Program) -> (CheckBound, CheckBound) {
-    let hasProducts = program.operations.contains {
+    let hasProducts = program.operators.contains {
       $0.kind is Conv2D || $0.kind is Mul
     }
     guard let unitOfProducts, test.dtype == .float32, hasProducts else {

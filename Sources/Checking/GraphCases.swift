@@ -3,7 +3,7 @@ import ABNLayers
 import ABNTensors
 
 extension CheckCase {
-  /// Random graphs, of up to 30 operations, of 16 bits up to 18: what rounding does to more of them is
+  /// Random graphs, of up to 30 operators, of 16 bits up to 18: what rounding does to more of them is
   /// anything. A kink or the winner of a pooling may turn around in one element, so that they are
   /// measured by the root of the mean square, and by `least` where gradients cancel.
   static func graphCases() -> [CheckCase] {
@@ -12,7 +12,7 @@ extension CheckCase {
       let dtypes: [DType] = graph.nodes.count <= 18 ? [.float32, .bfloat16] : [.float32]
       return dtypes.map { dtype in
         CheckCase(
-          .graphs, "graph \(seed), \(graph.nodes.count) operations", dtype,
+          .graphs, "graph \(seed), \(graph.nodes.count) operators", dtype,
           bound: CheckBound(
             dtype.isNarrow ? 0.25 : 1e-4, .rootMeanSquare, least: 0.1, unitsOfProducts: 64),
           // Values that 16 bits make equal have another winner.

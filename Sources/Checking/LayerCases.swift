@@ -64,7 +64,7 @@ struct LayerCase: Sendable {
     var program = try CheckProgram(
       inputs, types, axis: axis, isTest: statistics == .test
     ) { given in
-      // The layer overwrites what an operation made; twice a number is exact in every type.
+      // The layer overwrites what an operator made; twice a number is exact in every type.
       let x = try scale(given[0], factor: 2)
       let momentum = given.count > 1 ? Momentum.variable(given[1]) : 0.9
       let z = try normalized(x, layout, momentum)
@@ -120,7 +120,7 @@ extension CheckCase {
     for statistics in LayerCase.Statistics.allCases {
       for plain in Activation.all {
         for activation in numbers[plain]?.map({ plain.with(alpha: $0) }) ?? [plain] {
-          // Apart the activation is an operation of its own: one kind of statistics is enough.
+          // Apart the activation is an operator of its own: one kind of statistics is enough.
           if !isInPlace, statistics != .train, activation != .relu { continue }
           let kind = isInPlace ? "" : "batch_norm "
           var layer = LayerCase(name: "\(kind)\(activation.shortName) \(statistics.rawValue)")

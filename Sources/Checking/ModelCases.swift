@@ -2,7 +2,7 @@ import ABNActivations
 import ABNGraph
 import ABNLayers
 import ABNModels
-import ABNOperations
+import ABNOperators
 import ABNOptimizers
 import ABNTensors
 

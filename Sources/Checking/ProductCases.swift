@@ -1,7 +1,7 @@
 import ABNActivations
 import ABNGraph
 import ABNLayers
-import ABNOperations
+import ABNOperators
 import ABNOptimizers
 import ABNTensors
 
@@ -20,7 +20,7 @@ extension CheckCase {
     var act: Activation?
   }
 
-  static func convolutions() -> [OperationSpec] {
+  static func convolutions() -> [OperatorSpec] {
     let windows = [
       Window(name: "3x3"), Window(name: "1x1", kernel: 1, padding: 0),
       Window(name: "1x1/2", kernel: 1, stride: 2, padding: 0),
@@ -41,7 +41,7 @@ extension CheckCase {
         let shape =
           layout == .nchw ? Shape(sizes) : Shape([sizes[0], sizes[2], sizes[3], sizes[1]])
         let isPlain = window.name == "3x3" || window.name == "1x1"
-        var spec = OperationSpec(
+        var spec = OperatorSpec(
           "conv2d \(window.name) \(layout.rawValue)", [.random(shape)],
           dtypes: window.act != nil
             ? [.float32]
@@ -61,24 +61,24 @@ extension CheckCase {
     }
   }
 
-  static func products() -> [OperationSpec] {
+  static func products() -> [OperatorSpec] {
     let bias = ParamAttr(initializer: .uniform(low: -0.5, high: 0.5))
     return [
-      OperationSpec(
+      OperatorSpec(
         "fc", [.random([7, 13])], dtypes: [.float32, .bfloat16, .float16, .float64]
       ) { [try fc($0[0], size: 5, biasAttr: bias)] },
-      OperationSpec("fc of images, relu", [.random([3, 4, 5, 2])]) {
+      OperatorSpec("fc of images, relu", [.random([3, 4, 5, 2])]) {
         [try fc($0[0], size: 17, biasAttr: bias, act: .relu)]
       },
-      OperationSpec("fc behind 2 axes", [.random([3, 4, 35])]) {
+      OperatorSpec("fc behind 2 axes", [.random([3, 4, 35])]) {
         [try fc($0[0], size: 9, numFlattenDims: 2)]
       },
-      OperationSpec("fc of two", [.random([6, 5]), .random([6, 3])]) {
+      OperatorSpec("fc of two", [.random([6, 5]), .random([6, 3])]) {
         [try fc($0, size: 4)]
       },
-      OperationSpec("fc 256 to 128", [.random([33, 256])]) { [try fc($0[0], size: 128)] },
-      OperationSpec("fc of one row", [.random([1, 65])]) { [try fc($0[0], size: 3)] },
-      OperationSpec("conv, layer, conv, layer", [.random([2, 4, 9, 9])], units: 256) { v in
+      OperatorSpec("fc 256 to 128", [.random([33, 256])]) { [try fc($0[0], size: 128)] },
+      OperatorSpec("fc of one row", [.random([1, 65])]) { [try fc($0[0], size: 3)] },
+      OperatorSpec("conv, layer, conv, layer", [.random([2, 4, 9, 9])], units: 256) { v in
         var x = v[0]
         for _ in 0..<2 {
           x = try inplaceABN(

@@ -115,7 +115,7 @@ package struct RandomGraph: CustomStringConvertible {
     return copy
   }
 
-  /// Appends the graph's operations behind `x`, of `shape`.
+  /// Appends the graph's operators behind `x`, of `shape`.
   ///
   /// - Returns: what nobody reads, and the nodes that are fetched.
   package func append(

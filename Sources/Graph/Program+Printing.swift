@@ -1,7 +1,7 @@
 import ABNTensors
 
 extension Program: CustomStringConvertible {
-  /// One line a variable that is not a temporary, then one line an operation.
+  /// One line a variable that is not a temporary, then one line an operator.
   public var description: String {
     var lines: [String] = []
     for variable in variables {
@@ -14,27 +14,27 @@ extension Program: CustomStringConvertible {
       }
       lines.append("\(word) \(variable.name): \(variable.type)  // \(variable.source)")
     }
-    var role: OperationRole?
-    for operation in operations {
-      if operation.role != role {
-        role = operation.role
-        lines.append("\(operation.role.rawValue):")
+    var role: OperatorRole?
+    for op in operators {
+      if op.role != role {
+        role = op.role
+        lines.append("\(op.role.rawValue):")
       }
-      lines.append("  " + line(for: operation))
+      lines.append("  " + line(for: op))
     }
     return lines.joined(separator: "\n")
   }
 
   /// `out: type = kind(inputs) {attributes}  // file:line`
-  package func line(for operation: Operation) -> String {
-    let outputs = operation.outputs.map { id in
+  package func line(for op: Operator) -> String {
+    let outputs = op.outputs.map { id in
       self[id].isPersistable ? self[id].name : "\(self[id].name): \(self[id].type)"
     }
-    let inputs = operation.inputs.map { self[$0].name }
-    let attributes = operation.kind.attributes.map { "\($0.name): \($0.value)" }
-    return "\(outputs.joined(separator: ", ")) = \(operation.kindName)"
+    let inputs = op.inputs.map { self[$0].name }
+    let attributes = op.kind.attributes.map { "\($0.name): \($0.value)" }
+    return "\(outputs.joined(separator: ", ")) = \(op.kindName)"
       + "(\(inputs.joined(separator: ", ")))"
       + (attributes.isEmpty ? "" : " {\(attributes.joined(separator: ", "))}")
-      + "  // \(operation.source)"
+      + "  // \(op.source)"
   }
 }

@@ -5,16 +5,16 @@ import Synchronization
 private let revisions = Atomic<UInt64>(2)
 private let identities = Atomic<UInt64>(1)
 
-/// A static graph: variables, and operations in the order in which they run.
+/// A static graph: variables, and operators in the order in which they run.
 ///
 /// A value: layers build one, passes turn one into another. Two programs with equal `revision` are
-/// the same program. Every temporary is made by exactly one operation; parameters and state may be
-/// updated by operations that also read them.
+/// the same program. Every temporary is made by exactly one operator; parameters and state may be
+/// updated by operators that also read them.
 public struct Program: Sendable {
   /// All variables, by number.
   public private(set) var variables: [Variable] = []
-  /// The operations in order.
-  public private(set) var operations: [Operation] = []
+  /// The operators in order.
+  public private(set) var operators: [Operator] = []
   /// Changes with every change of the program.
   public private(set) var revision: UInt64 = 0
   /// State that ModelAverage averages along with the parameters that ask for it: moving statistics.
@@ -113,36 +113,36 @@ public struct Program: Sendable {
     return made
   }
 
-  /// Appends an operation: infers the types of its outputs and makes their variables.
+  /// Appends an operator: infers the types of its outputs and makes their variables.
   ///
   /// - Parameter outputNames: names for the outputs; made up from the layer's name where absent.
   /// - Throws: `ABNError` with the source line where the inputs do not fit.
   @discardableResult
   public mutating func append(
-    _ kind: any OperationKind, _ inputs: [VariableID], role: OperationRole = .forward,
+    _ kind: any OperatorKind, _ inputs: [VariableID], role: OperatorRole = .forward,
     layer: String, source: SourceLocation, outputNames: [String]? = nil
   ) throws -> [Variable] {
-    let made = try makeOperation(
+    let made = try makeOperator(
       kind, inputs, role: role, layer: layer, source: source, outputNames: outputNames)
-    operations.append(made)
+    operators.append(made)
     touch()
     return made.outputs.map { self[$0] }
   }
 
-  /// Appends an operation over variables of this program as it is.
-  mutating func append(_ operation: Operation) {
-    operations.append(operation)
+  /// Appends an operator over variables of this program as it is.
+  mutating func append(_ op: Operator) {
+    operators.append(op)
     touch()
   }
 
-  /// An operation over variables of this program, for a pass to put where it belongs; its outputs
+  /// An operator over variables of this program, for a pass to put where it belongs; its outputs
   /// are made, but for those that `outputs` gives.
   ///
   /// - Throws: as `append`.
-  package mutating func makeOperation(
-    _ kind: any OperationKind, _ inputs: [VariableID], role: OperationRole, layer: String,
+  package mutating func makeOperator(
+    _ kind: any OperatorKind, _ inputs: [VariableID], role: OperatorRole, layer: String,
     source: SourceLocation, outputNames: [String]? = nil, outputs given: [Int: VariableID] = [:]
-  ) throws -> Operation {
+  ) throws -> Operator {
     guard inputs.allSatisfy({ variables.indices.contains($0.index) }) else {
       throw Self.foreign("\(kind.name) \"\(layer)\"", at: source)
     }
@@ -172,7 +172,7 @@ public struct Program: Sendable {
           stopsGradient: role != .forward
         ).id)
     }
-    return Operation(
+    return Operator(
       kind: kind, inputs: inputs, outputs: outputs, role: role, source: source, layer: layer)
   }
 
@@ -210,28 +210,28 @@ public struct Program: Sendable {
       wanted: "variables of this program")
   }
 
-  /// Throws where an operation, put in by `with(operations:)`, is over variables of another
+  /// Throws where an operator, put in by `with(operators:)`, is over variables of another
   /// program.
   func checkNumbers() throws {
-    for operation in operations {
-      let ids = operation.inputs + operation.outputs
+    for op in operators {
+      let ids = op.inputs + op.outputs
       guard ids.allSatisfy({ variables.indices.contains($0.index) }) else {
-        throw Self.foreign("\(operation.kindName) \"\(operation.layer)\"", at: operation.source)
+        throw Self.foreign("\(op.kindName) \"\(op.layer)\"", at: op.source)
       }
     }
   }
 
-  /// The same variables with other operations: what passes return.
-  package func with(operations: [Operation]) -> Program {
+  /// The same variables with other operators: what passes return.
+  package func with(operators: [Operator]) -> Program {
     var copy = self
-    copy.operations = operations
+    copy.operators = operators
     copy.touch()
     return copy
   }
 
   /// The program with the shapes of its data known, every other shape inferred again.
   ///
-  /// - Throws: `ABNError` at the line of the operation whose inputs do not fit, or whose outputs no tensor
+  /// - Throws: `ABNError` at the line of the operator whose inputs do not fit, or whose outputs no tensor
   ///   can have.
   package func specialized(to shapes: [VariableID: Shape]) throws -> Program {
     try checkNumbers()
@@ -240,39 +240,39 @@ public struct Program: Sendable {
       guard variables.indices.contains(id.index) else { throw Self.foreign("shape \(shape)") }
       copy.variables[id.index].type.shape = try shape.validated("data \"\(self[id].name)\"")
     }
-    for operation in copy.operations {
-      let inputs = operation.inputs.map { copy[$0].type }
+    for op in copy.operators {
+      let inputs = op.inputs.map { copy[$0].type }
       do {
-        let types = try operation.kind.outputTypes(for: inputs)
-        for (id, type) in zip(operation.outputs, types) where !copy[id].isPersistable {
+        let types = try op.kind.outputTypes(for: inputs)
+        for (id, type) in zip(op.outputs, types) where !copy[id].isPersistable {
           copy.variables[id.index].type = type
         }
       } catch let error as ABNError {
         throw error.located(
-          in: "\(operation.kindName) \"\(operation.layer)\"", at: operation.source)
+          in: "\(op.kindName) \"\(op.layer)\"", at: op.source)
       }
     }
     copy.touch()
     return copy
   }
 
-  /// The program for evaluation: operations in test mode, no gradients, no updates.
+  /// The program for evaluation: operators in test mode, no gradients, no updates.
   ///
   /// Clones of one program are the same program: an executor compiles the first of them only.
   public func cloned(forTest: Bool = true) -> Program {
     // A clone has an odd number, and is its own clone.
     guard forTest, revision % 2 == 0 else { return self }
     var clone = with(
-      operations: operations.compactMap { operation in
-        guard operation.role == .forward, let kind = operation.kind.forTest() else { return nil }
-        var clone = operation
+      operators: operators.compactMap { op in
+        guard op.role == .forward, let kind = op.kind.forTest() else { return nil }
+        var clone = op
         clone.kind = kind
-        if let count = operation.kind.inputCountForTest {
-          clone.inputs = Array(operation.inputs.prefix(count))
+        if let count = op.kind.inputCountForTest {
+          clone.inputs = Array(op.inputs.prefix(count))
         }
         // A kind in test mode may make fewer outputs: those it no longer makes are dropped.
         let types = try? kind.outputTypes(for: clone.inputs.map { self[$0].type })
-        clone.outputs = Array(operation.outputs.prefix(types?.count ?? operation.outputs.count))
+        clone.outputs = Array(op.outputs.prefix(types?.count ?? op.outputs.count))
         return clone
       })
     clone.revision = revision + 1

@@ -17,7 +17,7 @@ public final class ProgramBuilder: Sendable {
   private static let shared = ProgramBuilder()
   private let state = Mutex(State())
 
-  /// Seeds initializers, dropout and all other random operations of the two programs.
+  /// Seeds initializers, dropout and all other random operators of the two programs.
   public let seed: UInt64
 
   /// What the names that the builder makes up begin with: of layers, of what they own, of an
@@ -77,9 +77,9 @@ public final class ProgramBuilder: Sendable {
     }
   }
 
-  /// Appends an operation to the main program.
+  /// Appends an operator to the main program.
   public func append(
-    _ kind: any OperationKind, _ inputs: [Variable], role: OperationRole = .forward,
+    _ kind: any OperatorKind, _ inputs: [Variable], role: OperatorRole = .forward,
     layer: String, source: SourceLocation
   ) throws -> [Variable] {
     try state.withLock { state in
@@ -111,7 +111,7 @@ public final class ProgramBuilder: Sendable {
   ///
   /// - Throws: `ABNError(.name)` where the name is in use for something else.
   public func addPersistable(
-    named name: String, type: TensorType, role: VariableRole, initializer: any OperationKind,
+    named name: String, type: TensorType, role: VariableRole, initializer: any OperatorKind,
     layer: String, source: SourceLocation
   ) throws -> Variable {
     try state.withLock { state in
@@ -142,9 +142,9 @@ extension ProgramBuilder.State {
 }
 
 extension Program {
-  /// Appends an operation without inputs that writes a persistable.
+  /// Appends an operator without inputs that writes a persistable.
   mutating func appendInitializer(
-    _ kind: any OperationKind, target: VariableID, layer: String, source: SourceLocation
+    _ kind: any OperatorKind, target: VariableID, layer: String, source: SourceLocation
   ) throws {
     let types = try kind.outputTypes(for: [])
     guard types == [self[target].type] else {
@@ -153,7 +153,7 @@ extension Program {
         wanted: "\(self[target].type)", fix: "Give the initializer values of that shape.")
     }
     append(
-      Operation(
+      Operator(
         kind: kind, inputs: [], outputs: [target], role: .forward, source: source, layer: layer))
   }
 }

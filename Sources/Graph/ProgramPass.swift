@@ -17,7 +17,7 @@ public struct RewrittenProgram: Sendable {
   public var program: Program
   /// What was decided, in the order of the program.
   public var decisions: [PassDecision]
-  /// How many operations and uses of variables were looked at on the way: some for each operation,
+  /// How many operators and uses of variables were looked at on the way: some for each operator,
   /// however many there are. 0 where a pass does not count.
   package var looked: Int
 
@@ -47,7 +47,7 @@ public struct PassDecision: Sendable {
     case movedReader = "move"
     /// A term of a sum: let go, then computed back from the sum and the other term.
     case subtracted = "subtract"
-    /// Never stored: what made it and what reads it are one operation.
+    /// Never stored: what made it and what reads it are one operator.
     case fused = "fuse"
     /// Kept beside what would have overwritten it.
     case copied = "copy"
@@ -69,15 +69,15 @@ public struct PassDecision: Sendable {
   /// that must be.
   public let bytes: Int
 
-  /// A decision about `variable`, because of an operation.
+  /// A decision about `variable`, because of an operator.
   public init(
-    _ action: Action, _ variable: Variable, at operation: Operation, bytes: Int? = nil,
+    _ action: Action, _ variable: Variable, at op: Operator, bytes: Int? = nil,
     reason: any DecisionReason
   ) {
     (self.action, id) = (action, variable.id)
     self.variable = variable.name
-    layer = operation.layer
-    source = operation.source
+    layer = op.layer
+    source = op.source
     self.reason = reason
     self.bytes = bytes ?? variable.type.bytes
   }

@@ -51,7 +51,7 @@ public enum VariableRole: Sendable, Hashable {
   case parameter(ParameterTraits)
   /// Lives in the scope and is not trained by gradients: moving statistics, momentum, counters.
   case state
-  /// Made by one operation and gone at the end of the run.
+  /// Made by one operator and gone at the end of the run.
   case temporary
 }
 

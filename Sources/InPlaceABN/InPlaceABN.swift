@@ -9,7 +9,7 @@
 @_exported import ABNLayers
 @_exported import ABNModelFiles
 @_exported import ABNModels
-@_exported import ABNOperations
+@_exported import ABNOperators
 @_exported import ABNOptimizers
 @_exported import ABNPasses
 @_exported import ABNPlanning

@@ -1,7 +1,7 @@
 import ABNActivations
 import ABNGraph
 import ABNLayers
-import ABNOperations
+import ABNOperators
 import ABNOptimizers
 import ABNRuntime
 import ABNTensors
@@ -23,7 +23,7 @@ package struct LoopTiming: Sendable, Codable {
 }
 
 /// Times the in-place layer with an activation in a small graph, on random data: what `inplaceABN`
-/// appends, forward and backward, behind an operation that makes its input and before one that
+/// appends, forward and backward, behind an operator that makes its input and before one that
 /// makes its gradient.
 ///
 /// - Parameters:
@@ -42,7 +42,7 @@ package func timeLayer(
     return (x, z, try reduceSum(z), try data("dz", shape: shape, dtype: dtype))
   }
   let result = try builder.main.differentiated(z, withRespectTo: [x], seed: dz)
-  let layers = Set(result.program.operations.map(\.layer).filter { $0.hasPrefix("timed") })
+  let layers = Set(result.program.operators.map(\.layer).filter { $0.hasPrefix("timed") })
   return try timeSteps(
     of: result.program, startup: builder.startup, fetch: [sum, result.gradients[x.id]!],
     feed: ["x": shape, "dz": shape], dtype: dtype, backend: backend, rounds: rounds
@@ -93,7 +93,7 @@ private func timeSteps(
     if round == 0 { continue }
     var time = (forward: 0.0, backward: 0.0)
     for index in meant {
-      let role = steps[index].operation.map { executable.program?.operations[$0].role } ?? nil
+      let role = steps[index].op.map { executable.program?.operators[$0].role } ?? nil
       if role == .forward {
         time.forward += profile.seconds(index)
       } else {

@@ -11,7 +11,7 @@ package struct MemoryReport: Sendable, Codable {
     package let bytes: Int
     /// activation, gradient, scratch, feed or persistent.
     package let use: String
-    /// The operation, its layer and the source line of that layer.
+    /// The operator, its layer and the source line of that layer.
     package let origin: String
   }
 
@@ -50,11 +50,11 @@ package struct MemoryReport: Sendable, Codable {
   package let activationBytes: Int
   /// Of those: made by the backward pass.
   package let gradientBytes: Int
-  /// Of those: used inside one operation.
+  /// Of those: used inside one operator.
   package let scratchBytes: Int
   /// Of those: fed by the caller.
   package let feedBytes: Int
-  /// The operation that runs at the peak.
+  /// The operator that runs at the peak.
   package let peakStep: String
   /// How many steps the program has.
   package let stepCount: Int
@@ -70,7 +70,7 @@ package struct MemoryReport: Sendable, Codable {
   package let decisions: [Decision]
   /// In-place hints that were refused, with the reason.
   package let refusals: [Decision]
-  /// Every tensor, weights too, that is copied into another layout for one operation; bytes are
+  /// Every tensor, weights too, that is copied into another layout for one operator; bytes are
   /// those of the copy.
   package let conversions: [Decision]
   /// Steps that take another course than the library's first choice, as that would be wrong; bytes

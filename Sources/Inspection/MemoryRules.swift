@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNPlanning
 import ABNRuntime
 import ABNTensors
@@ -89,13 +89,13 @@ private struct Tally {
   }
 }
 
-/// A compiled program, and the operations that its buffers come from.
+/// A compiled program, and the operators that its buffers come from.
 private struct Evidence {
   let buffers: [PlanBuffer]
   let plan: MemoryPlan
   let program: Program
   /// What makes a variable; passes keep the names of what they replace.
-  private var makers: [String: any OperationKind] = [:]
+  private var makers: [String: any OperatorKind] = [:]
   /// The bytes of a variable, where it is made.
   private var buffer: [String: Int] = [:]
   private var block: [BufferID: PlacedBlock] = [:]
@@ -104,9 +104,9 @@ private struct Evidence {
     buffers = executable.lowered.buffers
     plan = executable.plan
     self.program = program
-    for operation in program.operations {
-      for output in operation.outputs where !program[output].isPersistable {
-        makers[program[output].name] = operation.kind
+    for op in program.operators {
+      for output in op.outputs where !program[output].isPersistable {
+        makers[program[output].name] = op.kind
       }
     }
     for (index, entry) in buffers.enumerated()
@@ -120,7 +120,7 @@ private struct Evidence {
     buffer[program[id].name].map { buffers[$0].bytes }
   }
 
-  /// What was stored over what, by the operation that asked for it.
+  /// What was stored over what, by the operator that asked for it.
   func countWishes(_ tally: inout Tally) {
     for decision in plan.decisions where decision.refusal == nil {
       let output = buffers[decision.sharing.output.index]
@@ -128,7 +128,7 @@ private struct Evidence {
     }
   }
 
-  private func rule(_ sharing: BufferSharing.Kind, _ kind: (any OperationKind)?) -> MemoryRule {
+  private func rule(_ sharing: BufferSharing.Kind, _ kind: (any OperatorKind)?) -> MemoryRule {
     if sharing == .view { return .views }
     return switch kind {
     case is InPlaceActivatedBatchNorm, is Activate, is PReLU: .normalization
@@ -142,9 +142,9 @@ private struct Evidence {
 
   /// Gradients of parameters: all of them, less the most that are alive at once.
   func countUpdates(_ tally: inout Tally) {
-    let blocks = program.operations.compactMap { operation -> PlacedBlock? in
-      guard operation.kind is any ParameterUpdate else { return nil }
-      return buffer[program[operation.inputs[1]].name].flatMap { block[BufferID($0)] }
+    let blocks = program.operators.compactMap { op -> PlacedBlock? in
+      guard op.kind is any ParameterUpdate else { return nil }
+      return buffer[program[op.inputs[1]].name].flatMap { block[BufferID($0)] }
     }
     guard let lastMade = blocks.map(\.life.lowerBound).max() else { return }
     // The last one shares with nobody either way.
@@ -155,24 +155,24 @@ private struct Evidence {
 
   /// Kinds that keep less for their gradient than what they work on.
   func countKinds(_ tally: inout Tally) {
-    let differentiated = program.operations.contains { $0.role == .backward }
+    let differentiated = program.operators.contains { $0.role == .backward }
     guard differentiated else { return }
-    for operation in program.operations where operation.role == .forward {
-      guard let made = bytes(of: operation.outputs[0]) else { continue }
-      let beside = operation.outputs.dropFirst().filter { !program[$0].isPersistable }
-      switch operation.kind {
+    for op in program.operators where op.role == .forward {
+      guard let made = bytes(of: op.outputs[0]) else { continue }
+      let beside = op.outputs.dropFirst().filter { !program[$0].isPersistable }
+      switch op.kind {
       case is InPlaceActivatedBatchNorm, is BatchNorm:
         let kept = beside.reduce(0) { $0 + (bytes(of: $1) ?? 0) }
         tally.add(.statistics, made - kept)
       case is Dropout:
         // A byte an element is what is kept otherwise.
-        let elements = made / program[operation.outputs[0]].dtype.bytes
+        let elements = made / program[op.outputs[0]].dtype.bytes
         tally.add(.dropoutMasks, elements - MemoryLayout<Int64>.size)
       case let pool as Pool2D where pool.function == .max:
         guard let winners = beside.first, program[winners].dtype == .uint8,
           let kept = bytes(of: winners)
         else { continue }
-        tally.add(.winners, made / program[operation.outputs[0]].dtype.bytes * 4 - kept)
+        tally.add(.winners, made / program[op.outputs[0]].dtype.bytes * 4 - kept)
       default: continue
       }
     }

@@ -16,7 +16,7 @@ package enum TimedPass: String, Sendable, Codable, CaseIterable {
 
 /// The time of the steps of a network, and where it goes.
 package struct ModelTiming: Sendable, Codable {
-  /// What all operations of one kind took in a step.
+  /// What all operators of one kind took in a step.
   package struct Kind: Sendable, Codable {
     /// The kind, and which of its steps.
     package let name: String
@@ -24,7 +24,7 @@ package struct ModelTiming: Sendable, Codable {
     package let count: Int
     /// Seconds: the median over the runs of their sum.
     package let seconds: Double
-    /// 1e9 floating-point operations a second; 0 where bytes are what counts.
+    /// 1e9 floating-point operators a second; 0 where bytes are what counts.
     package let gflops: Double
     /// 1e9 bytes a second that the steps read and write, without scratch.
     package let gigabytesPerSecond: Double
@@ -48,10 +48,10 @@ package struct ModelTiming: Sendable, Codable {
   package let measuredPeakBytes: Int
   /// The resident size before the first step.
   package let baseBytes: Int
-  /// 1e9 floating-point operations of convolutions and matrix products a second, over the whole
+  /// 1e9 floating-point operators of convolutions and matrix products a second, over the whole
   /// step.
   package let gflops: Double
-  /// Every convolution at the time that oneDNN takes for it alone, and for all other operations the
+  /// Every convolution at the time that oneDNN takes for it alone, and for all other operators the
   /// time to read their inputs and write their outputs once at the bandwidth of memory. Conversions
   /// of layouts count nothing.
   package let floorSeconds: Double
@@ -120,7 +120,7 @@ package func timeModel(
     let alone = try executable.program.map { try measuring.secondsAlone(of: $0) } ?? [:]
     for (index, step) in lowered.steps.enumerated()
     where step.purpose == .work && !executable.isConstant[index] {
-      if let operation = step.operation, let time = alone[operation] {
+      if let op = step.op, let time = alone[op] {
         floors[index] = time
         convolutions += time
       } else {

@@ -34,7 +34,7 @@ package struct StepTrace: Sendable {
     package let start: Double
     /// How long it took, in seconds.
     package let seconds: Double
-    /// Floating-point operations.
+    /// Floating-point operators.
     package let flops: Int
     /// Bytes read and written.
     package let bytes: Int

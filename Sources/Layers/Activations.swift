@@ -1,6 +1,6 @@
 import ABNActivations
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// act(x), any activation without parameters of its own; of any shape. See `Activation` for the

@@ -1,6 +1,6 @@
 import ABNActivations
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 // The layers that take an activation, with its name in its place, as Paddle's do: `act: "relu"`.

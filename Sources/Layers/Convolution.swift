@@ -1,6 +1,6 @@
 import ABNActivations
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// A number for both spatial axes (`3`), or one for each (`[3, 1]`: height, width).

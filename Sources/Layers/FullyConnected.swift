@@ -1,6 +1,6 @@
 import ABNActivations
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// act(sum over inputs of x_i w_i + bias): a fully connected layer.

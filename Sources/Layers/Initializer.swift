@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// The first value of a parameter.
@@ -35,13 +35,13 @@ public enum Initializer: Sendable {
     }
   }
 
-  /// The operation that makes the value.
-  func kind(for type: TensorType, builder: ProgramBuilder) throws -> any OperationKind {
-    func random(_ distribution: RandomFill.Distribution) -> any OperationKind {
+  /// The operator that makes the value.
+  func kind(for type: TensorType, builder: ProgramBuilder) throws -> any OperatorKind {
+    func random(_ distribution: RandomFill.Distribution) -> any OperatorKind {
       RandomFill(distribution, type: type, seed: builder.seed, stream: builder.nextStream())
     }
     /// Uniform or normal with mean 0 and this variance.
-    func withVariance(_ variance: Double, uniform: Bool) -> any OperationKind {
+    func withVariance(_ variance: Double, uniform: Bool) -> any OperatorKind {
       let bound = (3 * variance).squareRoot()
       return random(
         uniform

@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// What every layer needs: the programs it appends to, its name, and the user's source line.
@@ -15,13 +15,13 @@ struct LayerContext {
     source = SourceLocation(fileID: file, line: line)
   }
 
-  /// Appends an operation to the main program.
-  func append(_ kind: any OperationKind, _ inputs: [Variable]) throws -> [Variable] {
+  /// Appends an operator to the main program.
+  func append(_ kind: any OperatorKind, _ inputs: [Variable]) throws -> [Variable] {
     try builder.append(kind, inputs, layer: name, source: source)
   }
 
-  /// Appends an operation with one output.
-  func append(_ kind: any OperationKind, _ inputs: Variable...) throws -> Variable {
+  /// Appends an operator with one output.
+  func append(_ kind: any OperatorKind, _ inputs: Variable...) throws -> Variable {
     try append(kind, inputs)[0]
   }
 
@@ -47,7 +47,7 @@ struct LayerContext {
       attribute.initializer ?? initializer)
   }
 
-  /// A parameter for an operation in `dtype`: kept in `dtype.accumulation`, and cast where that is
+  /// A parameter for an operator in `dtype`: kept in `dtype.accumulation`, and cast where that is
   /// another type (float32 for the 16-bit types, so that small updates are not rounded away).
   func weight(
     _ attribute: ParamAttr, suffix: String, shape: Shape, dtype: DType,

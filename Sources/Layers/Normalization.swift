@@ -1,6 +1,6 @@
 import ABNActivations
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// How much of the old moving statistics stays: a number in 0...1, or a float32 variable of shape

@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// Max or average pooling. See `Pool2D`.

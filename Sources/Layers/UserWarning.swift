@@ -6,7 +6,7 @@ import Synchronization
 /// What a user should know of a line that is no error: written to standard error, once for each
 /// source line.
 public enum UserWarning {
-  /// Takes warnings in place of standard error while an operation runs, each as often as it is
+  /// Takes warnings in place of standard error while an operator runs, each as often as it is
   /// given: for tests.
   @TaskLocal public static var receiver: (@Sendable (String) -> Void)?
 

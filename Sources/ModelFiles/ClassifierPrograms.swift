@@ -1,7 +1,7 @@
 import ABNGraph
 import ABNLayers
 import ABNModels
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// A classifier as two programs: one that trains, one that evaluates.

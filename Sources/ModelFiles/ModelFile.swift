@@ -3,7 +3,7 @@ import ABNData
 import ABNFormats
 import ABNGraph
 import ABNModels
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 import Foundation

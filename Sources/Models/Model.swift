@@ -1,7 +1,7 @@
 import ABNActivations
 import ABNGraph
 import ABNLayers
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// Which normalization a model is built with.

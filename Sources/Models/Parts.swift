@@ -1,7 +1,7 @@
 import ABNActivations
 import ABNGraph
 import ABNLayers
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// A convolution beside a normalization: no bias, and zeros around the image so that stride 1 keeps

@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// Adam: steps scaled by running means of the gradient and of its square, both corrected for their

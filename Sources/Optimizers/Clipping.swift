@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// What one parameter's update does: its traits and the optimizer's settings put together.
@@ -58,14 +58,14 @@ struct ClipGroups {
     }
   }
 
-  /// Appends the operations that compute what each gradient is multiplied with.
+  /// Appends the operators that compute what each gradient is multiplied with.
   func appendScales(
     _ updated: [(plan: ParameterPlan, gradient: Variable)], _ builder: ProgramBuilder,
     _ source: SourceLocation
   ) throws -> [VariableID: Variable] {
     var scales: [VariableID: Variable] = [:]
     var groups: [String: (parameters: [VariableID], norms: [Variable])] = [:]
-    func append(_ kind: any OperationKind, _ inputs: [Variable], _ layer: String) throws -> Variable
+    func append(_ kind: any OperatorKind, _ inputs: [Variable], _ layer: String) throws -> Variable
     {
       try builder.append(kind, inputs, role: .optimize, layer: layer, source: source)[0]
     }

@@ -1,48 +1,48 @@
 import ABNGraph
 
 extension Program {
-  /// The program with every operation of role `optimize` as early as may be.
+  /// The program with every operator of role `optimize` as early as may be.
   ///
-  /// An update directly after the last operation that its gradient needs lets go of the gradient's
+  /// An update directly after the last operator that its gradient needs lets go of the gradient's
   /// bytes before the next layer's gradient is made: gradients of different layers share memory.
-  /// An operation of role `optimize` stays behind
+  /// An operator of role `optimize` stays behind
   /// * whatever makes one of its inputs,
-  /// * every forward or backward operation that reads or writes a variable that it updates (the
+  /// * every forward or backward operator that reads or writes a variable that it updates (the
   ///   gradient of a convolution's input reads the weight of before the update),
-  /// * every operation of role `optimize` that came before it and shares a variable with it that
+  /// * every operator of role `optimize` that came before it and shares a variable with it that
   ///   one of the two writes.
-  /// Operations of the other roles keep their order.
+  /// Operators of the other roles keep their order.
   func withEarlyUpdates() -> Program {
-    let others = operations.filter { $0.role != .optimize }
+    let others = operators.filter { $0.role != .optimize }
     // For each variable: the number of `others` up to the last that writes it, or touches it.
     var written: [VariableID: Int] = [:]
     var touched: [VariableID: Int] = [:]
-    for (index, operation) in others.enumerated() {
-      for id in operation.inputs { touched[id] = index + 1 }
-      for id in operation.outputs {
+    for (index, op) in others.enumerated() {
+      for id in op.inputs { touched[id] = index + 1 }
+      for id in op.outputs {
         touched[id] = index + 1
         written[id] = index + 1
       }
     }
-    var slots: [[Operation]] = Array(repeating: [], count: others.count + 1)
-    for operation in operations where operation.role == .optimize {
+    var slots: [[Operator]] = Array(repeating: [], count: others.count + 1)
+    for op in operators where op.role == .optimize {
       var slot = 0
-      for id in operation.inputs { slot = max(slot, written[id] ?? 0) }
-      for id in operation.outputs where self[id].isPersistable {
+      for id in op.inputs { slot = max(slot, written[id] ?? 0) }
+      for id in op.outputs where self[id].isPersistable {
         slot = max(slot, touched[id] ?? 0)
       }
-      for id in operation.inputs { touched[id] = max(touched[id] ?? 0, slot) }
-      for id in operation.outputs {
+      for id in op.inputs { touched[id] = max(touched[id] ?? 0, slot) }
+      for id in op.outputs {
         touched[id] = max(touched[id] ?? 0, slot)
         written[id] = max(written[id] ?? 0, slot)
       }
-      slots[slot].append(operation)
+      slots[slot].append(op)
     }
     var result = slots[0]
-    for (operation, updates) in zip(others, slots.dropFirst()) {
-      result.append(operation)
+    for (op, updates) in zip(others, slots.dropFirst()) {
+      result.append(op)
       result += updates
     }
-    return with(operations: result)
+    return with(operators: result)
   }
 }

@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// Where an optimizer's learning rate comes from.
@@ -110,7 +110,7 @@ extension Schedule {
       layer: layer, source: source)
     let name = builder.freeName(layer)
     return try builder.replaceMain { program in
-      if !program.operations.contains(where: { $0.outputs.contains(counter.id) }) {
+      if !program.operators.contains(where: { $0.outputs.contains(counter.id) }) {
         try program.append(
           Increment(), [counter.id], role: .optimize, layer: layer, source: source)
       }

@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// The mean of each parameter over a window of past updates, to evaluate with in its place.
@@ -58,7 +58,7 @@ public struct ModelAverage: Sendable {
       wanted: "at least minAverageWindow, \(minAverageWindow)")
 
     let program = builder.main
-    let written = Set(program.operations.flatMap(\.outputs))
+    let written = Set(program.operators.flatMap(\.outputs))
     let averaged = program.persistables.filter { variable in
       written.contains(variable.id)
         && (variable.parameterTraits?.doModelAverage == true

@@ -1,9 +1,9 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNPasses
 import ABNTensors
 
-/// A rule that changes parameters against the gradient of a loss, as operations of the program.
+/// A rule that changes parameters against the gradient of a loss, as operators of the program.
 ///
 /// A conforming type says which update kind a parameter gets and what that kind keeps from run to
 /// run; `minimize` does the rest, the same for all.
@@ -38,7 +38,7 @@ extension Optimizer {
   /// the first values of the optimizer's state to the startup program.
   ///
   /// Clipping comes first, then the penalty, then the update; a parameter's own traits take
-  /// precedence over the optimizer's clip and penalty. All forward and backward operations read
+  /// precedence over the optimizer's clip and penalty. All forward and backward operators read
   /// the parameters as they were before the run. Updates stand as early as that allows, so that
   /// gradients of different parameters share memory; a clip by global norm has to wait for all
   /// gradients of its group.

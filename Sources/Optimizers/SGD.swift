@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// Stochastic gradient descent: p = p - rate * g.

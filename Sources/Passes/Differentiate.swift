@@ -1,10 +1,10 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// The result of differentiating: a program with the backward pass appended, and its gradients.
 public struct Differentiated: Sendable {
-  /// The program with operations of role `backward`.
+  /// The program with operators of role `backward`.
   public let program: Program
   /// The gradient of each variable asked for; nil where the loss does not depend on it.
   public let gradients: [VariableID: Variable]
@@ -23,7 +23,7 @@ extension Program {
     }
   }
 
-  /// Appends the gradients of `loss`, in reverse mode, as operations of this program.
+  /// Appends the gradients of `loss`, in reverse mode, as operators of this program.
   ///
   /// Gradients end at variables that stop them (data, unless made otherwise) except where they are
   /// asked for by name in `variables`. The gradient of `v` is named `v@GRAD`.
@@ -33,9 +33,9 @@ extension Program {
   ///   - variables: those whose gradients are wanted; nil: all trainable parameters.
   ///   - seed: the gradient of `loss` itself, of its type; nil: 1.
   /// - Throws: `ABNError(.program)` where the loss has several elements, the seed another type, a
-  ///   variable is of another program, or an operation on the way runs in test mode; `.unsupported` where the
+  ///   variable is of another program, or an operator on the way runs in test mode; `.unsupported` where the
   ///   loss depends on one of the variables through a gradient (of gradients there are none), or through an
-  ///   operation that has none.
+  ///   operator that has none.
   public func differentiated(
     _ loss: Variable, withRespectTo variables: [Variable]? = nil, seed: Variable? = nil
   ) throws -> Differentiated {
@@ -79,31 +79,31 @@ extension Program {
       return gradients[id]
     }
 
-    for operation in operations.reversed() where operation.role == .forward {
-      guard operation.outputs.contains(where: { pending[$0] != nil && active.contains($0) })
+    for op in operators.reversed() where op.role == .forward {
+      guard op.outputs.contains(where: { pending[$0] != nil && active.contains($0) })
       else { continue }
-      let needs = operation.inputs.map { active.contains($0) }
+      let needs = op.inputs.map { active.contains($0) }
       guard needs.contains(true) else { continue }
-      let outputGradients = try operation.outputs.map { id in
-        self[id].isPersistable ? nil : try collect(id, source: operation.source)
+      let outputGradients = try op.outputs.map { id in
+        self[id].isPersistable ? nil : try collect(id, source: op.source)
       }
       // Handed over and given back: a second owner would make each append copy the whole program.
       let given = program
       program = Program()
       var context = GradientContext(
-        program: consume given, operation: operation, outputGradients: outputGradients,
+        program: consume given, op: op, outputGradients: outputGradients,
         needsGradient: needs)
       let results: [Variable?]
       do {
-        results = try operation.kind.gradients(&context)
+        results = try op.kind.gradients(&context)
       } catch let error as ABNError {
         throw error.located(
-          in: "gradient of \(operation.kindName) \"\(operation.layer)\"", at: operation.source)
+          in: "gradient of \(op.kindName) \"\(op.layer)\"", at: op.source)
       }
       program = context.finish()
       for (position, gradient) in results.enumerated() {
         guard let gradient, needs[position] else { continue }
-        pending[operation.inputs[position], default: []].append(gradient)
+        pending[op.inputs[position], default: []].append(gradient)
       }
     }
     var found: [VariableID: Variable] = [:]
@@ -115,36 +115,36 @@ extension Program {
 
   /// Variables through which gradients flow from `loss` to one of `wanted`.
   ///
-  /// - Throws: `ABNError(.unsupported)` where they would flow through an operation of a backward pass: what is
+  /// - Throws: `ABNError(.unsupported)` where they would flow through an operator of a backward pass: what is
   ///   left out there would be missing from the sum without a word.
   private func active(towards loss: Variable, from wanted: [Variable]) throws -> Set<VariableID> {
     let asked = Set(wanted.map(\.id))
     // Values of a backward pass stop gradients, as nobody asks for them; whether one would flow is
     // seen here.
-    func isOpen(_ id: VariableID, _ role: OperationRole) -> Bool {
+    func isOpen(_ id: VariableID, _ role: OperatorRole) -> Bool {
       !self[id].isPersistable && self[id].dtype.isFloatingPoint
         && (role == .backward || !self[id].stopsGradient || asked.contains(id))
     }
     var reached = asked
-    for operation in operations where operation.role != .optimize {
-      guard operation.inputs.contains(where: reached.contains) else { continue }
-      for id in operation.outputs where isOpen(id, operation.role) { reached.insert(id) }
+    for op in operators where op.role != .optimize {
+      guard op.inputs.contains(where: reached.contains) else { continue }
+      for id in op.outputs where isOpen(id, op.role) { reached.insert(id) }
     }
     var needed: Set<VariableID> = [loss.id]
-    for operation in operations.reversed() where operation.role != .optimize {
-      guard operation.outputs.contains(where: needed.contains) else { continue }
-      let typeOnly = operation.kind.readsTypeOnly
-      let read = operation.inputs.enumerated().filter { !typeOnly.contains($0.offset) }
-      needed.formUnion(operation.role == .backward ? read.map(\.element) : operation.inputs)
-      guard operation.role == .backward,
-        operation.outputs.contains(where: { needed.contains($0) && reached.contains($0) }),
+    for op in operators.reversed() where op.role != .optimize {
+      guard op.outputs.contains(where: needed.contains) else { continue }
+      let typeOnly = op.kind.readsTypeOnly
+      let read = op.inputs.enumerated().filter { !typeOnly.contains($0.offset) }
+      needed.formUnion(op.role == .backward ? read.map(\.element) : op.inputs)
+      guard op.role == .backward,
+        op.outputs.contains(where: { needed.contains($0) && reached.contains($0) }),
         let through = read.first(where: { reached.contains($0.element) })
       else { continue }
       throw ABNError(
         .unsupported, "gradient of \"\(loss.name)\"", at: loss.source,
         got:
-          "\(operation.kindName) of a backward pass between it and \"\(self[through.element].name)\"",
-        wanted: "a loss of forward operations: gradients of gradients are not there",
+          "\(op.kindName) of a backward pass between it and \"\(self[through.element].name)\"",
+        wanted: "a loss of forward operators: gradients of gradients are not there",
         fix: "Feed the gradient to a program of its own where it is to count as a constant.")
     }
     return reached.intersection(needed)

@@ -1,6 +1,6 @@
 import ABNActivations
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// What a program without a gradient goes through: fewer passes over memory for the same values, up
@@ -11,7 +11,7 @@ public let inferencePasses: [any ProgramPass] = [FoldNormalizations(), FuseConvo
 /// it.
 ///
 /// In float32, where nothing but the normalization reads the convolution, and in programs of
-/// forward operations only. The new weights hang on parameters alone: an executor that keeps
+/// forward operators only. The new weights hang on parameters alone: an executor that keeps
 /// constants makes them once.
 package struct FoldNormalizations: ProgramPass {
   package let name = "fold normalizations"
@@ -21,13 +21,13 @@ package struct FoldNormalizations: ProgramPass {
 
   package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     guard program.isForwardOnly else { return RewrittenProgram(program) }
-    var list = OperationList(program, fetches: fetches)
+    var list = OperatorList(program, fetches: fetches)
     var decisions: [PassDecision] = []
-    for operation in program.operations {
-      guard let z = operation.outputs.first, let norm = Normalization(operation),
-        let index = list.maker(of: z), let convolution = list.producer(of: operation.inputs[0]),
+    for op in program.operators {
+      guard let z = op.outputs.first, let norm = Normalization(op),
+        let index = list.maker(of: z), let convolution = list.producer(of: op.inputs[0]),
         let kind = list[convolution].kind as? Conv2D,
-        canFold(operation, norm.attributes, kind, list[convolution], list)
+        canFold(op, norm.attributes, kind, list[convolution], list)
       else { continue }
       decisions.append(
         try fold(norm, at: index, into: kind, at: convolution, &list))
@@ -36,13 +36,13 @@ package struct FoldNormalizations: ProgramPass {
   }
 
   private func canFold(
-    _ operation: Operation, _ norm: NormalizationAttributes, _ kind: Conv2D,
-    _ convolution: Operation, _ list: OperationList
+    _ op: Operator, _ norm: NormalizationAttributes, _ kind: Conv2D,
+    _ convolution: Operator, _ list: OperatorList
   ) -> Bool {
-    let parameters = convolution.inputs.dropFirst() + operation.inputs[1..<5]
+    let parameters = convolution.inputs.dropFirst() + op.inputs[1..<5]
     return !norm.usesBatchStatistics && norm.layout == kind.layout
-      && list.program[operation.outputs[0]].dtype == .float32
-      && operation.outputs.dropFirst().allSatisfy {
+      && list.program[op.outputs[0]].dtype == .float32
+      && op.outputs.dropFirst().allSatisfy {
         list.readers(of: $0).isEmpty && !list.isFetched($0)
       }
       // What is changed during the run has one value here and another there.
@@ -53,10 +53,10 @@ package struct FoldNormalizations: ProgramPass {
 
   private func fold(
     _ norm: Normalization, at index: Int, into kind: Conv2D, at convolution: Int,
-    _ list: inout OperationList
+    _ list: inout OperatorList
   ) throws -> PassDecision {
     let (old, conv) = (list[index], list[convolution])
-    let folded = try list.program.makeOperation(
+    let folded = try list.program.makeOperator(
       FoldNormalization(epsilon: norm.attributes.epsilon),
       [conv.inputs[1]] + old.inputs[1..<5] + conv.inputs.dropFirst(2), role: .forward,
       layer: old.layer, source: old.source)
@@ -64,15 +64,15 @@ package struct FoldNormalizations: ProgramPass {
     var made = [folded]
     if let fused = Conv2DFusion(kind, activation: norm.activation) {
       made.append(
-        try list.program.makeOperation(
+        try list.program.makeOperator(
           fused, inputs, role: .forward, layer: conv.layer, source: conv.source,
           outputs: [0: old.outputs[0]]))
     } else {
-      let plain = try list.program.makeOperation(
+      let plain = try list.program.makeOperator(
         Conv2DFusion(kind)!, inputs, role: .forward, layer: conv.layer, source: conv.source)
       made.append(plain)
       made.append(
-        try list.program.makeOperation(
+        try list.program.makeOperator(
           Activate(norm.activation), [plain.outputs[0]], role: .forward,
           layer: old.layer, source: old.source, outputs: [0: old.outputs[0]]))
     }
@@ -81,7 +81,7 @@ package struct FoldNormalizations: ProgramPass {
     list.remove(convolution)
     return PassDecision(
       .fused, list.program[conv.outputs[0]], at: old,
-      reason: MemoryReason.inWeights(of: NamedOperation(kind: "conv2d", layer: conv.layer)))
+      reason: MemoryReason.inWeights(of: NamedOperator(kind: "conv2d", layer: conv.layer)))
   }
 }
 
@@ -90,8 +90,8 @@ private struct Normalization {
   let attributes: NormalizationAttributes
   let activation: Activation
 
-  init?(_ operation: Operation) {
-    switch operation.kind {
+  init?(_ op: Operator) {
+    switch op.kind {
     case let kind as BatchNorm: (attributes, activation) = (kind.norm, .identity)
     case let kind as InPlaceActivatedBatchNorm where kind.activation != .prelu:
       (attributes, activation) = (kind.norm, kind.activation)
@@ -110,21 +110,21 @@ package struct FuseConvolutions: ProgramPass {
 
   package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     guard program.isForwardOnly else { return RewrittenProgram(program) }
-    var list = OperationList(program, fetches: fetches)
+    var list = OperatorList(program, fetches: fetches)
     var decisions: [PassDecision] = []
     // Sums first: the activation comes behind them.
-    for operation in program.operations where operation.kind is Elementwise {
-      if let decision = try fuseSum(operation, &list) { decisions.append(decision) }
+    for op in program.operators where op.kind is Elementwise {
+      if let decision = try fuseSum(op, &list) { decisions.append(decision) }
     }
-    for operation in program.operations where operation.kind is Activate {
-      if let decision = try fuseActivation(operation, &list) { decisions.append(decision) }
+    for op in program.operators where op.kind is Activate {
+      if let decision = try fuseActivation(op, &list) { decisions.append(decision) }
     }
     return list.finish(decisions, changed: !decisions.isEmpty)
   }
 
   /// The convolution with a bias, and without an activation, that makes a variable for one reader.
   private func convolution(
-    making id: VariableID, _ list: OperationList
+    making id: VariableID, _ list: OperatorList
   ) -> (index: Int, kind: Conv2D, hasResidual: Bool)? {
     guard list.program[id].dtype == .float32, let index = list.producer(of: id) else { return nil }
     switch list[index].kind {
@@ -137,60 +137,60 @@ package struct FuseConvolutions: ProgramPass {
   }
 
   private func fuseSum(
-    _ operation: Operation, _ list: inout OperationList
+    _ op: Operator, _ list: inout OperatorList
   ) throws -> PassDecision? {
-    guard (operation.kind as? Elementwise)?.function == .add,
-      operation.inputs[0] != operation.inputs[1],
-      Set((operation.inputs + operation.outputs).map { list.program[$0].type }).count == 1,
-      let index = list.maker(of: operation.outputs[0])
+    guard (op.kind as? Elementwise)?.function == .add,
+      op.inputs[0] != op.inputs[1],
+      Set((op.inputs + op.outputs).map { list.program[$0].type }).count == 1,
+      let index = list.maker(of: op.outputs[0])
     else { return nil }
     // The later one: what it is added to is there before it runs.
-    let found = operation.inputs.compactMap { id in
+    let found = op.inputs.compactMap { id in
       convolution(making: id, list).map { (id: id, made: $0) }
     }.filter { !$0.made.hasResidual }.max { list.precedes($0.made.index, $1.made.index) }
     guard let (id, made) = found,
-      let other = operation.inputs.first(where: { $0 != id }),
+      let other = op.inputs.first(where: { $0 != id }),
       !list.program[other].isPersistable
     else { return nil }
     let old = list[made.index]
-    list[index] = try list.program.makeOperation(
+    list[index] = try list.program.makeOperator(
       Conv2DFusion(made.kind, hasResidual: true)!, Array(old.inputs.prefix(3)) + [other],
-      role: .forward, layer: old.layer, source: old.source, outputs: [0: operation.outputs[0]])
+      role: .forward, layer: old.layer, source: old.source, outputs: [0: op.outputs[0]])
     list.remove(made.index)
     return PassDecision(
-      .fused, list.program[id], at: operation,
+      .fused, list.program[id], at: op,
       reason: MemoryReason.addsTo(
-        NamedOperation(kind: "conv2d", layer: old.layer), variable: list.program[other].name))
+        NamedOperator(kind: "conv2d", layer: old.layer), variable: list.program[other].name))
   }
 
   private func fuseActivation(
-    _ operation: Operation, _ list: inout OperationList
+    _ op: Operator, _ list: inout OperatorList
   ) throws -> PassDecision? {
-    guard let kind = operation.kind as? Activate, kind.function != .identity,
-      let index = list.maker(of: operation.outputs[0]),
-      let made = convolution(making: operation.inputs[0], list),
+    guard let kind = op.kind as? Activate, kind.function != .identity,
+      let index = list.maker(of: op.outputs[0]),
+      let made = convolution(making: op.inputs[0], list),
       let fused = Conv2DFusion(
         made.kind, hasResidual: made.hasResidual, activation: kind.function)
     else { return nil }
     let old = list[made.index]
-    list[index] = try list.program.makeOperation(
+    list[index] = try list.program.makeOperator(
       fused, old.inputs, role: .forward, layer: old.layer, source: old.source,
-      outputs: [0: operation.outputs[0]])
+      outputs: [0: op.outputs[0]])
     list.remove(made.index)
     return PassDecision(
-      .fused, list.program[operation.inputs[0]], at: operation,
+      .fused, list.program[op.inputs[0]], at: op,
       reason: MemoryReason.applies(
-        NamedOperation(kind: "conv2d", layer: old.layer), activation: kind.name))
+        NamedOperator(kind: "conv2d", layer: old.layer), activation: kind.name))
   }
 }
 
 extension Program {
   /// Whether nothing of it belongs to a backward pass or an update.
-  fileprivate var isForwardOnly: Bool { operations.allSatisfy { $0.role == .forward } }
+  fileprivate var isForwardOnly: Bool { operators.allSatisfy { $0.role == .forward } }
 }
 
-extension OperationList {
-  /// Where a variable is made that one operation reads and nobody fetches; nil for others.
+extension OperatorList {
+  /// Where a variable is made that one operator reads and nobody fetches; nil for others.
   fileprivate func producer(of id: VariableID) -> Int? {
     guard hasOneReader(id), !hasAliases(id), !isFetched(id) else { return nil }
     return maker(of: id)

@@ -1,15 +1,15 @@
 import ABNActivations
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// The result of putting the batch normalizations of a program in place, with a line for each.
 public struct FusedABN: Sendable, CustomStringConvertible {
   /// What became of one batch normalization.
   public enum Outcome: Sendable, Hashable {
-    /// Normalization and activation are one operation: z = act(y) stands over x.
+    /// Normalization and activation are one operator: z = act(y) stands over x.
     case fused(Activation)
-    /// The normalization stores y over x; an activation that reads y stays an operation of its own.
+    /// The normalization stores y over x; an activation that reads y stays an operator of its own.
     case inPlace(Reason)
     /// Untouched.
     case left(Reason)
@@ -21,7 +21,7 @@ public struct FusedABN: Sendable, CustomStringConvertible {
     case noActivation
     /// z does not determine y: the gradient is computed from the stored y.
     case notInvertible(Activation)
-    /// Something else needs y: the operations, by kind and layer.
+    /// Something else needs y: the operators, by kind and layer.
     case otherReaders([String])
     /// The caller asked for y.
     case kept
@@ -93,7 +93,7 @@ extension FusedABN.Reason: CustomStringConvertible {
 
 extension Program {
   /// Turns every `batch_norm` into the in-place layer, with the activation that follows it where
-  /// that is exact: the operations that `inplaceABN` appends.
+  /// that is exact: the operators that `inplaceABN` appends.
   ///
   /// An activation becomes part of the layer if z determines y (identity, prelu of one slope,
   /// leaky_relu and elu with alpha > 0) and nothing but the activation needs y. Otherwise y is
@@ -105,52 +105,52 @@ extension Program {
   /// - Returns: the program, which fetches and feeds as before but for the y that an activation was
   ///   fused with, and what became of each `batch_norm`. With a backward pass everything is left.
   public func fusedABN(keeping kept: [Variable] = []) throws -> FusedABN {
-    var operations = operations
+    var operators = operators
     var readers: [VariableID: [Int]] = [:]
-    for (index, operation) in operations.enumerated() {
-      for id in Set(operation.inputs) { readers[id, default: []].append(index) }
+    for (index, op) in operators.enumerated() {
+      for id in Set(op.inputs) { readers[id, default: []].append(index) }
     }
-    let isDifferentiated = operations.contains { $0.role == .backward }
+    let isDifferentiated = operators.contains { $0.role == .backward }
     let keptIDs = Set(kept.map(\.id))
     var entries: [FusedABN.Entry] = []
     var gone = Set<Int>()
-    for (index, operation) in operations.enumerated() {
-      guard let kind = operation.kind as? BatchNorm else { continue }
+    for (index, op) in operators.enumerated() {
+      guard let kind = op.kind as? BatchNorm else { continue }
       let outcome: FusedABN.Outcome
       if isDifferentiated {
         outcome = .left(.differentiated)
       } else {
-        let y = operation.outputs[0]
+        let y = op.outputs[0]
         let own = readers[y] ?? []
         let follower = own.lazy.compactMap { at in
-          Follower(operations[at], at: at, reading: y)
+          Follower(operators[at], at: at, reading: y)
         }.first
         let reason = follower.map { refusal(of: $0, after: index, own, keptIDs) } ?? .noActivation
         let folded = reason == nil ? follower : nil
-        operations[index].kind = try InPlaceActivatedBatchNorm(
+        operators[index].kind = try InPlaceActivatedBatchNorm(
           kind.norm, activation: folded?.activation ?? .identity)
         if let folded {
-          if let slopes = folded.slopes { operations[index].inputs.insert(slopes, at: 5) }
-          operations[index].outputs[0] = operations[folded.index].outputs[0]
+          if let slopes = folded.slopes { operators[index].inputs.insert(slopes, at: 5) }
+          operators[index].outputs[0] = operators[folded.index].outputs[0]
           gone.insert(folded.index)
           outcome = .fused(folded.activation)
         } else {
           // y is stored, so that z need not be: gradients of activations read y.
           for at in own {
-            guard let activate = operations[at].kind as? Activate else { continue }
-            operations[at].kind = try Activate(activate.function, gradientReads: .input)
+            guard let activate = operators[at].kind as? Activate else { continue }
+            operators[at].kind = try Activate(activate.function, gradientReads: .input)
           }
           outcome = .inPlace(reason!)
         }
       }
       entries.append(
-        FusedABN.Entry(layer: operation.layer, source: operation.source, outcome: outcome))
+        FusedABN.Entry(layer: op.layer, source: op.source, outcome: outcome))
     }
     guard !isDifferentiated, !entries.isEmpty else {
       return FusedABN(program: self, entries: entries)
     }
-    let left = operations.enumerated().filter { !gone.contains($0.offset) }.map(\.element)
-    return FusedABN(program: with(operations: left), entries: entries)
+    let left = operators.enumerated().filter { !gone.contains($0.offset) }.map(\.element)
+    return FusedABN(program: with(operators: left), entries: entries)
   }
 
   /// Why the activation does not become part of the normalization; nil where it does.
@@ -159,10 +159,10 @@ extension Program {
   private func refusal(
     of follower: Follower, after index: Int, _ readers: [Int], _ kept: Set<VariableID>
   ) -> FusedABN.Reason? {
-    let y = self[operations[index].outputs[0]]
+    let y = self[operators[index].outputs[0]]
     guard follower.activation.isInvertible else { return .notInvertible(follower.activation) }
     let others = readers.filter { $0 != follower.index }.map {
-      "\(operations[$0].kindName) \"\(operations[$0].layer)\""
+      "\(operators[$0].kindName) \"\(operators[$0].layer)\""
     }
     if !others.isEmpty { return .otherReaders(others) }
     if kept.contains(y.id) { return .kept }
@@ -170,7 +170,7 @@ extension Program {
     if let slopes = follower.slopes {
       if self[slopes].shape != [1] { return .slopes(self[slopes].shape) }
       // The layer reads them where the normalization stands.
-      let comesLater = operations[index..<follower.index].contains { $0.outputs.contains(slopes) }
+      let comesLater = operators[index..<follower.index].contains { $0.outputs.contains(slopes) }
       if comesLater { return .slopesComeLater }
     }
     return nil
@@ -183,16 +183,16 @@ private struct Follower {
   let activation: Activation
   let slopes: VariableID?
 
-  init?(_ operation: Operation, at index: Int, reading y: VariableID) {
-    guard operation.role == .forward, operation.inputs[0] == y,
-      !operation.inputs.dropFirst().contains(y)
+  init?(_ op: Operator, at index: Int, reading y: VariableID) {
+    guard op.role == .forward, op.inputs[0] == y,
+      !op.inputs.dropFirst().contains(y)
     else { return nil }
     self.index = index
-    switch operation.kind {
+    switch op.kind {
     case let kind as Activate:
       (activation, slopes) = (kind.function, nil)
     case is PReLU:
-      (activation, slopes) = (.prelu, operation.inputs[1])
+      (activation, slopes) = (.prelu, op.inputs[1])
     default: return nil
     }
   }

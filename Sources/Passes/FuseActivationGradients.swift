@@ -1,8 +1,8 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
-/// Makes one operation of the gradient of an activation that is not undone in place and that of the
+/// Makes one operator of the gradient of an activation that is not undone in place and that of the
 /// in-place layer before it: of swish, gelu and their like behind `inplaceABN`.
 ///
 /// Where both read the layer's output, and nobody else reads what goes from the one to the other:
@@ -15,7 +15,7 @@ package struct FuseActivationGradients: ProgramPass {
   package init() {}
 
   package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
-    var list = OperationList(program, fetches: fetches)
+    var list = OperatorList(program, fetches: fetches)
     var decisions: [PassDecision] = []
     for place in list.places {
       let gradient = list[place]
@@ -27,7 +27,7 @@ package struct FuseActivationGradients: ProgramPass {
       var inputs = layer.inputs
       inputs[1] = gradient.inputs[1]
       list.remove(place)
-      list[reader] = try list.program.makeOperation(
+      list[reader] = try list.program.makeOperator(
         fused, inputs, role: layer.role, layer: layer.layer, source: layer.source,
         outputs: Dictionary(
           uniqueKeysWithValues: layer.outputs.enumerated().map { ($0.offset, $0.element) }))
@@ -35,13 +35,13 @@ package struct FuseActivationGradients: ProgramPass {
         PassDecision(
           .fused, list.program[gradient.outputs[0]], at: layer, bytes: 0,
           reason: MemoryReason.goesBackThroughBoth(
-            NamedOperation(kind: fused.name, layer: layer.layer))))
+            NamedOperator(kind: fused.name, layer: layer.layer))))
     }
     return list.finish(decisions, changed: !decisions.isEmpty)
   }
 
   private func fusion(
-    of gradient: Operation, _ kind: ActivateGradient, _ layer: Operation, _ list: OperationList
+    of gradient: Operator, _ kind: ActivateGradient, _ layer: Operator, _ list: OperatorList
   ) -> InPlaceABNGradient? {
     let (y, dz, dy) = (gradient.inputs[0], gradient.inputs[1], gradient.outputs[0])
     // An activation that tells its derivative from its own result does not read y.
@@ -54,7 +54,7 @@ package struct FuseActivationGradients: ProgramPass {
   }
 }
 
-/// Makes one operation of the in-place layer and the activation right behind it that is not undone
+/// Makes one operator of the in-place layer and the activation right behind it that is not undone
 /// in place, where the backward pass reads y: z is then made of elements that are in a cache, and a
 /// tensor less moves through memory.
 package struct FuseActivations: ProgramPass {
@@ -64,7 +64,7 @@ package struct FuseActivations: ProgramPass {
   package init() {}
 
   package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
-    var list = OperationList(program, fetches: fetches)
+    var list = OperatorList(program, fetches: fetches)
     var decisions: [PassDecision] = []
     for place in list.places.filter({ list[$0].kind is InPlaceActivatedBatchNorm }) {
       let layer = list[place]
@@ -78,7 +78,7 @@ package struct FuseActivations: ProgramPass {
       guard list.program[outputs[0]].type == list.program[outputs[outputs.count - 1]].type
       else { continue }
       list.remove(reader)
-      list[place] = try list.program.makeOperation(
+      list[place] = try list.program.makeOperator(
         fused, layer.inputs, role: layer.role, layer: layer.layer, source: layer.source,
         outputs: Dictionary(
           uniqueKeysWithValues: outputs.enumerated().map { ($0.offset, $0.element) }))
@@ -86,7 +86,7 @@ package struct FuseActivations: ProgramPass {
         PassDecision(
           .fused, list.program[outputs[outputs.count - 1]], at: layer, bytes: 0,
           reason: MemoryReason.makesBoth(
-            NamedOperation(kind: fused.name, layer: layer.layer))))
+            NamedOperator(kind: fused.name, layer: layer.layer))))
     }
     return list.finish(decisions, changed: !decisions.isEmpty)
   }

@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// The passes that save a training step passes over memory, for the same bits.
@@ -7,7 +7,7 @@ public let trainingPasses: [any ProgramPass] = [
   FuseGradientSums(), FuseActivationGradients(), FuseActivations(),
 ]
 
-/// Makes one operation of the sum of a value's two gradients and the gradient of the activation
+/// Makes one operator of the sum of a value's two gradients and the gradient of the activation
 /// that made the value: the start of every residual block's backward pass.
 ///
 /// Where the sum has two parts, nobody else reads it, and the activation's gradient follows it
@@ -20,7 +20,7 @@ package struct FuseGradientSums: ProgramPass {
   package init() {}
 
   package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
-    var list = OperationList(program, fetches: fetches)
+    var list = OperatorList(program, fetches: fetches)
     var decisions: [PassDecision] = []
     for place in list.places.dropLast().reversed() {
       let behind = list.next(place)
@@ -30,7 +30,7 @@ package struct FuseGradientSums: ProgramPass {
         canFuse(sum, list)
       else { continue }
       list.remove(place)
-      list[behind] = try list.program.makeOperation(
+      list[behind] = try list.program.makeOperator(
         fused, [gradient.inputs[0]] + sum.inputs, role: gradient.role, layer: gradient.layer,
         source: gradient.source, outputs: [0: gradient.outputs[0]])
       decisions.append(
@@ -38,12 +38,12 @@ package struct FuseGradientSums: ProgramPass {
           // The sum stood over one of its parts: what is saved is a way over memory, no bytes.
           .fused, list.program[sum.outputs[0]], at: gradient, bytes: 0,
           reason: MemoryReason.addsParts(
-            NamedOperation(kind: fused.name, layer: gradient.layer))))
+            NamedOperator(kind: fused.name, layer: gradient.layer))))
     }
     return list.finish(decisions.reversed(), changed: !decisions.isEmpty)
   }
 
-  private func canFuse(_ sum: Operation, _ list: OperationList) -> Bool {
+  private func canFuse(_ sum: Operator, _ list: OperatorList) -> Bool {
     let id = sum.outputs[0]
     let types = Set((sum.inputs + [id]).map { list.program[$0].type })
     guard let dtype = types.first?.dtype else { return false }

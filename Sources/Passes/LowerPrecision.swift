@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// Has convolutions, products and what stands between them compute on 16-bit numbers, in a program
@@ -25,28 +25,28 @@ package struct LowerPrecision: ProgramPass {
 
   package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     var rewriting = Rewriting(program, dtype)
-    for operation in program.operations { try rewriting.append(operation) }
+    for op in program.operators { try rewriting.append(op) }
     guard rewriting.hasChanged else { return RewrittenProgram(program) }
     for id in fetches.sorted() { try rewriting.restoreFetched(id) }
-    return RewrittenProgram(rewriting.program.with(operations: rewriting.operations))
+    return RewrittenProgram(rewriting.program.with(operators: rewriting.operators))
   }
 }
 
-/// How an operation's float32 inputs are lowered.
+/// How an operator's float32 inputs are lowered.
 private enum Lowering {
   /// These positions, whatever they were.
   case always([Int])
   /// These positions, where the first of them that is float32 in the program has 16 bits already.
   case following([Int])
-  /// These positions, where the operation that made the one at `maker` has been lowered: what the two
+  /// These positions, where the operator that made the one at `maker` has been lowered: what the two
   /// of them share has the form of one type.
   case together([Int], maker: Int)
-  /// None: the operation reads float32.
+  /// None: the operator reads float32.
   case never
 
-  init(_ operation: Operation) {
-    let all = Array(operation.inputs.indices)
-    switch operation.kind {
+  init(_ op: Operator) {
+    let all = Array(op.inputs.indices)
+    switch op.kind {
     case is Conv2D, is Conv2DDataGradient, is Conv2DWeightGradient, is Mul, is MulDataGradient,
       is MulWeightGradient:
       self = .always(all)
@@ -67,7 +67,7 @@ private enum Lowering {
 
 private struct Rewriting {
   private(set) var program: Program
-  private(set) var operations: [Operation] = []
+  private(set) var operators: [Operator] = []
   private(set) var hasChanged = false
   private let dtype: DType
   /// The 16-bit form of a float32 variable of the program.
@@ -75,53 +75,53 @@ private struct Rewriting {
   /// Float32 variables that are not made any more, only their 16-bit form.
   private var lowered = Set<VariableID>()
   /// Who made the variables of `lowered`, for the place of a conversion.
-  private var makers: [VariableID: Operation] = [:]
+  private var makers: [VariableID: Operator] = [:]
 
   init(_ program: Program, _ dtype: DType) {
     self.program = program
     self.dtype = dtype
   }
 
-  mutating func append(_ operation: Operation) throws {
+  mutating func append(_ op: Operator) throws {
     let positions: [Int]
-    switch Lowering(operation) {
+    switch Lowering(op) {
     case .always(let given): positions = given
     case .following(let given):
-      let first = given.first { program[operation.inputs[$0]].dtype == .float32 }
-      positions = first.map { narrow[operation.inputs[$0]] != nil } == true ? given : []
+      let first = given.first { program[op.inputs[$0]].dtype == .float32 }
+      positions = first.map { narrow[op.inputs[$0]] != nil } == true ? given : []
     case .together(let given, let maker):
-      positions = makers[operation.inputs[maker]] == nil ? [] : given
+      positions = makers[op.inputs[maker]] == nil ? [] : given
     case .never: positions = []
     }
-    var inputs = operation.inputs
+    var inputs = op.inputs
     var isLowered = false
     for position in inputs.indices where program[inputs[position]].dtype == .float32 {
       if positions.contains(position) {
-        inputs[position] = try narrowed(inputs[position], for: operation)
+        inputs[position] = try narrowed(inputs[position], for: op)
         isLowered = true
       } else {
-        try restore(inputs[position], for: operation)
+        try restore(inputs[position], for: op)
       }
     }
     // A parameter that changes is rounded anew by whoever reads it next.
-    for id in operation.outputs where program[id].isPersistable { narrow[id] = nil }
+    for id in op.outputs where program[id].isPersistable { narrow[id] = nil }
     guard isLowered else {
-      operations.append(operation)
+      operators.append(op)
       return
     }
     hasChanged = true
-    let types = try operation.kind.outputTypes(for: inputs.map { program[$0].type })
+    let types = try op.kind.outputTypes(for: inputs.map { program[$0].type })
     // Outputs that are not images, as dscale, keep their variables.
     var kept: [Int: VariableID] = [:]
-    for (index, id) in operation.outputs.enumerated() where program[id].type == types[index] {
+    for (index, id) in op.outputs.enumerated() where program[id].type == types[index] {
       kept[index] = id
     }
-    let made = try program.makeOperation(
-      operation.kind, inputs, role: operation.role, layer: operation.layer,
-      source: operation.source,
-      outputNames: operation.outputs.map { "\(program[$0].name)@\(dtype)" }, outputs: kept)
-    operations.append(made)
-    for (old, new) in zip(operation.outputs, made.outputs) where old != new {
+    let made = try program.makeOperator(
+      op.kind, inputs, role: op.role, layer: op.layer,
+      source: op.source,
+      outputNames: op.outputs.map { "\(program[$0].name)@\(dtype)" }, outputs: kept)
+    operators.append(made)
+    for (old, new) in zip(op.outputs, made.outputs) where old != new {
       narrow[old] = new
       lowered.insert(old)
       makers[old] = made
@@ -129,20 +129,20 @@ private struct Rewriting {
   }
 
   /// The 16-bit form of a variable, made where there is none.
-  private mutating func narrowed(_ id: VariableID, for reader: Operation) throws -> VariableID {
+  private mutating func narrowed(_ id: VariableID, for reader: Operator) throws -> VariableID {
     if let known = narrow[id] { return known }
-    let cast = try program.makeOperation(
+    let cast = try program.makeOperator(
       Cast(to: dtype), [id], role: reader.role, layer: reader.layer, source: reader.source)
-    operations.append(cast)
+    operators.append(cast)
     narrow[id] = cast.outputs[0]
     return cast.outputs[0]
   }
 
   /// Makes the float32 form of a variable that was lowered, for the first that reads it.
-  private mutating func restore(_ id: VariableID, for reader: Operation) throws {
+  private mutating func restore(_ id: VariableID, for reader: Operator) throws {
     guard lowered.remove(id) != nil, let source = narrow[id] else { return }
-    operations.append(
-      try program.makeOperation(
+    operators.append(
+      try program.makeOperator(
         Cast(to: .float32), [source], role: reader.role, layer: reader.layer,
         source: reader.source, outputs: [0: id]))
   }

@@ -1,13 +1,13 @@
 import ABNGraph
 
-/// An operation as reasons name it.
-package struct NamedOperation: Hashable, Sendable, CustomStringConvertible {
+/// An operator as reasons name it.
+package struct NamedOperator: Hashable, Sendable, CustomStringConvertible {
   /// The name of its kind.
   package let kind: String
   /// Its layer.
   package let layer: String
 
-  /// An operation of a kind in a layer.
+  /// An operator of a kind in a layer.
   package init(kind: String, layer: String) { (self.kind, self.layer) = (kind, layer) }
 
   /// As conv2d_weight_grad "conv2d_3".
@@ -17,47 +17,47 @@ package struct NamedOperation: Hashable, Sendable, CustomStringConvertible {
 /// Why a pass decided as it did about the bytes of a variable; its description is the text of
 /// reports.
 package enum MemoryReason: DecisionReason {
-  /// More operations read it than are looked at one by one.
+  /// More operators read it than are looked at one by one.
   case manyReaders(limit: Int)
   /// The caller fetches it.
   case isFetched
   /// Somebody reads the same bytes under another shape.
-  case isViewed(by: NamedOperation)
+  case isViewed(by: NamedOperator)
   /// A reader of the forward pass cannot be moved before the layer.
-  case readerNeedsResult(NamedOperation)
+  case readerNeedsResult(NamedOperator)
   /// A gradient takes no restored value.
-  case needsExactBits(NamedOperation)
+  case needsExactBits(NamedOperator)
   /// Nothing would be there to restore it from.
   case outputIsNotKept
   /// The gradient cannot wait until the output may be undone.
-  case mustComeBefore(NamedOperation, reader: NamedOperation)
-  /// A reader runs earlier now, with `others` operations that it needs.
-  case runsBefore(NamedOperation, others: Int)
-  /// Overwritten by an operation of a kind, computed back for others, of which `delayed` wait for
+  case mustComeBefore(NamedOperator, reader: NamedOperator)
+  /// A reader runs earlier now, with `others` operators that it needs.
+  case runsBefore(NamedOperator, others: Int)
+  /// Overwritten by an operator of a kind, computed back for others, of which `delayed` wait for
   /// it.
-  case computedBack(over: String, for: [NamedOperation], delayed: Int)
+  case computedBack(over: String, for: [NamedOperator], delayed: Int)
   /// Bits for the sign are enough.
   case signOnly(bytes: Int)
   /// Computed again from a variable that is kept.
-  case computedAgain(for: NamedOperation, from: String)
+  case computedAgain(for: NamedOperator, from: String)
   /// A term of the sum of a layer: computed back from the sum and the other term.
-  case termOfSum(layer: String, sum: String, other: String, for: NamedOperation)
+  case termOfSum(layer: String, sum: String, other: String, for: NamedOperator)
   /// A layer and the activation behind it in one.
-  case makesBoth(NamedOperation)
+  case makesBoth(NamedOperator)
   /// Two gradients in one.
-  case goesBackThroughBoth(NamedOperation)
+  case goesBackThroughBoth(NamedOperator)
   /// The parts of a sum of gradients are added where they are read.
-  case addsParts(NamedOperation)
+  case addsParts(NamedOperator)
   /// The weights of a convolution hold the normalization.
-  case inWeights(of: NamedOperation)
+  case inWeights(of: NamedOperator)
   /// A convolution adds its result to a variable.
-  case addsTo(NamedOperation, variable: String)
+  case addsTo(NamedOperator, variable: String)
   /// A convolution applies the activation of this name.
-  case applies(NamedOperation, activation: String)
+  case applies(NamedOperator, activation: String)
 
   package var description: String {
     switch self {
-    case .manyReaders(let limit): "more than \(limit) operations read it"
+    case .manyReaders(let limit): "more than \(limit) operators read it"
     case .isFetched: "it is fetched"
     case .isViewed(let reader): "\(reader) reads the same bytes under another shape"
     case .readerNeedsResult(let reader):
@@ -68,7 +68,7 @@ package enum MemoryReason: DecisionReason {
       "\(first) must come before \(reader), which reads the output"
     case .runsBefore(let reader, let others):
       "\(reader) reads it; runs before the layer now"
-        + (others > 0 ? ", with \(others) operations that it needs" : "")
+        + (others > 0 ? ", with \(others) operators that it needs" : "")
     case .computedBack(let kind, let readers, let delayed):
       "overwritten by \(kind), computed back for "
         + readers.map(\.description).joined(separator: ", ")

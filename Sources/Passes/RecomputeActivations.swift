@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 
 /// Computes z = act(y) once more in the backward pass where a gradient reads z and y is kept
 /// anyway: of an in-place layer whose activation cannot be inverted only y is stored, and of
@@ -15,9 +15,9 @@ package struct RecomputeActivations: ProgramPass {
   package init() {}
 
   package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
-    var list = OperationList(program, fetches: fetches)
+    var list = OperatorList(program, fetches: fetches)
     var decisions: [PassDecision] = []
-    for made in program.operations {
+    for made in program.operators {
       guard made.role == .forward, let kind = made.kind as? Activate, kind.isComputedAgain else {
         continue
       }
@@ -32,7 +32,7 @@ package struct RecomputeActivations: ProgramPass {
       guard let first = later.first,
         list.readers(of: y).contains(where: { list[$0].role != .forward })
       else { continue }
-      let again = try list.program.makeOperation(
+      let again = try list.program.makeOperator(
         kind, [y], role: .backward, layer: made.layer, source: made.source)
       for index in later { list.replace(z, by: again.outputs[0], in: index) }
       list.insert([again], before: first)

@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// Computes the ends of residual blocks, z = act(u + v), once more in the backward pass where u is
@@ -18,17 +18,17 @@ package struct RecomputeSums: ProgramPass {
 
   /// A sum that may be computed again, and the activation behind it.
   private struct Candidate {
-    let sum: Operation
-    let activation: Operation?
+    let sum: Operator
+    let activation: Operator?
     let z: VariableID
   }
 
   package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
-    var list = OperationList(program, fetches: fetches)
+    var list = OperatorList(program, fetches: fetches)
     var candidates: [Candidate] = []
     var again = Set<VariableID>()
-    for operation in program.operations {
-      guard let found = candidate(operation, list, again) else { continue }
+    for op in program.operators {
+      guard let found = candidate(op, list, again) else { continue }
       candidates.append(found)
       again.insert(found.z)
     }
@@ -48,14 +48,14 @@ package struct RecomputeSums: ProgramPass {
   }
 
   private func candidate(
-    _ operation: Operation, _ list: OperationList, _ again: Set<VariableID>
+    _ op: Operator, _ list: OperatorList, _ again: Set<VariableID>
   ) -> Candidate? {
-    guard operation.role == .forward, let kind = operation.kind as? Elementwise,
-      kind.function == .add, list.maker(of: operation.outputs[0]) != nil,
-      Set((operation.inputs + operation.outputs).map { list.program[$0].type }).count == 1
+    guard op.role == .forward, let kind = op.kind as? Elementwise,
+      kind.function == .add, list.maker(of: op.outputs[0]) != nil,
+      Set((op.inputs + op.outputs).map { list.program[$0].type }).count == 1
     else { return nil }
-    let s = operation.outputs[0]
-    var (z, activation): (VariableID, Operation?) = (s, nil)
+    let s = op.outputs[0]
+    var (z, activation): (VariableID, Operator?) = (s, nil)
     if list.hasOneReader(s), !list.isFetched(s), !list.hasAliases(s),
       let reader = list.readers(of: s).first, list[reader].role == .forward,
       list[reader].kind is Activate
@@ -69,22 +69,22 @@ package struct RecomputeSums: ProgramPass {
         || list.isReadBackward(id) && !list.isOverwritten(id)
           && (list.program[id].role == .temporary || list.program[id].role == .data)
     }
-    guard operation.inputs.allSatisfy(isThere) else { return nil }
-    return Candidate(sum: operation, activation: activation, z: z)
+    guard op.inputs.allSatisfy(isThere) else { return nil }
+    return Candidate(sum: op, activation: activation, z: z)
   }
 
   private func insert(
-    _ candidate: Candidate, before first: OperationList.Place, _ list: inout OperationList
+    _ candidate: Candidate, before first: OperatorList.Place, _ list: inout OperatorList
   ) throws {
     let later = list.readers(of: candidate.z).filter { list[$0].role != .forward }
     let sum = candidate.sum
     var made = [
-      try list.program.makeOperation(
+      try list.program.makeOperator(
         sum.kind, sum.inputs, role: .backward, layer: sum.layer, source: sum.source)
     ]
     if let activation = candidate.activation {
       made.append(
-        try list.program.makeOperation(
+        try list.program.makeOperator(
           activation.kind, made[0].outputs, role: .backward, layer: activation.layer,
           source: activation.source))
     }

@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 
 /// Lets in-place layers overwrite an input that is read again later.
 ///
@@ -17,13 +17,13 @@ package struct RestoreInputs: ProgramPass {
   package init() {}
 
   package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
-    var list = OperationList(program, fetches: fetches)
+    var list = OperatorList(program, fetches: fetches)
     var decisions: [PassDecision] = []
     // What a layer's output is called after it was itself overwritten and restored.
     var restored: [VariableID: VariableID] = [:]
     var changed = false
     // Backwards: an output must be restored before the layer that made it can be undone.
-    for made in program.operations.reversed() {
+    for made in program.operators.reversed() {
       guard made.role == .forward, let kind = made.kind as? InPlaceActivatedBatchNorm else {
         continue
       }
@@ -42,8 +42,8 @@ package struct RestoreInputs: ProgramPass {
 
   /// Returns why the input must be kept; nil where nobody reads it later any more.
   private func restore(
-    _ kind: InPlaceActivatedBatchNorm, _ made: Operation, _ x: VariableID,
-    _ list: inout OperationList, _ restored: inout [VariableID: VariableID],
+    _ kind: InPlaceActivatedBatchNorm, _ made: Operator, _ x: VariableID,
+    _ list: inout OperatorList, _ restored: inout [VariableID: VariableID],
     _ moves: inout [PassDecision]
   ) throws -> MemoryReason? {
     let z = made.outputs[0]
@@ -53,7 +53,7 @@ package struct RestoreInputs: ProgramPass {
     if list.readerCount(ofViews: x) > mostReaders {
       return .manyReaders(limit: mostReaders)
     }
-    func later(_ ids: Set<VariableID>) -> [OperationList.Place] {
+    func later(_ ids: Set<VariableID>) -> [OperatorList.Place] {
       list.readers(of: ids).filter { list.precedes(layer, $0) }
     }
     let aliases = list.aliases(of: x)
@@ -100,7 +100,7 @@ package struct RestoreInputs: ProgramPass {
       return .mustComeBefore(
         list.describe(early.first ?? updates[0]), reader: list.describe(last))
     }
-    let undo = try list.program.makeOperation(
+    let undo = try list.program.makeOperator(
       RestoreInput(of: kind),
       [held, made.inputs[1], made.inputs[2], made.outputs[1]] + kind.slopeInput(of: made),
       role: .backward, layer: made.layer, source: made.source)
@@ -119,8 +119,8 @@ package struct RestoreInputs: ProgramPass {
 }
 
 extension InPlaceActivatedBatchNorm {
-  /// The slopes of prelu among an operation's inputs.
-  fileprivate func slopeInput(of operation: Operation) -> [VariableID] {
-    activation == .prelu ? [operation.inputs[5]] : []
+  /// The slopes of prelu among an operator's inputs.
+  fileprivate func slopeInput(of op: Operator) -> [VariableID] {
+    activation == .prelu ? [op.inputs[5]] : []
   }
 }

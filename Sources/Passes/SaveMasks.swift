@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// Keeps one bit an element for the gradient of relu, relu6 and leaky_relu where the output is not
@@ -12,9 +12,9 @@ package struct SaveMasks: ProgramPass {
   package init() {}
 
   package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
-    var list = OperationList(program, fetches: fetches)
+    var list = OperatorList(program, fetches: fetches)
     var decisions: [PassDecision] = []
-    for made in program.operations {
+    for made in program.operators {
       guard made.role == .forward, let kind = made.kind as? Activate,
         MaskedActivate.canReplace(kind)
       else { continue }
@@ -37,13 +37,13 @@ package struct SaveMasks: ProgramPass {
       guard !exact.isEmpty,
         others.isEmpty || (isOverwritten && others.allSatisfy { list.tolerates($0, y) })
       else { continue }
-      let masked = try list.program.makeOperation(
+      let masked = try list.program.makeOperator(
         MaskedActivate(kind), made.inputs, role: .forward, layer: made.layer, source: made.source,
         outputs: [0: y])
       list[place] = masked
       for reader in exact {
         let old = list[reader]
-        list[reader] = try list.program.makeOperation(
+        list[reader] = try list.program.makeOperator(
           MaskedActivateGradient(of: kind), [masked.outputs[1], old.inputs[1]], role: old.role,
           layer: old.layer, source: old.source, outputs: [0: old.outputs[0]])
       }

@@ -1,5 +1,5 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// Stores one tensor at the end of a residual block instead of three: of u = abn(x), s = u + v and
@@ -19,7 +19,7 @@ package struct SubtractResiduals: ProgramPass {
   private struct Candidate {
     let sum: Int
     let activation: Int?
-    let layer: Operation
+    let layer: Operator
     let kind: ResidualSum
     let u: VariableID
     let v: VariableID
@@ -29,11 +29,11 @@ package struct SubtractResiduals: ProgramPass {
   }
 
   package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
-    var list = OperationList(program, fetches: fetches)
+    var list = OperatorList(program, fetches: fetches)
     var decisions: [PassDecision] = []
-    for operation in program.operations {
-      guard operation.role == .forward, let kind = operation.kind as? Elementwise,
-        kind.function == .add, let sum = list.maker(of: operation.outputs[0]),
+    for op in program.operators {
+      guard op.role == .forward, let kind = op.kind as? Elementwise,
+        kind.function == .add, let sum = list.maker(of: op.outputs[0]),
         list[sum].kind is Elementwise,
         let found = candidate(sum, list)
       else { continue }
@@ -42,12 +42,12 @@ package struct SubtractResiduals: ProgramPass {
     return list.finish(decisions, changed: !decisions.isEmpty)
   }
 
-  private func candidate(_ sum: Int, _ list: OperationList) -> Candidate? {
-    let operation = list[sum]
-    let s = operation.outputs[0]
-    let types = (operation.inputs + [s]).map { list.program[$0].type }
+  private func candidate(_ sum: Int, _ list: OperatorList) -> Candidate? {
+    let op = list[sum]
+    let s = op.outputs[0]
+    let types = (op.inputs + [s]).map { list.program[$0].type }
     guard Set(types).count == 1, types[0].dtype == .float32 || types[0].dtype == .float64,
-      operation.inputs[0] != operation.inputs[1]
+      op.inputs[0] != op.inputs[1]
     else { return nil }
     // The activation after the sum, if it alone reads the sum.
     var activation: Int?
@@ -61,7 +61,7 @@ package struct SubtractResiduals: ProgramPass {
     guard isKept(z, list), !isOverwritten(z, list) else { return nil }
 
     let options = [(0, 1), (1, 0)].compactMap { first, second -> Candidate? in
-      let (u, v) = (operation.inputs[first], operation.inputs[second])
+      let (u, v) = (op.inputs[first], op.inputs[second])
       guard let maker = list.maker(of: u), !list.hasAliases(u), !list.isFetched(u),
         let layer = list[maker].kind as? InPlaceActivatedBatchNorm,
         let kind = ResidualSum(
@@ -83,21 +83,21 @@ package struct SubtractResiduals: ProgramPass {
   }
 
   /// Whether a gradient reads a variable's value.
-  private func isKept(_ id: VariableID, _ list: OperationList) -> Bool {
+  private func isKept(_ id: VariableID, _ list: OperatorList) -> Bool {
     list.isReadBackward(id)
   }
 
   /// Whether an in-place layer would like to overwrite a variable.
-  private func isOverwritten(_ id: VariableID, _ list: OperationList) -> Bool {
+  private func isOverwritten(_ id: VariableID, _ list: OperatorList) -> Bool {
     list.isOverwritten(id)
   }
 
-  private func apply(_ found: Candidate, _ list: inout OperationList) throws -> PassDecision {
+  private func apply(_ found: Candidate, _ list: inout OperatorList) throws -> PassDecision {
     let old = list[found.sum]
-    let sum = try list.program.makeOperation(
+    let sum = try list.program.makeOperator(
       found.kind, [found.u, found.v, found.layer.inputs[1], found.layer.outputs[1]],
       role: .forward, layer: old.layer, source: old.source, outputs: [0: found.z])
-    let term = try list.program.makeOperation(
+    let term = try list.program.makeOperator(
       ResidualTerm(of: found.kind), [found.z, found.v], role: .backward, layer: old.layer,
       source: old.source)
     list.replace(found.u, by: term.outputs[0], in: found.gradient)
@@ -108,6 +108,6 @@ package struct SubtractResiduals: ProgramPass {
       .subtracted, list.program[found.u], at: found.layer,
       reason: MemoryReason.termOfSum(
         layer: old.layer, sum: list.program[found.z].name, other: list.program[found.v].name,
-        for: NamedOperation(kind: InPlaceABNGradient.kindName, layer: found.layer.layer)))
+        for: NamedOperator(kind: InPlaceABNGradient.kindName, layer: found.layer.layer)))
   }
 }

@@ -7,9 +7,9 @@ struct Views {
   private var classes: [[VariableID]] = []
 
   init(_ program: Program) {
-    for operation in program.operations {
-      for rule in operation.kind.sharing where rule.strength == .view {
-        join(operation.inputs[rule.input], operation.outputs[rule.output])
+    for op in program.operators {
+      for rule in op.kind.sharing where rule.strength == .view {
+        join(op.inputs[rule.input], op.outputs[rule.output])
       }
     }
   }

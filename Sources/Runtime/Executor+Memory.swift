@@ -13,10 +13,10 @@ extension Program {
   var leastBytes: Int {
     var largest = 0
     var persistent = Set<VariableID>()
-    for operation in operations {
-      let typeOnly = operation.kind.readsTypeOnly
-      let read = operation.inputs.enumerated().filter { !typeOnly.contains($0.offset) }
-      for id in read.map(\.element) + operation.outputs {
+    for op in operators {
+      let typeOnly = op.kind.readsTypeOnly
+      let read = op.inputs.enumerated().filter { !typeOnly.contains($0.offset) }
+      for id in read.map(\.element) + op.outputs {
         if self[id].isPersistable {
           persistent.insert(id)
         } else {

@@ -297,18 +297,18 @@ public final class Executor {
       }
       shapes[variable.id] = shape
     }
-    let read = Set(pruned.operations.flatMap(\.inputs)).union(fetches)
+    let read = Set(pruned.operators.flatMap(\.inputs)).union(fetches)
     for id in read.sorted() where program[id].role == .data && shapes[id] == nil {
       throw ABNError(
         .feed, "feed \"\(program[id].name)\"", at: program[id].source, got: "nothing",
         wanted: "a tensor \(program[id].type)", fix: "Pass it in feed.")
     }
-    let made = Set(pruned.operations.flatMap(\.outputs))
+    let made = Set(pruned.operators.flatMap(\.outputs))
     for id in fetches where program[id].role == .temporary && !made.contains(id) {
       throw ABNError(
         .feed, "fetch \"\(program[id].name)\"", at: program[id].source,
         got: "a variable that this program does not make",
-        wanted: "a result of one of its operations", fix: "Fetch it from the training program.")
+        wanted: "a result of one of its operators", fix: "Fetch it from the training program.")
     }
     let concrete: Program
     do {
@@ -323,14 +323,14 @@ public final class Executor {
     return concrete
   }
 
-  /// As many operations of a program as have types for these shapes.
+  /// As many operators of a program as have types for these shapes.
   private static func longestPrefix(
     of program: Program, fitting shapes: [VariableID: Shape]
   ) throws -> Program {
     func prefix(_ count: Int) throws -> Program {
-      try program.with(operations: Array(program.operations.prefix(count))).specialized(to: shapes)
+      try program.with(operators: Array(program.operators.prefix(count))).specialized(to: shapes)
     }
-    var (fits, exceeds) = (0, program.operations.count)
+    var (fits, exceeds) = (0, program.operators.count)
     while exceeds - fits > 1 {
       let middle = (fits + exceeds) / 2
       if (try? prefix(middle)) == nil { exceeds = middle } else { fits = middle }
@@ -338,10 +338,10 @@ public final class Executor {
     return try prefix(fits)
   }
 
-  /// A gradient has its variable's shape. Where sizes were unknown, an operation that broadcasts
+  /// A gradient has its variable's shape. Where sizes were unknown, an operator that broadcasts
   /// them now was differentiated as if they were equal.
   private static func checkGradients(_ program: Program) throws {
-    let made = Set(program.operations.flatMap(\.outputs))
+    let made = Set(program.operators.flatMap(\.outputs))
     for id in made.sorted() where program[id].role != .state {
       let variable = program[id]
       guard let gradient = program.variable(named: "\(variable.name)@GRAD"),

@@ -28,8 +28,8 @@ package protocol FloorMeasuring: Backend {
   /// The rates of the memory, measured now on all threads.
   func machineRates() throws -> MachineRates
 
-  /// The time of each operation of a program that is held against itself alone and not against the
-  /// bytes that it moves (convolutions, say), in seconds, by the operation's position in the
+  /// The time of each operator of a program that is held against itself alone and not against the
+  /// bytes that it moves (convolutions, say), in seconds, by the operator's position in the
   /// program.
   func secondsAlone(of program: Program) throws -> [Int: Double]
 }

@@ -2,7 +2,7 @@ import ABNGraph
 import ABNPlanning
 import ABNTensors
 
-/// What a backend has gathered when all operations of a program are lowered.
+/// What a backend has gathered when all operators of a program are lowered.
 package protocol LoweredParts {
   /// The steps in order.
   var steps: [Step] { get }
@@ -25,7 +25,7 @@ extension LoweredProgram {
     LoweredProgram(steps: [], buffers: [], feeds: [], fetches: [], persistents: [])
   }
 
-  /// The parts of a program's operations, with the ports of what enters and leaves.
+  /// The parts of a program's operators, with the ports of what enters and leaves.
   package init(
     _ parts: inout some LoweredParts, of program: Program, fetches: [VariableID]
   ) throws {
@@ -33,7 +33,7 @@ extension LoweredProgram {
       Port(name: program[id].name, type: program[id].type, buffer: buffer)
     }
     let fetched = try fetches.map { port($0, try parts.fetch($0)) }
-    let used = Set(program.operations.flatMap(\.inputs)).union(fetches)
+    let used = Set(program.operators.flatMap(\.inputs)).union(fetches)
     let fed = try program.variables.filter { $0.role == .data && used.contains($0.id) }.map {
       port($0.id, try parts.rowMajorBuffer(of: $0.id))
     }
@@ -49,15 +49,15 @@ extension LoweredProgram {
 extension Program {
   /// Whether there is nothing to lower.
   ///
-  /// - Throws: `ABNError(.program)` for fetches without operations, or of another program, and for an
+  /// - Throws: `ABNError(.program)` for fetches without operators, or of another program, and for an
   ///   illegal program; `.shape` unless every size is known: loops, kernels and tables are made from
   ///   them.
   package func isEmptyToLower(fetches: [VariableID]) throws -> Bool {
-    guard !operations.isEmpty || !fetches.isEmpty else { return true }
-    guard !operations.isEmpty else {
+    guard !operators.isEmpty || !fetches.isEmpty else { return true }
+    guard !operators.isEmpty else {
       throw ABNError(
-        .program, "program", got: "no operations to compute the fetches",
-        wanted: "at least one operation")
+        .program, "program", got: "no operators to compute the fetches",
+        wanted: "at least one operator")
     }
     guard fetches.allSatisfy({ variables.indices.contains($0.index) }) else {
       throw ABNError(
@@ -65,10 +65,10 @@ extension Program {
         wanted: "variables of this program")
     }
     try verify()
-    for operation in operations {
-      for id in operation.inputs + operation.outputs where !self[id].shape.isKnown {
+    for op in operators {
+      for id in op.inputs + op.outputs where !self[id].shape.isKnown {
         throw ABNError(
-          .shape, "\"\(self[id].name)\" of \(operation.kindName)", at: operation.source,
+          .shape, "\"\(self[id].name)\" of \(op.kindName)", at: op.source,
           got: "\(self[id].type)", wanted: "known sizes",
           fix: "Compile the program with an executor, which puts the shapes of the feeds in.")
       }
@@ -77,9 +77,9 @@ extension Program {
   }
 }
 
-extension OperationKind {
+extension OperatorKind {
   /// The in-place hints of a step: the kind's `may` and `view` rules whose output the step writes and
-  /// whose input it reads, each in the buffer that the operation has it in.
+  /// whose input it reads, each in the buffer that the operator has it in.
   package func sharingHints(
     of arguments: [StepArgument], outputs: [Int: BufferID], inputs: [Int: BufferID]
   ) -> [BufferSharing] {

@@ -75,15 +75,15 @@ package struct StepResource: Sendable {
 
 /// What a step is there for.
 package enum StepPurpose: Sendable, Hashable {
-  /// The operation's own work.
+  /// The operator's own work.
   case work
-  /// The same values in another layout, because the operation reads them so.
+  /// The same values in another layout, because the operator reads them so.
   case conversion
 }
 
-/// A piece of work on bytes: what a backend makes of an operation.
+/// A piece of work on bytes: what a backend makes of an operator.
 public struct Step: Sendable {
-  /// The operation's kind, and what this step does for it where that is not all.
+  /// The operator's kind, and what this step does for it where that is not all.
   public let name: String
   /// The layer and source line that it came from.
   public let layer: String
@@ -98,9 +98,9 @@ public struct Step: Sendable {
   package let sharing: [BufferSharing]
   /// What it is there for.
   package let purpose: StepPurpose
-  /// The position of its operation in the program; nil where it has none.
-  package let operation: Int?
-  /// Floating-point operations, two for a multiply-add; 0 where bytes are what counts.
+  /// The position of its operator in the program; nil where it has none.
+  package let op: Int?
+  /// Floating-point operators, two for a multiply-add; 0 where bytes are what counts.
   package let flops: Int
   /// For reports: what is not the usual course and why; nil in the usual one.
   package let note: String?
@@ -112,11 +112,11 @@ public struct Step: Sendable {
   package init(
     name: String, layer: String, source: SourceLocation?, arguments: [StepArgument],
     sharing: [BufferSharing], resources: [StepResource] = [], purpose: StepPurpose = .work,
-    operation: Int? = nil, flops: Int = 0, note: String? = nil,
+    op: Int? = nil, flops: Int = 0, note: String? = nil,
     run: @escaping @Sendable (StepPointers) throws -> Void
   ) {
     self.purpose = purpose
-    self.operation = operation
+    self.op = op
     self.flops = flops
     self.note = note
     self.name = name

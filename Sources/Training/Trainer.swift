@@ -3,7 +3,7 @@ import ABNGraph
 import ABNInspection
 import ABNModelFiles
 import ABNModels
-import ABNOperations
+import ABNOperators
 import ABNOptimizers
 import ABNRuntime
 import ABNTensors

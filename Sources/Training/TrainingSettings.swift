@@ -1,7 +1,7 @@
 import ABNActivations
 import ABNData
 import ABNModels
-import ABNOperations
+import ABNOperators
 import ABNTensors
 
 /// Everything that decides what a training run computes.

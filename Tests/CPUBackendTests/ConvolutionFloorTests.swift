@@ -16,8 +16,8 @@ import Testing
       let z = try conv2d(y, numFilters: 16, filterSize: 3, padding: 1)
       _ = try relu(conv2d(z, numFilters: 32, filterSize: 3, stride: 2, groups: 2))
     }
-    let operations = builder.main.operations
-    let convolutions = operations.indices.filter { operations[$0].kindName == "conv2d" }
+    let operators = builder.main.operators
+    let convolutions = operators.indices.filter { operators[$0].kindName == "conv2d" }
     let seconds = try CPUBackend().convolutionSeconds(of: builder.main, repetitions: 1)
     #expect(seconds.keys.sorted() == convolutions)
     #expect(seconds.values.allSatisfy { $0 > 0 })

@@ -2,7 +2,7 @@
 import ABNGraph
 import ABNInspection
 import ABNLayers
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 import Testing

@@ -1,7 +1,7 @@
 @testable import ABNCPUBackend
 import ABNGraph
 import ABNLayers
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 import ABNTestSupport

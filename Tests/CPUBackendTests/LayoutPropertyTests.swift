@@ -40,7 +40,7 @@ import Testing
     }
     let variables = wanted.map(\.variable)
     let used = Set(
-      result.program.pruned(to: variables.map(\.id)).operations.flatMap(\.inputs)
+      result.program.pruned(to: variables.map(\.id)).operators.flatMap(\.inputs)
         + variables.map(\.id))
     var feed: [String: Tensor] = [:]
     for variable in result.program.variables

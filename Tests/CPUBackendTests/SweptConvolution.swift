@@ -1,5 +1,5 @@
 @testable import ABNCPUBackend
-import ABNOperations
+import ABNOperators
 @testable import ABNRuntime
 import ABNTensors
 

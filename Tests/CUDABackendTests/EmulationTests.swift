@@ -4,7 +4,7 @@ import Testing
 
 @testable import ABNChecking
 
-/// The emulated card itself, and programs of every operation that small networks have.
+/// The emulated card itself, and programs of every operator that small networks have.
 @Suite struct EmulationTests {
   @Test func theEmulationIsBuilt() {
     _ = TestCard.emulation

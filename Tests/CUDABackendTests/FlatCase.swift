@@ -1,6 +1,6 @@
 import ABNCPUBackend
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 import ABNTestSupport
@@ -9,7 +9,7 @@ import Testing
 
 @testable import ABNCUDABackend
 
-/// One operation over random tensors, run on the card and on the processor.
+/// One operator over random tensors, run on the card and on the processor.
 struct FlatCase: Sendable, CustomTestStringConvertible {
   /// What an input is filled with.
   enum Values: Sendable {
@@ -29,7 +29,7 @@ struct FlatCase: Sendable, CustomTestStringConvertible {
     var dtype: DType?
     /// The type of sums of the case's.
     var isAccumulation = false
-    /// Whether it lives in the scope, where the operation may change it.
+    /// Whether it lives in the scope, where the operator may change it.
     var isState = false
 
     static func like(_ shape: Shape, _ values: Values = .any) -> Input {
@@ -49,13 +49,13 @@ struct FlatCase: Sendable, CustomTestStringConvertible {
   var ulps: Int64 = 0
   /// Runs one after the other.
   var runs = 1
-  var make: @Sendable (DType) throws -> any OperationKind
+  var make: @Sendable (DType) throws -> any OperatorKind
 
   var testDescription: String { name }
 
   init(
     _ name: String, _ inputs: [Input], ulps: Int64 = 0, runs: Int = 1,
-    _ make: @escaping @Sendable (DType) throws -> any OperationKind
+    _ make: @escaping @Sendable (DType) throws -> any OperatorKind
   ) {
     (self.name, self.inputs, self.ulps, self.runs) = (name, inputs, ulps, runs)
     self.make = make
@@ -117,8 +117,8 @@ struct FlatCase: Sendable, CustomTestStringConvertible {
         }
         var x = try builder.addData(
           named: "x\(position)", type: type, source: source, stopsGradient: false)
-        // Another operation between, so that results may be put in the bytes of an input.
-        x = try operation(
+        // Another operator between, so that results may be put in the bytes of an input.
+        x = try op(
           channelsLast && value.shape.rank >= 3 ? Restood() : Assign(), [x])
         variables.append(x)
       }
@@ -173,7 +173,7 @@ struct FlatCase: Sendable, CustomTestStringConvertible {
 }
 
 /// y = x, y standing channels last: what a convolution leaves.
-struct Restood: OperationKind, CUDALowerable {
+struct Restood: OperatorKind, CUDALowerable {
   static let kindName = "restood"
   static let formula = "y = x"
   var walk: ImageWalk { .anyOrder }

@@ -1,12 +1,12 @@
 import ABNActivations
-import ABNOperations
+import ABNOperators
 import ABNTensors
 import Testing
 
-/// Operations element by element, on the card as on the processor, bit for bit but where a case says
+/// Operators element by element, on the card as on the processor, bit for bit but where a case says
 /// otherwise.
 @Suite(.enabled(if: FlatCase.card != nil, "no card, and none is stood in for"))
-struct FlatOperationTests {
+struct FlatOperatorTests {
   private static let shape: Shape = [3, 5, 7, 11]
   private static let types: [DType] = [.float32, .float64, .bfloat16, .float16]
 

@@ -1,7 +1,7 @@
 import ABNActivations
 import ABNCPUBackend
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 import ABNTestSupport
@@ -15,7 +15,7 @@ import Glibc
 import Musl
 #endif
 
-/// What takes two operations to show, and how broadcast operands are walked.
+/// What takes two operators to show, and how broadcast operands are walked.
 @Suite struct FlatProgramTests {
   private static let hasCard = FlatCase.card != nil
 
@@ -63,14 +63,14 @@ import Musl
     .enabled(if: hasCard), arguments: [Activation.relu, .relu6, .leakyReLU(slope: 0.1)],
     [DType.float32, .bfloat16])
   func masksCarryTheOrderAlong(_ function: Activation, _ dtype: DType) throws {
-    func build(_ restood: any OperationKind) -> ([Variable]) throws -> Variable {
+    func build(_ restood: any OperatorKind) -> ([Variable]) throws -> Variable {
       { x in
         let activate = try Activate(function)
-        let image = try operation(restood, [x[0]])
+        let image = try op(restood, [x[0]])
         let made = try ProgramBuilder.current.append(
           MaskedActivate(activate), [image], layer: "masked",
           source: SourceLocation(fileID: #fileID, line: #line))
-        return try operation(MaskedActivateGradient(of: activate), [made[1], x[1]])
+        return try op(MaskedActivateGradient(of: activate), [made[1], x[1]])
       }
     }
     let shape: Shape = [2, 5, 3, 7]
@@ -79,7 +79,7 @@ import Musl
       try values(CPUBackend(), shape, dtype, inputs: 2, build(Assign())))
   }
 
-  /// A pass makes one operation of a sum and its activation: in float32 the same bits.
+  /// A pass makes one operator of a sum and its activation: in float32 the same bits.
   @Test(
     .enabled(if: hasCard), arguments: [Activation.relu, .leakyReLU(slope: 0.1), .hardSwish],
     [DType.float32, .float64])
@@ -88,10 +88,10 @@ import Musl
     let activate = try Activate(function)
     expectSame(
       try values(try #require(FlatCase.card), shape, dtype, inputs: 2) {
-        try operation(SumActivation(outer: activate), [operation(Restood(), [$0[0]]), $0[1]])
+        try op(SumActivation(outer: activate), [op(Restood(), [$0[0]]), $0[1]])
       },
       try values(CPUBackend(), shape, dtype, inputs: 2) {
-        try operation(activate, [operation(Elementwise(.add), $0)])
+        try op(activate, [op(Elementwise(.add), $0)])
       })
   }
 

@@ -1,7 +1,7 @@
 import ABNCPUBackend
 import ABNGraph
 import ABNLayers
-import ABNOperations
+import ABNOperators
 import ABNOptimizers
 import ABNRuntime
 import ABNTensors
@@ -57,12 +57,12 @@ struct NetworkTests {
   /// As the startup program does, without the time that a debug build takes to draw numbers.
   private func initialize(_ scope: Scope, _ startup: Program) throws {
     try Executor(backend: CPUBackend()).run(
-      startup.with(operations: startup.operations.filter { !($0.kind is RandomFill) }),
+      startup.with(operators: startup.operators.filter { !($0.kind is RandomFill) }),
       scope: scope)
     let random = CounterRandom(seed: 3, stream: 5)
     let tile = (0..<4093).map { Float(2 * random.uniform($0) - 1) }
-    for operation in startup.operations {
-      guard let fill = operation.kind as? RandomFill else { continue }
+    for op in startup.operators {
+      guard let fill = op.kind as? RandomFill else { continue }
       let factor: Double
       switch fill.distribution {
       case .uniform(_, let high): factor = high
@@ -70,7 +70,7 @@ struct NetworkTests {
         factor = deviation * 3.0.squareRoot()
       }
       let values = (0..<fill.type.shape.elementCount).map { tile[$0 % 4093] * Float(factor) }
-      scope[startup[operation.outputs[0]].name] = Tensor(values, shape: fill.type.shape)
+      scope[startup[op.outputs[0]].name] = Tensor(values, shape: fill.type.shape)
     }
   }
 

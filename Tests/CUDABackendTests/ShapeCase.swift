@@ -1,6 +1,6 @@
 import ABNCPUBackend
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 import ABNTestSupport
@@ -35,8 +35,8 @@ struct ShapeCase: Sendable, CustomTestStringConvertible {
     }
   }
 
-  /// Appends operations.
-  typealias Append = (any OperationKind, [Variable]) throws -> [Variable]
+  /// Appends operators.
+  typealias Append = (any OperatorKind, [Variable]) throws -> [Variable]
 
   let testDescription: String
   let inputs: [Input]
@@ -97,21 +97,21 @@ struct ShapeCase: Sendable, CustomTestStringConvertible {
     let builder = ProgramBuilder(seed: 3)
     let source = SourceLocation(fileID: #fileID, line: #line)
     let outputs = try builder.build {
-      func append(_ kind: any OperationKind, _ inputs: [Variable]) throws -> [Variable] {
+      func append(_ kind: any OperatorKind, _ inputs: [Variable]) throws -> [Variable] {
         try builder.append(kind, inputs, layer: "tested", source: source)
       }
       let variables = try values.enumerated().map { position, value in
         let type = TensorType(value.shape, value.dtype)
         let x = try builder.addData(
           named: "x\(position)", type: type, source: source, stopsGradient: false)
-        // Another operation between, so that results may be put in the bytes of an input.
+        // Another operator between, so that results may be put in the bytes of an input.
         return channelsLast && value.shape.rank >= 3 ? try append(Restood(), [x])[0] : x
       }
       return try build(variables, append)
     }
     let feed = Dictionary(
       uniqueKeysWithValues: values.enumerated().map { ("x\($0.offset)", $0.element) })
-    let used = Set(builder.main.operations.flatMap(\.inputs))
+    let used = Set(builder.main.operators.flatMap(\.inputs))
     let needed = feed.filter { used.contains(builder.main.variable(named: $0.key)!.id) }
     return try FlatCase.turn.withLock { _ in
       try executor.run(builder.main, feed: needed, fetch: outputs, scope: Scope())

@@ -1,11 +1,11 @@
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNTensors
 import Testing
 
 @testable import ABNCUDABackend
 
-/// Operations that move elements, of every type, and resizing, on the card as on the processor.
+/// Operators that move elements, of every type, and resizing, on the card as on the processor.
 @Suite(.enabled(if: FlatCase.card != nil, "no card, and none is stood in for"))
 struct ShapeCopyTests {
   /// Elements of 1, 2, 4 and 8 bytes.

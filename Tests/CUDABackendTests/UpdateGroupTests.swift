@@ -1,7 +1,7 @@
 import ABNCPUBackend
 import ABNGraph
 import ABNLayers
-import ABNOperations
+import ABNOperators
 import ABNOptimizers
 import ABNRuntime
 import ABNTensors
@@ -33,7 +33,7 @@ import Testing
       var gradient = try data(
         "g\(index)", TensorType(shape, index % 2 == 0 ? .float32 : .bfloat16))
       if index % 2 == 1 {
-        gradient = try builder.build { try operation(Cast(to: .float32), [gradient]) }
+        gradient = try builder.build { try op(Cast(to: .float32), [gradient]) }
       }
       let states = try kind.stateTypes.enumerated().map { place, type in
         try state(
@@ -95,20 +95,20 @@ import Testing
     }
   }
 
-  @Test func oneOperationForSmallParameters() throws {
+  @Test func oneOperatorForSmallParameters() throws {
     let builder = try program([[8], [9], [1 << 20], [10], [11]], MomentumUpdate(momentum: 0.9))
     let result = try GroupUpdates().rewrite(builder.main, fetches: []).program
     try result.verify()
-    let kinds = result.operations.map(\.kindName)
+    let kinds = result.operators.map(\.kindName)
     // The large one, whose gradient is float32, stays; conversions are gone.
     #expect(kinds == ["momentum", "momentum of 4"])
-    #expect((result.operations[1].kind as? UpdateGroup)?.count == 4)
+    #expect((result.operators[1].kind as? UpdateGroup)?.count == 4)
   }
 
   @Test func whatIsReadInBetweenIsUpdatedBefore() throws {
     let builder = try program([[8]], SGDUpdate())
     let parameter = try #require(builder.main.variable(named: "p0"))
-    let seen = try builder.build { try operation(Scale(factor: 2), [parameter]) }
+    let seen = try builder.build { try op(Scale(factor: 2), [parameter]) }
     let rate = try #require(builder.main.variable(named: "rate"))
     let type = TensorType([4], .float32)
     let other = try builder.addPersistable(
@@ -119,14 +119,14 @@ import Testing
     _ = try builder.append(
       SGDUpdate(), [other, gradient, rate], role: .optimize, layer: "q", source: Self.source)
     let result = try GroupUpdates().rewrite(builder.main, fetches: [seen.id]).program
-    #expect(result.operations.map(\.kindName) == ["sgd", "scale", "sgd"])
+    #expect(result.operators.map(\.kindName) == ["sgd", "scale", "sgd"])
   }
 
   @Test func aFetchedConversionStays() throws {
     let builder = try program([[8], [9]], SGDUpdate())
-    let cast = try #require(builder.main.operations.first { $0.kind is Cast })
+    let cast = try #require(builder.main.operators.first { $0.kind is Cast })
     let result = try GroupUpdates().rewrite(builder.main, fetches: [cast.outputs[0]]).program
-    #expect(result.operations.map(\.kindName) == ["cast", "sgd of 2"])
+    #expect(result.operators.map(\.kindName) == ["cast", "sgd of 2"])
   }
 
   /// Four steps of training a program without convolutions and products, by every optimizer, with

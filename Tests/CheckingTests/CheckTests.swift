@@ -1,5 +1,5 @@
 import ABNChecking
-import ABNOperations
+import ABNOperators
 import ABNPasses
 import ABNTensors
 import InPlaceABN
@@ -13,10 +13,10 @@ private struct WrongScale: ProgramPass {
   func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     RewrittenProgram(
       program.with(
-        operations: program.operations.map { operation in
-          var operation = operation
-          if operation.kind is Scale { operation.kind = Scale(factor: 2.002) }
-          return operation
+        operators: program.operators.map { op in
+          var op = op
+          if op.kind is Scale { op.kind = Scale(factor: 2.002) }
+          return op
         }))
   }
 }
@@ -113,10 +113,10 @@ private struct ChangedBackend: Backend {
         throw ABNError(.unsupported, "softmax", got: "a kind without a kernel", wanted: "another")
       }
     }
-    let row = try row(backend, .operations, "softmax of 1e3")
+    let row = try row(backend, .operators, "softmax of 1e3")
     #expect(row.verdict == .refused)
     #expect(row.details.contains("a kind without a kernel"))
-    #expect(try self.row(backend, .operations, "a large sum").verdict == .pass)
+    #expect(try self.row(backend, .operators, "a large sum").verdict == .pass)
   }
 
   /// Programs of float32 whose products round: bounds are wider, and hold.
@@ -124,7 +124,7 @@ private struct ChangedBackend: Backend {
     let backend = CPUBackend(
       passes: [LowerPrecision(to: .bfloat16)] + memoryPasses + trainingPasses)
     let runner = CheckRunner(backend, reference: Self.processor, unitOfProducts: 0x1p-8)
-    for test in CheckCase.all([.operations]) where test.name.contains("conv, layer") {
+    for test in CheckCase.all([.operators]) where test.name.contains("conv, layer") {
       let row = runner.run(test)
       #expect(row.verdict == .pass, "\(row.details)")
       if row.type == "f32" { #expect(try #require(row.error) > 1e-5) }

@@ -88,7 +88,7 @@ import Testing
       let (five, three) = (try data("five", shape: [5]), try data("three", shape: [3]))
       let kind = try InPlaceActivatedBatchNorm(
         NormalizationAttributes(), activation: .identity)
-      _ = try operation(kind, [x, five, three, three, three])
+      _ = try op(kind, [x, five, three, three, three])
     },
     Case("a bias variable of another type", "bias", "float64[3]", "float32[3]") {
       let x = try data("x", shape: [4, 3], dtype: .float16)
@@ -97,7 +97,7 @@ import Testing
       )
       let kind = try InPlaceActivatedBatchNorm(
         NormalizationAttributes(), activation: .identity)
-      _ = try operation(kind, [x, three, wide, three, three])
+      _ = try op(kind, [x, three, wide, three, three])
     },
     Case("the moving mean under the name of a weight", "moving mean", "\"w\", which is trained") {
       let x = try fc(data("x", shape: [4, 3]), size: 3, biasAttr: "w")

@@ -102,7 +102,7 @@ import Testing
       _ = try fc(y, size: 3, paramAttr: "w", biasAttr: .absent)
     }
     #expect(builder.main.parameters.count == 1)
-    #expect(builder.startup.operations.count == 1)
+    #expect(builder.startup.operators.count == 1)
   }
 
   @Test func oneNameForTwoShapesIsAnError() throws {

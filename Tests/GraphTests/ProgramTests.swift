@@ -37,8 +37,8 @@ import Testing
     let (_, loss) = try network(builder)
     let training = try builder.main.differentiated(loss).program
     let test = training.cloned(forTest: true)
-    #expect(test.operations.allSatisfy { $0.role == .forward })
-    let layer = test.operations.first { $0.kindName == "inplace_abn" }!
+    #expect(test.operators.allSatisfy { $0.role == .forward })
+    let layer = test.operators.first { $0.kindName == "inplace_abn" }!
     #expect(layer.outputs.count == 1)
     #expect(test.line(for: layer).contains("is_test: true"))
     try test.verify()
@@ -70,7 +70,7 @@ import Testing
     let builder = ProgramBuilder()
     _ = try network(builder)
     let program = builder.main
-    let reversed = program.with(operations: program.operations.reversed())
+    let reversed = program.with(operators: program.operators.reversed())
     let error = #expect(throws: ABNError.self) { try reversed.verify() }
     #expect(error?.category == .program)
     #expect(error?.got.contains("before it is made") == true)
@@ -80,7 +80,7 @@ import Testing
     let builder = ProgramBuilder()
     _ = try network(builder)
     let program = builder.main
-    let doubled = program.with(operations: program.operations + [program.operations[0]])
+    let doubled = program.with(operators: program.operators + [program.operators[0]])
     let error = #expect(throws: ABNError.self) { try doubled.verify() }
     #expect(error?.got.contains("made twice") == true)
   }
@@ -93,7 +93,7 @@ import Testing
       let loss = try mean(y)
       return try builder.main.differentiated(loss, withRespectTo: [x])
     }
-    #expect(result.program.operations.contains { $0.kindName == "sum" })
+    #expect(result.program.operators.contains { $0.kindName == "sum" })
     #expect(result.program.variable(named: "x@GRAD") != nil)
   }
 

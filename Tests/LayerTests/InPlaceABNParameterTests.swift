@@ -44,7 +44,7 @@ import Testing
 
   @Test func everyActivationByNameAndByCase() throws {
     let x = Rig.numbers([5, 3, 4])
-    // gelu is tested against its formula in OperationTests; here its spellings.
+    // gelu is tested against its formula in OperatorTests; here its spellings.
     #expect(Self.functions.count + 1 == Activation.all.count)
     for act in Activation.all {
       let spellings: [Activation] = try [
@@ -78,8 +78,8 @@ import Testing
     ] {
       let rig = Rig()
       try rig.builder.build { _ = try inplaceABN(data("x", shape: [4, 3]), act: act) }
-      #expect(rig.builder.main.operations.map(\.kindName) == ["inplace_abn"])
-      #expect(rig.builder.main.operations[0].kind.attributes[0].value == "identity")
+      #expect(rig.builder.main.operators.map(\.kindName) == ["inplace_abn"])
+      #expect(rig.builder.main.operators[0].kind.attributes[0].value == "identity")
     }
   }
 

@@ -45,19 +45,19 @@ import Testing
     }
   }
 
-  /// Operations can be put into a program without `append`.
+  /// Operators can be put into a program without `append`.
   @Test func aProgramWithTooFewInputsOrForeignOnesIsRefused() throws {
     let builder = ProgramBuilder()
     let y = try builder.build { try relu(data("x", shape: [2, 3])) }
-    var operation = builder.main.operations[0]
-    operation.inputs = []
-    let short = builder.main.with(operations: [operation])
+    var op = builder.main.operators[0]
+    op.inputs = []
+    let short = builder.main.with(operators: [op])
     let executor = Executor(backend: CPUBackend())
     var error = #expect(throws: ABNError.self) {
       try executor.compile(short, feed: ["x": [2, 3]], fetch: [y])
     }
     #expect(error?.category == .program && error?.location != nil)
-    let foreign = Program().with(operations: builder.main.operations)
+    let foreign = Program().with(operators: builder.main.operators)
     error = #expect(throws: ABNError.self) { try foreign.verify() }
     #expect(error?.got == "a variable of another program")
     #expect(throws: ABNError.self) { try foreign.specialized(to: [y.id: [2, 3]]) }
@@ -71,7 +71,7 @@ import Testing
     for kind in [
       FillConstant(1, type: unknown),
       RandomFill(.uniform(low: 0, high: 1), type: unknown, seed: 1, stream: 1),
-    ] as [any OperationKind] {
+    ] as [any OperatorKind] {
       let error = #expect(throws: ABNError.self) {
         try builder.append(kind, [], layer: "fill", source: place)
       }

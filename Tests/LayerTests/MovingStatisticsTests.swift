@@ -76,7 +76,7 @@ import Testing
     let test = rig.builder.main.cloned(forTest: true)
     try test.verify()
     let before = rig.scope.snapshot()
-    _ = try rig.run(test, ["x": Self.batch(0)], [test.operations.last!.outputs.map { test[$0] }[0]])
+    _ = try rig.run(test, ["x": Self.batch(0)], [test.operators.last!.outputs.map { test[$0] }[0]])
     #expect(rig.scope.snapshot() == before)
   }
 
@@ -95,7 +95,7 @@ import Testing
       expectMoving(rig, momenta, "step \(step)")
     }
     let test = rig.builder.main.cloned(forTest: true)
-    let line = test.operations.first { $0.kindName == "inplace_abn" }!
+    let line = test.operators.first { $0.kindName == "inplace_abn" }!
     #expect(line.inputs.count == 5)
     _ = try rig.run(test, ["x": Self.batch(0)], [z])
   }

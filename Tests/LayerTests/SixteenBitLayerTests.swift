@@ -66,8 +66,8 @@ import Testing
     }
     #expect(got.last! < got[0] * 0.9, "\(got)")
     // The values between the layers, and their gradients, have 16 bits.
-    for operation in program.operations where operation.kindName.hasPrefix("inplace_abn") {
-      #expect(program[operation.outputs[0]].dtype == test.dtype)
+    for op in program.operators where op.kindName.hasPrefix("inplace_abn") {
+      #expect(program[op.outputs[0]].dtype == test.dtype)
     }
   }
 

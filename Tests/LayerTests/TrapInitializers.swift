@@ -12,8 +12,8 @@ enum TrapInitializers {
     }
   }
 
-  /// What a program makes of an operation over inputs of any type.
-  private static func infer(_ kind: any OperationKind, _ types: TensorType...) throws {
+  /// What a program makes of an operator over inputs of any type.
+  private static func infer(_ kind: any OperatorKind, _ types: TensorType...) throws {
     _ = (kind.attributes, kind.name, kind.sharing)
     let place = SourceLocation(fileID: #fileID, line: #line)
     var program = Program()
@@ -79,7 +79,7 @@ enum TrapInitializers {
     make("kinds") { d in
       let (a, b) = (type(&d), type(&d))
       d.note("kinds over \(a) and \(b)")
-      let kinds: [(inout Draw) throws -> any OperationKind] = [
+      let kinds: [(inout Draw) throws -> any OperatorKind] = [
         {
           try Split($0.chance() ? .equal($0.size()) : .sizes($0.sizes($0.pick(4))), axis: $0.axis())
         },

@@ -1,8 +1,8 @@
 import InPlaceABN
 
-/// Every kind of operation with inputs that fit it, and what becomes of it with others.
+/// Every kind of operator with inputs that fit it, and what becomes of it with others.
 struct KindCase: Sendable {
-  let kind: any OperationKind
+  let kind: any OperatorKind
   let inputs: [TensorType]
   /// Whether it runs over any inputs of these types: some gradients want what their layer made.
   var runsAlone = true
@@ -188,7 +188,7 @@ struct KindCase: Sendable {
     }
     let outputs = try program.append(kind, variables, layer: "kind", source: place)
     let executor = Executor(backend: CPUBackend(), mode: .guarded, memoryLimit: .bytes(1 << 24))
-    let read = Set(program.operations.flatMap(\.inputs)).union(outputs.map(\.id))
+    let read = Set(program.operators.flatMap(\.inputs)).union(outputs.map(\.id))
     feed = feed.filter { read.contains(program.variable(named: $0.key)!.id) }
     do {
       _ = try executor.compile(program, feed: feed.mapValues(\.shape), fetch: outputs)

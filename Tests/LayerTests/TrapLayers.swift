@@ -31,7 +31,7 @@ enum TrapLayers {
     }
     let executor = Executor(backend: CPUBackend(), memoryLimit: .bytes(1 << 22))
     let used = Set(
-      program.pruned(to: fetches.map(\.id)).operations.flatMap(\.inputs) + fetches.map(\.id))
+      program.pruned(to: fetches.map(\.id)).operators.flatMap(\.inputs) + fetches.map(\.id))
     let feed = shapes.filter { used.contains(program.variable(named: $0.key)!.id) }
     _ = try executor.compile(program, feed: feed, fetch: fetches)
     let scope = Scope()

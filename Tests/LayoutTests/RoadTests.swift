@@ -158,7 +158,7 @@ import Testing
     }
   }
 
-  @Test func theSpineHoldsNoOperationAndStaysShort() throws {
+  @Test func theSpineHoldsNoOperatorAndStaysShort() throws {
     let files = Self.sources("Graph")
     var lines = 0
     for file in files {
@@ -168,7 +168,7 @@ import Testing
           let line = $0.trimmingCharacters(in: .whitespaces)
           return !line.isEmpty && !line.hasPrefix("//")
         }.count
-      #expect(!text.contains(": OperationKind {"), "\(file.lastPathComponent) holds an operation")
+      #expect(!text.contains(": OperatorKind {"), "\(file.lastPathComponent) holds an operation")
     }
     #expect(lines < 600, "the spine has \(lines) lines of code")
   }

@@ -54,7 +54,7 @@ import Testing
     #expect(try layers(2) == 5 << 60)
     #expect(try layers(3) == .max)
     #expect(try layers(5) == .max)
-    // One operation alone.
+    // One operator alone.
     let image: Shape = [8, 1024, 1 << 15, 1 << 15]
     #expect(
       try count({ try conv2d($0, numFilters: 1024, filterSize: 32, padding: .same) }, image) == .max
@@ -175,7 +175,7 @@ import Testing
     // Convolutions count as much with what was put into them.
     let evaluation = builder.main.cloned(forTest: true)
     let fused = try FuseConvolutions().rewrite(evaluation, fetches: []).program
-    #expect(fused.operations.contains { $0.kind is Conv2DFusion })
+    #expect(fused.operators.contains { $0.kind is Conv2DFusion })
     #expect(fused.multiplyAdds == first + second + product)
   }
 }

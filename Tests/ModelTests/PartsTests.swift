@@ -4,7 +4,7 @@ import Testing
 
 @testable import ABNModels
 
-/// What models compose of several operations.
+/// What models compose of several operators.
 @Suite struct PartsTests {
   @Test func blocksOfPixelsAndGroupsOfChannels() throws {
     // Element = 100 channel + 10 row + column.
@@ -54,9 +54,9 @@ import Testing
       #expect(maps.shape == Shape([-1, 2048, height, height]))
     }
     // The 3 x 3 convolutions of the last stage: the first keeps the dilation of the stage before.
-    let dilations = builder.main.operations.compactMap { operation -> Int? in
-      guard let kind = operation.kind as? Conv2D,
-        builder.main[operation.inputs[1]].shape == [512, 512, 3, 3]
+    let dilations = builder.main.operators.compactMap { op -> Int? in
+      guard let kind = op.kind as? Conv2D,
+        builder.main[op.inputs[1]].shape == [512, 512, 3, 3]
       else { return nil }
       return kind.window.dilation[0]
     }

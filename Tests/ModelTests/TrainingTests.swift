@@ -9,15 +9,15 @@ import Testing
   /// First values like those of the startup program, without the minutes that drawing millions of
   /// normal numbers takes in a debug build: 4,093 of them, repeated and scaled.
   static func initialize(_ scope: Scope, startup: Program) throws {
-    let drawn = startup.operations.filter { $0.kind is RandomFill }
+    let drawn = startup.operators.filter { $0.kind is RandomFill }
     try Executor(backend: CPUBackend()).run(
-      startup.with(operations: startup.operations.filter { !($0.kind is RandomFill) }),
+      startup.with(operators: startup.operators.filter { !($0.kind is RandomFill) }),
       scope: scope)
     let random = CounterRandom(seed: 3, stream: 5)
     // Uniform in -1 ..< 1, whose deviation is 1 / sqrt(3).
     let tile = (0..<4093).map { Float(2 * random.uniform($0) - 1) }
-    for operation in drawn {
-      let fill = try #require(operation.kind as? RandomFill)
+    for op in drawn {
+      let fill = try #require(op.kind as? RandomFill)
       let factor: Double
       switch fill.distribution {
       case .uniform(_, let high): factor = high
@@ -30,7 +30,7 @@ import Testing
       while values.count < count {
         values.append(contentsOf: scaled.prefix(count - values.count))
       }
-      scope[startup[operation.outputs[0]].name] = Tensor(values, shape: fill.type.shape)
+      scope[startup[op.outputs[0]].name] = Tensor(values, shape: fill.type.shape)
     }
   }
 

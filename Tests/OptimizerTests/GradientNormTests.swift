@@ -1,7 +1,7 @@
 import ABNCPUBackend
 import ABNGraph
 import ABNLayers
-import ABNOperations
+import ABNOperators
 import ABNRuntime
 import ABNTensors
 import Testing

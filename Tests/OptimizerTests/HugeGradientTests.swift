@@ -1,6 +1,6 @@
 import ABNGraph
 import ABNLayers
-import ABNOperations
+import ABNOperators
 import ABNOptimizers
 import ABNTensors
 import ABNTestSupport

@@ -1,6 +1,6 @@
 import ABNCPUBackend
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNOptimizers
 import ABNRuntime
 import ABNTensors
@@ -261,7 +261,7 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
       learningRate: Schedule.constant(0.1), momentum: 0.9, gradientClip: .globalNorm(1)
     ).minimize(net.loss, builder: net.builder)
     let test = net.builder.main.cloned(forTest: true)
-    #expect(test.operations.allSatisfy { $0.role == .forward })
-    #expect(test.operations.flatMap(\.outputs).allSatisfy { !test[$0].isPersistable })
+    #expect(test.operators.allSatisfy { $0.role == .forward })
+    #expect(test.operators.flatMap(\.outputs).allSatisfy { !test[$0].isPersistable })
   }
 }

@@ -1,7 +1,7 @@
 import ABNCPUBackend
 import ABNGraph
 import ABNLayers
-import ABNOperations
+import ABNOperators
 import ABNOptimizers
 import ABNRuntime
 import ABNTensors
@@ -39,11 +39,11 @@ import Testing
     ]
   }
 
-  /// The same program with all operations of role `optimize` at the end.
+  /// The same program with all operators of role `optimize` at the end.
   private func updatesLast(_ program: Program) -> Program {
     program.with(
-      operations: program.operations.filter { $0.role != .optimize }
-        + program.operations.filter { $0.role == .optimize })
+      operators: program.operators.filter { $0.role != .optimize }
+        + program.operators.filter { $0.role == .optimize })
   }
 
   private func arenaBytes(_ program: Program) throws -> Int {
@@ -67,7 +67,7 @@ import Testing
     try SGD(learningRate: 0.1, gradientClip: .globalNorm(0.01)).minimize(
       chain.loss, builder: chain.builder)
     try chain.builder.main.verify()
-    let kinds = chain.builder.main.operations.filter { $0.role == .optimize }.map(\.kindName)
+    let kinds = chain.builder.main.operators.filter { $0.role == .optimize }.map(\.kindName)
     #expect(kinds.suffix(5) == ["clip_scale", "sgd", "sgd", "sgd", "sgd"])
     // By norm there is nothing to wait for.
     let own = try Chain(layers: 4)
@@ -78,14 +78,14 @@ import Testing
   /// Each update is behind its gradient and behind every reader of its parameter, and no further.
   private func checkOrder(_ program: Program) throws {
     try program.verify()
-    let operations = program.operations
-    for (place, operation) in operations.enumerated() where operation.kind is any ParameterUpdate {
-      let parameter = operation.outputs[0]
-      let others = operations.enumerated().filter { $0.element.role != .optimize }
+    let operators = program.operators
+    for (place, op) in operators.enumerated() where op.kind is any ParameterUpdate {
+      let parameter = op.outputs[0]
+      let others = operators.enumerated().filter { $0.element.role != .optimize }
       let lastReader = others.last { $0.element.inputs.contains(parameter) }!.offset
-      let maker = others.first { $0.element.outputs.contains(operation.inputs[1]) }!.offset
+      let maker = others.first { $0.element.outputs.contains(op.inputs[1]) }!.offset
       #expect(lastReader < place)
-      let between = operations[(max(lastReader, maker) + 1)..<place]
+      let between = operators[(max(lastReader, maker) + 1)..<place]
       #expect(between.allSatisfy { $0.role == .optimize })
     }
   }
@@ -95,11 +95,11 @@ import Testing
     try Adam().minimize(chain.loss, builder: chain.builder)
     try checkOrder(chain.builder.main)
     // An update of the last layer comes before the gradient of the first.
-    let operations = chain.builder.main.operations
-    let update = try #require(operations.firstIndex { $0.outputs.contains(chain.parameters[4].id) })
+    let operators = chain.builder.main.operators
+    let update = try #require(operators.firstIndex { $0.outputs.contains(chain.parameters[4].id) })
     let maker = try #require(
-      operations.firstIndex { operation in
-        operation.outputs.contains {
+      operators.firstIndex { op in
+        op.outputs.contains {
           $0 == chain.builder.main.variable(named: "w0@GRAD")!.id
         }
       })

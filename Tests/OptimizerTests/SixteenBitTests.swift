@@ -1,6 +1,6 @@
 import ABNCPUBackend
 import ABNGraph
-import ABNOperations
+import ABNOperators
 import ABNOptimizers
 import ABNRuntime
 import ABNTensors

@@ -18,7 +18,7 @@ struct Comparison {
     var decisions: [PassDecision]
     var arenaBytes: Int
     var lowerBoundBytes: Int
-    /// The kinds of the program's operations.
+    /// The kinds of the program's operators.
     var kinds: Set<String>
     /// What `fuseABN` made of each `batch_norm`.
     var fusions: [FusedABN.Outcome]
@@ -53,7 +53,7 @@ struct Comparison {
     }
     let variables = wanted.map(\.variable)
     let used = Set(
-      result.program.pruned(to: variables.map(\.id)).operations.flatMap(\.inputs)
+      result.program.pruned(to: variables.map(\.id)).operators.flatMap(\.inputs)
         + variables.map(\.id))
     var feed: [String: Tensor] = [:]
     for variable in result.program.variables where variable.role == .data {
@@ -75,13 +75,13 @@ struct Comparison {
     return Results(
       values: all, decisions: compiled.decisions, arenaBytes: compiled.plan.arenaBytes,
       lowerBoundBytes: compiled.plan.lowerBoundBytes,
-      kinds: Set(result.program.operations.map { type(of: $0.kind).kindName }), fusions: fusions)
+      kinds: Set(result.program.operators.map { type(of: $0.kind).kindName }), fusions: fusions)
   }
 
   /// The first difference between two runs; nil if there is none.
   ///
   /// The bound is 1e-8 of the largest magnitude of a result: both sides are float64, and up to 30
-  /// operations, normalizations of small variances among them, pass on their rounding.
+  /// operators, normalizations of small variances among them, pass on their rounding.
   static func difference(_ got: Results, _ wanted: Results) -> String? {
     for name in wanted.values.keys.sorted() {
       let right = wanted.values[name]!

@@ -56,7 +56,7 @@ import Testing
     #expect(with.plan.arenaBytes < without.plan.arenaBytes)
   }
 
-  /// Of a value that very many operations read, a copy is kept: to move them all would take the square of
+  /// Of a value that very many operators read, a copy is kept: to move them all would take the square of
   /// their number. Readers of the same bytes under another shape count.
   @Test(arguments: [false, true]) func manyReadersAreACopy(_ isViewed: Bool) throws {
     func decided(_ count: Int) throws -> [PassDecision] {
@@ -84,7 +84,7 @@ import Testing
       return try elementwiseAdd(beside, conv(inplaceABN(h, act: .elu())))
     }
     #expect(actions(with) == [.restored])
-    let gradient = NamedOperation(kind: "conv2d_weight_grad", layer: "beside")
+    let gradient = NamedOperator(kind: "conv2d_weight_grad", layer: "beside")
     #expect(reasons(with) == [.computedBack(over: "inplace_abn", for: [gradient], delayed: 0)])
     #expect(with.lowered.steps.contains { $0.name.hasPrefix("inplace_abn_restore") })
   }

@@ -92,11 +92,11 @@ import Testing
     },
     Net("slopes that are made later", .inPlace(.slopesComeLater)) {
       let y = try norm($0)
-      return try operation(PReLU(), [y, reduceMean(square($0))])
+      return try op(PReLU(), [y, reduceMean(square($0))])
     },
     Net("slopes that are made before", .fused(.prelu)) {
       let slopes = try reduceMean(square($0))
-      return try operation(PReLU(), [norm($0), slopes])
+      return try op(PReLU(), [norm($0), slopes])
     },
     Net("moving statistics in training", .fused(.leakyReLU(slope: 0.3))) {
       let x = try scale($0, factor: 2)
@@ -127,7 +127,7 @@ import Testing
     let fused = try standard.fusedABN()
     #expect(fused.entries.map(\.outcome) == net.outcomes)
     try fused.program.verify()
-    #expect(fused.program.operations.allSatisfy { $0.kindName != "batch_norm" })
+    #expect(fused.program.operators.allSatisfy { $0.kindName != "batch_norm" })
     let feed = [
       "x": Self.numbers([4, 3, 5, 5], stream: 0), "w": Self.numbers(out.shape, stream: 1),
     ]

@@ -4,7 +4,7 @@ import ABNTestSupport
 import InPlaceABN
 import Testing
 
-/// An activation behind the in-place layer and the layer as one operation, and their gradients as one.
+/// An activation behind the in-place layer and the layer as one operator, and their gradients as one.
 @Suite struct FuseActivationGradientsPropertyTests {
   static let acts: [Activation] = [
     .relu, .relu6, .sigmoid, .tanh, .swish, .gelu, .hardSwish, .mish,

@@ -4,7 +4,7 @@ import ABNTestSupport
 import InPlaceABN
 import Testing
 
-/// The sum of two gradients and the gradient of the activation before them as one operation.
+/// The sum of two gradients and the gradient of the activation before them as one operator.
 @Suite struct FuseGradientSumsTests {
   static let shape: Shape = [3, 16, 5, 7]
 
@@ -81,7 +81,7 @@ import Testing
     var out: Variable!
     try builder.build {
       let parts = try ["y", "da", "db"].map { try data($0, shape: [20]) }
-      out = try operation(kind, parts)
+      out = try op(kind, parts)
     }
     let y = (0..<20).map { Float($0 % 3) - 1 }
     let values = try Executor(backend: CPUBackend()).run(

@@ -136,10 +136,10 @@ import Testing
     }
   }
 
-  /// The inputs of all operations, gradients among them.
-  @Test(arguments: forms) func operations(_ form: Form) throws {
+  /// The inputs of all operators, gradients among them.
+  @Test(arguments: forms) func operators(_ form: Form) throws {
     func inputs(_ count: Int) throws -> Int {
-      try Self.program(form, count).program.operations.reduce(0) { $0 + $1.inputs.count }
+      try Self.program(form, count).program.operators.reduce(0) { $0 + $1.inputs.count }
     }
     let (half, whole) = (try inputs(100), try inputs(200))
     #expect(whole <= 2 * half + 100)

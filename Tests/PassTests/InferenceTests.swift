@@ -212,8 +212,8 @@ import Testing
     let results = try evaluate(inputs) { x in
       // Below zero too: the slope is seen.
       let low = try ABNLayers.scale(x[3], factor: -9)
-      let fused = try operation(fusion, [x[0], x[1], x[2], low])
-      let sum = try elementwiseAdd(operation(convolution, [x[0], x[1], x[2]]), low)
+      let fused = try op(fusion, [x[0], x[1], x[2], low])
+      let sum = try elementwiseAdd(op(convolution, [x[0], x[1], x[2]]), low)
       return [fused, try leakyReLU(sum, alpha: 0.3)]
     }
     #expect(results[0].doubles.contains { $0 < 0 } && results[0].doubles.contains { $0 > 0 })
@@ -234,9 +234,9 @@ import Testing
       let folded = try builder.append(
         FoldNormalization(epsilon: 1e-3), [w, scale, bias, mean, variance, own],
         layer: "fold", source: w.source)
-      let y = try operation(convolution, [x[0], folded[0], folded[1]])
-      let plain = try operation(convolution, [x[0], w, own])
-      return [y, try operation(BatchNorm(norm), [plain, scale, bias, mean, variance])]
+      let y = try op(convolution, [x[0], folded[0], folded[1]])
+      let plain = try op(convolution, [x[0], w, own])
+      return [y, try op(BatchNorm(norm), [plain, scale, bias, mean, variance])]
     }
     expectClose(
       results[0].doubles, results[1].doubles, tolerance: dtype == .float32 ? 2e-6 : 1e-13)
@@ -249,7 +249,7 @@ import Testing
       try evaluate([
         Self.random([2, 8, 5, 4], 0, .float32), Self.random([16, 8, 3, 3], 1, .float32),
         Self.random([16], 2, .float32), Self.random([2, 16, 5, 3], 3, .float32),
-      ]) { x in [try operation(Conv2DFusion(convolution, hasResidual: true)!, x)] }
+      ]) { x in [try op(Conv2DFusion(convolution, hasResidual: true)!, x)] }
     }
     #expect(Conv2DFusion(convolution, activation: .relu) == nil)
     #expect(Conv2DFusion(convolution, activation: .leakyReLU(slope: 0)) == nil)

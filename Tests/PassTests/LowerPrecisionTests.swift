@@ -1,7 +1,7 @@
 import ABNGraph
 import ABNModelFiles
 import ABNModels
-import ABNOperations
+import ABNOperators
 import ABNPasses
 import ABNTensors
 import ABNTestSupport
@@ -58,16 +58,16 @@ import Testing
     let program = try train("resnet20", [LowerPrecision(to: .bfloat16)]).executable.program!
     func type(_ id: VariableID) -> DType { program[id].dtype }
     var convolutions = 0
-    for operation in program.operations {
-      switch operation.kind {
+    for op in program.operators {
+      switch op.kind {
       case is Conv2D, is Conv2DDataGradient, is Conv2DWeightGradient:
         convolutions += 1
-        #expect((operation.inputs + operation.outputs).allSatisfy { type($0) == .bfloat16 })
+        #expect((op.inputs + op.outputs).allSatisfy { type($0) == .bfloat16 })
       case is InPlaceActivatedBatchNorm:
-        #expect(type(operation.inputs[0]) == .bfloat16 && type(operation.inputs[1]) == .float32)
-        #expect(type(operation.outputs[0]) == .bfloat16 && type(operation.outputs[1]) == .float32)
+        #expect(type(op.inputs[0]) == .bfloat16 && type(op.inputs[1]) == .float32)
+        #expect(type(op.outputs[0]) == .bfloat16 && type(op.outputs[1]) == .float32)
       case is SoftmaxCrossEntropy, is MomentumUpdate:
-        #expect(operation.inputs.allSatisfy { type($0) != .bfloat16 })
+        #expect(op.inputs.allSatisfy { type($0) != .bfloat16 })
       default: break
       }
     }
@@ -111,7 +111,7 @@ import Testing
     let x = Tensor((0..<384).map { Float(random.uniform(UInt64($0)) - 0.5) }, shape: [2, 3, 8, 8])
     let executable = try executor.compile(builder.main, feed: ["x": x.shape])
     let program = try #require(executable.program)
-    let images = program.operations.filter {
+    let images = program.operators.filter {
       $0.kind is InPlaceActivatedBatchNorm || $0.kind is InPlaceABNGradient
     }.map { program[$0.inputs[0]].dtype }
     #expect(images == [.float32, .float32])

@@ -4,10 +4,10 @@ import ABNTensors
 import InPlaceABN
 import Testing
 
-/// Every operation that a user can put beside the layer: before it, after it, and as a second reader
+/// Every operator that a user can put beside the layer: before it, after it, and as a second reader
 /// of its input, earlier and later in the program; against the layer out of place, in float64.
 @Suite struct NeighbourhoodTests {
-  /// An operation on x [3, 4, 4, 4] (`y` another of that shape); what it gives may have any shape.
+  /// An operator on x [3, 4, 4, 4] (`y` another of that shape); what it gives may have any shape.
   struct Neighbour: Sendable, CustomTestStringConvertible {
     let testDescription: String
     let apply: @Sendable (Variable, Variable) throws -> Variable

@@ -113,7 +113,7 @@ import Testing
     }
   }
 
-  /// A failing graph is cut down to the operations that matter.
+  /// A failing graph is cut down to the operators that matter.
   @Test func shrinking() {
     let graph = RandomGraph(seed: 3)
     let small = Self.shrunk(graph) { $0.nodes.contains { $0.kind == .add } }

@@ -58,7 +58,7 @@ import Testing
       "  \($0.action.rawValue) \($0.variable), \($0.bytes) bytes, by \($0.layer)"
     }
     let granted = plan.decisions.count { $0.refusal == nil }
-    let kinds = Dictionary(grouping: executable.program?.operations ?? [], by: \.kindName)
+    let kinds = Dictionary(grouping: executable.program?.operators ?? [], by: \.kindName)
       .mapValues(\.count).sorted { $0.key < $1.key }
     var lines = [
       "== \(title)",

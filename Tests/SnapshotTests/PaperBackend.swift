@@ -1,6 +1,6 @@
 import InPlaceABN
 
-/// A backend that plans and never runs: one step an operation, every variable row-major, no scratch. What it plans
+/// A backend that plans and never runs: one step an operator, every variable row-major, no scratch. What it plans
 /// depends on the program alone, not on the processor or on oneDNN.
 struct PaperBackend: Backend {
   let name = "paper"
@@ -8,7 +8,7 @@ struct PaperBackend: Backend {
 
   func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {
     var sheet = Sheet(program: program)
-    for operation in program.operations { sheet.append(operation) }
+    for op in program.operators { sheet.append(op) }
     let ports = fetches.map { id in
       let buffer = sheet.buffer(of: id)
       sheet.buffers[buffer.index].isFetched = true
@@ -38,11 +38,11 @@ struct PaperBackend: Backend {
       return ids[id]!
     }
 
-    mutating func append(_ operation: Operation) {
-      let kind = operation.kind
-      let inputs = operation.inputs.map { buffer(of: $0) }
-      let outputs = operation.outputs.map {
-        buffer(of: $0, isGradient: operation.role != .forward)
+    mutating func append(_ op: Operator) {
+      let kind = op.kind
+      let inputs = op.inputs.map { buffer(of: $0) }
+      let outputs = op.outputs.map {
+        buffer(of: $0, isGradient: op.role != .forward)
       }
       let reads = inputs.indices.filter { !kind.readsTypeOnly.contains($0) }.map { inputs[$0] }
       let read = Set(reads).subtracting(outputs)
@@ -63,7 +63,7 @@ struct PaperBackend: Backend {
       }
       steps.append(
         Step(
-          name: operation.kindName, layer: operation.layer, source: nil, arguments: arguments,
+          name: op.kindName, layer: op.layer, source: nil, arguments: arguments,
           sharing: sharing
         ) { _ in throw ABNError(.unsupported, "paper", got: "a run", wanted: "a plan") })
     }

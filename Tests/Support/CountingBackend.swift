@@ -1,7 +1,7 @@
 import InPlaceABN
 import Synchronization
 
-/// Lowers as the processor's does, and counts the operations that it lowers.
+/// Lowers as the processor's does, and counts the operators that it lowers.
 public final class CountingBackend: Backend {
   public let name = "counting"
   private let lowered = Mutex(0)
@@ -14,7 +14,7 @@ public final class CountingBackend: Backend {
   public var threads: Int { 1000 + inner.threads }
 
   public func lower(_ program: Program, fetches: [VariableID]) throws -> LoweredProgram {
-    lowered.withLock { $0 += program.operations.count }
+    lowered.withLock { $0 += program.operators.count }
     return try inner.lower(program, fetches: fetches)
   }
 

@@ -2,7 +2,7 @@ import ABNCPUBackend
 import ABNChecking
 import ABNGraph
 import ABNLayers
-import ABNOperations
+import ABNOperators
 import ABNPasses
 import ABNRuntime
 import ABNTensors
@@ -153,8 +153,8 @@ public struct SpecialCase: Sendable, CustomTestStringConvertible {
     let scope = Scope()
     let start: [String: Tensor]
 
-    /// The kinds of operation in it.
-    public var kinds: Set<String> { Set(program.operations.map { type(of: $0.kind).kindName }) }
+    /// The kinds of operator in it.
+    public var kinds: Set<String> { Set(program.operators.map { type(of: $0.kind).kindName }) }
 
     public init(_ test: SpecialCase, dtype: DType) throws {
       let builder = ProgramBuilder(seed: 5)
@@ -197,7 +197,7 @@ public struct SpecialCase: Sendable, CustomTestStringConvertible {
       }
       self.outputs = outputs
       fetches = wanted
-      let read = Set(program.operations.flatMap(\.inputs))
+      let read = Set(program.operators.flatMap(\.inputs))
       var types: [String: TensorType] = [:]
       for id in read where program[id].role == .data {
         types[program[id].name] = program[id].type

@@ -112,7 +112,7 @@ import Testing
     let (executor, scope) = (Executor(backend: CPUBackend()), Scope())
     let startup = builder.startup
     try executor.run(
-      startup.with(operations: startup.operations.filter { !($0.kind is RandomFill) }),
+      startup.with(operators: startup.operators.filter { !($0.kind is RandomFill) }),
       scope: scope)
     let random = CounterRandom(seed: 3, stream: 5)
     let tile = (0..<4093).map { Float(2 * random.uniform($0) - 1) }

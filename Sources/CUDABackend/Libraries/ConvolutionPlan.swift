@@ -61,7 +61,7 @@ final class ConvolutionPlan: Sendable {
     try library.execute(plan, pack, on: stream)
   }
 
-  /// The graph of one operation.
+  /// The graph of one operator.
   private static func graph(
     _ product: ConvolutionProduct, _ library: CuDNN
   ) throws -> (graph: CuDNN.Descriptor, parts: [CuDNN.Descriptor]) {
@@ -101,24 +101,24 @@ final class ConvolutionPlan: Sendable {
       case .dataGradient: (.dataGradient, 706)
       case .weightGradient: (.weightGradient, 712)
       }
-    let operation = try library.make(kind)
+    let op = try library.make(kind)
     if isDouble {
-      try operation.set(first, .double, [1.0])
-      try operation.set(first + 1, .double, [0.0])
+      try op.set(first, .double, [1.0])
+      try op.set(first + 1, .double, [0.0])
     } else {
-      try operation.set(first, .float, [Float(1)])
-      try operation.set(first + 1, .float, [Float(0)])
+      try op.set(first, .float, [Float(1)])
+      try op.set(first + 1, .float, [Float(0)])
     }
-    try operation.set(first + 2, [convolution])
-    try operation.set(first + 3, [w])
-    try operation.set(first + 4, [x])
-    try operation.set(first + 5, [y])
-    try operation.finalize()
+    try op.set(first + 2, [convolution])
+    try op.set(first + 3, [w])
+    try op.set(first + 4, [x])
+    try op.set(first + 5, [y])
+    try op.finalize()
     let graph = try library.make(.graph)
-    try graph.set(801, [operation])
+    try graph.set(801, [op])
     try graph.setHandle(800)
     try graph.finalize()
-    return (graph, [x, w, y, convolution, operation, graph])
+    return (graph, [x, w, y, convolution, op, graph])
   }
 
   /// What the library proposes and whose numbers are as the product asks, the most promising first.

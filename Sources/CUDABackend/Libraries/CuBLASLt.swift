@@ -119,8 +119,8 @@ final class MatrixProductPlan: @unchecked Sendable {
     // The library's matrices are column-major: it computes the transpose of out as b^T a^T, where a
     // row-major matrix is its own transpose.
     for (attribute, isTransposed) in [(Int32(3), sizes.isBTransposed), (4, sizes.isATransposed)] {
-      var operation = Int32(isTransposed ? 1 : 0)
-      try CuBLASLt.check(library.setProduct(product, attribute, &operation, 4), "product")
+      var op = Int32(isTransposed ? 1 : 0)
+      try CuBLASLt.check(library.setProduct(product, attribute, &op, 4), "product")
     }
     let (rows, inner, columns) = (UInt64(sizes.rows), UInt64(sizes.inner), UInt64(sizes.columns))
     func layout(_ rows: UInt64, _ columns: UInt64) throws -> CuBLASLt.Handle {
