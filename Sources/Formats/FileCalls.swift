@@ -32,7 +32,7 @@ private func systemRename(_ from: String, _ to: String) -> Int32 { rename(from, 
 private func systemLink(_ from: String, _ to: String) -> Int32 { link(from, to) }
 
 /// The error for a system call that has just failed on `path`; reads `errno`.
-func fileError(_ path: String, _ what: String) -> ABNError {
+package func fileError(_ path: String, _ what: String) -> ABNError {
   let code = errno
   let fix: String
   switch code {

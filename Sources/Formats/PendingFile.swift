@@ -114,9 +114,18 @@ final class PendingFile {
         .file, "file \(quoted(path))", got: isFolder ? "a folder" : "a device, pipe or socket",
         wanted: "the path of a regular file, new or to be replaced")
     }
+    let permissions = status.st_mode & 0o7777
+    // The path itself where it is no link: that of the current folder may be no text.
+    var own = stat()
+    if lstat(path, &own) == 0, own.st_mode & S_IFMT != S_IFLNK { return (path, permissions) }
     guard let real = realpath(path, nil) else { throw fileError(path, "cannot be resolved") }
     defer { free(real) }
-    return (String(cString: real), status.st_mode & 0o7777)
+    guard let target = String(validatingCString: real) else {
+      throw ABNError(
+        .file, "file \(quoted(path))", got: "a link into a folder whose name is not UTF-8",
+        wanted: "a file that can be named", fix: "Write to another place.")
+    }
+    return (target, permissions)
   }
 
   /// A file without a name (`O_TMPFILE`), which ends with the process; nil where the file system

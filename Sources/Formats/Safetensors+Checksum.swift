@@ -17,6 +17,16 @@ extension Safetensors {
   package static func checksum(
     of tensors: [String: Tensor], metadata: [String: String] = [:]
   ) -> String {
+    // A tensor of a dictionary is always there.
+    (try? checksum(of: TensorStream(tensors), metadata: metadata)) ?? ""
+  }
+
+  /// The same of tensors that are read one after the other.
+  ///
+  /// - Throws: what the stream throws.
+  package static func checksum(
+    of tensors: TensorStream, metadata: [String: String] = [:]
+  ) throws -> String {
     var sum: UInt32 = 0
     var bytes: [UInt8] = []
     func append(_ text: String) {
@@ -33,8 +43,8 @@ extension Safetensors {
       append(metadata[name]!)
       take()
     }
-    for name in inOrder(tensors.keys) {
-      let tensor = tensors[name]!
+    for name in inOrder(tensors.types.keys) {
+      let tensor = try tensors.tensor(name)
       bytes.append(UInt8(ascii: "t"))
       append(name)
       append(Self.name(of: tensor.dtype))
@@ -54,11 +64,11 @@ extension Safetensors {
 
   /// The metadata with the checksum, where they have a place for it.
   static func withChecksum(
-    _ metadata: [String: String], _ tensors: [String: Tensor]
-  ) -> [String: String] {
+    _ metadata: [String: String], _ tensors: TensorStream
+  ) throws -> [String: String] {
     guard metadata[checksumKey] != nil else { return metadata }
     var metadata = metadata
-    metadata[checksumKey] = checksum(of: tensors, metadata: metadata)
+    metadata[checksumKey] = try checksum(of: tensors, metadata: metadata)
     return metadata
   }
 
@@ -74,5 +84,34 @@ extension Safetensors {
         wanted: "\(stated), which its metadata state",
         fix: "The file is damaged, or a program that does not know \(checksumKey) has changed it.")
     }
+  }
+}
+
+/// Tensors by name that are read one after the other, when a file is written.
+package struct TensorStream {
+  /// What there is.
+  package let types: [String: TensorType]
+  private let read: (String) throws -> Tensor
+
+  /// Tensors that `read` gives by name, each of the type that is stated for it.
+  package init(_ types: [String: TensorType], read: @escaping (String) throws -> Tensor) {
+    self.types = types
+    self.read = read
+  }
+
+  /// Tensors that are in memory.
+  package init(_ tensors: [String: Tensor]) {
+    self.init(tensors.mapValues { TensorType($0.shape, $0.dtype) }) { tensors[$0]! }
+  }
+
+  /// - Throws: `ABNError(.data)` for one that is not of the stated type, and what `read` throws.
+  func tensor(_ name: String) throws -> Tensor {
+    let tensor = try read(name).checked()
+    guard let type = types[name], TensorType(tensor.shape, tensor.dtype) == type else {
+      throw ABNError(
+        .data, "tensor \(quoted(name))", got: "\(tensor.dtype)\(tensor.shape)",
+        wanted: types[name].map { "\($0)" } ?? "one of the names that are written")
+    }
+    return tensor
   }
 }

@@ -62,16 +62,24 @@ public enum Safetensors {
   package static func contents(
     _ tensors: [String: Tensor], metadata: [String: String], for path: String
   ) throws -> (FileWriter) throws -> Void {
-    if tensors[metadataName] != nil {
+    for tensor in tensors.values { _ = try tensor.checked() }
+    return try contents(TensorStream(tensors), metadata: metadata, for: path)
+  }
+
+  /// The same of tensors that are read one after the other, so that they need not be in memory
+  /// together. With a checksum in the metadata each is read twice.
+  package static func contents(
+    _ tensors: TensorStream, metadata: [String: String], for path: String
+  ) throws -> (FileWriter) throws -> Void {
+    if tensors.types[metadataName] != nil {
       throw ABNError(
         .name, "safetensors file \(quoted(path))", got: "a tensor called \(metadataName)",
         wanted: "another name: this one is reserved for the metadata")
     }
-    for tensor in tensors.values { _ = try tensor.checked() }
-    let sorted = tensors.sorted {
+    let sorted = tensors.types.sorted {
       ($1.value.dtype.bytes, $0.key) < ($0.value.dtype.bytes, $1.key)
     }
-    let header = header(sorted, withChecksum(metadata, tensors))
+    let header = header(sorted, try withChecksum(metadata, tensors))
     guard header.count <= mostHeaderBytes else {
       throw ABNError(
         .unsupported, "safetensors file \(quoted(path))", got: "a header of \(header.count) bytes",
@@ -81,7 +89,9 @@ public enum Safetensors {
       var length: [UInt8] = []
       length.appendLittleEndian(UInt64(header.count))
       try writer.write(length + header)
-      for (_, tensor) in sorted { try tensor.withUnsafeBytes { try writer.write($0) } }
+      for (name, _) in sorted {
+        try tensors.tensor(name).withUnsafeBytes { try writer.write($0) }
+      }
     }
   }
 
@@ -104,7 +114,7 @@ public enum Safetensors {
   }
 
   private static func header(
-    _ tensors: [(key: String, value: Tensor)], _ metadata: [String: String]
+    _ tensors: [(key: String, value: TensorType)], _ metadata: [String: String]
   ) -> [UInt8] {
     var members: [(name: String, value: JSON)] = []
     if !metadata.isEmpty {
@@ -112,14 +122,14 @@ public enum Safetensors {
       members.append((metadataName, .object(entries)))
     }
     var offset = 0
-    for (name, tensor) in tensors {
-      let end = offset + tensor.bytes
+    for (name, type) in tensors {
+      let end = offset + type.bytes
       members.append(
         (
           name,
           .object([
-            ("dtype", .string(Self.name(of: tensor.dtype))),
-            ("shape", .array(tensor.shape.dimensions.map { .integer($0) })),
+            ("dtype", .string(Self.name(of: type.dtype))),
+            ("shape", .array(type.shape.dimensions.map { .integer($0) })),
             ("data_offsets", .array([.integer(offset), .integer(end)])),
           ])
         ))

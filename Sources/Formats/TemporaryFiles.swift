@@ -55,7 +55,7 @@ package enum TemporaryFiles {
   }
 
   /// A path in `folder` that nobody else chooses.
-  static func newPath(in folder: String) -> String { "\(folder)/\(newName())" }
+  package static func newPath(in folder: String) -> String { "\(folder)/\(newName())" }
 
   /// What became of an attempt to lock a file.
   enum Lock {

@@ -33,15 +33,13 @@ extension CUDABackend {
 }
 
 extension Trainer {
-  /// A trainer on the processor: see `Trainer.init(_:backend:report:isInterrupted:otherFolder:)`.
+  /// A trainer on the processor: see `Trainer.init(_:backend:report:isInterrupted:)`.
   public convenience init(
     _ settings: TrainingSettings, report: @escaping (TrainingProgress) -> Void = { _ in },
-    isInterrupted: @escaping () -> Bool = { Interruption.isRequested },
-    otherFolder: (() throws -> String)? = nil
+    isInterrupted: @escaping () -> Bool = { Interruption.isRequested }
   ) {
     self.init(
-      settings, backend: CPUBackend(), report: report, isInterrupted: isInterrupted,
-      otherFolder: otherFolder)
+      settings, backend: CPUBackend(), report: report, isInterrupted: isInterrupted)
   }
 }
 

@@ -12,18 +12,27 @@ package struct ClassifierPrograms {
   package let evaluation: Program
   /// Sets parameters and state.
   package let startup: Program
-  /// Mean loss over the batch, and over the pixels of a segmentation, [1].
+  /// The mean of what is minimized over the batch, and over the pixels of a segmentation, [1].
   package let loss: Variable
+  /// The mean cross entropy with the labels: `loss`, unless that is with soft labels. [1].
+  package let labelLoss: Variable
   /// Share of the images, or pixels, that are right, [1].
   package let accuracy: Variable
+  /// The numbers before softmax: [N, classes], or [N, classes, H, W] of a segmentation.
+  package let logits: Variable
+  /// What training feeds beside images and labels where the loss is with soft labels: the
+  /// probability of each class, float32 [N, classes].
+  package static let softLabels = "soft_labels"
 
   /// Builds a model with loss and accuracy and, if given, the optimizer's updates.
+  ///
+  /// - Parameter usesSoftLabels: whether training is with probabilities of the classes.
   package init(
-    _ model: Model, options: ModelOptions, image: Shape, seed: UInt64,
+    _ model: Model, options: ModelOptions, image: Shape, seed: UInt64, usesSoftLabels: Bool = false,
     minimize: (Variable) throws -> Void = { _ in }
   ) throws {
     let builder = ProgramBuilder(seed: seed)
-    (loss, accuracy) = try builder.build {
+    (loss, labelLoss, accuracy, logits) = try builder.build {
       let images = try data("images", shape: Shape([Shape.unknown] + image.dimensions))
       let logits = try model.build(images, options)
       // A class for each image, or for each pixel where the logits are maps.
@@ -32,18 +41,28 @@ package struct ClassifierPrograms {
       let loss = try mean(softmaxWithCrossEntropy(logits, labels, axis: 1))
       let right = try ABNLayers.accuracy(
         rows(logits, options.classes), map.isEmpty ? labels : reshape(labels, [-1, 1]))
-      try minimize(loss)
-      return (loss, right)
+      guard usesSoftLabels else {
+        try minimize(loss)
+        return (loss, loss, right, logits)
+      }
+      let soft = try data(Self.softLabels, shape: [Shape.unknown, options.classes])
+      let softLoss = try mean(softmaxWithCrossEntropy(logits, soft, softLabel: true, axis: 1))
+      try minimize(softLoss)
+      return (softLoss, loss, right, logits)
     }
     training = builder.main
     evaluation = builder.main.cloned(forTest: true)
     startup = builder.startup
   }
 
-  /// The shapes of images and labels for a batch of this size.
-  package func feedShapes(batchSize: Int) throws -> [String: Shape] {
-    try Dictionary(
-      uniqueKeysWithValues: ["images", "labels"].map { name in
+  /// The shapes of images and labels for a batch of this size; for training those of soft labels,
+  /// where it takes them.
+  package func feedShapes(batchSize: Int, training isTraining: Bool = false) throws -> [String:
+    Shape]
+  {
+    let soft = isTraining && loss.id != labelLoss.id ? [Self.softLabels] : []
+    return try Dictionary(
+      uniqueKeysWithValues: (["images", "labels"] + soft).map { name in
         let shape = try training.requireVariable(named: name).shape
         return (name, Shape([batchSize] + shape.dimensions.dropFirst()))
       })

@@ -1,4 +1,6 @@
 import ABNFormats
+import ABNGraph
+import ABNRuntime
 import ABNTensors
 import Foundation
 
@@ -43,6 +45,21 @@ extension ModelFile {
   public func write(
     toFolder folder: String, summary: TrainingSummary? = nil, replacing: Bool = true
   ) throws -> Bool {
+    try write(TensorStream(parameters), toFolder: folder, summary: summary, replacing: replacing)
+  }
+
+  /// The checksum that the file bears with these parameters in place of its own.
+  package func checksum(of parameters: TensorStream) throws -> String {
+    try Safetensors.checksum(of: parameters, metadata: metadata)
+  }
+
+  /// As `write(toFolder:)`, with parameters that are read one after the other in place of the file's
+  /// own: those of a scope need no second place in memory.
+  @discardableResult
+  package func write(
+    _ parameters: TensorStream, toFolder folder: String, summary: TrainingSummary? = nil,
+    replacing: Bool = true
+  ) throws -> Bool {
     try Self.prepare(folder: folder)
     let contents = try Safetensors.contents(
       parameters, metadata: metadata, for: "\(folder)/\(Self.name)")
@@ -52,5 +69,25 @@ extension ModelFile {
         .init(Self.name, contents: contents),
         .init(TrainingSummary.name, contents: text.map { text in { try $0.write(text) } }),
       ], in: folder, replacing: replacing)
+  }
+}
+
+extension TensorStream {
+  /// The values of variables in a scope, each copied when it is asked for, and shown to `check`.
+  package init(
+    _ variables: [Variable], in scope: Scope,
+    check: @escaping (String, Tensor) throws -> Void = { _, _ in }
+  ) {
+    self.init(
+      Dictionary(variables.map { ($0.name, $0.type) }, uniquingKeysWith: { first, _ in first })
+    ) { name in
+      guard let value = scope[name] else {
+        throw ABNError(
+          .name, "value of \(quoted(name))", got: "nothing in the scope", wanted: "a value",
+          fix: "Run the startup program first.")
+      }
+      try check(name, value)
+      return value
+    }
   }
 }

@@ -4,10 +4,11 @@ import Foundation
 
 /// What a training run gives, as `summary.json`.
 public struct TrainingSummary: Codable, Sendable {
-  /// The share of the held-out images that are classified right, 0...1.
-  public var accuracy: Double
-  /// The mean loss over the held-out images.
-  public var loss: Double
+  /// The share of the held-out images that are classified right, 0...1; nil where a run was
+  /// interrupted within an epoch, which is saved without an evaluation.
+  public var accuracy: Double?
+  /// The mean loss over the held-out images; nil with `accuracy`.
+  public var loss: Double?
   /// Seconds of training, evaluation included.
   public var seconds: Double
   /// Training images a second.
@@ -25,6 +26,13 @@ public struct TrainingSummary: Codable, Sendable {
   public var seed: UInt64
   /// Whether Ctrl-C ended the run early.
   public var interrupted: Bool
+  /// Why the run ended: `done`, `patience`, `timeBudget` or `interrupted`; nil in files of older
+  /// versions.
+  package var stopReason: String?
+  /// The best accuracy after an epoch, and the number of that epoch, from 1; that model is in
+  /// `best`.
+  package var bestAccuracy: Double?
+  package var bestEpoch: Int?
   /// The whole epochs that were done.
   public var epochsDone: Int
   /// The saved model.
@@ -36,7 +44,7 @@ public struct TrainingSummary: Codable, Sendable {
   public var settings: [String: String]
 
   package init(
-    accuracy: Double, loss: Double, seconds: Double, imagesPerSecond: Double,
+    accuracy: Double?, loss: Double?, seconds: Double, imagesPerSecond: Double,
     plannedPeakBytes: Int, plannedStepBytes: Int, measuredPeakBytes: Int, baseBytes: Int,
     seed: UInt64, interrupted: Bool, epochsDone: Int, modelPath: String, modelChecksum: String?,
     settings: [String: String]

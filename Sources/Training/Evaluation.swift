@@ -8,7 +8,7 @@ import ABNTensors
 import Foundation
 
 /// How a classifier does on a split.
-public struct Evaluation: Sendable, Codable {
+public struct Evaluation: Sendable, Codable, Equatable {
   /// The share of the images that are classified right, 0...1.
   public let accuracy: Double
   /// The mean loss.
@@ -17,31 +17,27 @@ public struct Evaluation: Sendable, Codable {
   public let count: Int
 }
 
-extension ClassifierPrograms {
+extension TrainingTask {
   /// Runs the evaluation program over a split, the last, smaller batch included.
+  ///
+  /// - Parameter limit: so many batches; nil: all.
   func evaluate(
-    _ split: DataSplit, normalization: ChannelNormalization, batchSize: Int, executor: Executor,
-    scope: Scope
+    _ programs: ClassifierPrograms, _ split: DataSplit, normalization: ChannelNormalization,
+    batchSize: Int, limit: Int? = nil, executor: Executor, scope: Scope
   ) throws -> Evaluation {
     let loader = try BatchLoader(
       split, normalization: normalization,
       options: .init(
         batchSize: min(batchSize, split.count), isShuffled: false, lastBatch: .kept))
-    var right = 0.0
-    var total = 0.0
-    var count = 0
-    for batch in loader.epoch(0) {
+    var metrics = newMetrics()
+    let fetches = evaluationFetches(programs)
+    for batch in loader.epoch(0).prefix(limit ?? .max) {
       let results = try executor.run(
-        evaluation, feed: ["images": batch.images, "labels": batch.labels],
-        fetch: [loss, accuracy], scope: scope)
-      total += results[0].doubles[0] * Double(batch.count)
-      // The share is a float32; the number of right answers is whole, whatever the batch size.
-      right += (results[1].doubles[0] * Double(batch.count)).rounded()
-      count += batch.count
+        programs.evaluation, feed: evaluationFeed(batch), fetch: fetches, scope: scope)
+      try metrics.add(results, batch)
       Interruption.noteStep()
     }
-    return Evaluation(
-      accuracy: right / Double(max(count, 1)), loss: total / Double(max(count, 1)), count: count)
+    return metrics.evaluation
   }
 }
 
@@ -72,12 +68,12 @@ public func evaluateModel(
       fix: file.data.map { "Evaluate on \($0), or train on these data." } ?? "")
   }
   try file.model.requireClassifies(dataset, file.options)
-  let programs = try ClassifierPrograms(
-    file.model, options: file.options, image: file.image, seed: 0)
+  let task = ClassificationTask(file.model, options: file.options, image: file.image)
+  let programs = try task.programs(seed: 0) { _ in }
   let scope = try file.scope(
     for: programs.evaluation, startup: programs.startup, folder: folder, backend: backend)
-  return try programs.evaluate(
-    dataset.test, normalization: file.normalization, batchSize: batchSize,
+  return try task.evaluate(
+    programs, dataset.test, normalization: file.normalization, batchSize: batchSize,
     executor: Executor(backend: backend), scope: scope)
 }
 

@@ -1,4 +1,5 @@
 import ABNData
+import ABNFormats
 import ABNGraph
 import ABNInspection
 import ABNModelFiles
@@ -16,107 +17,143 @@ public final class Trainer {
   private let backend: any Backend
   private let isInterrupted: () -> Bool
   private let report: (TrainingProgress) -> Void
-  private let otherFolder: (() throws -> String)?
+  /// Is told what a user wants to know and is no error: that there was no checkpoint to go on from.
+  package var note: (String) -> Void = { _ in }
 
   /// A trainer that tells `report` how it goes after every step, and asks `isInterrupted` before
   /// every step whether to stop.
   ///
-  /// - Parameters:
-  ///   - backend: runs the steps.
-  ///   - otherFolder: gives the folder to save in where the settings' one has got a model since, by
-  ///     another run; nil: that model is replaced.
+  /// - Parameter backend: runs the steps.
   public init(
     _ settings: TrainingSettings, backend: any Backend,
     report: @escaping (TrainingProgress) -> Void = { _ in },
-    isInterrupted: @escaping () -> Bool = { Interruption.isRequested },
-    otherFolder: (() throws -> String)? = nil
+    isInterrupted: @escaping () -> Bool = { Interruption.isRequested }
   ) {
     self.settings = settings
     self.backend = backend
-    self.otherFolder = otherFolder
     self.isInterrupted = isInterrupted
     self.report = report
   }
 
-  /// Trains, evaluates, saves `model.safetensors` and `summary.json`, both at once.
+  /// Trains, evaluates, saves `model.safetensors` and `summary.json`, both at once; checkpoints
+  /// meanwhile (see `RunFiles`).
   ///
-  /// The same settings and number of threads give the same weights, bit by bit. Stops early, and
-  /// saves, when `Interruption.isRequested`; before the first step that is an error, and files stay
-  /// as they are.
+  /// The same settings and number of threads give the same weights, bit by bit, also where the run
+  /// was killed and resumed, from whichever checkpoint. Stops early, and saves, when
+  /// `Interruption.isRequested`; before the first step that is an error, and files stay as they
+  /// are. A resumed run that had ended already gives its summary and changes nothing.
   ///
-  /// - Throws: `ABNError` for settings, data or an output folder that cannot be used, before the
-  ///   first step; `ABNError(.data)` where the loss is no longer finite, `ABNError(.system)` for an
-  ///   interruption before the first step, and then nothing is saved.
+  /// - Throws: `ABNError` for settings, data, an output folder or a checkpoint that cannot be used,
+  ///   before the first step; `ABNError(.data)` with the layer's name where the loss or a gradient
+  ///   is no longer finite, and then the last good checkpoint stays; `ABNError(.system)` for an
+  ///   interruption before the first step.
   public func run() throws -> TrainingSummary {
     try settings.validate()
     let dataset = try settings.data.load()
-    try settings.model.requireClassifies(
-      dataset, ModelOptions(classes: dataset.classCount, norm: settings.norm))
+    let options = settings.options(classes: dataset.classCount)
+    try settings.model.requireClassifies(dataset, options)
     let loader = try BatchLoader(
       dataset.train, normalization: dataset.normalization,
       options: .init(
         batchSize: settings.batchSize, seed: settings.seed,
         augmentation: settings.augmentation))
-    try ModelFile.prepare(folder: settings.output)
-    let steps = settings.epochs * loader.batchesPerEpoch
-    let options = settings.options(classes: dataset.classCount)
-    let programs = try ClassifierPrograms(
-      settings.model, options: options, image: dataset.imageShape, seed: settings.seed
-    ) { loss in
-      _ = try MomentumOptimizer(
-        learningRate: Schedule.oneCycle(peak: settings.learningRate, steps: steps),
-        momentum: settings.momentum, useNesterov: true,
-        regularization: .l2(settings.weightDecay)
-      ).minimize(loss)
+    let files = try RunFiles(folder: settings.output, existing: settings.existing)
+    defer { files.release() }
+    if let ended = try ended(files) { return ended }
+    do {
+      let data = TrainingData(
+        loader: loader, test: dataset.test, normalization: dataset.normalization)
+      let model = ModelFile(
+        parameters: [:], model: settings.model, options: options, image: dataset.imageShape,
+        normalization: dataset.normalization, data: settings.data.absolute.description)
+      let task = ClassificationTask(
+        settings.model, options: options, image: dataset.imageShape)
+      return try train(task, data, model, files)
+    } catch {
+      files.discardUnlessSaved()
+      throw error
     }
+  }
+
+  /// The summary of a run that is to be resumed and has ended; nil where there is something to do.
+  private func ended(_ files: RunFiles) throws -> TrainingSummary? {
+    guard settings.existing == .resumed else { return nil }
+    let path = files.folder + "/" + TrainingSummary.name
+    guard FileManager.default.fileExists(atPath: path) else { return nil }
+    let summary = try TrainingSummary.read(folder: files.folder)
+    return summary.interrupted || summary.epochsDone < settings.epochs && summary.isOpenEnded
+      ? nil : summary
+  }
+
+  /// The whole run of a task.
+  private func train(
+    _ task: some TrainingTask, _ data: TrainingData, _ model: ModelFile, _ files: RunFiles
+  ) throws -> TrainingSummary {
+    let stepsPerEpoch = min(data.loader.batchesPerEpoch, settings.limitBatches ?? .max)
+    let programs = try task.programs(seed: settings.seed) { loss in
+      try settings.minimize(loss, steps: settings.epochs * stepsPerEpoch)
+    }
+    // Weights change between evaluations, and memory is what this is about. What fits is checked
+    // below, with the batches that wait.
+    let executor = Executor(backend: backend, keepsConstants: false, memoryLimit: .none)
+    let memory = try plannedMemory(task, programs, data, executor)
+    let meter = MemoryMeter(backend.memory)
+    let baseBytes = meter.baseBytes
     let scope = Scope()
-    let trained = try train(programs, dataset, loader, scope)
-    let (final, progress) = (trained.evaluation, trained.progress)
-    try requireFinite(final.loss, "held-out loss", progress)
-    let parameters = programs.training.parameters.reduce(into: [String: Tensor]()) {
-      $0[$1.name] = scope[$1.name]
+    let state = try begin(programs, executor, scope, files)
+    let loop = TrainingLoop(
+      task, settings, programs, data: data, executor: executor, backend: backend,
+      scope: scope, files: files, model: model, state: state, stepsPerEpoch: stepsPerEpoch)
+    (loop.isInterrupted, loop.report) = (isInterrupted, report)
+    let reason = try loop.run()
+    guard loop.progress.stepsDone > 0 else {
+      throw ABNError(
+        .system, "training", got: "an interruption before the first step",
+        wanted: "a step at least",
+        fix: "Nothing was saved; \(quoted(settings.output)) is as it was.")
     }
-    let file = ModelFile(
-      parameters: parameters, model: settings.model, options: options,
-      image: dataset.imageShape, normalization: dataset.normalization,
-      data: settings.data.absolute.description)
-    var summary = TrainingSummary(
-      accuracy: final.accuracy, loss: final.loss, seconds: progress.seconds,
-      imagesPerSecond: progress.imagesPerSecond,
-      plannedPeakBytes: trained.memory.peakBytes, plannedStepBytes: trained.memory.stepBytes,
-      measuredPeakBytes: trained.measuredPeakBytes, baseBytes: trained.baseBytes,
-      seed: settings.seed, interrupted: progress.epochsDone < settings.epochs,
-      epochsDone: progress.epochsDone, modelPath: settings.output + "/" + ModelFile.name,
-      modelChecksum: file.checksum, settings: settings.described(threads: backend.threads))
-    if try !file.write(
-      toFolder: settings.output, summary: summary, replacing: otherFolder == nil),
-      let folder = try otherFolder?()
-    {
-      summary.modelPath = folder + "/" + ModelFile.name
-      try file.write(toFolder: folder, summary: summary)
-    }
+    try loop.saveCheckpoint()
+    let evaluation =
+      loop.progress.evaluationIsCurrent
+      ? loop.progress.evaluation : reason == .interrupted ? nil : try loop.evaluate()
+    let parameters = TensorStream(programs.training.parameters, in: scope)
+    var summary = summary(of: loop.progress, evaluation, reason)
+    (summary.plannedPeakBytes, summary.plannedStepBytes) = (memory.peakBytes, memory.stepBytes)
+    (summary.baseBytes, summary.measuredPeakBytes) = (baseBytes, meter.peakBytes)
+    summary.modelChecksum = try model.checksum(of: parameters)
+    try save(model, parameters, summary, files)
     Interruption.finish()
     return summary
   }
 
-  /// What the loop leaves behind; its arena and its batches are gone.
-  private struct Trained {
-    let evaluation: Evaluation
-    let progress: TrainingProgress
-    let memory: TrainingMemory
-    let baseBytes, measuredPeakBytes: Int
+  private func save(
+    _ model: ModelFile, _ parameters: TensorStream, _ summary: TrainingSummary, _ files: RunFiles
+  ) throws {
+    guard
+      try model.write(
+        parameters, toFolder: settings.output, summary: summary,
+        replacing: settings.existing != .refused)
+    else {
+      throw ABNError(
+        .file, "output \(quoted(settings.output))",
+        got: "a model that another command has saved there since",
+        wanted: "a folder without a model",
+        fix: "This run is in \(quoted(files.last)): move that model away, and --resume.")
+    }
+    files.noteSaved(overwriting: settings.existing == .overwritten)
   }
 
-  /// The loop: epochs of steps, an evaluation after each.
-  private func train(
-    _ programs: ClassifierPrograms, _ dataset: Dataset, _ loader: BatchLoader, _ scope: Scope
-  ) throws -> Trained {
-    // Weights change between evaluations, and memory is what this is about. What fits is checked
-    // below, with the batches that wait.
-    let executor = Executor(backend: backend, keepsConstants: false, memoryLimit: .none)
+  /// What a step, an evaluation and the batches that wait need.
+  ///
+  /// - Throws: `ABNError(.system)` where that is more than there is.
+  private func plannedMemory(
+    _ task: some TrainingTask, _ programs: ClassifierPrograms, _ data: TrainingData,
+    _ executor: Executor
+  ) throws -> TrainingMemory {
     func memory(_ executor: Executor, _ batchSize: Int) throws -> TrainingMemory {
       try TrainingMemory(
-        programs, executor, loader: loader, batchSize: batchSize, testCount: dataset.test.count)
+        programs, executor, loader: data.loader, batchSize: batchSize, testCount: data.test.count,
+        evaluationFetches: task.evaluationFetches(programs))
     }
     let planned = try memory(executor, settings.batchSize)
     try ProcessMemory.require(plannedPeakBytes: planned.peakBytes, in: backend.memory) {
@@ -127,59 +164,45 @@ public final class Trainer {
         ).peakBytes
       }
     }
-    let meter = MemoryMeter(backend.memory)
-    let baseBytes = meter.baseBytes
+    return planned
+  }
+
+  /// First values, or those of the checkpoint.
+  private func begin(
+    _ programs: ClassifierPrograms, _ executor: Executor, _ scope: Scope, _ files: RunFiles
+  ) throws -> TrainingState {
     try executor.run(programs.startup, scope: scope)
-
-    var progress = TrainingProgress(
-      epochs: settings.epochs, stepsPerEpoch: loader.batchesPerEpoch,
-      batchSize: settings.batchSize)
-    // Of the weights as they are; nil while they have changed since.
-    var evaluation: Evaluation?
-    for epoch in 0..<settings.epochs where !isInterrupted() {
-      progress.beginEpoch(epoch)
-      var batches = UpcomingBatches(loader.epoch(epoch), looksAhead: backend.memory.stages)
-      while let feed = batches.next(), !isInterrupted() {
-        let results = try executor.run(
-          programs.training, feed: feed, next: batches.upcoming,
-          fetch: [programs.loss, programs.accuracy], scope: scope)
-        evaluation = nil
-        progress.add(loss: results[0].doubles[0], accuracy: results[1].doubles[0])
-        try requireFinite(results[0].doubles[0], "loss", progress)
-        Interruption.noteStep()
-        report(progress)
-      }
-      // After the last step of a pass it is a whole one.
-      if progress.step < loader.batchesPerEpoch { break }
-      evaluation = try programs.evaluate(
-        dataset.test, normalization: dataset.normalization, batchSize: settings.batchSize,
-        executor: executor, scope: scope)
-      progress.endEpoch(evaluation!)
-      report(progress)
+    guard settings.existing == .resumed else { return TrainingState() }
+    guard FileManager.default.fileExists(atPath: files.last) else {
+      note("no checkpoint in \(quoted(files.folder)): training starts from the beginning")
+      return TrainingState()
     }
-    guard progress.stepsDone > 0 else {
-      throw ABNError(
-        .system, "training", got: "an interruption before the first step",
-        wanted: "a step at least",
-        fix: "Nothing was saved; \(quoted(settings.output)) is as it was.")
-    }
-    let final =
-      try evaluation
-      ?? programs.evaluate(
-        dataset.test, normalization: dataset.normalization, batchSize: settings.batchSize,
-        executor: executor, scope: scope)
-    return Trained(
-      evaluation: final, progress: progress, memory: planned, baseBytes: baseBytes,
-      measuredPeakBytes: withExtendedLifetime((executor, scope)) { meter.peakBytes })
+    let (checkpoint, tensors) = try Checkpoint.read(files.last)
+    try settings.requireSame(as: checkpoint, path: files.last)
+    try Checkpoint.restore(tensors, of: programs.training, into: scope, path: files.last)
+    return checkpoint.state
   }
 
-  private func requireFinite(_ loss: Double, _ what: String, _ progress: TrainingProgress) throws {
-    if loss.isFinite { return }
-    throw ABNError(
-      .data, "training", at: "epoch \(progress.epoch + 1), step \(progress.step)",
-      got: "\(what) \(loss.isNaN ? "nan" : "\(loss)")", wanted: "a finite number",
-      fix: "Nothing was saved. Choose a lower learning rate (--lr).")
+  private func summary(
+    of progress: TrainingProgress, _ evaluation: Evaluation?, _ reason: StopReason
+  ) -> TrainingSummary {
+    var summary = TrainingSummary(
+      accuracy: evaluation?.accuracy, loss: evaluation?.loss, seconds: progress.state.seconds,
+      imagesPerSecond: progress.imagesPerSecond, plannedPeakBytes: 0, plannedStepBytes: 0,
+      measuredPeakBytes: 0, baseBytes: 0, seed: settings.seed,
+      interrupted: reason == .interrupted, epochsDone: progress.epochsDone,
+      modelPath: settings.output + "/" + ModelFile.name, modelChecksum: nil,
+      settings: settings.described(threads: backend.threads))
+    summary.stopReason = reason.rawValue
+    summary.bestAccuracy = progress.state.best?.evaluation.accuracy
+    summary.bestEpoch = progress.state.best.map { $0.epoch + 1 }
+    return summary
   }
+}
+
+extension TrainingSummary {
+  /// Whether more epochs than it was given would go on with it.
+  fileprivate var isOpenEnded: Bool { stopReason == StopReason.done.rawValue }
 }
 
 extension TrainingSettings {
@@ -194,6 +217,32 @@ extension TrainingSettings {
     }
   }
 
+  /// Appends the updates.
+  ///
+  /// - Parameter steps: all steps of the run, for the schedule.
+  func minimize(_ loss: Variable, steps: Int) throws {
+    _ = try MomentumOptimizer(
+      learningRate: Schedule.oneCycle(peak: learningRate, steps: steps),
+      momentum: momentum, useNesterov: true, regularization: .l2(weightDecay)
+    ).minimize(loss)
+  }
+
+  /// Settings that do not decide what the steps of a run compute, and may be others when it goes on.
+  private static let freeNames: Set<String> = ["output", "threads", "epochs"]
+
+  /// - Throws: `ABNError(.file)` with the first setting that a checkpoint's run had otherwise.
+  func requireSame(as checkpoint: Checkpoint, path: String) throws {
+    let own = described(threads: 0)
+    let names = Set(own.keys).union(checkpoint.settings.keys).subtracting(Self.freeNames)
+    for name in names.sorted() where own[name] != checkpoint.settings[name] {
+      throw ABNError(
+        .file, "checkpoint \(quoted(path)): \(name)",
+        got: checkpoint.settings[name] ?? "no such setting",
+        wanted: own[name] ?? "no such setting",
+        fix: "Resume with the settings that the run was begun with.")
+    }
+  }
+
   /// What they say about the model.
   func options(classes: Int) -> ModelOptions {
     ModelOptions(classes: classes, norm: norm, activation: activation)
@@ -202,7 +251,7 @@ extension TrainingSettings {
   /// The settings by their names on the command line.
   func described(threads: Int) -> [String: String] {
     [
-      "data": data.description, "model": model.name, "norm": norm.rawValue,
+      "data": data.absolute.description, "model": model.name, "norm": norm.rawValue,
       "activation": activation.name, "alpha": "\(activation.alpha ?? 1)", "epochs": "\(epochs)",
       "batch-size": "\(batchSize)", "lr": "\(learningRate)", "momentum": "\(momentum)",
       "weight-decay": "\(weightDecay)", "seed": "\(seed)", "output": output,

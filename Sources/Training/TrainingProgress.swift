@@ -10,45 +10,48 @@ public struct TrainingProgress: Sendable {
   public let stepsPerEpoch: Int
   /// Images of a step.
   public let batchSize: Int
+  /// What a checkpoint keeps.
+  package internal(set) var state: TrainingState
   /// The pass that runs, from 0.
-  public private(set) var epoch = 0
+  public var epoch: Int { state.epoch }
   /// Steps done in this pass.
-  public private(set) var step = 0
+  public var step: Int { state.step }
   /// Whole passes done.
-  public private(set) var epochsDone = 0
+  public var epochsDone: Int { state.epochsDone }
   /// The held-out result after the last whole pass.
-  public private(set) var evaluation: Evaluation?
+  public var evaluation: Evaluation? { state.evaluation }
   /// Whether the last report is the end of a pass.
   public var isEndOfEpoch: Bool { evaluation != nil && epochsDone == epoch + 1 }
-
-  private var lossSum = 0.0
-  private var accuracySum = 0.0
   /// Steps done in all passes.
-  public private(set) var stepsDone = 0
+  public var stepsDone: Int { state.stepsDone }
+
+  /// Steps of this process, which takes no credit for those before a resumption.
+  private var ownSteps = 0
   private let start = ContinuousClock.now
   private var stepSeconds = 0.0
   private var mark = ContinuousClock.now
 
-  init(epochs: Int, stepsPerEpoch: Int, batchSize: Int) {
+  init(epochs: Int, stepsPerEpoch: Int, batchSize: Int, state: TrainingState = TrainingState()) {
     self.epochs = epochs
     self.stepsPerEpoch = stepsPerEpoch
     self.batchSize = batchSize
+    self.state = state
   }
 
   /// The mean training loss of this pass so far.
-  public var loss: Double { lossSum / Double(max(step, 1)) }
+  public var loss: Double { state.lossSum / Double(max(step, 1)) }
   /// The mean training accuracy of this pass so far.
-  public var accuracy: Double { accuracySum / Double(max(step, 1)) }
-  /// Seconds since the start.
+  public var accuracy: Double { state.accuracySum / Double(max(step, 1)) }
+  /// Seconds since the start of this process's part.
   public var seconds: Double { Self.seconds(since: start) }
   /// Training images a second, evaluation left out.
   public var imagesPerSecond: Double {
-    stepSeconds > 0 ? Double(stepsDone * batchSize) / stepSeconds : 0
+    stepSeconds > 0 ? Double(ownSteps * batchSize) / stepSeconds : 0
   }
   /// Seconds until all passes are done, at the speed so far.
   public var secondsLeft: Double {
-    stepsDone == 0
-      ? 0 : seconds / Double(stepsDone) * Double(epochs * stepsPerEpoch - stepsDone)
+    ownSteps == 0
+      ? 0 : seconds / Double(ownSteps) * Double(epochs * stepsPerEpoch - stepsDone)
   }
 
   private static func seconds(since start: ContinuousClock.Instant) -> Double {
@@ -63,25 +66,36 @@ public struct TrainingProgress: Sendable {
       : String(format: "%d:%02d:%02d", seconds / 3600, seconds / 60 % 60, seconds % 60)
   }
 
-  mutating func beginEpoch(_ epoch: Int) {
-    self.epoch = epoch
-    (step, lossSum, accuracySum) = (0, 0, 0)
-    mark = .now
-  }
+  /// The clock of steps starts, or goes on after an evaluation or a checkpoint.
+  mutating func resumeClock() { mark = .now }
 
   mutating func add(loss: Double, accuracy: Double) {
-    step += 1
-    stepsDone += 1
-    lossSum += loss
-    accuracySum += accuracy
+    state.step += 1
+    state.stepsDone += 1
+    ownSteps += 1
+    state.lossSum += loss
+    state.accuracySum += accuracy
     stepSeconds += Self.seconds(since: mark)
     mark = .now
   }
 
-  mutating func endEpoch(_ evaluation: Evaluation) {
-    self.evaluation = evaluation
-    epochsDone = epoch + 1
+  /// - Returns: whether this is the best evaluation so far.
+  mutating func endEpoch(_ evaluation: Evaluation) -> Bool {
+    state.evaluation = evaluation
+    state.epochsDone = epoch + 1
+    if let best = state.best, best.evaluation.accuracy >= evaluation.accuracy { return false }
+    state.best = .init(epoch: epoch, evaluation: evaluation)
+    return true
   }
+
+  /// After the report of an epoch's end.
+  mutating func openNextEpoch() {
+    state.epoch += 1
+    (state.step, state.lossSum, state.accuracySum) = (0, 0, 0)
+  }
+
+  /// Whether the evaluation is of the weights as they are.
+  var evaluationIsCurrent: Bool { evaluation != nil && step == 0 && epochsDone == epoch }
 
   /// `epoch 3/10  step 40/156  loss 0.1234  accuracy 95.31 %  8123 images/s  0:42 left  peak 95
   /// MiB`; at the end of a pass also what came out on the held-out data.

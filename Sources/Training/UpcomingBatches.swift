@@ -3,14 +3,16 @@ import ABNTensors
 
 /// The batches of an epoch as feeds, with the one that comes next where the memory of the backend
 /// can take it while this one is computed with. Otherwise a batch more is not held.
-struct UpcomingBatches<Batches: Sequence> where Batches.Element == Batch {
+struct UpcomingBatches<Batches: Sequence, Task: TrainingTask> where Batches.Element == Batch {
   private var iterator: Batches.Iterator
+  private let task: Task
   private let looksAhead: Bool
   private var first = true
   /// The feeds of the step after this one; empty where they are not known yet.
   private(set) var upcoming: [String: Tensor] = [:]
 
-  init(_ batches: Batches, looksAhead: Bool) {
+  init(_ batches: Batches, looksAhead: Bool, task: Task) {
+    self.task = task
     iterator = batches.makeIterator()
     self.looksAhead = looksAhead
   }
@@ -29,6 +31,6 @@ struct UpcomingBatches<Batches: Sequence> where Batches.Element == Batch {
   }
 
   private mutating func read() -> [String: Tensor]? {
-    iterator.next().map { ["images": $0.images, "labels": $0.labels] }
+    iterator.next().map(task.feed)
   }
 }

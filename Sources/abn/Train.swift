@@ -69,6 +69,9 @@ struct Train: ParsableCommand {
 
   @OptionGroup var existing: OverwriteOption
 
+  @Flag(help: "Go on with the run in the output folder, from its last checkpoint, bit for bit.")
+  var resume = false
+
   @OptionGroup var place: DeviceOptions
 
   @OptionGroup var common: CommonOptions
@@ -89,62 +92,61 @@ struct Train: ParsableCommand {
 
     try settings.validate()
     let backend = try place.backend()
-    var made: RunFolder?
-    if let output {
-      try existing.requireFree(folder: output)
-    } else {
-      let folder = try RunFolder(model: settings.model, data: settings.data)
-      (made, settings.output) = (folder, folder.path)
-      writeError("run \(folder.path)\n")
-    }
-    if case let directory? = settings.data.directory, !directory.hasPrefix("/"),
-      settings.data.absolute == settings.data
-    {
-      writeError(
-        "note: the model will say \(quoted(settings.data.description)), as the current folder's name is no text in UTF-8; "
-          + "from another folder give abn eval the data with --data\n")
-    }
-    let mayReplace = output == nil || existing.overwrite
+    settings.existing = existing.overwrite ? .overwritten : resume ? .resumed : .refused
+    let made = try folder(for: &settings)
+    noteDataFolder(settings)
     let summary: TrainingSummary
     do {
-      summary = try trained(
-        settings, backend,
-        otherFolder: mayReplace
-          ? nil
-          : {
-            let folder = try RunFolder(model: settings.model, data: settings.data)
-            made = folder
-            return folder.path
-          })
+      summary = try trained(settings, backend)
     } catch {
       made?.removeIfEmpty()
       throw error
     }
     if let trouble = made?.becomeLatest() { writeError("note: \(trouble)\n") }
     try show(summary)
-    if let made, let output {
-      throw ABNError(
-        .file, "output \(quoted(output))", got: "a model that another run has saved there since",
-        wanted: "a folder without a model", fix: "This run's model is in \(quoted(made.path)).")
-    }
     if summary.interrupted { throw ExitCode(130) }
   }
 
+  /// The folder of a run that was given none.
+  private func folder(for settings: inout TrainingSettings) throws -> RunFolder? {
+    if output != nil { return nil }
+    guard !resume else {
+      throw ABNError(
+        .attribute, "--resume", got: "no folder", wanted: "the folder of a run",
+        fix: "Say which: --output DIR; the last one is \(RunFolder.latest).")
+    }
+    let made = try RunFolder(model: settings.model, data: settings.data)
+    settings.output = made.path
+    writeError("run \(made.path)\n")
+    return made
+  }
+
+  private func noteDataFolder(_ settings: TrainingSettings) {
+    guard case let directory? = settings.data.directory, !directory.hasPrefix("/"),
+      settings.data.absolute == settings.data
+    else { return }
+    writeError(
+      "note: the model will say \(quoted(settings.data.description)), as the current folder's name is no text in UTF-8; "
+        + "from another folder give abn eval the data with --data\n")
+  }
+
   private func trained(
-    _ settings: TrainingSettings, _ backend: any Backend, otherFolder: (() throws -> String)?
+    _ settings: TrainingSettings, _ backend: any Backend
   ) throws -> TrainingSummary {
     // A line of progress may stand there, and the terminal shows ^C behind it.
     Interruption.install(
       notice: isatty(2) == 1
-        ? "\r\u{1B}[Kstopping after this step, then saving; Ctrl-C again ends now, without saving\n"
-        : "stopping after this step, then saving; a second signal ends now, without saving\n")
+        ? "\r\u{1B}[Kstopping after this step, then writing a checkpoint; Ctrl-C again ends now, without one\n"
+        : "stopping after this step, then writing a checkpoint; a second signal ends now, without one\n"
+    )
     let line = ProgressLine()
     // An error, too, begins on a line of its own.
     defer { line.finish() }
-    return try Trainer(
+    let trainer = Trainer(
       settings, backend: backend, report: { line.show($0) },
-      isInterrupted: { Interruption.isRequested }, otherFolder: otherFolder
-    ).run()
+      isInterrupted: { Interruption.isRequested })
+    trainer.note = { writeError("note: \($0)\n") }
+    return try trainer.run()
   }
 
   private func show(_ summary: TrainingSummary) throws {
@@ -153,8 +155,8 @@ struct Train: ParsableCommand {
     } else {
       print(
         """
-        held-out accuracy  \(String(format: "%.2f %%", summary.accuracy * 100))
-        held-out loss      \(String(format: "%.4f", summary.loss))
+        held-out accuracy  \(summary.accuracy.map { String(format: "%.2f %%", $0 * 100) } ?? "not evaluated")
+        held-out loss      \(summary.loss.map { String(format: "%.4f", $0) } ?? "not evaluated")
         time               \(String(format: "%.1f s, %.0f images/s", summary.seconds, summary.imagesPerSecond))
         planned peak       \(describeBytes(summary.plannedPeakBytes)), \
         of which \(describeBytes(summary.plannedStepBytes)) for a step

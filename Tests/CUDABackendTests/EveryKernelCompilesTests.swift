@@ -73,10 +73,10 @@ import Testing
   private func lowerPrograms() throws {
     let executor = Executor(backend: try #require(TestCard.backend))
     let networks = ["lenet", "resnet20 inplace", "resnet20 standard"]
-    for test in CheckCase.all([.operators, .layer, .models]) {
+    for test in CheckCase.all([.operations, .layer, .models]) {
       switch test.group {
       case .models where networks.contains { test.name.hasPrefix($0) }: break
-      case .operators where test.dtype == .float32: break
+      case .operations where test.dtype == .float32: break
       case .layer where test.name.contains("elu") && test.name.contains("rescued"): break
       default: continue
       }

@@ -2,6 +2,9 @@ import Foundation
 import InPlaceABN
 import Testing
 
+/// What `abn train` leaves in its folder.
+let runFiles = ["best", "checkpoints", "model.safetensors", "summary.json"]
+
 /// What a run of the command leaves behind.
 struct Outcome {
   let status: Int32

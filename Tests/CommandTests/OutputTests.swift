@@ -53,32 +53,25 @@ import Testing
     #expect(place.files("runs").count == 4)
   }
 
-  /// Of two runs into one new folder the second keeps what it has learnt, and not in the first one's place.
-  @Test func theSecondOfTwoRunsIntoOneFolder() throws {
+  /// Of two runs into one folder the second is refused, until the first has ended or was killed.
+  @Test func twoRunsIntoOneFolder() throws {
     let place = try Workplace()
     let slow = try place.start(
-      ["train", "--model", "mlp", "--epochs", "100000", "--seed", "2", "--output", "out"])
+      ["train", "--model", "mlp", "--epochs", "100000", "--output", "out"])
     let deadline = ContinuousClock.now + .seconds(60)
-    // It has looked for a model by then.
     while !slow.errors.contains("\n"), slow.process.isRunning, .now < deadline { usleep(20_000) }
-    #expect(try place.train("--output", "out").status == 0)
-    let first = try (place.data("out/model.safetensors"), place.data("out/summary.json"))
-    kill(slow.process.processIdentifier, SIGINT)
-    let outcome = try slow.finish()
-    #expect(outcome.status == 1, "\(outcome.errors)")
-    #expect(try place.data("out/model.safetensors") == first.0)
-    #expect(try place.data("out/summary.json") == first.1)
-    let saved = try #require(place.files("runs").first { $0 != "latest" })
-    for word in ["out", "another run", "runs/\(saved)"] {
-      #expect(outcome.errorLines.last?.contains(word) == true, "\(outcome.errors)")
+    let number = slow.process.processIdentifier
+    for mode in ["", "--overwrite", "--resume"] {
+      try expectMistake(
+        place, "train --model mlp --epochs 1 --output out \(mode)", "another run",
+        "process \(number)", "out")
     }
-    let summary = try TrainingSummary.read(folder: place.path + "/runs/\(saved)")
-    #expect(summary.seed == 2 && summary.modelPath == "runs/\(saved)/model.safetensors")
-    let model = try ModelFile.read(folder: place.path + "/runs/\(saved)")
-    #expect(model.checksum == summary.modelChecksum)
-    #expect(place.files("out") == ["model.safetensors", "summary.json"])
-    // With --overwrite the last one stays, as it says.
-    #expect(try place.train("--output", "out", "--overwrite").status == 0)
+    kill(number, SIGKILL)
+    slow.wait(seconds: 10)
+    #expect(place.files("out").contains("run.lock"))
+    let last = try run(place, "train --model mlp --epochs 1 --output out --overwrite")
+    #expect(last.status == 0, "\(last.errors)")
+    #expect(place.files("out") == runFiles)
   }
 
   /// A current folder whose name is no text: what the model says of its data holds there only.

@@ -41,7 +41,7 @@ import Testing
       let before = try Trainer(settings(folder)).run()
       let model = try Data(contentsOf: URL(filePath: before.modelPath))
       var other = settings(folder)
-      other.seed = 5
+      (other.seed, other.existing) = (5, .overwritten)
       let error = #expect(throws: ABNError.self) {
         try Trainer(other, isInterrupted: { true }).run()
       }
@@ -62,8 +62,9 @@ import Testing
     }
   }
 
-  /// Stopped after the last step of a pass: a whole pass, with its evaluation.
-  @Test func anInterruptionAtTheEndOfAPassCountsIt() throws {
+  /// Stopped after the last step of a pass: without its evaluation, which comes first when the run
+  /// goes on.
+  @Test func anInterruptionAtTheEndOfAPass() throws {
     try withFolder { folder in
       var steps = 0
       var two = settings(folder)
@@ -71,8 +72,14 @@ import Testing
       let summary = try Trainer(
         two, report: { if !$0.isEndOfEpoch { steps += 1 } }, isInterrupted: { steps >= 22 }
       ).run()
-      #expect(steps == 22 && summary.epochsDone == 1 && summary.interrupted)
-      #expect(try evaluateModel(in: folder).accuracy == summary.accuracy)
+      #expect(steps == 22 && summary.epochsDone == 0 && summary.interrupted)
+      #expect(summary.accuracy == nil)
+      two.existing = .resumed
+      var ends: [TrainingProgress] = []
+      let whole = try Trainer(two, report: { if $0.isEndOfEpoch { ends.append($0) } }).run()
+      #expect(ends.map(\.epochsDone) == [1, 2] && ends[0].evaluation?.count == 360)
+      #expect(whole.epochsDone == 2 && !whole.interrupted)
+      #expect(try evaluateModel(in: folder).accuracy == whole.accuracy)
     }
   }
 
