@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "abn_parallel.h"
+#include "stand_in.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -87,6 +88,11 @@ static _Thread_local int applied_times;
 static _Thread_local int proven = 1;
 static atomic_int found_limit = INT_MAX;
 
+/// Whether this thread came into this process by a fork. Its teams are its stand-in's then (`stand_in.h`).
+static _Thread_local int is_forked;
+/// The largest team that the stand-in has had.
+static int proven_of_stand_in = 1;
+
 int abn_processors(void) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
@@ -151,8 +157,8 @@ static int prove(int size) {
   return real;
 }
 
-int abn_team_size(void) {
-  if (!gomp.parallel) return 1;
+/// The size of a team of the calling thread's own, which is what oneDNN gets.
+static int own_team_size(void) {
   int size = gomp.max_threads();
   if (gomp.in_parallel() || forked_in_team) {
     if (size != 1) gomp.set_num_threads(1);
@@ -175,6 +181,17 @@ int abn_team_size(void) {
   return size;
 }
 
+static void put_own_team_size(void *size) { *(int *)size = own_team_size(); }
+
+int abn_team_size(void) {
+  if (!gomp.parallel) return 1;
+  int size = own_team_size();
+  if (!is_forked || size <= proven_of_stand_in) return size;
+  if (!abn_stand_in_run(put_own_team_size, &proven_of_stand_in)) proven_of_stand_in = 1;
+  if (size > proven_of_stand_in) gomp.set_num_threads(size = proven_of_stand_in);
+  return size;
+}
+
 void abn_team_set_size(int members) {
   atomic_store_explicit(&asked, members < 1 ? 1 : members, memory_order_relaxed);
   atomic_fetch_add_explicit(&asked_times, 1, memory_order_release);
@@ -185,11 +202,17 @@ void abn_team_set_size(int members) {
 struct team_call {
   abn_team_body body;
   void *context;
+  int size;
 };
 
 static void member_main(void *data) {
   struct team_call *call = data;
   call->body(call->context, gomp.thread_num(), gomp.num_threads());
+}
+
+static void run_call(void *data) {
+  struct team_call *call = data;
+  gomp.parallel(member_main, call, (unsigned)call->size, 0);
 }
 
 void abn_team_run(int members, abn_team_body body, void *context) {
@@ -198,8 +221,9 @@ void abn_team_run(int members, abn_team_body body, void *context) {
     body(context, 0, 1);
     return;
   }
-  struct team_call call = {body, context};
-  gomp.parallel(member_main, &call, (unsigned)size, 0);
+  struct team_call call = {body, context, size};
+  if (is_forked) abn_stand_in_run(run_call, &call);
+  else run_call(&call);
 }
 
 // ---- Forks
@@ -216,5 +240,7 @@ static void before_fork(void) {
 static void after_fork_in_child(void) {
   if (!gomp.parallel) return;
   if (gomp.in_parallel() || (!gomp.pause_all && proven > 1)) forked_in_team = 1;
-  proven = 1;
+  proven = proven_of_stand_in = 1;
+  is_forked = 1;
+  abn_stand_in_forget();
 }

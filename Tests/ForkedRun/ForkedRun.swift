@@ -39,11 +39,25 @@ struct ForkedRun {
     print("parent \(try network.losses()) \(threads) threads")
   }
 
+  /// With Swift code that all members of a team run for the first time, at once.
   static func finish(_ network: Network, _ name: String) throws -> Never {
     let threads = Parallel.threads
+    Parallel.run(threads) { _ in precondition(Slow.first + Slow.second + Slow.third == 6) }
     print("\(name) \(try network.losses()) \(threads) threads")
     fflush(nil)
     _exit(0)
+  }
+}
+
+/// Globals that take a while: who needs one meanwhile waits on a lock of Swift's runtime.
+enum Slow {
+  static let first = after(1)
+  static let second = after(2)
+  static let third = after(3)
+
+  private static func after(_ number: Int) -> Int {
+    usleep(20_000)
+    return number
   }
 }
 
