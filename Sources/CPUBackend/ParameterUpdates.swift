@@ -77,26 +77,39 @@ extension MomentumUpdate: CPULowerable {
   }
 }
 
-extension AdamUpdate: CPULowerable {
-  func lower(_ c: inout LoweringContext) throws {
-    let arguments = try updateArguments(&c)
-    let (readRate, treatment) = (rateReader(c), treatmentReader())
-    let kind = self
-    let isDouble = c.inputType(0).dtype == .float64
+/// Bounds that keep the moments of a gradient, and the quotient of the two, finite.
+struct MomentBounds: Sendable {
+  /// The divisor's smallest value: below the root of the least normal number the square of a gradient
+  /// has vanished, and a smaller divisor would make the step anything.
+  let epsilon: Double
+  /// Of finite gradients the largest that counts.
+  let largest: Double
+
+  /// The bounds of numbers of this type, for an epsilon asked for.
+  init(epsilon: Double, _ dtype: DType) {
+    let isDouble = dtype == .float64
     let least = isDouble ? Double.leastNormalMagnitude : Double(Float.leastNormalMagnitude)
     let greatest =
       isDouble
       ? Double.greatestFiniteMagnitude.squareRoot()
       : Double(Float.greatestFiniteMagnitude.squareRoot())
-    // Below this the square of a gradient has vanished, and a smaller divisor would make the step
-    // anything.
-    let epsilon = max(kind.epsilon, least.squareRoot())
+    self.epsilon = max(epsilon, least.squareRoot())
+    largest = greatest / 2
+  }
+}
+
+extension AdamUpdate: CPULowerable {
+  func lower(_ c: inout LoweringContext) throws {
+    let arguments = try updateArguments(&c)
+    let (readRate, treatment) = (rateReader(c), treatmentReader())
+    let kind = self
+    let bounds = MomentBounds(epsilon: epsilon, c.inputType(0).dtype)
     let update = try updateStep(c, states: 2) { p in
       let rate = readRate(p)
       return .adam(
         treatment(p),
         FlatOperation.Adam(
-          betas: (kind.beta1, kind.beta2), epsilon: epsilon, largest: greatest / 2,
+          betas: (kind.beta1, kind.beta2), epsilon: bounds.epsilon, largest: bounds.largest,
           kept: 1 - rate * kind.decay, stride: rate / (1 - p(5, as: Double.self)[0]),
           spread: 1 / (1 - p(6, as: Double.self)[0]).squareRoot()))
     }

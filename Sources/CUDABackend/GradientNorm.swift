@@ -2,31 +2,50 @@ import ABNOperators
 import ABNRuntime
 import ABNTensors
 
-extension SquaredNorm: CUDALowerable {
+extension CUDAContext {
   /// Elements whose squares are added up by one block.
-  private static var grain: Int { 16384 }
+  private static var squaresGrain: Int { 16384 }
 
+  /// The bytes of the sums of a squared norm's parts.
+  static func squaresScratchBytes(count: Int) -> Int {
+    8 * max(1, (count + squaresGrain - 1) / squaresGrain)
+  }
+
+  /// Launches that make the squared norm of an array.
+  ///
+  /// - Parameters:
+  ///   - array: the step's argument with the elements.
+  ///   - sums: the argument for `squaresScratchBytes`; not used where the array is one part.
+  ///   - total: the argument for the result, [1] float64.
+  func squaredNormLaunches(
+    of array: Int, _ dtype: DType, count: Int, sums: Int, total: Int
+  ) throws -> [KernelLaunch] {
+    let name = FlatElement.number(dtype).name
+    let parts = Self.squaresScratchBytes(count: count) / 8
+    let squares = try kernel([.norm], "squares", ["-DT=\(name)"])
+    let first = try KernelLaunch(
+      squares, blocks: parts, threads: 256,
+      [
+        .pointer(array), .pointer(parts > 1 ? sums : total), .i64(Int64(count)),
+        .i64(Int64(Self.squaresGrain)),
+      ])
+    guard parts > 1 else { return [first] }
+    let last = try KernelLaunch(
+      kernel([.norm], "total", ["-DT=\(name)"]), blocks: 1, threads: 256,
+      [.pointer(sums), .pointer(total), .i64(Int64(parts))])
+    return [first, last]
+  }
+}
+
+extension SquaredNorm: CUDALowerable {
   func lower(_ c: inout CUDAContext) throws {
-    let name = FlatElement.number(try c.floatType(ofInput: 0)).name
     let count = c.inputType(0).shape.elementCount
-    let parts = max(1, (count + Self.grain - 1) / Self.grain)
-    let squares = try c.kernel([.norm], "squares", ["-DT=\(name)"])
+    let dtype = try c.floatType(ofInput: 0)
+    let bytes = CUDAContext.squaresScratchBytes(count: count)
     var arguments = [try c.read(0), c.write(0)]
-    if parts > 1 { arguments.append(c.scratch(bytes: 8 * parts)) }
-    var launches = [
-      try KernelLaunch(
-        squares, blocks: parts, threads: 256,
-        [
-          .pointer(0), .pointer(parts > 1 ? 2 : 1), .i64(Int64(count)), .i64(Int64(Self.grain)),
-        ])
-    ]
-    if parts > 1 {
-      let total = try c.kernel([.norm], "total", ["-DT=\(name)"])
-      launches.append(
-        try KernelLaunch(
-          total, blocks: 1, threads: 256, [.pointer(2), .pointer(1), .i64(Int64(parts))]))
-    }
-    c.launch(arguments, launches)
+    if bytes > 8 { arguments.append(c.scratch(bytes: bytes)) }
+    c.launch(
+      arguments, try c.squaredNormLaunches(of: 0, dtype, count: count, sums: 2, total: 1))
   }
 }
 

@@ -76,13 +76,16 @@ extension GroupedUpdate {
         outputs: [Array(0...stateTypes.count)]))
   }
 
+}
+
+extension ParameterUpdate {
   /// The formula of an update: `a` the parameter, `gradient` what is made of its gradient first,
   /// `c` and `d` its state, `rate` the learning rate of this step; `wideRate` is that in float64.
   ///
   /// - Parameters:
   ///   - states: arrays of state.
   ///   - constants: behind `wideRate`, computed once a thread.
-  fileprivate func formula(
+  func formula(
     _ types: UpdateTypes, states: Int, _ body: String,
     _ parameters: [(name: String, value: FlatParameter)], constants: String = ""
   ) -> FlatFormula {
@@ -139,6 +142,27 @@ extension MomentumUpdate: CUDALowerable, GroupedUpdate {
 
 extension AdamUpdate: CUDALowerable, GroupedUpdate {
   func formula(_ types: UpdateTypes) -> FlatFormula {
+    var formula = momentFormula(
+      types, "out = kept * a - stride * (second / (squareRoot(third) * spread + epsilon));",
+      beta1: beta1, beta2: beta2, epsilon: epsilon, [("decayed", .double(decay))],
+      constants: """
+          const Num kept = (Num)(1.0 - wideRate * decayed);
+          const Num stride = (Num)(wideRate / (1.0 - *power1));
+        """)
+    formula.ownScalars = [("power1", .float64), ("power2", .float64)]
+    return formula
+  }
+
+  var numbersFormula: FlatFormula? { .powers(beta1, beta2) }
+}
+
+extension ParameterUpdate {
+  /// The formula of an update by moments: `second` and `third` the new ones, `body` assigns `out`.
+  /// The numbers `power1` and `power2` are the caller's to name.
+  func momentFormula(
+    _ types: UpdateTypes, _ body: String, beta1: Double, beta2: Double, epsilon: Double,
+    _ parameters: [(name: String, value: FlatParameter)], constants: String
+  ) -> FlatFormula {
     let isDouble = types.parameter == .float64
     let least = isDouble ? Double.leastNormalMagnitude : Double(Float.leastNormalMagnitude)
     let greatest =
@@ -157,7 +181,7 @@ extension AdamUpdate: CUDALowerable, GroupedUpdate {
               second = beta1 * c + rest1 * taken;
               third = beta2 * d + rest2 * taken * taken;
               // Divided first: the quotient is near 1, whatever the gradients are.
-              out = kept * a - stride * (second / (squareRoot(third) * spread + epsilon));
+              \(body)
       """,
       [
         ("beta1", .real(beta1)), ("beta2", .real(beta2)), ("rest1", .real(1 - beta1)),
@@ -165,19 +189,16 @@ extension AdamUpdate: CUDALowerable, GroupedUpdate {
         // Below this the square of a gradient has vanished, and a smaller divisor would make the
         // step anything.
         ("epsilon", .real(max(epsilon, least.squareRoot()))), ("largest", .real(greatest / 2)),
-        ("decayed", .double(decay)),
-      ],
-      constants: """
-          const Num kept = (Num)(1.0 - wideRate * decayed);
-          const Num stride = (Num)(wideRate / (1.0 - *power1));
-          const Num spread = (Num)(1.0 / squareRoot(1.0 - *power2));
-        """)
+      ] + parameters,
+      constants: constants + "\n  const Num spread = (Num)(1.0 / squareRoot(1.0 - *power2));")
     formula.files = [.activations]
-    formula.ownScalars = [("power1", .float64), ("power2", .float64)]
     return formula
   }
+}
 
-  var numbersFormula: FlatFormula? {
+extension FlatFormula {
+  /// The powers of the two betas, one step on.
+  static func powers(_ beta1: Double, _ beta2: Double) -> FlatFormula {
     FlatFormula(
       [.float64, .float64], [.float64, .float64], "out = a * beta1; second = b * beta2;",
       [("beta1", .real(beta1)), ("beta2", .real(beta2))])

@@ -3,12 +3,14 @@ import ABNGraph
 /// Every kind of operator, in alphabetical order: what documentation and tests walk through.
 /// Nothing that runs a program looks a kind up here.
 package let operationCatalogue: [any OperatorKind.Type] = [
+  AccumulateGradient.self,
   Accuracy.self,
   Activate.self,
   ActivateGradient.self,
   ActivateGradientOfSum.self,
   AdamUpdate.self,
   ApplyAverage.self,
+  ApplyExponentialAverage.self,
   Assign.self,
   AssignValue.self,
   AverageAccumulate.self,
@@ -26,6 +28,7 @@ package let operationCatalogue: [any OperatorKind.Type] = [
   Dropout.self,
   DropoutGradient.self,
   Elementwise.self,
+  ExponentialAverageUpdate.self,
   FillConstant.self,
   Flatten.self,
   FoldNormalization.self,
@@ -33,8 +36,10 @@ package let operationCatalogue: [any OperatorKind.Type] = [
   InPlaceABNGradient.self,
   InPlaceABNWithActivation.self,
   InPlaceActivatedBatchNorm.self,
+  LambUpdate.self,
   MaskedActivate.self,
   MaskedActivateGradient.self,
+  MeanGradient.self,
   MomentumUpdate.self,
   Mul.self,
   MulDataGradient.self,

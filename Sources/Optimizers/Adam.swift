@@ -100,11 +100,7 @@ public struct AdamW: Optimizer {
     try requireShare(beta1, "beta1")
     try requireShare(beta2, "beta2")
     try requirePositive(epsilon, "epsilon")
-    guard weightDecay >= 0, weightDecay <= Schedule.largestRate else {
-      throw ABNError(
-        .attribute, "weightDecay", got: "\(weightDecay)",
-        wanted: "a finite number of at least 0 that float32 holds")
-    }
+    try requireDecay(weightDecay)
   }
 
   public func update(
@@ -116,6 +112,16 @@ public struct AdamW: Optimizer {
   }
 }
 
-private func adamState(_ beta1: Double, _ beta2: Double) -> [(suffix: String, initial: Double)] {
+/// The state of an optimizer with moments.
+func adamState(_ beta1: Double, _ beta2: Double) -> [(suffix: String, initial: Double)] {
   [("moment1", 0), ("moment2", 0), ("beta1_pow_acc", beta1), ("beta2_pow_acc", beta2)]
+}
+
+/// Throws unless the number is at least 0, and not above those of float32.
+func requireDecay(_ weightDecay: Double) throws {
+  guard weightDecay >= 0, weightDecay <= Schedule.largestRate else {
+    throw ABNError(
+      .attribute, "weightDecay", got: "\(weightDecay)",
+      wanted: "a finite number of at least 0 that float32 holds")
+  }
 }

@@ -9,7 +9,13 @@ struct ParameterPlan {
   let treatment: GradientTreatment
   let clip: GradientClip?
 
-  init(_ parameter: Variable, _ optimizer: some Optimizer) throws {
+  /// - Parameters:
+  ///   - rules: which parameters the optimizer's penalty is for.
+  ///   - layerMultiplier: what the layer's rate is multiplied with.
+  init(
+    _ parameter: Variable, _ optimizer: some Optimizer, _ rules: ParameterRules,
+    layerMultiplier: Double
+  ) throws {
     let traits = parameter.parameterTraits ?? ParameterTraits()
     do {
       guard traits.learningRate.magnitude <= Schedule.largestRate else {
@@ -24,7 +30,8 @@ struct ParameterPlan {
     }
     let clip = traits.gradientClip ?? optimizer.gradientClip
     var treatment = GradientTreatment()
-    treatment.regularizer = traits.regularizer ?? optimizer.regularization
+    treatment.regularizer =
+      traits.regularizer ?? (rules.decays(parameter) ? optimizer.regularization : nil)
     switch clip {
     case .value(let minimum, let maximum):
       treatment.minimum = minimum
@@ -35,7 +42,7 @@ struct ParameterPlan {
     self.parameter = parameter
     self.clip = clip
     self.treatment = treatment
-    multiplier = traits.learningRate
+    multiplier = traits.learningRate * layerMultiplier
   }
 }
 

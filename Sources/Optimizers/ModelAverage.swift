@@ -57,21 +57,7 @@ public struct ModelAverage: Sendable {
       maxAverageWindow >= minAverageWindow, "maxAverageWindow", got: "\(maxAverageWindow)",
       wanted: "at least minAverageWindow, \(minAverageWindow)")
 
-    let program = builder.main
-    let written = Set(program.operators.flatMap(\.outputs))
-    let averaged = program.persistables.filter { variable in
-      written.contains(variable.id)
-        && (variable.parameterTraits?.doModelAverage == true
-          || program.averagedState.contains(variable.id))
-    }
-    guard !averaged.isEmpty else {
-      throw ABNError(
-        .program, "ModelAverage", at: source,
-        got: "a program that updates nothing which asks to be averaged",
-        wanted: "updates of parameters with doModelAverage",
-        fix: "Call the optimizer's minimize first.")
-    }
-
+    let averaged = try builder.main.averagedVariables(for: "ModelAverage", at: source)
     let kind = AverageAccumulate(
       rate: averageWindowRate, minimumWindow: minAverageWindow, maximumWindow: maxAverageWindow)
     var apply = Program()

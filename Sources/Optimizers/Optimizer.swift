@@ -56,26 +56,53 @@ extension Optimizer {
     _ loss: Variable, parameters: [Variable]? = nil, builder: ProgramBuilder = .current,
     file: StaticString = #fileID, line: UInt = #line
   ) throws -> [(parameter: Variable, gradient: Variable)] {
+    try minimize(
+      loss, parameters: parameters, rules: ParameterRules(), builder: builder, file: file,
+      line: line)
+  }
+
+  /// As `minimize(_:parameters:builder:)`, by rules that differ from parameter to parameter, and from
+  /// the mean gradient of several runs.
+  ///
+  /// - Parameters:
+  ///   - microBatches: the runs of an update. Above 1 the main program is that of the last of them:
+  ///     it updates from the mean of its gradients and of those that the runs of
+  ///     `Program.accumulatingGradients` before have added up. Of equal micro-batches that is the
+  ///     update of one batch as large as all of them, but for what a normalization takes from its
+  ///     batch. Schedules count updates.
+  /// - Throws: as `minimize`; `ABNError(.attribute)` for less than one micro-batch.
+  @discardableResult
+  package func minimize(
+    _ loss: Variable, parameters: [Variable]? = nil, rules: ParameterRules, microBatches: Int = 1,
+    builder: ProgramBuilder = .current, file: StaticString = #fileID, line: UInt = #line
+  ) throws -> [(parameter: Variable, gradient: Variable)] {
     let source = SourceLocation(fileID: file, line: line)
     do {
-      return try minimize(loss, parameters, builder, source)
+      return try minimize(loss, parameters, rules, microBatches, builder, source)
     } catch let error as ABNError {
       throw error.located(in: "\(Self.self) of \"\(loss.name)\"", at: source)
     }
   }
 
   private func minimize(
-    _ loss: Variable, _ parameters: [Variable]?, _ builder: ProgramBuilder,
-    _ source: SourceLocation
+    _ loss: Variable, _ parameters: [Variable]?, _ rules: ParameterRules, _ microBatches: Int,
+    _ builder: ProgramBuilder, _ source: SourceLocation
   ) throws -> [(parameter: Variable, gradient: Variable)] {
     try learningRate.validate()
     try regularization?.validate()
     try gradientClip?.validate()
     try validate()
+    try rules.validate()
+    guard microBatches >= 1 else {
+      throw ABNError(.attribute, "microBatches", got: "\(microBatches)", wanted: "at least 1")
+    }
     let program = builder.main
     if case .variable(let rate) = learningRate { _ = try program.owned(rate) }
     let trained = try program.trainable(among: parameters, loss: loss)
-    let plans = try trained.map { try ParameterPlan($0, self) }
+    let multipliers = rules.multipliers(of: program.parameters)
+    let plans = try trained.map {
+      try ParameterPlan($0, self, rules, layerMultiplier: multipliers[$0.id]!)
+    }
     let clipGroups = try ClipGroups(plans)
 
     // Everything that can fail because of the caller has been checked: from here on the builder
@@ -91,9 +118,15 @@ extension Optimizer {
     }
     builder.replaceMain { $0 = result.program }
     let rate = try learningRate.variable(for: loss, in: builder, source: source)
-    let scales = try clipGroups.appendScales(
-      updated.map { ($0.plan, $0.gradient) }, builder, source)
-    for (plan, gradient) in updated {
+    var used = updated
+    if microBatches > 1 {
+      for (index, entry) in updated.enumerated() {
+        used[index].gradient = try builder.appendMean(
+          of: entry.gradient, parameter: entry.plan.parameter, count: microBatches, source: source)
+      }
+    }
+    let scales = try clipGroups.appendScales(used, builder, source)
+    for (plan, gradient) in used {
       try append(plan, gradient, rate: rate, scale: scales[plan.parameter.id], builder, source)
     }
     builder.replaceMain { $0 = $0.withEarlyUpdates() }

@@ -80,12 +80,61 @@ struct FlatUpdateTests {
         + (0..<3).map { _ in .state(shape, .moderate, sums: true) }
         + [.scalar(0, .int64, isState: true), .scalar(0, .int64, isState: true)]
     ) { _ in ApplyAverage() },
+    update(
+      "lamb without a ratio", .moderate, states: 2, powers: true, scale: 0.5,
+      LambUpdate(
+        beta1: 0.9, beta2: 0.99, epsilon: 1e-6, decay: 0.1, isAdapted: false,
+        treatment(.l1(0.01), scaled: true), multiplier: 2)),
+    FlatCase("gradients added up", [.like(shape), .state(shape, sums: true)], runs: 3) { _ in
+      AccumulateGradient()
+    },
+    FlatCase(
+      "mean of three gradients", [.like(shape, .moderate), .state(shape, .moderate, sums: true)],
+      runs: 2
+    ) { _ in MeanGradient(count: 3) },
+    FlatCase(
+      "first exponential average",
+      [.like(shape), .state(shape, sums: true), .scalar(1, .int64)]
+    ) { _ in ExponentialAverageUpdate(decay: 0.999) },
+    FlatCase(
+      "early exponential average",
+      [.like(shape, .moderate), .state(shape, .moderate, sums: true), .scalar(20, .int64)],
+      runs: 3
+    ) { _ in ExponentialAverageUpdate(decay: 0.999) },
+    FlatCase(
+      "late exponential average",
+      [.like(shape, .moderate), .state(shape, .moderate, sums: true), .scalar(0x1p40, .int64)],
+      runs: 3
+    ) { _ in ExponentialAverageUpdate(decay: 0.999) },
+    FlatCase(
+      "exponential average in the parameter's place",
+      [.state(shape), .state(shape), .state(shape, sums: true), .scalar(1, .int64)]
+    ) { _ in ApplyExponentialAverage() },
+    FlatCase(
+      "no exponential average yet",
+      [.state(shape), .state(shape), .state(shape, sums: true), .scalar(0, .int64)]
+    ) { _ in ApplyExponentialAverage() },
     FlatCase("parameter as before", [.state(shape), .state(shape)]) { _ in RestoreParameter() },
     FlatCase("increment", [.scalar(41, .int64, isState: true)], runs: 3) { _ in Increment() },
   ]
 
   @Test(arguments: kinds, types) func updates(_ test: FlatCase, _ dtype: DType) throws {
     try test.check(dtype)
+  }
+
+  /// Norms are sums in another order than the processor's, of one part of 16,384 elements and of more.
+  @Test(arguments: types, [[37, 29], [3, 40_000]] as [Shape])
+  func ratios(_ dtype: DType, _ shape: Shape) throws {
+    for decay in [0, 0.1] {
+      let inputs: [FlatCase.Input] = [
+        .state(shape, .moderate), .like(shape, .moderate), .scalar(0.1, .float32),
+        .state(shape, .moderate, sums: true), .state(shape, .positive, sums: true),
+        .scalar(0.9, .float64, isState: true), .scalar(0.999, .float64, isState: true),
+      ]
+      try FlatCase("lamb", inputs, ulps: 4) { _ in
+        LambUpdate(beta1: 0.9, beta2: 0.999, epsilon: 1e-6, decay: decay)
+      }.check(dtype)
+    }
   }
 
   @Test(arguments: types) func norms(_ dtype: DType) throws {

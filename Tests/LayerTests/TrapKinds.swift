@@ -149,6 +149,7 @@ struct KindCase: Sendable {
   private static func updates() throws -> [KindCase] {
     let power = type(1, as: .float64)
     return [
+      KindCase(kind: AccumulateGradient(), inputs: [matrix, matrix]),
       KindCase(
         kind: AdamUpdate(beta1: 0.9, beta2: 0.999, epsilon: 1e-8),
         inputs: [matrix, matrix, one, matrix, matrix, power, power]),
@@ -157,7 +158,14 @@ struct KindCase: Sendable {
       KindCase(
         kind: AverageAccumulate(rate: 0.5, minimumWindow: 2, maximumWindow: 4),
         inputs: [matrix, matrix, matrix, matrix, counter, counter, counter]),
+      KindCase(
+        kind: ApplyExponentialAverage(), inputs: [matrix, matrix, matrix, counter]),
+      KindCase(kind: ExponentialAverageUpdate(decay: 0.9), inputs: [matrix, matrix, counter]),
       KindCase(kind: Increment(), inputs: [counter]),
+      KindCase(
+        kind: LambUpdate(beta1: 0.9, beta2: 0.999, epsilon: 1e-6),
+        inputs: [matrix, matrix, one, matrix, matrix, power, power]),
+      KindCase(kind: MeanGradient(count: 3), inputs: [matrix, matrix]),
       KindCase(kind: MomentumUpdate(momentum: 0.9), inputs: [matrix, matrix, one, matrix]),
       KindCase(kind: RestoreParameter(), inputs: [matrix, matrix]),
       KindCase(kind: SGDUpdate(), inputs: [matrix, matrix, one]),

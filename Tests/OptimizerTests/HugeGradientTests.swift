@@ -30,7 +30,12 @@ import Testing
     },
     Rule(testDescription: "adam") { Adam(learningRate: 0.1) },
     Rule(testDescription: "adamw") { AdamW(learningRate: 0.1, weightDecay: 0.01) },
+    Rule(testDescription: "adam, as lamb has it") {
+      Lamb(learningRate: 0.1, adapts: { _ in false })
+    },
   ]
+  /// Its ratio is of all elements: one that float32 cannot hold shows in the others too.
+  static let lamb = Rule(testDescription: "lamb") { Lamb(learningRate: 0.1, weightDecay: 0.01) }
 
   /// The parameter after each step with one gradient: of the sum of p * x it is x.
   private func steps(
@@ -105,7 +110,7 @@ import Testing
   }
 
   /// What is not a number is seen.
-  @Test(arguments: rules.filter { !$0.testDescription.contains("clipped") })
+  @Test(arguments: rules.filter { !$0.testDescription.contains("clipped") } + [lamb])
   func nothingHidesNaN(_ rule: Rule) throws {
     for bad in [Double.nan, .infinity] {
       let p = try steps(rule, .float32, [[1, bad], [1, 1]], start: 0.5)

@@ -64,6 +64,29 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
     },
   ]
 
+  static let lamb: [OptimizerCase] = [
+    OptimizerCase("lamb", Lamb(learningRate: 0.02, weightDecay: 0.1)) { s, g, t in
+      s.lamb(g, t: t, rate: 0.02, 0.9, 0.999, 1e-6, decay: { _ in 0.1 })
+    },
+    OptimizerCase(
+      "lamb, not all adapt, clipped",
+      Lamb(
+        learningRate: 0.05, beta1: 0.5, beta2: 0.9, weightDecay: 0.3,
+        gradientClip: .globalNorm(20), adapts: { $0.shape.rank > 1 }),
+      traits: [traits { $0.learningRate = 0.5 }]
+    ) { s, g, t in
+      let factor = 20 / max(20, norm(g))
+      let before = s
+      s.lamb(
+        g.map { times($0, factor) }, t: t, rate: 0.05, 0.5, 0.9, 1e-6,
+        decay: { Quadratic.shapes[$0].rank > 1 ? 0.3 : nil })
+      var own = before
+      own.lamb(
+        g.map { times($0, factor) }, t: t, rate: 0.025, 0.5, 0.9, 1e-6, decay: { _ in 0.3 })
+      s.w[0] = own.w[0]
+    },
+  ]
+
   static let decay: [OptimizerCase] = [
     OptimizerCase("sgd l2", SGD(learningRate: 0.1, regularization: .l2(0.2))) { s, g, _ in
       s.sgd(g.indices.map { decayed(g[$0], s.w[$0], l2: 0.2) }, rate: 0.1)
@@ -179,7 +202,7 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
     },
   ]
 
-  @Test(arguments: plain + decay + clips + others, [DType.float64, .float32])
+  @Test(arguments: plain + lamb + decay + clips + others, [DType.float64, .float32])
   func twentySteps(_ test: OptimizerCase, _ dtype: DType) throws {
     let net = try Quadratic(dtype, traits: test.traits)
     let pairs = try test.optimizer.minimize(net.loss, builder: net.builder)

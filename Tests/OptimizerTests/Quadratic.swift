@@ -130,6 +130,30 @@ struct PlainState {
   }
 }
 
+extension PlainState {
+  /// `t` counts from 1; `decay` nil: neither decay nor a ratio.
+  mutating func lamb(
+    _ g: [[Double]], t: Int, rate: Double, _ b1: Double, _ b2: Double, _ epsilon: Double,
+    decay: (Int) -> Double?
+  ) {
+    var (p1, p2) = (1.0, 1.0)
+    for _ in 0..<t { (p1, p2) = (p1 * b1, p2 * b2) }
+    for k in w.indices {
+      var step = [Double](repeating: 0, count: w[k].count)
+      for i in w[k].indices {
+        m[k][i] = b1 * m[k][i] + (1 - b1) * g[k][i]
+        s[k][i] = b2 * s[k][i] + (1 - b2) * g[k][i] * g[k][i]
+        step[i] =
+          m[k][i] / (1 - p1) / ((s[k][i] / (1 - p2)).squareRoot() + epsilon)
+          + (decay(k) ?? 0) * w[k][i]
+      }
+      let (length, stepLength) = (norm([w[k]]), norm([step]))
+      let ratio = decay(k) == nil || length == 0 || stepLength == 0 ? 1 : length / stepLength
+      for i in w[k].indices { w[k][i] -= rate * ratio * step[i] }
+    }
+  }
+}
+
 func norm(_ g: [[Double]]) -> Double {
   g.reduce(0.0) { $0 + $1.reduce(0.0) { $0 + $1 * $1 } }.squareRoot()
 }

@@ -12,7 +12,8 @@ import Testing
 /// may have others.
 @Suite struct SixteenBitTests {
   static let cases =
-    OptimizerTests.plain + OptimizerTests.decay + OptimizerTests.clips + OptimizerTests.others
+    OptimizerTests.plain + OptimizerTests.lamb + OptimizerTests.decay + OptimizerTests.clips
+    + OptimizerTests.others
 
   @Test(arguments: cases, [DType.float16, .bfloat16])
   func twoSteps(_ test: OptimizerCase, _ dtype: DType) throws {

@@ -169,7 +169,8 @@ import Testing
       "increment", "momentum", "random_fill", "restore_parameter", "scheduled_value", "sgd",
       "squared_norm", "masked_activate", "masked_activate_grad", "residual_sum", "residual_term",
       "inplace_abn_restore", "conv2d_fusion", "fold_batch_norm", "activate_grad_of_sum",
-      "inplace_abn_act",
+      "inplace_abn_act", "lamb", "exponential_average", "apply_exponential_average",
+      "accumulate_gradient", "mean_gradient",
     ]
     let missing = operationCatalogue.map { $0.kindName }.filter {
       !seen.contains($0) && !elsewhere.contains($0)
