@@ -18,6 +18,7 @@ enum Room {
 let numerics = Target.Dependency.product(name: "Numerics", package: "swift-numerics")
 let arguments = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
+let yaml = Target.Dependency.product(name: "Yams", package: "Yams")
 
 // Passes of the Swift optimizer that LLVM repeats: without them a set takes two thirds of the time.
 let passesOff = [
@@ -157,7 +158,7 @@ let rooms: [Room] =
       ]),
     .command(
       "abn", path: "abn",
-      needs: ["InPlaceABN", "ABNChecking", "ABNMeasuring", "ABNKernels", arguments]),
+      needs: ["InPlaceABN", "ABNChecking", "ABNMeasuring", "ABNKernels", arguments, yaml]),
   ]
 
 /// The READMEs of a room: files that the build is told to leave alone.
@@ -249,6 +250,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     .package(url: "https://github.com/apple/swift-numerics", from: "1.0.0"),
+    .package(url: "https://github.com/jpsim/Yams.git", from: "6.0.0"),
   ],
   targets: rooms.map(target) + examples + tests,
   swiftLanguageModes: [.v6]

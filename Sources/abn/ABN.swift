@@ -29,7 +29,8 @@ struct ABN: ParsableCommand {
     do {
       try checkArguments()
       try checkCommandName()
-      var command = try parseAsRoot()
+      var command = try parseAsRoot(
+        RecipeFile.expanding(Array(CommandLine.arguments.dropFirst()), of: Train.self))
       try command.run()
       try flushOutput()
     } catch let error as ABNError {

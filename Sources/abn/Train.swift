@@ -12,6 +12,12 @@ struct Train: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
+      "Options from a YAML file, by their names without dashes; those of the command line win.",
+      valueName: "file"))
+  var config: String?
+
+  @Option(
+    help: ArgumentHelp(
       "What to train on: \(DataSource.forms.joined(separator: ", ")); DIR holds the gzipped or "
         + "plain IDX files of MNIST, or the .bin files of CIFAR-10.", valueName: "source"))
   var data = "digits"
