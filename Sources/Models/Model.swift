@@ -109,8 +109,8 @@ public struct Model: Sendable {
   public let classes: Int
   /// The heights and widths it can take; `build` checks them.
   public let sizes: ImageSizes
-  /// What torchvision calls the layers that have parameters, in the order in which `build` makes
-  /// them; nil where torchvision has no such network.
+  /// What the network's usual PyTorch program, torchvision's as a rule, calls the layers that have
+  /// parameters, in the order in which `build` makes them; nil where there is no such program.
   package let torchNames: [String]?
   /// Appends the network to the program that is being built.
   public let build: @Sendable (_ images: Variable, _ options: ModelOptions) throws -> Variable
@@ -135,7 +135,8 @@ public struct Model: Sendable {
 
   /// All models of the package.
   public static let all: [Model] = [
-    mlp, lenet, resnet20, resnet18, resnet34, resnet50, resnet101, resnet152, resnet18v2,
+    mlp, lenet, resnet20, cifarResNet20, cifarResNet32, cifarResNet44, cifarResNet56,
+    cifarResNet110, resnet18, resnet34, resnet50, resnet101, resnet152, resnet18v2,
     resnet34v2, resnet50v2, resnet101v2, resnet152v2, resnext50, resnext101, resnext152, vgg16,
     mobilenetv2, densenet121, densenet264, tresnetm, wideresnet38, unet, deeplabv3resnet50,
     deeplabv3resnet101, deeplabv3wideresnet38,

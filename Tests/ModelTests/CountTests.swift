@@ -79,6 +79,11 @@ import Testing
       258.74 - 4225 * (2_359_296 + 5_376) * 1e-9),
   ]
 
+  /// The parameters of a network of 6 n + 2 layers for CIFAR.
+  private static func cifar(_ n: Int) -> Int {
+    269_722 + (n - 3) * 2 * (9 * (16 * 16 + 32 * 32 + 64 * 64) + 2 * (16 + 32 + 64))
+  }
+
   /// Counted by hand from the paper's table.
   static let derived = [
     // Against version 1: scale and shift of the projections less; the other normalizations move from
@@ -92,6 +97,12 @@ import Testing
     Published(
       .resnext152, 25_028_904 + 4 * (280_576 + 2_048) + 30 * (1_122_304 + 4_096),
       4.2305 + (4 * 784 * 280_576 + 30 * 196 * 1_122_304) * 1e-9),
+    // Section 4.2 with n = 3: 16 (27 + 32) of the first layer, 2 n convolutions of 3 x 3 a stage with
+    // half the inputs in the first one of the second and third, and the last layer. Each block more
+    // adds two convolutions a stage, of 2,359,296 multiply-adds in every stage.
+    Published(.cifarResNet20, 269_722, 0.040551), Published(.cifarResNet32, cifar(5), 0.068863),
+    Published(.cifarResNet44, cifar(7), 0.097174), Published(.cifarResNet56, cifar(9), 0.125486),
+    Published(.cifarResNet110, cifar(18), 0.252888),
     Published(.densenet264, .denseNet([6, 12, 64, 48])), Published(.unet, .uNet(height: 512)),
     Published(.tresnetm, .tResNetM()),
     Published(
