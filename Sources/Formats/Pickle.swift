@@ -1,10 +1,12 @@
 import ABNTensors
 
-/// Reads a dictionary of numpy arrays from a pickle of protocols 2 to 5.
+/// Reads a pickle of protocols 2 to 5: a dictionary of numpy arrays, or a checkpoint.
 ///
 /// A pickle is a program for a small stack machine, and in Python it may call whatever it imports.
-/// This reader knows the opcodes that a dictionary of arrays needs and the names of `PickleGlobal`;
-/// everything else is an error, nothing is ever executed.
+/// Here nothing is ever executed. Of a dictionary of arrays this reader knows the opcodes that it
+/// needs and the names of `PickleGlobal`; everything else is an error. A checkpoint holds much else:
+/// what an unknown import would make is an object without a meaning, and its attributes are kept
+/// (`Pickle+Checkpoint.swift`).
 ///
 /// Its memory is bounded by the file's size: an opcode of one byte may put a value of many on the
 /// stack. Python needs 29 bytes and more for an array; of these come at most 5 to be remembered,
@@ -24,6 +26,12 @@ struct PickleReader {
   var elementBytes = 0
   var stack: [PickleValue] = []
   var marks: [Int] = []
+  /// What a checkpoint's lists, dictionaries and objects hold; values refer to them by number, so that
+  /// releasing them needs no stack, however deep they lie in one another.
+  var containers: [PickleContainer] = []
+  /// The storages of PyTorch that a checkpoint refers to, by key.
+  var storages: [String: TorchStorage] = [:]
+  let dialect: PickleDialect
   private var memo = PickleMemo()
   private var protocolVersion: UInt8 = 2
   private var dictionaryCount = 0
@@ -46,34 +54,19 @@ struct PickleReader {
   /// Under this key a dygraph model keeps a table of names beside its arrays.
   static let nameTable = "StructuredToParameterName@@"
 
-  init(_ source: ByteSource) throws {
+  init(_ source: ByteSource, dialect: PickleDialect = .arrays) throws {
     self.source = source
+    self.dialect = dialect
     bytes = try source.bytes(at: 0, count: source.byteCount)
     mostStack = min(1 << 16, 64 + bytes.count / 2)
-    mostMemo = 256 + bytes.count / 5
-    mostTuples = 256 + bytes.count / 6
+    // A checkpoint remembers every list and dictionary, empty ones too.
+    mostMemo = 256 + bytes.count / (dialect == .arrays ? 5 : 3)
+    mostTuples = 256 + bytes.count / (dialect == .arrays ? 6 : 4)
   }
 
   /// The arrays of the dictionary.
   mutating func read() throws -> [String: Tensor] {
-    guard bytes.count >= 2, bytes[0] == 0x80 else {
-      throw fault("no pickle of protocol 2 to 5", "the bytes 80 02")
-    }
-    protocolVersion = bytes[1]
-    guard (2...5).contains(protocolVersion) else {
-      throw unsupported("protocol \(protocolVersion)", "protocol 2 to 5")
-    }
-    place = 2
-    while true {
-      at = place
-      let opcode = try byte()
-      if opcode == UInt8(ascii: ".") { break }
-      try step(opcode)
-      guard max(stack.count, marks.count) <= mostStack else {
-        throw fault(
-          "\(max(stack.count, marks.count)) values on the stack", "at most \(mostStack)")
-      }
-    }
+    try run()
     guard marks.isEmpty, stack.count == 1, case .dictionary(let dictionary) = stack[0] else {
       throw fault(
         stack.count == 1 ? stack[0].name : "\(stack.count) values at the end", "one dictionary")
@@ -88,6 +81,29 @@ struct PickleReader {
     }
   }
 
+  /// Runs the pickle that begins at `place`, to its end.
+  mutating func run() throws {
+    at = place
+    guard bytes.count >= place + 2, bytes[place] == 0x80 else {
+      throw fault("no pickle of protocol 2 to 5", "the bytes 80 02")
+    }
+    protocolVersion = bytes[place + 1]
+    guard (2...5).contains(protocolVersion) else {
+      throw unsupported("protocol \(protocolVersion)", "protocol 2 to 5")
+    }
+    place += 2
+    while true {
+      at = place
+      let opcode = try byte()
+      if opcode == UInt8(ascii: ".") { break }
+      try step(opcode)
+      guard max(stack.count, marks.count) <= mostStack else {
+        throw fault(
+          "\(max(stack.count, marks.count)) values on the stack", "at most \(mostStack)")
+      }
+    }
+  }
+
   func fault(_ got: String, _ wanted: String) -> ABNError {
     source.fault(at: at, got: got, wanted: wanted, fix: "The file is damaged.")
   }
@@ -95,7 +111,8 @@ struct PickleReader {
   func unsupported(_ got: String, _ wanted: String) -> ABNError {
     source.fault(
       .unsupported, at: at, got: got, wanted: wanted,
-      fix: "Only dictionaries of numpy arrays are read.")
+      fix: dialect == .arrays
+        ? "Only dictionaries of numpy arrays are read." : "Save it with protocol 2 to 5.")
   }
 
   private mutating func step(_ opcode: UInt8) throws {
@@ -106,9 +123,9 @@ struct PickleReader {
     case UInt8(ascii: "K"): stack.append(.integer(Int(try byte())))
     case UInt8(ascii: "M"): stack.append(.integer(Int(try integer(UInt16.self))))
     case UInt8(ascii: "J"): stack.append(.integer(Int(try integer(Int32.self))))
-    case 0x8a: stack.append(.integer(try longInteger()))
+    case 0x8a: stack.append(try longInteger())
     case UInt8(ascii: "("): marks.append(stack.count)
-    case UInt8(ascii: "}"):
+    case UInt8(ascii: "}") where dialect == .arrays:
       dictionaryCount += 1
       guard dictionaryCount <= Self.mostDictionaries else {
         throw unsupported("\(dictionaryCount) dictionaries", "at most \(Self.mostDictionaries)")
@@ -122,18 +139,21 @@ struct PickleReader {
     case 0x94 where protocolVersion >= 4: try remember(memo.count)
     case UInt8(ascii: "h"): try recall(Int(byte()))
     case UInt8(ascii: "j"): try recall(Int(integer(UInt32.self)))
-    case UInt8(ascii: "c"): stack.append(.global(try global(line(), line())))
+    case UInt8(ascii: "c"): stack.append(try imported(line(), line()))
     case 0x93 where protocolVersion >= 4: try pushGlobal()
     case 0x95 where protocolVersion >= 4: try checkFrame()
     case UInt8(ascii: "R"):
       let operands = try pop(2)
-      stack.append(try reduce(operands[0], operands[1]))
+      stack.append(
+        try dialect == .arrays
+          ? reduce(operands[0], operands[1]) : checkpointCall(operands[0], operands[1]))
     case UInt8(ascii: "b"):
       let state = try pop(1)[0]
       guard let target = stack.last, stack.count > (marks.last ?? 0) else {
         throw fault("an empty stack", "a value")
       }
-      try setState(target, state)
+      try dialect == .arrays
+        ? setState(target, state) : setCheckpointState(target, state)
     case UInt8(ascii: "s"):
       let items = try pop(2)
       try setItems(items)
@@ -145,6 +165,7 @@ struct PickleReader {
       throw unsupported("elements that were kept outside of the file", "elements in the file")
     default:
       guard let size = Self.stringSizes[opcode], size.since <= protocolVersion else {
+        if dialect == .checkpoint, try checkpointStep(opcode) { return }
         throw unsupported(
           "opcode \(String(opcode, radix: 16))", "an opcode of a dictionary of arrays")
       }
@@ -187,10 +208,18 @@ struct PickleReader {
       throw fault("an import of \(names[0].name) and \(names[1].name)", "two strings")
     }
     let (first, second) = (try range(ofStringAt: module), try range(ofStringAt: name))
-    stack.append(.global(try global(bytes[first], bytes[second])))
+    stack.append(try imported(bytes[first], bytes[second]))
   }
 
-  private mutating func push(tuple items: [PickleValue]) throws {
+  /// What an import stands for.
+  private func imported(
+    _ module: ArraySlice<UInt8>, _ name: ArraySlice<UInt8>
+  ) throws -> PickleValue {
+    if dialect == .arrays { return .global(try global(module, name)) }
+    return checkpointImport(module, name)
+  }
+
+  mutating func push(tuple items: [PickleValue]) throws {
     let tuple = items.isEmpty ? emptyTuple : PickleTuple(items)
     tupleCount += items.isEmpty ? 0 : 1
     guard tupleCount <= mostTuples else {
@@ -202,7 +231,7 @@ struct PickleReader {
     stack.append(.tuple(tuple))
   }
 
-  private mutating func pop(_ count: Int) throws -> [PickleValue] {
+  mutating func pop(_ count: Int) throws -> [PickleValue] {
     guard stack.count - count >= marks.last ?? 0 else {
       throw fault("\(stack.count - (marks.last ?? 0)) values on the stack", "\(count)")
     }
@@ -210,7 +239,7 @@ struct PickleReader {
     return Array(stack.suffix(count))
   }
 
-  private mutating func popMark() throws -> [PickleValue] {
+  mutating func popMark() throws -> [PickleValue] {
     guard let mark = marks.popLast() else { throw fault("no mark on the stack", "a mark") }
     defer { stack.removeSubrange(mark...) }
     return Array(stack[mark...])
@@ -231,7 +260,8 @@ struct PickleReader {
     stack.append(value)
   }
 
-  private func setItems(_ items: [PickleValue]) throws {
+  private mutating func setItems(_ items: [PickleValue]) throws {
+    if dialect == .checkpoint { return try addEntries(items) }
     guard case .dictionary(let dictionary)? = stack.last, stack.count > (marks.last ?? 0) else {
       throw fault(stack.last?.name ?? "an empty stack", "a dictionary")
     }
@@ -270,18 +300,25 @@ struct PickleReader {
     return global
   }
 
-  private mutating func byte() throws -> UInt8 { bytes[try range(1).lowerBound] }
+  mutating func byte() throws -> UInt8 { bytes[try range(1).lowerBound] }
 
-  private mutating func integer<I: FixedWidthInteger>(_ type: I.Type) throws -> I {
+  mutating func integer<I: FixedWidthInteger>(_ type: I.Type) throws -> I {
     bytes.littleEndian(I.self, at: try range(MemoryLayout<I>.size).lowerBound)
   }
 
   /// A number of 0...255 bytes in two's complement.
-  private mutating func longInteger() throws -> Int {
+  mutating func longInteger() throws -> PickleValue {
     let digits = bytes[try range(Int(byte()))]
     guard digits.count <= 8 else {
+      // The seed of a random number generator, say.
+      if dialect == .checkpoint { return .opaque }
       throw fault("a number of \(digits.count) bytes", "at most 8 bytes")
     }
+    return .integer(Self.integer(digits))
+  }
+
+  /// The number of at most 8 bytes in two's complement, lowest first.
+  static func integer(_ digits: ArraySlice<UInt8>) -> Int {
     let isNegative = (digits.last ?? 0) >= 0x80
     return digits.reversed().reduce(isNegative ? -1 : 0) { $0 << 8 | Int($1) }
   }
@@ -292,7 +329,7 @@ struct PickleReader {
       wanted: "\(count) bytes from byte \(place)", fix: "The file is cut off or damaged.")
   }
 
-  private mutating func range(_ count: Int) throws -> Range<Int> {
+  mutating func range(_ count: Int) throws -> Range<Int> {
     guard count >= 0, count <= bytes.count - place else {
       throw cutOff(count, from: place)
     }

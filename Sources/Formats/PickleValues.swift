@@ -1,6 +1,15 @@
 import ABNTensors
 
-/// The values of a pickle of arrays. None of them is code, and none is ever called.
+/// What a pickle may hold.
+enum PickleDialect {
+  /// One dictionary of numpy arrays, and nothing else.
+  case arrays
+  /// Whatever Python programs save beside weights; tensors of PyTorch and arrays of numpy are found in
+  /// it.
+  case checkpoint
+}
+
+/// The values of a pickle. None of them is code, and none is ever called.
 ///
 /// A string or bytes stand as the byte of their opcode: `PickleReader.range` says what they are.
 enum PickleValue {
@@ -20,6 +29,15 @@ enum PickleValue {
   case global(PickleGlobal)
   case dtype(PickleDType)
   case array(PickleArray)
+  // Of checkpoints only:
+  case float(Double)
+  /// The number of a list, dictionary or object in `PickleReader.containers`.
+  case container(Int)
+  case checkpointGlobal(CheckpointGlobal)
+  case storage(TorchStorage)
+  case tensor(TorchTensor)
+  /// What this reader makes nothing of.
+  case opaque
 
   /// In an error.
   var name: String {
@@ -34,6 +52,12 @@ enum PickleValue {
     case .global(let global): "\(global)"
     case .dtype: "an element type"
     case .array: "an array"
+    case .float(let value): "\(value)"
+    case .container: "a list, dictionary or object"
+    case .checkpointGlobal(let global): "\(global)"
+    case .storage: "a storage"
+    case .tensor: "a tensor"
+    case .opaque: "an object"
     }
   }
 }
@@ -85,6 +109,8 @@ final class PickleDType {
 /// An array; complete once its state has been set.
 final class PickleArray {
   var tensor: Tensor?
+  /// Why there is none, in a checkpoint: an array that nobody asks for stands in nobody's way.
+  var failure: ABNError?
   init(_ tensor: Tensor? = nil) { self.tensor = tensor }
 }
 

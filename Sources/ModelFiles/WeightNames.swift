@@ -2,13 +2,26 @@ import ABNGraph
 import ABNModels
 import ABNTensors
 
-/// How a file of weights names its tensors.
+/// Whose names the tensors of a file have.
 package enum WeightNames: String, Sendable, CaseIterable {
-  /// By the program: `conv2d_0.w_0`, `inplace_abn_0.w_1`, `fc_0.b_0`.
+  /// The program's: `conv2d_0.w_0`, `inplace_abn_0.w_1`, `fc_0.b_0`.
   case abn
-  /// As torchvision: `conv1.weight`, `layer1.0.bn1.running_mean`, `fc.bias`; matrices of fully
-  /// connected layers as [outputs, inputs]. For the networks that torchvision has under such names.
+  /// torchvision's, and of the ResNets for CIFAR those that their weights are published under:
+  /// `conv1.weight`, `layer1.0.bn1.running_mean`, `fc.bias`; matrices of connected layers as [outputs,
+  /// inputs]. Most of timm's are the same.
   case torch
+  /// timm's, where they are others than torchvision's.
+  case timm
+  /// Those of the repository of "In-Place Activated BatchNorm": `mod2.block1.convs.conv1.weight`. The
+  /// in-place layers there scale by |w| + 1e-5, w the number in the file: in-place layers here get that.
+  case original
+  /// Those of another widespread program for CIFAR: `stage_1.0.conv_a.weight`.
+  case cifar
+  /// Paddle's: as torchvision's, but `_mean` and `_variance`, and matrices as [inputs, outputs].
+  case paddle
+
+  /// Those under which weights are written: what is written is read back bit by bit.
+  package static let written: [WeightNames] = [.abn, .torch]
 
   /// The naming of this name.
   ///
@@ -17,10 +30,18 @@ package enum WeightNames: String, Sendable, CaseIterable {
     try named(name, as: "names")
   }
 
+  /// The naming of this name, one of `written`.
+  ///
+  /// - Throws: `ABNError(.name)` that names the nearest.
+  package static func toWrite(_ name: String) throws -> WeightNames {
+    if let found = written.first(where: { $0.rawValue == name }) { return found }
+    throw ABNError(unknown: name, "names", names: written.map(\.rawValue))
+  }
+
   /// Whether a file may have a tensor of this name that no network here reads: PyTorch counts the
   /// steps of each normalization.
-  func ignores(_ name: String) -> Bool {
-    self == .torch && (name.hasSuffix(".num_batches_tracked") || name == "num_batches_tracked")
+  static func ignores(_ name: String) -> Bool {
+    name.hasSuffix(".num_batches_tracked") || name == "num_batches_tracked"
   }
 }
 
@@ -28,22 +49,23 @@ package enum WeightNames: String, Sendable, CaseIterable {
 struct NamedWeight {
   let variable: Variable
   /// The tensor's name in the file.
-  let name: String
+  var name: String
   /// Whether the file has the matrix as [outputs, inputs], the program as [inputs, outputs].
   var isTransposed = false
+  /// Whether the parameter is |w| + 1e-5 of the numbers w in the file.
+  var isScaleAbsolute = false
 
   /// The tensor's shape in the file.
   var shape: Shape {
     isTransposed ? Shape(variable.shape.dimensions.reversed()) : variable.shape
   }
 
-  /// The parameters of a model's program, in the order in which its layers made them.
+  /// The parameters of a model's program under names that weights are written with.
   ///
-  /// - Throws: `ABNError(.unsupported)` for `torch` and a network that torchvision does not have, or
-  ///   an activation with parameters.
+  /// - Throws: `ABNError(.unsupported)` for `torch` and a network that has no such names, or an
+  ///   activation with parameters.
   static func all(of model: Model, _ program: Program, _ names: WeightNames) throws -> [Self] {
-    let parameters = program.parameters
-    if names == .abn { return parameters.map { Self(variable: $0, name: $0.name) } }
+    if names == .abn { return program.parameters.map { Self(variable: $0, name: $0.name) } }
     guard let layers = model.torchNames else {
       let known = Model.all.filter { $0.torchNames != nil }.map(\.name)
       throw ABNError(
@@ -51,36 +73,22 @@ struct NamedWeight {
         wanted: "one of \(known.joined(separator: ", "))",
         fix: "Use the names of the program: --names abn.")
     }
-    // A layer's parameters stand beside one another and begin with its name.
-    var groups: [[Variable]] = []
-    var last: Substring?
-    for parameter in parameters {
-      let layer = parameter.name.lastIndex(of: ".").map { parameter.name[..<$0] }
-      if layer == nil || layer != last { groups.append([]) }
-      groups[groups.count - 1].append(parameter)
-      last = layer
-    }
-    let weights = zip(layers, groups).map { layer, group in
-      zip(suffixes(of: group), group).map { suffix, variable in
-        Self(
-          variable: variable, name: "\(layer).\(suffix)", isTransposed: variable.shape.rank == 2)
-      }
-    }
-    guard groups.count == layers.count, zip(weights, groups).allSatisfy({ $0.count == $1.count })
-    else {
+    guard let weights = WeightNaming(names: .torch, layers: layers).weights(of: program) else {
       throw ABNError(
         .unsupported, "torch names",
-        got: "layers that torchvision's \(model.name) does not have: the slopes of prelu",
+        got: "layers that PyTorch's \(model.name) does not have: the slopes of prelu",
         wanted: "an activation without parameters",
         fix: "Use the names of the program: --names abn.")
     }
-    return weights.flatMap { $0 }
+    return weights
   }
 
-  /// A convolution has one parameter, a fully connected layer two, a normalization four.
-  private static func suffixes(of group: [Variable]) -> [String] {
-    group[0].shape.rank == 1
-      ? ["weight", "bias", "running_mean", "running_var"] : ["weight", "bias"]
+  /// The parameter of the tensor that the file has.
+  func parameter(_ tensor: Tensor) -> Tensor {
+    if isTransposed { return tensor.transposed }
+    guard isScaleAbsolute, tensor.dtype == .float32 else { return tensor }
+    // The original's `eps`.
+    return Tensor(tensor.elements(Float.self).map { abs($0) + 1e-5 }, shape: tensor.shape)
   }
 }
 

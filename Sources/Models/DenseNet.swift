@@ -17,7 +17,7 @@ struct DenseNet: Sendable {
   func model(_ name: String, _ summary: String) -> Model {
     Model(
       name: name, summary: summary, image: [3, 224, 224], classes: 1000,
-      sizes: ImageSizes(least: 29)
+      sizes: ImageSizes(least: 29), torchNames: torchNames
     ) { images, options in
       var x = try options.convNorm(images, 2 * growth, 7, stride: 2)
       x = try pool2d(x, poolSize: 3, poolStride: 2, poolPadding: 1)
@@ -36,6 +36,21 @@ struct DenseNet: Sendable {
       }
       return try options.classified(options.normalized(x))
     }
+  }
+
+  /// torchvision's names of the layers, in the order in which `model` makes them.
+  private var torchNames: [String] {
+    var names = ["features.conv0", "features.norm0"]
+    for (block, count) in layers.enumerated() {
+      if block > 0 {
+        names += ["norm", "conv"].map { "features.transition\(block).\($0)" }
+      }
+      for layer in 1...count {
+        let place = "features.denseblock\(block + 1).denselayer\(layer)"
+        names += ["norm1", "conv1", "norm2", "conv2"].map { "\(place).\($0)" }
+      }
+    }
+    return names + ["features.norm5", "classifier"]
   }
 }
 

@@ -30,6 +30,22 @@ struct MobileNetV2: Sendable {
     return try fc(x, size: options.classes)
   }
 
+  /// torchvision's names of the layers, in the order in which `logits` makes them.
+  var torchNames: [String] {
+    var names = ["features.0.0", "features.0.1"]
+    var number = 1
+    for (t, _, n, _) in rows {
+      for _ in 0..<n {
+        let block = "features.\(number).conv"
+        let inner = t == 1 ? 1 : 2
+        for index in 0..<inner { names += ["\(block).\(index).0", "\(block).\(index).1"] }
+        names += ["\(block).\(inner)", "\(block).\(inner + 1)"]
+        number += 1
+      }
+    }
+    return names + ["features.\(number).0", "features.\(number).1", "classifier.1"]
+  }
+
   /// Table 1: 1 x 1 to t times the channels, a 3 x 3 of each channel alone, 1 x 1 without activation.
   private func block(
     _ x: Variable, _ filters: Int, expansion: Int, stride: Int, _ options: ModelOptions
@@ -46,6 +62,6 @@ extension Model {
   /// MobileNetV2: 3,504,872 parameters. See `MobileNetV2`.
   public static let mobilenetv2 = Model(
     name: "mobilenetv2", summary: "inverted residual blocks with convolutions of single channels",
-    image: [3, 224, 224], classes: 1000
+    image: [3, 224, 224], classes: 1000, torchNames: MobileNetV2().torchNames
   ) { try MobileNetV2().logits($0, $1) }
 }

@@ -18,6 +18,6 @@ extension Model {
   package static let narrowMobileNetV2 = Model(
     name: "mobilenetv2", summary: "MobileNetV2 with half of its channels",
     image: Model.mobilenetv2.image, classes: Model.mobilenetv2.classes,
-    sizes: Model.mobilenetv2.sizes
+    sizes: Model.mobilenetv2.sizes, torchNames: Model.mobilenetv2.torchNames
   ) { try MobileNetV2(width: 16).logits($0, $1) }
 }

@@ -12,7 +12,8 @@ extension Model {
   /// a first fully connected layer of another size.
   public static let vgg16 = Model(
     name: "vgg16", summary: "13 convolutions of 3 x 3, each normalized, and 3 connected layers",
-    image: [3, 224, 224], classes: 1000, sizes: ImageSizes(least: 32)
+    image: [3, 224, 224], classes: 1000, sizes: ImageSizes(least: 32),
+    torchNames: vgg16Names
   ) { images, options in
     var x = images
     for channels in [[64, 64], [128, 128], [256, 256, 256], [512, 512, 512], [512, 512, 512]] {
@@ -29,5 +30,20 @@ extension Model {
         options.activated(fc(x, size: 4096)), probability: 0.5, implementation: .upscaleInTrain)
     }
     return try fc(x, size: options.classes)
+  }
+
+  /// torchvision numbers the modules: convolution, normalization and activation take three, a pooling
+  /// one, an activation and a dropout between connected layers two.
+  private static var vgg16Names: [String] {
+    var names: [String] = []
+    var next = 0
+    for convolutions in [2, 2, 3, 3, 3] {
+      for _ in 0..<convolutions {
+        names += ["features.\(next)", "features.\(next + 1)"]
+        next += 3
+      }
+      next += 1
+    }
+    return names + ["classifier.0", "classifier.3", "classifier.6"]
   }
 }

@@ -57,6 +57,29 @@ struct WideResNet38: Sendable {
   }
 }
 
+extension WideResNet38 {
+  /// The names of the layers in "In-Place Activated BatchNorm"'s repository, in the order in which
+  /// `features` and then `classified` make them.
+  ///
+  /// Source: mapillary/inplace_abn, `scripts/models/wider_resnet.py`: `WiderResNetA2`.
+  var originalNames: [String] {
+    var names = ["mod1.conv1"]
+    for (group, (count, channels)) in groups.enumerated() {
+      for index in 0..<count {
+        let block = "mod\(group + 2).block\(index + 1)"
+        names.append("\(block).bn1")
+        // Every group widens or halves the image in its first block.
+        if index == 0 { names.append("\(block).proj_conv") }
+        for layer in 1...channels.count {
+          if layer > 1 { names.append("\(block).convs.bn\(layer)") }
+          names.append("\(block).convs.conv\(layer)")
+        }
+      }
+    }
+    return names + ["bn_out", "classifier.fc"]
+  }
+}
+
 extension Model {
   /// WideResNet-38: 109,167,912 parameters. See `WideResNet38`.
   public static let wideresnet38 = Model(

@@ -6,11 +6,15 @@ struct Weights: ParsableCommand {
     abstract: "Makes, exports and imports the weights of a network.",
     discussion: """
       A model is a folder with model.safetensors, as abn train makes it; abn eval and abn predict \
-      read it. Files of weights are .safetensors or .npz, in float32, bit by bit; import takes \
-      those in 8 and 16 bits too.
+      read it. Export writes .safetensors or .npz, in float32, bit by bit.
 
-      With --names torch the tensors are called and laid out as in torchvision: conv1.weight, \
-      layer1.0.bn1.running_mean, fc.weight. The ResNets and ResNeXts have such names.
+      Import takes safetensors, the files of PyTorch (.pth, .pt, .th, also those of before 1.6), of \
+      Paddle (.pdparams) and numpy's .npz, whatever they are called, and finds the names of \
+      torchvision, timm, the original program, the CIFAR ResNets and this one, behind any prefix. \
+      Numbers of 8 and 16 bits become the same in float32. Nothing in a file is executed.
+
+      With export --names torch the tensors are called and laid out as in torchvision: conv1.weight, \
+      layer1.0.bn1.running_mean, fc.weight.
       """,
     subcommands: [Init.self, Export.self, Import.self])
 
@@ -54,7 +58,7 @@ struct Weights: ParsableCommand {
     var names = "abn"
 
     func run() throws {
-      let names = try WeightNames.named(names)
+      let names = try WeightNames.toWrite(names)
       try requireResult(output, isNoneOf: [folder + "/" + ModelFile.name])
       try ModelFile.read(folder: folder).exportWeights(to: output, names: names, folder: folder)
     }
@@ -62,23 +66,38 @@ struct Weights: ParsableCommand {
 
   struct Import: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Makes a model of a file of weights.")
+      abstract: "Makes a model of a file of weights, and says what became of each tensor.")
 
-    @Argument(help: "The file, .safetensors or .npz.")
+    @Argument(help: "The file: safetensors, PyTorch's, .pdparams or .npz, by its contents.")
     var file: String
 
     @OptionGroup var network: BuiltNetwork
 
-    @Option(help: ArgumentHelp("How the tensors are named: abn or torch.", valueName: "naming"))
-    var names = "abn"
+    @OptionGroup var loading: WeightOptions
+
+    @Option(
+      help: ArgumentHelp(
+        "Whose names the tensors have: \(WeightNames.allCases.map(\.rawValue).joined(separator: ", ")); "
+          + "default: those that fit.", valueName: "naming"))
+    var names: String?
+
+    @Flag(help: "Begin the last layer afresh where the file has another number of classes.")
+    var replaceHead = false
+
+    @OptionGroup var pixels: PixelOptions
 
     @Option(help: ArgumentHelp("The model's folder; made if absent.", valueName: "folder"))
     var output: String
 
+    @Flag(help: "Print the report as JSON on standard output.")
+    var json = false
+
     @OptionGroup var existing: OverwriteOption
 
     func run() throws {
-      let names = try WeightNames.named(names)
+      var weights = loading.loading(file)
+      weights.names = try names.map(WeightNames.named)
+      weights.replacesHead = replaceHead
       try existing.requireFree(folder: output)
       let target = output + "/" + ModelFile.name
       if let file = FileIdentity(file), file == FileIdentity(target) {
@@ -87,11 +106,75 @@ struct Weights: ParsableCommand {
           wanted: "another folder", fix: "Choose another name.")
       }
       let made = try network.made()
-      try existing.write(
-        ModelFile(
-          weights: file, names: names, model: made.model, options: made.options, image: made.image,
-          normalization: made.normalization, data: made.data), toFolder: output)
+      let (model, report) = try ModelFile.imported(
+        weights, model: made.model, options: made.options, image: made.image,
+        normalization: pixels.normalization(channels: made.image[0]) ?? made.normalization,
+        data: made.data, backend: replaceHead || loading.partial ? CPUBackend() : nil)
+      try existing.write(model, toFolder: output)
+      if json {
+        try printJSON(report)
+      } else {
+        print(report.table, terminator: "")
+      }
     }
+  }
+}
+
+/// What is taken of a file of weights.
+struct WeightOptions: ParsableArguments {
+  @Flag(
+    help:
+      "Take weights of a network with another activation: its results differ until it is trained.")
+  var adapt = false
+
+  @Flag(help: "Take what fits, however many tensors are missing or additional.")
+  var partial = false
+
+  func loading(_ path: String) -> WeightLoading {
+    var loading = WeightLoading(path)
+    loading.allowsOtherActivation = adapt
+    loading.allowsPartial = partial
+    return loading
+  }
+}
+
+/// What made pixels the numbers that the network was trained on.
+struct PixelOptions: ParsableArguments {
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Mean of each channel, of pixels in 0...1: 0.485,0.456,0.406. Default: that of the data.",
+      valueName: "numbers"))
+  var mean: String?
+
+  @Option(
+    name: [.long, .customLong("deviation")], parsing: .unconditional,
+    help: ArgumentHelp(
+      "Deviation of each channel, of pixels in 0...1: 0.229,0.224,0.225.", valueName: "numbers"))
+  var std: String?
+
+  /// Nil where neither is given.
+  func normalization(channels: Int) throws -> ChannelNormalization? {
+    if mean == nil && std == nil { return nil }
+    func numbers(_ text: String?, _ option: String, _ range: ClosedRange<Double>) throws -> [Double]
+    {
+      let words = (text ?? "").split(separator: ",", omittingEmptySubsequences: false)
+      let values = words.compactMap { Double($0.trimmingPrefix(" ")) }
+      guard values.count == channels, words.count == channels,
+        values.allSatisfy(range.contains)
+      else {
+        throw ABNError(
+          .attribute, option, got: text.map { quoted($0) } ?? "nothing",
+          wanted: "\(channels) numbers for pixels in 0...1, with commas between them",
+          fix: text == nil
+            ? "--mean and --std go together." : "Divide numbers for bytes by 255.")
+      }
+      return values
+    }
+    // Of the stored bytes.
+    return try ChannelNormalization(
+      mean: numbers(mean, "--mean", -1...1).map { $0 * 255 },
+      standardDeviation: numbers(std, "--std", 1e-6...1).map { $0 * 255 })
   }
 }
 

@@ -91,8 +91,14 @@ import Testing
     try expectMistake(
       place, "weights import w.npz --model mlp --classes 11 --output out", "fc_2.w_0", "--classes")
     try expectMistake(
-      place, "weights import w.npz --model mlp --norm standard --output out", "batch_norm_0.w_0",
-      "inplace_abn_0")
+      place, "weights import w.npz --model mlp --names torch --output out", "torch names", "mlp")
+    try expectMistake(
+      place, "weights import w.npz --model mlp --mean 0.5,0.5 --std 0.5 --output out", "--mean",
+      "1 numbers")
+    try expectMistake(
+      place, "weights import w.npz --model mlp --mean 0.5 --std 127 --output out", "--std", "255")
+    try expectMistake(
+      place, "weights import w.npz --model mlp --mean 0.5 --output out", "--std", "together")
     try expectMistake(
       place, "weights import w.npz --model mlp --data digits --classes 10 --output out", "--data")
     try expectMistake(place, "weights init --model mlp --classes 0 --output out", "--classes")

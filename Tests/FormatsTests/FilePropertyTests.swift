@@ -63,7 +63,24 @@ import Testing
         testDescription: "Paddle combined",
         bytes: file { try PaddleParameters.writeCombined(tensors, to: $0) }, mostGrowth: 1,
         read: { try PaddleParameters.readCombined($0, names: names) }),
-    ] + pickles
+    ] + pickles + checkpoints
+  }()
+
+  /// The reader of weights over everything that it takes for a checkpoint.
+  private static let checkpoints: [Format] = {
+    let files =
+      [
+        ("checkpoint", TorchFile.zip(WeightsFileTests.checkpoint)),
+        ("older checkpoint", TorchFile.legacy(WeightsFileTests.checkpoint)),
+      ] + [2, 4, 5].map { ("pickle \($0) as weights", try! PickleProtocolTests.bytes($0)) }
+    return files.map { name, bytes in
+      Format(
+        testDescription: name, bytes: bytes, mostGrowth: 5,
+        read: { source in
+          let file = try WeightsFile(source)
+          return try file.read(file.names.filter { $0 != "complex" })
+        })
+    }
   }()
 
   /// Bytes turned over, replaced by telling ones, taken out, put in, copied from elsewhere, cut off.

@@ -206,9 +206,10 @@ private struct Saved {
         } else {
           try Safetensors.write(tensors, to: half)
         }
-        let back = try ModelFile(
-          weights: half, names: .torch, model: model, options: file.options,
-          image: WeightTests.image)
+        var loading = WeightLoading(half)
+        loading.allowsOtherActivation = true
+        let (back, report) = try file.again(loading)
+        #expect(report.widened.count == report.parameters && report.widened[0].from == "\(dtype)")
         for (name, value) in file.parameters {
           #expect(back.parameters[name] == value.cast(to: dtype).cast(to: .float32), "\(name)")
         }
