@@ -20,7 +20,7 @@ public struct StripesNetwork {
       let logits = try fc(pool, size: classes)
       let loss = try mean(softmaxWithCrossEntropy(logits, labels))
       let right = try InPlaceABN.accuracy(logits, labels)
-      _ = try MomentumOptimizer(
+      _ = try Momentum(
         learningRate: Schedule.oneCycle(peak: 0.1, steps: steps), momentum: 0.9,
         regularization: .l2(1e-4)
       ).minimize(loss)

@@ -66,7 +66,7 @@ struct LayerCase: Sendable {
     ) { given in
       // The layer overwrites what an operator made; twice a number is exact in every type.
       let x = try scale(given[0], factor: 2)
-      let momentum = given.count > 1 ? Momentum.variable(given[1]) : 0.9
+      let momentum = given.count > 1 ? StatisticsMomentum.variable(given[1]) : 0.9
       let z = try normalized(x, layout, momentum)
       return [isResidual ? try leakyReLU(elementwiseAdd(z, x), alpha: 0.1) : z]
     }
@@ -88,7 +88,7 @@ struct LayerCase: Sendable {
   }
 
   private func normalized(
-    _ x: Variable, _ layout: DataLayout, _ momentum: Momentum
+    _ x: Variable, _ layout: DataLayout, _ momentum: StatisticsMomentum
   ) throws -> Variable {
     let isGlobal = statistics == .global
     if isInPlace {

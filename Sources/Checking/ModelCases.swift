@@ -71,7 +71,7 @@ struct ModelCase: Sendable {
       let map = logits.shape.dimensions.dropFirst(2)
       let labels = try data("labels", shape: Shape([batch, 1] + map), dtype: .int64)
       let loss = try mean(softmaxWithCrossEntropy(logits, labels, axis: 1))
-      _ = try MomentumOptimizer(
+      _ = try Momentum(
         learningRate: learningRate, momentum: 0.9, regularization: .l2(1e-4)
       ).minimize(loss)
       return loss

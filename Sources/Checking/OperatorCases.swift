@@ -165,7 +165,7 @@ extension CheckCase {
       },
       OperatorSpec("pad", [x]) { [try pad($0[0], [0, 1, 2, 0, 1, 1, 0, 3], value: 0.5)] },
       OperatorSpec("pad2d NHWC", [x]) {
-        [try pad2d($0[0], [1, 2, 0, 3], dataFormat: .nhwc)]
+        [try pad2d($0[0], [1, 2, 0, 3], dataLayout: .nhwc)]
       },
       OperatorSpec("assign", [x]) { [try assign($0[0])] },
     ]
@@ -241,16 +241,16 @@ extension CheckCase {
       }
       specs += [
         OperatorSpec("bilinear \(layout.rawValue)", [x]) {
-          [try resizeBilinear($0[0], outShape: [13, 7], dataFormat: layout)]
+          [try resizeBilinear($0[0], outShape: [13, 7], dataLayout: layout)]
         },
         OperatorSpec("bilinear x2, corners apart \(layout.rawValue)", [x]) {
           [
             try resizeBilinear(
-              $0[0], scale: 2, alignCorners: false, alignMode: 0, dataFormat: layout)
+              $0[0], scale: 2, alignCorners: false, alignMode: 0, dataLayout: layout)
           ]
         },
         OperatorSpec("nearest \(layout.rawValue)", [x]) {
-          [try resizeNearest($0[0], outShape: [18, 5], dataFormat: layout)]
+          [try resizeNearest($0[0], outShape: [18, 5], dataLayout: layout)]
         },
       ]
     }

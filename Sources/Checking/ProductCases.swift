@@ -98,14 +98,14 @@ extension CheckCase {
       (
         "momentum",
         {
-          _ = try MomentumOptimizer(learningRate: 0.1, momentum: 0.9, regularization: decay)
+          _ = try Momentum(learningRate: 0.1, momentum: 0.9, regularization: decay)
             .minimize($0)
         }
       ),
       (
         "momentum, Nesterov, l1",
         {
-          _ = try MomentumOptimizer(
+          _ = try Momentum(
             learningRate: 0.1, momentum: 0.9, useNesterov: true, regularization: .l1(0.01)
           ).minimize($0)
         }
@@ -126,7 +126,7 @@ extension CheckCase {
       (
         "momentum, clipped by the common norm",
         {
-          _ = try MomentumOptimizer(
+          _ = try Momentum(
             learningRate: 0.1, momentum: 0.9, gradientClip: .globalNorm(0.2)
           ).minimize($0)
         }

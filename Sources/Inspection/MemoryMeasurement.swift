@@ -46,7 +46,7 @@ package func measureMemory(
   let programs = try ClassifierPrograms(
     model, options: ModelOptions(classes: classes, norm: norm), image: image, seed: 1
   ) { loss in
-    _ = try MomentumOptimizer(learningRate: 0.01, momentum: 0.9).minimize(loss)
+    _ = try Momentum(learningRate: 0.01, momentum: 0.9).minimize(loss)
   }
   let shapes = try programs.feedShapes(batchSize: batchSize)
   let executor = Executor(backend: backend, memoryLimit: .none)

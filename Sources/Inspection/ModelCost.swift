@@ -40,7 +40,7 @@ extension Model {
       self, options: ModelOptions(classes: classes, norm: norm), image: image, seed: 0
     ) { loss in
       if plansMemory {
-        _ = try MomentumOptimizer(learningRate: 0.01, momentum: 0.9).minimize(loss)
+        _ = try Momentum(learningRate: 0.01, momentum: 0.9).minimize(loss)
       }
     }
     var planned: Int?

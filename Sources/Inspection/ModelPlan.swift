@@ -15,7 +15,7 @@ public enum OptimizerName: String, Sendable, CaseIterable {
   public var optimizer: any Optimizer {
     switch self {
     case .sgd: SGD(learningRate: 0.01)
-    case .momentum: MomentumOptimizer(learningRate: 0.01, momentum: 0.9)
+    case .momentum: Momentum(learningRate: 0.01, momentum: 0.9)
     case .adam: Adam()
     case .adamw: AdamW()
     }

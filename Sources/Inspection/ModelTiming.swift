@@ -175,7 +175,7 @@ private struct BenchmarkSubject {
       model, options: ModelOptions(classes: model.classes, norm: norm), image: image, seed: 1
     ) { loss in
       guard pass == .training else { return }
-      _ = try MomentumOptimizer(learningRate: 0.01, momentum: 0.9).minimize(loss)
+      _ = try Momentum(learningRate: 0.01, momentum: 0.9).minimize(loss)
     }
     program = pass == .training ? programs.training : programs.evaluation
     let shapes = try programs.feedShapes(batchSize: batchSize)

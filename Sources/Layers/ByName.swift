@@ -96,7 +96,7 @@ public func conv2d(
 /// `batchNorm` with an activation by name; `actAlpha`, where it has an alpha, is by default 0.02
 /// for leaky_relu and 1 for elu.
 public func batchNorm(
-  _ input: Variable, act: String, isTest: Bool = false, momentum: Momentum = 0.9,
+  _ input: Variable, act: String, isTest: Bool = false, momentum: StatisticsMomentum = 0.9,
   epsilon: Double = 1e-5, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,
   dataLayout: DataLayout = .nchw, name: String? = nil, movingMeanName: String? = nil,
   movingVarianceName: String? = nil, doModelAverageForMeanAndVar: Bool = true,
@@ -117,7 +117,7 @@ public func batchNorm(
 /// - Parameter actAlpha: alpha of leaky_relu and elu; nil: 1, the original's default. leaky_relu with alpha 1 is the identity:
 ///   where nobody wrote the 1, a warning names this line, once.
 public func inplaceABN(
-  _ input: Variable, act: String, isTest: Bool = false, momentum: Momentum = 0.9,
+  _ input: Variable, act: String, isTest: Bool = false, momentum: StatisticsMomentum = 0.9,
   epsilon: Double = 1e-5, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,
   dataLayout: DataLayout = .nchw, name: String? = nil, movingMeanName: String? = nil,
   movingVarianceName: String? = nil, doModelAverageForMeanAndVar: Bool = false,

@@ -5,7 +5,7 @@ import ABNTensors
 
 /// How much of the old moving statistics stays: a number in 0...1, or a float32 variable of shape
 /// [1] (the value of a schedule, say).
-public enum Momentum: Sendable, ExpressibleByFloatLiteral, ExpressibleByIntegerLiteral {
+public enum StatisticsMomentum: Sendable, ExpressibleByFloatLiteral, ExpressibleByIntegerLiteral {
   /// A constant.
   case value(Double)
   /// Read at every run; a value outside 0...1 makes the moving statistics NaN.
@@ -25,7 +25,8 @@ private struct NormalizationLayer {
   let momentum: Variable?
 
   init(
-    _ c: LayerContext, _ input: Variable, isTest: Bool, momentum: Momentum, epsilon: Double,
+    _ c: LayerContext, _ input: Variable, isTest: Bool, momentum: StatisticsMomentum,
+    epsilon: Double,
     paramAttr: ParamAttr, biasAttr: ParamAttr, dataLayout: DataLayout,
     movingMeanName: String?, movingVarianceName: String?, doModelAverage: Bool,
     useGlobalStats: Bool
@@ -111,7 +112,8 @@ private struct NormalizationLayer {
 /// the alpha of an activation given by name is, unless told, that of `Activation`: 0.02 for
 /// leaky_relu, 1 for elu.
 public func batchNorm(
-  _ input: Variable, act: Activation? = nil, isTest: Bool = false, momentum: Momentum = 0.9,
+  _ input: Variable, act: Activation? = nil, isTest: Bool = false,
+  momentum: StatisticsMomentum = 0.9,
   epsilon: Double = 1e-5, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,
   dataLayout: DataLayout = .nchw, name: String? = nil, movingMeanName: String? = nil,
   movingVarianceName: String? = nil, doModelAverageForMeanAndVar: Bool = true,
@@ -161,7 +163,8 @@ public func batchNorm(
 /// Source: Rota Bulo, Porzi, Kontschieder, CVPR 2018, arXiv 1712.02616;
 /// `paddle.fluid.layers.inplace_abn`.
 public func inplaceABN(
-  _ input: Variable, act: Activation? = nil, isTest: Bool = false, momentum: Momentum = 0.9,
+  _ input: Variable, act: Activation? = nil, isTest: Bool = false,
+  momentum: StatisticsMomentum = 0.9,
   epsilon: Double = 1e-5, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,
   dataLayout: DataLayout = .nchw, name: String? = nil, movingMeanName: String? = nil,
   movingVarianceName: String? = nil, doModelAverageForMeanAndVar: Bool = false,

@@ -27,7 +27,7 @@ public struct PReLUMode: Sendable, Hashable, ExpressibleByStringLiteral {
 ///   slopes take are unknown.
 public func prelu(
   _ x: Variable, mode: PReLUMode = .all, paramAttr: ParamAttr = nil,
-  dataFormat: DataLayout = .nchw, name: String? = nil, file: StaticString = #fileID,
+  dataLayout: DataLayout = .nchw, name: String? = nil, file: StaticString = #fileID,
   line: UInt = #line
 ) throws -> Variable {
   try layer("prelu", name: name, file: file, line: line) { c in
@@ -40,7 +40,7 @@ public func prelu(
         throw ABNError(
           .shape, "input", got: "shape \(x.shape)", wanted: "rank 2 or more for a slope a channel")
       }
-      let axis = dataFormat.channelAxis(rank: rank)
+      let axis = dataLayout.channelAxis(rank: rank)
       shape = Shape((0..<rank).map { $0 == axis ? x.shape[axis] : 1 })
     case .element:
       shape = Shape([1] + x.shape.dimensions.dropFirst())

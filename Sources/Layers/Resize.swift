@@ -14,13 +14,13 @@ import ABNTensors
 /// - Throws: `ABNError(.attribute)` where neither size is given or one is below 1.
 public func resizeBilinear(
   _ x: Variable, outShape: [Int]? = nil, scale: Double? = nil, alignCorners: Bool = true,
-  alignMode: Int = 1, dataFormat: DataLayout = .nchw, name: String? = nil,
+  alignMode: Int = 1, dataLayout: DataLayout = .nchw, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable {
   try layer("resize_bilinear", name: name, file: file, line: line) { c in
     let kind = try Resize(
       .bilinear, to: resizedSize(outShape, scale), alignCorners: alignCorners,
-      alignMode: alignMode, layout: dataFormat)
+      alignMode: alignMode, layout: dataLayout)
     return try c.append(kind, x)
   }
 }
@@ -28,12 +28,12 @@ public func resizeBilinear(
 /// An image at another size, each pixel from the nearest. See `resizeBilinear`.
 public func resizeNearest(
   _ x: Variable, outShape: [Int]? = nil, scale: Double? = nil, alignCorners: Bool = true,
-  dataFormat: DataLayout = .nchw, name: String? = nil, file: StaticString = #fileID,
+  dataLayout: DataLayout = .nchw, name: String? = nil, file: StaticString = #fileID,
   line: UInt = #line
 ) throws -> Variable {
   try layer("resize_nearest", name: name, file: file, line: line) { c in
     let kind = try Resize(
-      .nearest, to: resizedSize(outShape, scale), alignCorners: alignCorners, layout: dataFormat)
+      .nearest, to: resizedSize(outShape, scale), alignCorners: alignCorners, layout: dataLayout)
     return try c.append(kind, x)
   }
 }

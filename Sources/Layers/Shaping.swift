@@ -116,7 +116,7 @@ public func pad(
 ///
 /// - Parameter paddings: [top, bottom, left, right].
 public func pad2d(
-  _ x: Variable, _ paddings: [Int], value: Double = 0, dataFormat: DataLayout = .nchw,
+  _ x: Variable, _ paddings: [Int], value: Double = 0, dataLayout: DataLayout = .nchw,
   name: String? = nil, file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable {
   try layer("pad2d", name: name, file: file, line: line) { c in
@@ -125,7 +125,7 @@ public func pad2d(
         .attribute, "paddings", got: "\(paddings.count) numbers for an input \(x.shape)",
         wanted: "[top, bottom, left, right] for an input of rank 4")
     }
-    let axis = dataFormat == .nchw ? 2 : 1
+    let axis = dataLayout == .nchw ? 2 : 1
     var before = [0, 0, 0, 0]
     var after = before
     (before[axis], after[axis]) = (paddings[0], paddings[1])

@@ -41,7 +41,7 @@ public struct SGD: Optimizer {
 /// p = p - rate * (g + momentum * v).
 ///
 /// State: `<parameter>_velocity_0`, first 0.
-public struct MomentumOptimizer: Optimizer {
+public struct Momentum: Optimizer {
   public let learningRate: LearningRate
   public let regularization: Regularizer?
   public let gradientClip: GradientClip?

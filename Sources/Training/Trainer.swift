@@ -221,7 +221,7 @@ extension TrainingSettings {
   ///
   /// - Parameter steps: all steps of the run, for the schedule.
   func minimize(_ loss: Variable, steps: Int) throws {
-    _ = try MomentumOptimizer(
+    _ = try Momentum(
       learningRate: Schedule.oneCycle(peak: learningRate, steps: steps),
       momentum: momentum, useNesterov: true, regularization: .l2(weightDecay)
     ).minimize(loss)

@@ -19,7 +19,7 @@ extension LayoutGraph {
       let branch = try normalized(convolved(x, conv, 3), abn, .identity)
       return try leakyReLU(elementwiseAdd(branch, inputs[1]), alpha: 0.1)
     case .pool, .adaptivePool, .squeeze, .resize: return try resized(kind, x)
-    case .prelu(let layout, let mode): return try prelu(x, mode: mode, dataFormat: layout)
+    case .prelu(let layout, let mode): return try prelu(x, mode: mode, dataLayout: layout)
     case .activate(let act): return try activation(x, act.with(alpha: 0.1))
     case .unary(let which): return try unary(which, x)
     case .combine(let function):
@@ -41,7 +41,7 @@ extension LayoutGraph {
     case .pad(let layout):
       let axes = layout == .nchw ? [2, 3] : [1, 2]
       return try slice(
-        pad2d(x, [1, 0, 0, 2], dataFormat: layout), axes: axes, starts: [0, 1],
+        pad2d(x, [1, 0, 0, 2], dataLayout: layout), axes: axes, starts: [0, 1],
         ends: [dims[axes[0]], dims[axes[1]] + 1])
     case .slice(let axis):
       guard dims[axis] > 1 else { return x }
@@ -106,7 +106,7 @@ extension LayoutGraph {
     func back(_ y: Variable, _ layout: DataLayout) throws -> Variable {
       let axes = layout == .nchw ? [2, 3] : [1, 2]
       return try resizeBilinear(
-        y, outShape: axes.map { x.shape[$0] }, alignCorners: false, dataFormat: layout)
+        y, outShape: axes.map { x.shape[$0] }, alignCorners: false, dataLayout: layout)
     }
     switch kind {
     case .pool(let layout, let function, let stride):
@@ -121,9 +121,9 @@ extension LayoutGraph {
       let pooled = try pool2d(x, poolType: .average, globalPooling: true, dataLayout: layout)
       return try elementwiseMul(x, sigmoid(convolved(pooled, layout, 1)))
     case .resize(let layout, .nearest):
-      return try back(resizeNearest(x, outShape: [6, 7], dataFormat: layout), layout)
+      return try back(resizeNearest(x, outShape: [6, 7], dataLayout: layout), layout)
     case .resize(let layout, _):
-      return try back(resizeBilinear(x, outShape: [6, 7], dataFormat: layout), layout)
+      return try back(resizeBilinear(x, outShape: [6, 7], dataLayout: layout), layout)
     default: return x
     }
   }

@@ -151,7 +151,7 @@ import Testing
         let optimizer: any Optimizer =
           switch index {
           case 0: SGD(learningRate: rate, regularization: .l2(1e-3), gradientClip: clip)
-          case 1: MomentumOptimizer(learningRate: rate, momentum: 0.9, gradientClip: clip)
+          case 1: Momentum(learningRate: rate, momentum: 0.9, gradientClip: clip)
           default: Adam(learningRate: rate, gradientClip: clip)
           }
         _ = try optimizer.minimize(loss)

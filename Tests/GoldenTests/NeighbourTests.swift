@@ -20,7 +20,7 @@ import Testing
       let x = try data("x", shape: arrays["x"].shape, dtype: arrays.dtype)
       let hidden1 = try fc(x, size: 6, paramAttr: "fc1.w")
       // The defaults and 0.2, as the original rounds them to float32.
-      let momentum = Momentum.value(Double(Float(0.9)))
+      let momentum = StatisticsMomentum.value(Double(Float(0.9)))
       let epsilon = Double(Float(1e-5))
       let hidden2 = try inplaceABN(hidden1, momentum: momentum, epsilon: epsilon)
       y = try inplaceABN(

@@ -13,7 +13,7 @@ import Testing
     let loss = try builder.build {
       let y = try inplaceABN(fc(data("x", shape: [4, 5]), size: size), act: .elu())
       let loss = try mean(elementwiseMul(y, y))
-      try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize(loss)
+      try Momentum(learningRate: 0.1, momentum: 0.9).minimize(loss)
       return loss
     }
     let scope = Scope()

@@ -20,7 +20,7 @@ import Testing
   @Test(arguments: cases) func steps(_ test: GoldenCase) throws {
     try check(test.load(), learningRate: Double(Float(0.1))) { x in
       let hidden1 = try fc(x, size: 6, paramAttr: "fc1.w")
-      let momentum = Momentum.value(Double(Float(0.9)))
+      let momentum = StatisticsMomentum.value(Double(Float(0.9)))
       let epsilon = Double(Float(1e-5))
       let hidden2 = try inplaceABN(hidden1, momentum: momentum, epsilon: epsilon)
       return try inplaceABN(

@@ -22,7 +22,7 @@ import Testing
 
   /// The training step of a graph over x, whose output is squared and averaged where it is no loss.
   private func compiled(
-    optimizer: any Optimizer = MomentumOptimizer(learningRate: 0.1, momentum: 0.9),
+    optimizer: any Optimizer = Momentum(learningRate: 0.1, momentum: 0.9),
     fetchesGradients: Bool = false, _ build: (Variable) throws -> Variable
   ) throws -> Compiled {
     let builder = ProgramBuilder()

@@ -56,7 +56,7 @@ import Testing
     let model = try Model.named("resnet50")
     let programs = try ClassifierPrograms(
       model, options: ModelOptions(classes: model.classes), image: model.image, seed: 1
-    ) { _ = try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize($0) }
+    ) { _ = try Momentum(learningRate: 0.1, momentum: 0.9).minimize($0) }
     let plan = try Executor(mode: .compact, memoryLimit: .none).compile(
       programs.training, feed: programs.feedShapes(batchSize: 32), fetch: [programs.loss]
     ).plan
@@ -77,7 +77,7 @@ import Testing
             act: .leakyReLU(slope: 0.01))
         }
         let loss = try mean(x)
-        _ = try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize(loss)
+        _ = try Momentum(learningRate: 0.1, momentum: 0.9).minimize(loss)
         return loss
       }
       return try Executor(backend: CPUBackend(), mode: .compact).compile(
@@ -112,7 +112,7 @@ import Testing
     let model = try Model.named("lenet")
     let programs = try ClassifierPrograms(
       model, options: ModelOptions(classes: 10), image: model.image, seed: 1
-    ) { _ = try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize($0) }
+    ) { _ = try Momentum(learningRate: 0.1, momentum: 0.9).minimize($0) }
     func peak(_ batchSize: Int) throws -> Int {
       try programs.plannedPeakBytes(batchSize: batchSize, backend: CPUBackend())
     }

@@ -28,7 +28,7 @@ import Testing
     expectClose(rig["variance"], wanted.variance, tolerance: 1e-13, what)
   }
 
-  private func layer(_ rig: Rig, _ momentum: Momentum) throws -> Variable {
+  private func layer(_ rig: Rig, _ momentum: StatisticsMomentum) throws -> Variable {
     try inplaceABN(
       data("x", shape: Self.shape, dtype: .float64), act: .leakyReLU(slope: 0.1),
       momentum: momentum,
@@ -47,7 +47,7 @@ import Testing
   }
 
   @Test func literals() throws {
-    for (momentum, wanted) in [(0.5 as Momentum, 0.5), (1 as Momentum, 1)] {
+    for (momentum, wanted) in [(0.5 as StatisticsMomentum, 0.5), (1 as StatisticsMomentum, 1)] {
       guard case .value(let value) = momentum else {
         Issue.record("a literal is a value")
         continue

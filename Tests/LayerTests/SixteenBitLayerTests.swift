@@ -42,7 +42,7 @@ import Testing
       let features = try abn(fc(concat([side, flat], axis: 1), size: 24))
       let logits = try cast(fc(features, size: 4), to: .float32)
       let loss = try mean(softmaxWithCrossEntropy(logits, labels))
-      try MomentumOptimizer(learningRate: 0.02, momentum: 0.9).minimize(loss)
+      try Momentum(learningRate: 0.02, momentum: 0.9).minimize(loss)
       return loss
     }
     #expect(rig.builder.main.parameters.allSatisfy { $0.dtype == .float32 })

@@ -171,7 +171,7 @@ enum TrapInitializers {
         let loss = try mean(fc(data("x", shape: [2, 3]), size: 2))
         switch d.pick(4) {
         case 0: _ = try SGD(learningRate: rate, regularization: .l2(d.real())).minimize(loss)
-        case 1: _ = try MomentumOptimizer(learningRate: rate, momentum: d.real()).minimize(loss)
+        case 1: _ = try Momentum(learningRate: rate, momentum: d.real()).minimize(loss)
         case 2: _ = try Adam(learningRate: rate, beta1: d.real(), epsilon: d.real()).minimize(loss)
         default:
           _ = try SGD(

@@ -92,7 +92,7 @@ enum TrapLayers {
       [
         try prelu(
           $0.input(1...4), mode: $0.pick([.all, .channel, .element, "other"]),
-          dataFormat: $0.layout())
+          dataLayout: $0.layout())
       ]
     },
     layer("pool2d") {
@@ -164,14 +164,14 @@ enum TrapLayers {
       [
         try resizeBilinear(
           $0.input(4...4), outShape: $0.chance() ? $0.sizes(2) : nil, scale: $0.real(),
-          alignCorners: $0.chance(), alignMode: $0.chance() ? 1 : 0, dataFormat: $0.layout())
+          alignCorners: $0.chance(), alignMode: $0.chance() ? 1 : 0, dataLayout: $0.layout())
       ]
     },
     layer("resizeNearest") {
       [
         try resizeNearest(
           $0.input(4...4), outShape: $0.chance() ? $0.sizes(2) : nil, scale: $0.real(),
-          alignCorners: $0.chance(), dataFormat: $0.layout())
+          alignCorners: $0.chance(), dataLayout: $0.layout())
       ]
     },
     layer("cast and assign") { d in
@@ -214,7 +214,7 @@ enum TrapLayers {
       let x = try d.input(0...4)
       return [try pad(x, d.sizes(2 * x.shape.rank), value: d.real())]
     },
-    layer("pad2d") { [try pad2d($0.input(4...4), $0.sizes(4), dataFormat: $0.layout())] },
+    layer("pad2d") { [try pad2d($0.input(4...4), $0.sizes(4), dataLayout: $0.layout())] },
     layer("unary") { d in
       let x = try d.input()
       return [

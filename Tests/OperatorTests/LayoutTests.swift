@@ -92,10 +92,10 @@ import Testing
       try pool2d(convolved(x, 16), poolSize: 3, poolPadding: 1, dataLayout: .nhwc)
     },
     Way(name: "bilinear in NHWC", isFree: false) { x in
-      try resizeBilinear(convolved(x, 16), outShape: [16, 5], dataFormat: .nhwc)
+      try resizeBilinear(convolved(x, 16), outShape: [16, 5], dataLayout: .nhwc)
     },
     Way(name: "prelu in NHWC", isFree: false) { x in
-      try prelu(convolved(x, 16), mode: .channel, dataFormat: .nhwc)
+      try prelu(convolved(x, 16), mode: .channel, dataLayout: .nhwc)
     },
   ]
 

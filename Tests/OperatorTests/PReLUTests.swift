@@ -34,7 +34,7 @@ import Testing
       [try prelu(scale($0[0], factor: 2), mode: .channel)]
     },
     OperatorCase("prelu channel NHWC", [.random([2, 4, 5, 3])]) {
-      [try prelu($0[0], mode: "channel", dataFormat: .nhwc)]
+      [try prelu($0[0], mode: "channel", dataLayout: .nhwc)]
     },
     OperatorCase("prelu element", [.random([2, 4, 5])]) { [try prelu($0[0], mode: .element)] },
   ]
@@ -46,7 +46,7 @@ import Testing
     try builder.build {
       let x = try data("x", shape: [-1, 3, 4, 5])
       _ = try prelu(x, mode: .channel, name: "a")
-      _ = try prelu(x, mode: .channel, dataFormat: .nhwc, name: "b")
+      _ = try prelu(x, mode: .channel, dataLayout: .nhwc, name: "b")
       _ = try prelu(x, mode: .element, name: "c")
       _ = try prelu(x, paramAttr: "shared")
     }

@@ -88,10 +88,10 @@ private func plainBilinear(_ x: Tensor, to size: (Int, Int), corners: Bool, mode
     nearest([1, 2, 9, 7], [4, 3], corners: true), nearest([1, 2, 9, 7], [4, 3], corners: false),
     nearest([1, 1, 4, 1], [1, 3], corners: true),
     channelsLast("bilinear NHWC") {
-      try resizeBilinear($0, outShape: [7, 9], dataFormat: .nhwc)
+      try resizeBilinear($0, outShape: [7, 9], dataLayout: .nhwc)
     },
     channelsLast("nearest NHWC") {
-      try resizeNearest($0, scale: 1.5, alignCorners: false, dataFormat: .nhwc)
+      try resizeNearest($0, scale: 1.5, alignCorners: false, dataLayout: .nhwc)
     },
     OperatorCase("bilinear by scale", [.random([1, 2, 3, 5])]) {
       [try resizeBilinear($0[0], scale: 2.5, alignCorners: false, alignMode: 0)]
@@ -106,8 +106,8 @@ private func plainBilinear(_ x: Tensor, to size: (Int, Int), corners: Bool, mode
     let got = try evaluate([x]) {
       let last = try transpose($0[0], [0, 2, 3, 1])
       let a = try resizeBilinear(
-        last, outShape: [9, 3], alignCorners: corners, alignMode: mode, dataFormat: .nhwc)
-      let b = try resizeNearest(last, outShape: [9, 3], alignCorners: corners, dataFormat: .nhwc)
+        last, outShape: [9, 3], alignCorners: corners, alignMode: mode, dataLayout: .nhwc)
+      let b = try resizeNearest(last, outShape: [9, 3], alignCorners: corners, dataLayout: .nhwc)
       return [
         try transpose(a, [0, 3, 1, 2]),
         try resizeBilinear($0[0], outShape: [9, 3], alignCorners: corners, alignMode: mode),

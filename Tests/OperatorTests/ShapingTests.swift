@@ -128,7 +128,7 @@ func moved(_ x: Tensor, to shape: Shape, outside: Double = 0, _ source: ([Int]) 
       }
     ) { [try pad2d($0[0], [1, 2, 0, 3])] },
     OperatorCase("pad2d NHWC", [.random([2, 4, 5, 3])]) {
-      [try pad2d($0[0], [1, 2, 0, 3], dataFormat: .nhwc)]
+      [try pad2d($0[0], [1, 2, 0, 3], dataLayout: .nhwc)]
     },
   ]
 

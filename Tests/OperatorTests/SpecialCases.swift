@@ -147,13 +147,13 @@ let specialImages: [SpecialCase] =
       }
   }
   + inLayouts("bilinear", measure: .magnitudes) {
-    try resizeBilinear($0, outShape: [7, 3], dataFormat: $1)
+    try resizeBilinear($0, outShape: [7, 3], dataLayout: $1)
   }
   + inLayouts("bilinear, pixels as areas", measure: .magnitudes) {
-    try resizeBilinear($0, scale: 1.7, alignCorners: false, alignMode: 0, dataFormat: $1)
+    try resizeBilinear($0, scale: 1.7, alignCorners: false, alignMode: 0, dataLayout: $1)
   }
   + inLayouts("nearest", measure: .magnitudes) {
-    try resizeNearest($0, outShape: [7, 3], dataFormat: $1)
+    try resizeNearest($0, outShape: [7, 3], dataLayout: $1)
   }
   + [
     // Padding is zeros or nothing, as the algorithm likes: it must not meet what is not finite.

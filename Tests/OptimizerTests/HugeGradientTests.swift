@@ -24,9 +24,9 @@ import Testing
     Rule(testDescription: "sgd, tiny norm") {
       SGD(learningRate: 1, gradientClip: .globalNorm(1e-4))
     },
-    Rule(testDescription: "momentum") { MomentumOptimizer(learningRate: 1e-30, momentum: 0.9) },
+    Rule(testDescription: "momentum") { Momentum(learningRate: 1e-30, momentum: 0.9) },
     Rule(testDescription: "nesterov") {
-      MomentumOptimizer(learningRate: 0.25, momentum: 0.9, useNesterov: true)
+      Momentum(learningRate: 0.25, momentum: 0.9, useNesterov: true)
     },
     Rule(testDescription: "adam") { Adam(learningRate: 0.1) },
     Rule(testDescription: "adamw") { AdamW(learningRate: 0.1, weightDecay: 0.01) },

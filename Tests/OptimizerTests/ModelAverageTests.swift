@@ -41,7 +41,7 @@ import Testing
   func meansOverWindows(_ numbers: (Double, Int, Int), _ dtype: DType) throws {
     let (rate, minimum, maximum) = numbers
     let net = try net(dtype)
-    try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize(net.loss, builder: net.builder)
+    try Momentum(learningRate: 0.1, momentum: 0.9).minimize(net.loss, builder: net.builder)
     let average = try ModelAverage(
       averageWindowRate: rate, minAverageWindow: minimum, maxAverageWindow: maximum,
       builder: net.builder)

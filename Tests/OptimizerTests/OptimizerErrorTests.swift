@@ -23,10 +23,10 @@ import Testing
       "NaN rate", Adam(learningRate: Double.nan), "got nan, wanted a finite number of at least 0"),
     Bad("infinite rate", AdamW(learningRate: Double.infinity), "got inf"),
     Bad(
-      "momentum 1", MomentumOptimizer(learningRate: 1, momentum: 1),
+      "momentum 1", Momentum(learningRate: 1, momentum: 1),
       "got 1.0, wanted a number in 0 ..< 1"),
-    Bad("momentum below 0", MomentumOptimizer(learningRate: 0.1, momentum: -0.5), "momentum"),
-    Bad("momentum NaN", MomentumOptimizer(learningRate: 0.1, momentum: .nan), "got nan"),
+    Bad("momentum below 0", Momentum(learningRate: 0.1, momentum: -0.5), "momentum"),
+    Bad("momentum NaN", Momentum(learningRate: 0.1, momentum: .nan), "got nan"),
     Bad("beta1", Adam(beta1: 1.5), "beta1"),
     Bad("beta2", AdamW(beta2: 1), "beta2"),
     Bad("epsilon", Adam(epsilon: 0), "epsilon"),

@@ -37,11 +37,11 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
 @Suite struct OptimizerTests {
   static let plain: [OptimizerCase] = [
     OptimizerCase("sgd", SGD(learningRate: 0.1)) { s, g, _ in s.sgd(g, rate: 0.1) },
-    OptimizerCase("momentum", MomentumOptimizer(learningRate: 0.05, momentum: 0.9)) { s, g, _ in
+    OptimizerCase("momentum", Momentum(learningRate: 0.05, momentum: 0.9)) { s, g, _ in
       s.momentum(g, rate: 0.05, mu: 0.9, nesterov: false)
     },
     OptimizerCase(
-      "nesterov", MomentumOptimizer(learningRate: 0.05, momentum: 0.8, useNesterov: true)
+      "nesterov", Momentum(learningRate: 0.05, momentum: 0.8, useNesterov: true)
     ) {
       s, g, _ in s.momentum(g, rate: 0.05, mu: 0.8, nesterov: true)
     },
@@ -95,7 +95,7 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
       s.sgd(g.indices.map { decayed(g[$0], s.w[$0], l1: 0.3) }, rate: 0.1)
     },
     OptimizerCase(
-      "momentum l2", MomentumOptimizer(learningRate: 0.05, momentum: 0.9, regularization: .l2(0.1))
+      "momentum l2", Momentum(learningRate: 0.05, momentum: 0.9, regularization: .l2(0.1))
     ) { s, g, _ in
       s.momentum(
         g.indices.map { decayed(g[$0], s.w[$0], l2: 0.1) }, rate: 0.05, mu: 0.9, nesterov: false)
@@ -126,7 +126,7 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
     },
     OptimizerCase(
       "by norm, some above it",
-      MomentumOptimizer(
+      Momentum(
         learningRate: 0.1, momentum: 0.5, gradientClip: .norm(4))
     ) { s, g, _ in
       s.momentum(
@@ -163,7 +163,7 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
 
   static let others: [OptimizerCase] = [
     OptimizerCase(
-      "learning-rate multipliers", MomentumOptimizer(learningRate: 0.05, momentum: 0.9),
+      "learning-rate multipliers", Momentum(learningRate: 0.05, momentum: 0.9),
       traits: [traits { $0.learningRate = 0.5 }, traits { $0.learningRate = 2 }]
     ) { s, g, _ in
       let before = s.w
@@ -191,7 +191,7 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
     },
     OptimizerCase(
       "a schedule",
-      MomentumOptimizer(
+      Momentum(
         learningRate: Schedule.warmup(steps: 5, then: .cosine(0.1, steps: 18)), momentum: 0.9)
     ) { s, g, t in
       let step = Double(t - 1)
@@ -260,7 +260,7 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
     #expect(net.scope["vector_beta2_pow_acc_0"] == Tensor([0.999]))
     #expect(net.scope["learning_rate_0"] == Tensor([Float(0.001)]))
     let momentum = try Quadratic(.float64)
-    try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize(
+    try Momentum(learningRate: 0.1, momentum: 0.9).minimize(
       momentum.loss, builder: momentum.builder)
     #expect(momentum.builder.main.variable(named: "cube_velocity_0")?.shape == [2, 3, 4])
   }
@@ -280,7 +280,7 @@ private func traits(_ change: (inout ParameterTraits) -> Void) -> ParameterTrait
 
   @Test func evaluationHasNoUpdates() throws {
     let net = try Quadratic(.float32)
-    try MomentumOptimizer(
+    try Momentum(
       learningRate: Schedule.constant(0.1), momentum: 0.9, gradientClip: .globalNorm(1)
     ).minimize(net.loss, builder: net.builder)
     let test = net.builder.main.cloned(forTest: true)

@@ -52,7 +52,7 @@ import Testing
 
   @Test func gradientsShareBytes() throws {
     let chain = try Chain(layers: 6)
-    try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize(
+    try Momentum(learningRate: 0.1, momentum: 0.9).minimize(
       chain.loss, builder: chain.builder)
     let early = try arenaBytes(chain.builder.main)
     let late = try arenaBytes(updatesLast(chain.builder.main))
@@ -117,7 +117,7 @@ import Testing
   @Test func placementDoesNotChangeValues() throws {
     func train(_ change: (Program) -> Program) throws -> [Tensor] {
       let chain = try Chain(layers: 4)
-      try MomentumOptimizer(learningRate: 2, momentum: 0.9, regularization: .l2(0.01)).minimize(
+      try Momentum(learningRate: 2, momentum: 0.9, regularization: .l2(0.01)).minimize(
         chain.loss, builder: chain.builder)
       let program = change(chain.builder.main)
       let (executor, scope) = (Executor(backend: CPUBackend()), Scope())

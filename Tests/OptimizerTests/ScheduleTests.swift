@@ -127,7 +127,7 @@ struct ScheduleCase: Sendable, CustomTestStringConvertible {
         try SGD(learningRate: rate).minimize(
           net.loss, parameters: [parameter], builder: net.builder)
       } else {
-        try MomentumOptimizer(learningRate: rate, momentum: 0.5).minimize(
+        try Momentum(learningRate: rate, momentum: 0.5).minimize(
           net.loss, parameters: [parameter], builder: net.builder)
       }
     }

@@ -18,7 +18,7 @@ import Testing
     let loss = try builder.build {
       output = try build(data("x", shape: Self.shape))
       let loss = try mean(square(output))
-      _ = try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize(loss)
+      _ = try Momentum(learningRate: 0.1, momentum: 0.9).minimize(loss)
       return loss
     }
     return try Executor(backend: CPUBackend(passes: passes)).compile(
@@ -230,7 +230,7 @@ import Testing
       let small = ParamAttr(initializer: .constant(1e-3))
       let branch = try inplaceABN(conv(y), paramAttr: small)
       loss = try mean(square(leakyReLU(elementwiseAdd(branch, y), alpha: 0.1)))
-      _ = try MomentumOptimizer(learningRate: 0, momentum: 0.9).minimize(loss)
+      _ = try Momentum(learningRate: 0, momentum: 0.9).minimize(loss)
     }
     let (executor, scope) = (Executor(backend: CPUBackend()), Scope())
     try executor.run(builder.startup, scope: scope)

@@ -9,7 +9,7 @@ import Testing
   static let biases = ParamAttr(initializer: .uniform(low: -0.5, high: 0.5))
 
   /// batch_norm with parameters whose gradients matter.
-  static func norm(_ x: Variable, momentum: Momentum = 0.9) throws -> Variable {
+  static func norm(_ x: Variable, momentum: StatisticsMomentum = 0.9) throws -> Variable {
     try batchNorm(x, momentum: momentum, paramAttr: scales, biasAttr: biases)
   }
 
@@ -282,7 +282,7 @@ import Testing
         let isLeft = report.entries.contains { if case .left = $0.outcome { true } else { false } }
         #expect(!isLeft)
       }
-      try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize(loss)
+      try Momentum(learningRate: 0.1, momentum: 0.9).minimize(loss)
       return try Executor(backend: CPUBackend()).compile(
         builder.main, feed: ["images": [8, 3, 32, 32], "labels": [8, 1]], fetch: [loss])
     }

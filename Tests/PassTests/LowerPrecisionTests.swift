@@ -22,7 +22,7 @@ import Testing
     let (size, batch) = (32, 16)
     let programs = try ClassifierPrograms(
       model, options: ModelOptions(classes: 10), image: [model.image[0], size, size], seed: 4
-    ) { _ = try MomentumOptimizer(learningRate: 0.002, momentum: 0.9).minimize($0) }
+    ) { _ = try Momentum(learningRate: 0.002, momentum: 0.9).minimize($0) }
     let shapes = try programs.feedShapes(batchSize: batch)
     let backend = CPUBackend(passes: lowering + memoryPasses + trainingPasses)
     let (executor, scope) = (Executor(backend: backend), Scope())

@@ -19,7 +19,7 @@ import Testing
     let model = try Model.named("resnet20")
     let programs = try ClassifierPrograms(
       model, options: ModelOptions(classes: 10, activation: act), image: [3, 32, 32], seed: 2
-    ) { _ = try MomentumOptimizer(learningRate: 0.05, momentum: 0.9).minimize($0) }
+    ) { _ = try Momentum(learningRate: 0.05, momentum: 0.9).minimize($0) }
     let shapes = try programs.feedShapes(batchSize: 4)
     let (executor, scope) = (Executor(backend: CPUBackend(passes: passes)), Scope())
     try executor.run(programs.startup, scope: scope)

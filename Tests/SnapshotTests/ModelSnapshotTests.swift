@@ -34,7 +34,7 @@ import Testing
       let map = logits.shape.dimensions.dropFirst(2)
       let labels = try data("labels", shape: Shape([Shape.unknown, 1] + map), dtype: .int64)
       let loss = try mean(softmaxWithCrossEntropy(logits, labels, axis: 1))
-      _ = try MomentumOptimizer(learningRate: 0.1, momentum: 0.9).minimize(loss)
+      _ = try Momentum(learningRate: 0.1, momentum: 0.9).minimize(loss)
       return loss
     }
     var feed: [String: Shape] = ["images": Shape([2] + image.dimensions)]

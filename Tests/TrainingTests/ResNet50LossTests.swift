@@ -104,7 +104,7 @@ import Testing
       let logits = try model.build(x, ModelOptions(classes: classes, norm: run.norm))
       let labels = try data("labels", shape: [Shape.unknown, 1], dtype: .int64)
       let loss = try mean(softmaxWithCrossEntropy(logits, labels))
-      _ = try MomentumOptimizer(
+      _ = try Momentum(
         learningRate: learningRate, momentum: 0.9, regularization: .l2(decay)
       ).minimize(loss)
       return loss
