@@ -82,6 +82,8 @@ let rooms: [Room] =
     // oneDNN and the OpenMP library are loaded when a program starts: Sources/CParallel/README.md.
     .c("CDNNL", path: "CDNNL", link: ["dl"]),
     .c("CParallel", path: "CParallel", link: ["dl", "pthread"]),
+    .c("CJPEG", path: "CJPEG", link: ["jpeg"]),
+    .c("CPNG", path: "CPNG", link: ["png16"]),
     .system("CZlib", path: "CZlib", provider: "zlib1g-dev"),
     .swift("ABNTensors", path: "Tensors", needs: []),
     .swift("ABNActivations", path: "Activations", needs: []),
@@ -110,6 +112,8 @@ let rooms: [Room] =
         "ABNKernels", "ABNActivations", "ABNTensors", "CDNNL", "CParallel", numerics,
       ]),
     .swift("ABNFormats", path: "Formats", needs: ["ABNTensors", "CZlib"]),
+    .swift(
+      "ABNImages", path: "Images", needs: ["ABNFormats", "ABNTensors", "CJPEG", "CPNG"]),
     // CUDA's libraries are looked for when a card is asked for: Sources/CUDABackend/README.md.
     .swift(
       "ABNCUDABackend", path: "CUDABackend",
@@ -119,7 +123,7 @@ let rooms: [Room] =
       ],
       resources: cudaSources),
     .swift(
-      "ABNData", path: "Data", needs: ["ABNFormats", "ABNTensors"],
+      "ABNData", path: "Data", needs: ["ABNImages", "ABNFormats", "ABNTensors"],
       resources: [.embedInCode("Resources/digits.bin")]),
     .swift(
       "ABNModels", path: "Models",

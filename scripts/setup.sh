@@ -23,10 +23,14 @@ has_header() {
 missing=""
 has_header oneapi/dnnl/dnnl.h || missing="$missing libdnnl-dev"
 has_header zlib.h || missing="$missing zlib1g-dev"
+has_header png.h || missing="$missing libpng-dev"
+# jpeglib.h uses FILE and size_t without including what has them.
+printf '#include <stddef.h>\n#include <stdio.h>\n#include <jpeglib.h>\n' |
+  "$abn_clang" -fsyntax-only -xc - >/dev/null 2>&1 || missing="$missing libjpeg-dev"
 
 if [ -n "$missing" ]; then
   command -v apt-get >/dev/null 2>&1 ||
-    fail "missing:$missing (Debian's names). This system has no apt: install oneDNN (2.6 or 3.x) and zlib with their headers, then run this again"
+    fail "missing:$missing (Debian's names). This system has no apt: install oneDNN (2.6 or 3.x), zlib, libpng and libjpeg-turbo with their headers, then run this again"
   if [ "$(id -u)" = 0 ]; then
     as_root=""
   elif command -v sudo >/dev/null 2>&1; then

@@ -1,9 +1,11 @@
-// Shapes: C channels, H rows, W columns of a picture.
-
 import ABNTensors
 
-/// How a picture is changed each time that it is seen.
-public struct Augmentation: Sendable, Hashable {
+/// How a picture is changed each time that it is seen, and its class with it.
+///
+/// In this order: a random part of it at the size that the network takes, or the middle; cutting and
+/// mirroring; distortion; colours; a policy; erasing. Then, of the whole batch, labels are smoothed, and pictures
+/// are mixed. Everything is drawn from (seed, epoch, picture), mixing from (seed, epoch, batch).
+public struct Augmentation: Sendable, Hashable, Codable {
   /// The picture gets this many rows and columns of zero bytes on each side, and a part of its
   /// former size is cut out at a random place; 0 for no cutting.
   public var cropPadding: Int
@@ -14,6 +16,31 @@ public struct Augmentation: Sendable, Hashable {
   /// uniform in -distortion ..< distortion. Cutting, too, is then by parts of a pixel. 0 for none,
   /// below 1.
   public var distortion: Double
+  /// Which random part of the picture is seen; nil: the middle.
+  package var resizedCrop: ResizedCrop?
+  /// How colours are changed; nil: not at all.
+  package var jitter: ColourJitter?
+  /// Which changes are drawn from a list; nil: none.
+  package var policy: AugmentationPolicy?
+  /// With which probability a rectangle of a picture is erased: set to the mean of the data.
+  ///
+  /// Its area is 2 to 33 % of the picture's, its sides are in a ratio of 0.3 to 3.3.
+  /// Source: Z. Zhong et al., "Random Erasing Data Augmentation" (AAAI 2020), arXiv 1708.04896.
+  package var erasing: Double = 0
+  /// Two pictures of a batch are added with weights of a Beta(mixup, mixup) distribution, and so are their
+  /// classes; 0 for not.
+  ///
+  /// Source: H. Zhang et al., "mixup: Beyond Empirical Risk Minimization" (ICLR 2018), arXiv 1710.09412.
+  package var mixup: Double = 0
+  /// A rectangle of a picture is replaced by that of another one, and its class by the share of the area, drawn from
+  /// Beta(cutmix, cutmix); 0 for not. With `mixup` above 0 too, each batch gets one of the two, drawn evenly.
+  ///
+  /// Source: S. Yun et al., "CutMix" (ICCV 2019), arXiv 1905.04899.
+  package var cutmix: Double = 0
+  /// The share of a label that is spread evenly over all classes; 0 for none.
+  ///
+  /// Source: C. Szegedy et al., "Rethinking the Inception Architecture" (CVPR 2016), section 7.
+  package var labelSmoothing: Double = 0
 
   /// A change by cutting, mirroring and distortion.
   public init(cropPadding: Int, flipsHorizontally: Bool, distortion: Double = 0) {
@@ -27,112 +54,116 @@ public struct Augmentation: Sendable, Hashable {
   /// Source: K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition"
   /// (CVPR 2016), section 4.2.
   public static let cifar = Augmentation(cropPadding: 4, flipsHorizontally: true)
+
+  /// Nothing is changed.
+  package static let none = Augmentation(cropPadding: 0, flipsHorizontally: false)
+
+  /// What is usual for photographs: a random part, mirrored.
+  ///
+  /// Source: the same of C. Szegedy et al., "Going Deeper with Convolutions" (CVPR 2015), as torchvision's
+  /// `RandomResizedCrop` and `RandomHorizontalFlip` do it.
+  package static let photographs: Augmentation = {
+    var augmentation = Augmentation(cropPadding: 0, flipsHorizontally: true)
+    augmentation.resizedCrop = ResizedCrop()
+    return augmentation
+  }()
+
+  /// Whether labels are shares of classes.
+  package var hasSoftLabels: Bool { mixup > 0 || cutmix > 0 || labelSmoothing > 0 }
+
+  /// Whether more is done than cutting, mirroring and distortion.
+  var changesPictures: Bool { resizedCrop != nil || jitter != nil || policy != nil }
 }
 
-extension BatchLoader {
-  /// The part of a padded picture that is seen.
-  struct Window: Equatable {
-    var rows = 0
-    var columns = 0
-    var isMirrored = false
-  }
+/// A random rectangle of a picture, resized to what the network takes.
+///
+/// Area and ratio are drawn ten times, until the rectangle lies inside; then the middle is taken, at the nearest
+/// ratio that is allowed.
+package struct ResizedCrop: Sendable, Hashable, Codable {
+  /// The share of the picture's area, from, to.
+  package var leastArea: Double
+  package var mostArea: Double
+  /// Width over height, from, to; its logarithm is uniform.
+  package var leastRatio: Double
+  package var mostRatio: Double
 
-  func window(of sample: Int, _ random: CounterRandom) -> Window {
-    guard let augmentation = options.augmentation else { return Window() }
-    let words = random.words(block: UInt64(sample))
-    let padding = augmentation.cropPadding
-    func shift(_ word: UInt32) -> Int {
-      Int(word.multipliedFullWidth(by: UInt32(2 * padding + 1)).high) - padding
-    }
-    return Window(
-      rows: shift(words[0]), columns: shift(words[1]),
-      isMirrored: augmentation.flipsHorizontally && words[2] >> 31 == 1)
-  }
-
-  /// Writes a picture: out[c, y, x] = value[c][in[c, y + rows, x + columns]], x counted from the
-  /// right where it is mirrored, and 0 for the byte outside of the picture.
-  func write(
-    _ from: UnsafeRawBufferPointer, to: UnsafeMutableBufferPointer<Float>, _ window: Window
+  package init(
+    leastArea: Double = 0.08, mostArea: Double = 1, leastRatio: Double = 3.0 / 4,
+    mostRatio: Double = 4.0 / 3
   ) {
-    let shape = split.imageShape
-    let (channels, height, width) = (shape[0], shape[1], shape[2])
-    values.withUnsafeBufferPointer { values in
-      for channel in 0..<channels {
-        let table = UnsafeBufferPointer(rebasing: values[channel * 256..<channel * 256 + 256])
-        let plane = channel * height * width
-        if window == Window() {
-          for i in plane..<plane + height * width { to[i] = table[Int(from[i])] }
-          continue
-        }
-        for y in 0..<height {
-          let sourceRow = y + window.rows
-          let row = plane + y * width
-          guard sourceRow >= 0 && sourceRow < height else {
-            for x in 0..<width { to[row + x] = table[0] }
-            continue
-          }
-          let source = plane + sourceRow * width
-          for x in 0..<width {
-            let column = (window.isMirrored ? width - 1 - x : x) + window.columns
-            let isInside = column >= 0 && column < width
-            to[row + x] = isInside ? table[Int(from[source + column])] : table[0]
-          }
-        }
-      }
-    }
+    (self.leastArea, self.mostArea) = (leastArea, mostArea)
+    (self.leastRatio, self.mostRatio) = (leastRatio, mostRatio)
   }
+}
 
-  /// Where the pixel of row y and column x comes from, both counted from the middle of the picture:
-  /// (yy y + yx x + y0, xy y + xx x + x0).
-  struct Distortion: Equatable {
-    var (yy, yx, xy, xx) = (1.0, 0.0, 0.0, 1.0)
-    var (y0, x0) = (0.0, 0.0)
-  }
+/// Brightness, contrast and saturation are multiplied by factors that are uniform in 1 - x ... 1 + x, the
+/// hue is turned by -x ... x of the circle; in an order that is drawn. As torchvision's `ColorJitter`.
+package struct ColourJitter: Sendable, Hashable, Codable {
+  package var brightness: Double
+  package var contrast: Double
+  package var saturation: Double
+  /// 0...0.5.
+  package var hue: Double
 
-  /// nil where pictures are not distorted.
-  func distortion(of sample: Int, _ window: Window, _ random: CounterRandom) -> Distortion? {
-    guard let augmentation = options.augmentation, augmentation.distortion > 0 else { return nil }
-    // Six numbers of two blocks that no window reads: there are fewer than 2^40 samples.
-    let first = UInt64(sample) | 1 << 40
-    let words = [random.words(block: first), random.words(block: first | 1 << 41)]
-    func uniform(_ word: UInt32, _ limit: Double) -> Double {
-      (Double(word) * 0x1p-31 - 1) * limit
-    }
-    let (size, shift) = (augmentation.distortion, Double(augmentation.cropPadding))
-    let sign = window.isMirrored ? -1.0 : 1.0
-    return Distortion(
-      yy: 1 + uniform(words[0][0], size), yx: sign * uniform(words[0][1], size),
-      xy: uniform(words[0][2], size), xx: sign * (1 + uniform(words[0][3], size)),
-      y0: uniform(words[1][0], shift), x0: uniform(words[1][1], shift))
-  }
-
-  /// Writes a picture: the four pixels around each place, weighted by how near they are; 0 for the
-  /// byte outside of the picture.
-  func write(
-    _ from: UnsafeRawBufferPointer, to: UnsafeMutableBufferPointer<Float>, _ d: Distortion
+  package init(
+    brightness: Double = 0, contrast: Double = 0, saturation: Double = 0, hue: Double = 0
   ) {
-    let shape = split.imageShape
-    let (channels, height, width) = (shape[0], shape[1], shape[2])
-    let (middleY, middleX) = (Double(height - 1) / 2, Double(width - 1) / 2)
-    for y in 0..<height {
-      for x in 0..<width {
-        let (py, px) = (Double(y) - middleY, Double(x) - middleX)
-        let sourceY = d.yy * py + d.yx * px + d.y0 + middleY
-        let sourceX = d.xy * py + d.xx * px + d.x0 + middleX
-        let (row, column) = (sourceY.rounded(.down), sourceX.rounded(.down))
-        let (downShare, rightShare) = (Float(sourceY - row), Float(sourceX - column))
-        for channel in 0..<channels {
-          let plane = channel * height * width
-          func value(_ row: Int, _ column: Int) -> Float {
-            let isInside = (0..<height).contains(row) && (0..<width).contains(column)
-            return values[channel * 256 + (isInside ? Int(from[plane + row * width + column]) : 0)]
-          }
-          let (r, c) = (Int(row), Int(column))
-          let upper = value(r, c) * (1 - rightShare) + value(r, c + 1) * rightShare
-          let lower = value(r + 1, c) * (1 - rightShare) + value(r + 1, c + 1) * rightShare
-          to[plane + y * width + x] = upper * (1 - downShare) + lower * downShare
-        }
+    (self.brightness, self.contrast) = (brightness, contrast)
+    (self.saturation, self.hue) = (saturation, hue)
+  }
+}
+
+/// Which changes of the list of `PictureChange` a picture gets.
+package enum AugmentationPolicy: Sendable, Hashable, Codable {
+  /// One change of the wide list, each as strong as is drawn.
+  ///
+  /// Source: S. Mueller, F. Hutter, "TrivialAugment" (ICCV 2021), arXiv 2103.10158, as torchvision's
+  /// `TrivialAugmentWide`.
+  case trivial
+  /// This many changes, all of one strength of 0...30.
+  ///
+  /// Source: E. Cubuk et al., "RandAugment" (NeurIPS 2020), arXiv 1909.13719, as torchvision's `RandAugment`.
+  case random(changes: Int, magnitude: Int)
+}
+
+extension Augmentation {
+  /// - Throws: `ABNError(.attribute)` for a number outside its range.
+  package func validate() throws {
+    func require(_ holds: Bool, _ what: String, _ got: some Any, _ wanted: String) throws {
+      if holds { return }
+      throw ABNError(.attribute, "batch loader: \(what)", got: "\(got)", wanted: wanted)
+    }
+    try require(
+      (0...1 << 15).contains(cropPadding), "cropPadding", cropPadding, "0...\(1 << 15)")
+    try require((0..<1).contains(distortion), "distortion", distortion, "a number in 0..<1")
+    try require((0...1).contains(erasing), "erasing", erasing, "a probability, 0...1")
+    try require((0..<1).contains(labelSmoothing), "label smoothing", labelSmoothing, "0..<1")
+    for (what, alpha) in [("mixup", mixup), ("cutmix", cutmix)] {
+      try require((0...1000).contains(alpha), what, alpha, "a number in 0...1000")
+    }
+    if let crop = resizedCrop {
+      try require(
+        crop.leastArea > 0 && crop.leastArea <= crop.mostArea && crop.mostArea <= 1,
+        "area of the random part", "\(crop.leastArea)...\(crop.mostArea)",
+        "two shares in 0...1, the first above 0 and not above the second")
+      try require(
+        crop.leastRatio > 0 && crop.leastRatio <= crop.mostRatio && crop.mostRatio.isFinite,
+        "ratio of the random part", "\(crop.leastRatio)...\(crop.mostRatio)",
+        "two numbers above 0, the first not above the second")
+    }
+    if let jitter {
+      for (what, value) in [
+        ("brightness", jitter.brightness), ("contrast", jitter.contrast),
+        ("saturation", jitter.saturation),
+      ] {
+        try require((0...1).contains(value), what, value, "0...1")
       }
+      try require((0...0.5).contains(jitter.hue), "hue", jitter.hue, "0...0.5")
+    }
+    if case .random(let changes, let magnitude)? = policy {
+      try require((1...16).contains(changes), "changes of RandAugment", changes, "1...16")
+      try require(
+        (0...30).contains(magnitude), "magnitude of RandAugment", magnitude, "0...30")
     }
   }
 }

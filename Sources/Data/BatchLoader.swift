@@ -1,13 +1,17 @@
-// Shapes: B pictures of a batch, C channels, H rows, W columns.
+// Shapes: B pictures of a batch, C channels, H rows, W columns, K classes.
 
+import ABNImages
 import ABNTensors
 
 /// Some pictures with their classes, ready to be fed.
 public struct Batch: Sendable {
-  /// The normalized pictures: float32 [B, C, H, W].
+  /// The normalized pictures: float32 [B, C, H, W]. Where one could not be read, a tensor whose `failure` says
+  /// which one and why, so that a run with this batch throws it.
   public let images: Tensor
-  /// The classes: int64 [B, 1].
+  /// The classes: int64 [B, 1]. Where pictures are mixed, those of the pictures that others were added to.
   public let labels: Tensor
+  /// The classes as shares: float32 [B, K], every row of sum 1; nil unless labels are smoothed or pictures mixed.
+  package let softLabels: Tensor?
   /// Which pictures of the split these are.
   public let samples: [Int]
   /// The epoch that this batch belongs to.
@@ -45,8 +49,12 @@ public struct BatchLoader: Sendable {
     public var lastBatch: LastBatch
     /// How pictures are changed; nil for not at all.
     public var augmentation: Augmentation?
-    /// How many batches are prepared ahead on another thread; 0 for no such thread.
+    /// How many batches are prepared ahead on other threads; 0 for no such threads.
     public var prefetchCount: Int
+    /// How many threads prepare them, at least 1. The batches do not depend on it.
+    package var workers = 1
+    /// The number of classes, K: for augmentations that make labels shares of classes.
+    package var classCount: Int?
 
     /// Options; the defaults are those for learning.
     public init(
@@ -76,7 +84,8 @@ public struct BatchLoader: Sendable {
   ///
   /// - Throws: `ABNError(.attribute)` for a batch size below 1 or above the number of pictures, a
   ///   negative padding or number of prepared batches, a distortion outside 0..<1; `ABNError(.shape)` where the normalization
-  ///   has another number of channels than the pictures.
+  ///   has another number of channels than the pictures; `ABNError(.data)` for changes of colour where there are
+  ///   none.
   public init(
     _ split: DataSplit, normalization: ChannelNormalization, options: Options
   ) throws {
@@ -86,23 +95,21 @@ public struct BatchLoader: Sendable {
         wanted: "1...\(split.count), as there are \(split.count) pictures",
         fix: split.count == 0 ? "The split is empty." : "Choose a smaller batch or more data.")
     }
-    if let padding = options.augmentation?.cropPadding, padding < 0 || padding > 1 << 15 {
-      throw ABNError(
-        .attribute, "batch loader: cropPadding", got: "\(padding)", wanted: "0...\(1 << 15)")
-    }
-    if let distortion = options.augmentation?.distortion, !(0..<1).contains(distortion) {
-      throw ABNError(
-        .attribute, "batch loader: distortion", got: "\(distortion)", wanted: "a number in 0..<1")
-    }
+    try options.augmentation?.validate()
     guard options.prefetchCount >= 0, options.prefetchCount <= 1024 else {
       throw ABNError(
         .attribute, "batch loader: prefetchCount", got: "\(options.prefetchCount)",
         wanted: "0...1024")
     }
-    guard normalization.mean.count == split.images.shape[1] else {
+    guard (1...1024).contains(options.workers) else {
+      throw ABNError(
+        .attribute, "batch loader: workers", got: "\(options.workers)", wanted: "1...1024")
+    }
+    try Self.check(options, split)
+    guard normalization.mean.count == split.source.channels else {
       throw ABNError(
         .shape, "batch loader: normalization", got: "\(normalization.mean.count) channels",
-        wanted: "\(split.images.shape[1]), as the pictures have")
+        wanted: "\(split.source.channels), as the pictures have")
     }
     self.split = split
     self.options = options
@@ -113,8 +120,27 @@ public struct BatchLoader: Sendable {
     }
   }
 
+  private static func check(_ options: Options, _ split: DataSplit) throws {
+    guard let augmentation = options.augmentation else { return }
+    let channels = split.source.channels
+    if augmentation.jitter != nil || augmentation.policy != nil, channels != 1, channels != 3 {
+      throw ABNError(
+        .data, "batch loader: changes of colour", got: "pictures of \(channels) channels",
+        wanted: "pictures in grey (1) or in colours (3)", fix: "Use no policy and no jitter.")
+    }
+    if augmentation.hasSoftLabels {
+      guard let classes = options.classCount, classes > 0,
+        split.labels.allSatisfy({ (0..<Int32(clamping: classes)).contains($0) })
+      else {
+        throw ABNError(
+          .attribute, "batch loader: classCount", got: options.classCount.map { "\($0)" } ?? "none",
+          wanted: "the number of classes, where labels are smoothed or pictures mixed")
+      }
+    }
+  }
+
   /// The most bytes that an epoch holds: its order, the batches that wait, the one that is being
-  /// made and the caller's, in row-major float32 and int64.
+  /// made and the caller's, in row-major float32 and int64, and the pictures that are kept decoded.
   ///
   /// Int.max where that is more than Int can hold.
   ///
@@ -123,8 +149,8 @@ public struct BatchLoader: Sendable {
     let image = 4 * split.imageShape.elementCount + MemoryLayout<Int64>.size
     let (batches, overflow) = ((options.prefetchCount + 2) * image)
       .multipliedReportingOverflow(by: batchSize ?? options.batchSize)
-    let order = split.count * MemoryLayout<Int>.size
-    return overflow || batches > .max - order ? .max : batches + order
+    let others = split.count * MemoryLayout<Int>.size + split.cacheBytes
+    return overflow || batches > .max - others ? .max : batches + others
   }
 
   /// The batches of an epoch, from number `first` on, all where that is below 0; none where the
@@ -140,14 +166,15 @@ public struct BatchLoader: Sendable {
   /// - Precondition: as for an element of an array, `index` is in `0..<batchesPerEpoch`.
   public func batch(_ index: Int, ofEpoch epoch: Int) -> Batch {
     precondition((0..<batchesPerEpoch).contains(index), "batch \(index) of \(batchesPerEpoch)")
-    var buffers = Buffers()
-    return makeBatch(index, epoch: epoch, order: order(ofEpoch: epoch), into: &buffers)
+    return make(index, epoch: epoch, order: order(ofEpoch: epoch), in: BatchMemory())
   }
 
   // Streams of random numbers: these bits and the epoch, so that no other use of the seed meets
   // them.
   private static let orderStreams: UInt64 = 0xDA7A_0001_0000_0000
   private static let augmentationStreams: UInt64 = 0xDA7A_0002_0000_0000
+  private static let changeStreams: UInt64 = 0xDA7A_0003_0000_0000
+  private static let mixingStreams: UInt64 = 0xDA7A_0004_0000_0000
 
   /// The order of the pictures in an epoch: a permutation of `0..<split.count`.
   ///
@@ -166,46 +193,22 @@ public struct BatchLoader: Sendable {
     return order
   }
 
-  /// The memory of one batch, used again for a later one.
-  struct Buffers {
-    fileprivate var images = Tensor(uninitialized: [0], dtype: .float32)
-    fileprivate var labels = Tensor(uninitialized: [0], dtype: .int64)
+  /// What draws the changes of pictures in an epoch. Cutting, mirroring and distortion have blocks of their
+  /// own in it, all other changes a stream of their own.
+  func changes(ofEpoch epoch: Int, others: Bool) -> CounterRandom {
+    CounterRandom(
+      seed: options.seed,
+      stream: (others ? Self.changeStreams : Self.augmentationStreams)
+        &+ UInt64(bitPattern: Int64(epoch)))
   }
 
-  /// Batch `index` of the epoch with this order, in `buffers` where they have its size.
-  func makeBatch(
-    _ index: Int, epoch: Int, order: [Int], into buffers: inout Buffers
-  ) -> Batch {
-    let start = index * options.batchSize
-    let samples = Array(order[start..<min(start + options.batchSize, order.count)])
-    let shape = Shape([samples.count] + split.imageShape.dimensions)
-    if buffers.images.shape != shape {
-      buffers.images = Tensor(uninitialized: shape, dtype: .float32)
-      buffers.labels = Tensor(uninitialized: [samples.count, 1], dtype: .int64)
-    }
-    let random = CounterRandom(
-      seed: options.seed, stream: Self.augmentationStreams &+ UInt64(bitPattern: Int64(epoch)))
-    let size = split.imageShape.elementCount
-    buffers.images.withUnsafeMutableBytes { to in
-      let to = to.bindMemory(to: Float.self)
-      split.images.withUnsafeBytes { from in
-        for (place, sample) in samples.enumerated() {
-          let from = UnsafeRawBufferPointer(rebasing: from[sample * size..<(sample + 1) * size])
-          let to = UnsafeMutableBufferPointer(rebasing: to[place * size..<(place + 1) * size])
-          let window = window(of: sample, random)
-          if let distortion = distortion(of: sample, window, random) {
-            write(from, to: to, distortion)
-          } else {
-            write(from, to: to, window)
-          }
-        }
-      }
-    }
-    buffers.labels.withUnsafeMutableBytes { labels in
-      let labels = labels.bindMemory(to: Int64.self)
-      for (place, sample) in samples.enumerated() { labels[place] = Int64(split.labels[sample]) }
-    }
-    return Batch(
-      images: buffers.images, labels: buffers.labels, samples: samples, epoch: epoch, index: index)
+  /// What draws the mixing of a batch.
+  func mixing(ofBatch index: Int, epoch: Int) -> Mixing? {
+    guard let augmentation = options.augmentation else { return nil }
+    var draws = Draws(
+      CounterRandom(
+        seed: options.seed, stream: Self.mixingStreams &+ UInt64(bitPattern: Int64(epoch))),
+      place: index)
+    return Mixing(augmentation, &draws, size: split.geometry.size)
   }
 }

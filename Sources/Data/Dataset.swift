@@ -1,69 +1,7 @@
 // Shapes: N pictures, C channels, H rows, W columns.
 
+import ABNImages
 import ABNTensors
-
-/// Pictures with their classes.
-public struct DataSplit: Sendable, Equatable {
-  /// The pictures: uint8 [N, C, H, W].
-  public let images: Tensor
-  /// The class of each picture, N of them.
-  public let labels: [Int32]
-
-  /// Pictures [N, C, H, W] with N classes.
-  ///
-  /// - Throws: the failure of a tensor that could not be made; `ABNError(.dtype)` where the pictures are not
-  ///   uint8, `ABNError(.shape)` where they
-  ///   have not four dimensions, a dimension but N is 0, or N is not the number of classes.
-  public init(images: Tensor, labels: [Int32]) throws {
-    guard images.dtype == .uint8 else {
-      throw ABNError(
-        .dtype, "data split: images", got: images.dtype.rawValue, wanted: DType.uint8.rawValue)
-    }
-    _ = try images.checked()
-    guard images.shape.rank == 4, images.shape.dimensions.dropFirst().allSatisfy({ $0 > 0 }) else {
-      throw ABNError(
-        .shape, "data split: images", got: "shape \(images.shape)", wanted: "[N, C, H, W]")
-    }
-    guard images.shape[0] == labels.count else {
-      throw ABNError(
-        .shape, "data split", got: "\(images.shape[0]) images and \(labels.count) labels",
-        wanted: "as many labels as images")
-    }
-    self.images = images
-    self.labels = labels
-  }
-
-  /// The number of pictures.
-  public var count: Int { labels.count }
-
-  /// The shape of one picture: [C, H, W].
-  public var imageShape: Shape { Shape(Array(images.shape.dimensions.dropFirst())) }
-
-  /// The pictures in a range, copied.
-  ///
-  /// - Precondition: as for a slice of an array, the range lies within `0...count`.
-  public func slice(_ range: Range<Int>) -> DataSplit {
-    precondition(
-      range.lowerBound >= 0 && range.upperBound <= count, "slice \(range) of \(count) pictures")
-    var shape = images.shape
-    shape[0] = range.count
-    var part = Tensor(uninitialized: shape, dtype: .uint8)
-    let size = imageShape.elementCount
-    part.withUnsafeMutableBytes { to in
-      images.withUnsafeBytes { from in
-        to.copyMemory(
-          from: UnsafeRawBufferPointer(
-            rebasing: from[range.lowerBound * size..<range.upperBound * size]))
-      }
-    }
-    return DataSplit(checkedImages: part, labels: Array(labels[range]))
-  }
-
-  private init(checkedImages: Tensor, labels: [Int32]) {
-    images = checkedImages
-    self.labels = labels
-  }
-}
 
 /// Pictures to learn from, pictures to be judged by, and what the classes are called.
 public struct Dataset: Sendable {
@@ -75,8 +13,13 @@ public struct Dataset: Sendable {
   public let train: DataSplit
   /// The pictures to be judged by. That none of them is in `train` is the caller's business.
   public let test: DataSplit
-  /// Mean and standard deviation of each channel of `train`.
+  /// What makes the bytes of pictures numbers that a network takes: mean and standard deviation of each
+  /// channel of `train` or, of pictures in files, those of ImageNet.
   public let normalization: ChannelNormalization
+  /// What white is in the units of the stored bytes: 255, and 16 for the built-in digits.
+  package var white = 255.0
+  /// What whoever trains on these data should know: files that were passed over.
+  package var notes: [String] = []
 
   /// A data set.
   ///
@@ -84,6 +27,16 @@ public struct Dataset: Sendable {
   ///   `0..<classNames.count`, `ABNError(.shape)` where the two splits hold pictures of different
   ///   shapes.
   public init(name: String, classNames: [String], train: DataSplit, test: DataSplit) throws {
+    try self.init(
+      name: name, classNames: classNames, train: train, test: test,
+      normalization: ChannelNormalization(of: train))
+  }
+
+  /// A data set with a normalization of one's own choice.
+  package init(
+    name: String, classNames: [String], train: DataSplit, test: DataSplit,
+    normalization: ChannelNormalization
+  ) throws {
     for (part, split) in [("train", train), ("test", test)] {
       guard split.count > 0 else {
         throw ABNError(
@@ -105,7 +58,7 @@ public struct Dataset: Sendable {
     self.classNames = classNames
     self.train = train
     self.test = test
-    normalization = ChannelNormalization(of: train)
+    self.normalization = normalization
   }
 
   /// The number of classes.
@@ -113,6 +66,29 @@ public struct Dataset: Sendable {
 
   /// The shape of one picture: [C, H, W].
   public var imageShape: Shape { train.imageShape }
+
+  /// How a picture is prepared for a network that was trained on these data.
+  package var rule: PictureRule {
+    PictureRule(
+      channels: imageShape[0], geometry: test.geometry, normalization: normalization, white: white)
+  }
+
+  /// The same data seen at another geometry.
+  package func seen(at geometry: PictureGeometry) throws -> Dataset {
+    try geometry.validate()
+    return try replacing(train: train.seen(at: geometry), test: test.seen(at: geometry))
+  }
+
+  /// The same data with other pictures of the same classes, or another normalization.
+  package func replacing(
+    train: DataSplit? = nil, test: DataSplit? = nil, normalization: ChannelNormalization? = nil
+  ) throws -> Dataset {
+    var changed = try Dataset(
+      name: name, classNames: classNames, train: train ?? self.train, test: test ?? self.test,
+      normalization: normalization ?? self.normalization)
+    (changed.white, changed.notes) = (white, notes)
+    return changed
+  }
 }
 
 /// What makes the bytes of a picture numbers of mean 0 and deviation 1, channel by channel.
@@ -145,8 +121,13 @@ public struct ChannelNormalization: Sendable, Hashable {
 
   /// Mean and population deviation of the pictures, from exact integer sums.
   ///
-  /// A channel whose bytes are all equal, and that of no pictures, gets deviation 1.
+  /// A channel whose bytes are all equal, and that of no pictures, gets deviation 1. Pictures in files, which
+  /// would all have to be decoded, get the numbers of ImageNet.
   public init(of split: DataSplit) {
+    guard split.source is PictureArray else {
+      self = .imageNet(channels: split.source.channels)
+      return
+    }
     let (channels, plane) = (split.images.shape[1], split.images.shape[2] * split.images.shape[3])
     var means: [Double] = []
     var deviations: [Double] = []
@@ -175,5 +156,25 @@ public struct ChannelNormalization: Sendable, Hashable {
     }
     mean = means
     standardDeviation = deviations
+  }
+}
+
+extension ChannelNormalization {
+  /// The numbers of ImageNet, with which most published weights were trained; for grey pictures their mean.
+  ///
+  /// Source: torchvision, `transforms.Normalize` of its models.
+  package static func imageNet(channels: Int) -> ChannelNormalization {
+    let (mean, deviation) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    func bytes(_ shares: [Double]) -> [Double] {
+      let bytes = shares.map { $0 * 255 }
+      return channels == 3
+        ? bytes : [Double](repeating: bytes.reduce(0, +) / 3, count: channels)
+    }
+    return ChannelNormalization(unchecked: bytes(mean), bytes(deviation))
+  }
+
+  private init(unchecked mean: [Double], _ standardDeviation: [Double]) {
+    self.mean = mean
+    self.standardDeviation = standardDeviation
   }
 }

@@ -32,8 +32,10 @@ public enum Digits {
     try images.withUnsafeMutableBytes { try stream.read(into: $0) }
     try stream.finish()
     let all = try DataSplit(images: images, labels: labels.map(Int32.init))
-    return try Dataset(
+    var dataset = try Dataset(
       name: "digits", classNames: (0..<10).map(String.init),
       train: all.slice(0..<count - testCount), test: all.slice(count - testCount..<count))
+    dataset.white = 16
+    return dataset
   }
 }

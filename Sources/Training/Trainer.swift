@@ -213,7 +213,7 @@ extension TrainingSettings {
     switch data {
     case .digits: Augmentation(cropPadding: 1, flipsHorizontally: false, distortion: 0.15)
     case .mnist: Augmentation(cropPadding: 2, flipsHorizontally: false)
-    case .cifar10: .cifar
+    default: data.usualAugmentation
     }
   }
 

@@ -52,7 +52,9 @@ public struct TrainingSettings: Sendable {
     // Few images want much decay.
     case .digits: (epochs, batchSize, learningRate, weightDecay) = (100, 128, 0.1, 2e-2)
     case .mnist: (epochs, batchSize, learningRate, weightDecay) = (5, 64, 0.1, 5e-4)
-    case .cifar10: (epochs, batchSize, learningRate, weightDecay) = (10, 128, 0.2, 5e-4)
+    case .cifar10, .cifar100, .idx, .npy:
+      (epochs, batchSize, learningRate, weightDecay) = (10, 128, 0.2, 5e-4)
+    case .folder: (epochs, batchSize, learningRate, weightDecay) = (30, 32, 0.05, 1e-4)
     }
   }
 

@@ -1,0 +1,164 @@
+#include "abn_png.h"
+
+#include <png.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+  const uint8_t *bytes;
+  size_t count, place;
+} source;
+
+typedef struct {
+  uint8_t *bytes;
+  size_t count, room;
+} sink;
+
+static void fail(png_structp png, png_const_charp text) {
+  snprintf(png_get_error_ptr(png), ABN_PNG_MESSAGE_BYTES, "%s", text);
+  longjmp(png_jmpbuf(png), 1);
+}
+
+static void be_silent(png_structp png, png_const_charp text) {
+  (void)png;
+  (void)text;
+}
+
+static void take(png_structp png, png_bytep to, size_t count) {
+  source *from = png_get_io_ptr(png);
+  if (count > from->count - from->place) png_error(png, "the file ends early");
+  memcpy(to, from->bytes + from->place, count);
+  from->place += count;
+}
+
+static int refuse(char *message, const char *text) {
+  snprintf(message, ABN_PNG_MESSAGE_BYTES, "%s", text);
+  return 1;
+}
+
+// Texts and profiles may be compressed, and are not needed.
+static void pass_over_texts(png_structp png) {
+#ifdef PNG_HANDLE_AS_UNKNOWN_SUPPORTED
+  static const png_byte names[] = "iCCP\0zTXt\0iTXt\0tEXt\0sPLT\0hIST\0pCAL\0sCAL\0tIME\0eXIf";
+  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, names, sizeof names / 5);
+#endif
+}
+
+// Reads the header and asks for 8 bits a channel and no palette.
+static void read_header(png_structp png, png_infop info, abn_png_header *header) {
+  png_set_user_limits(png, 0x7fffffff, 0x7fffffff);
+  pass_over_texts(png);
+  png_read_info(png, info);
+  png_set_scale_16(png);
+  // Palettes to colours, fewer than 8 bits to 8, a transparent colour to alpha.
+  png_set_expand(png);
+  png_set_interlace_handling(png);
+  png_read_update_info(png, info);
+  header->width = png_get_image_width(png, info);
+  header->height = png_get_image_height(png, info);
+  header->channels = png_get_channels(png, info);
+}
+
+int abn_png_probe(const uint8_t *bytes, size_t count, abn_png_header *header, char *message) {
+  source from = {bytes, count, 0};
+  message[0] = 0;
+  png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, message, fail, be_silent);
+  png_infop info = png ? png_create_info_struct(png) : NULL;
+  if (!info) {
+    png_destroy_read_struct(&png, NULL, NULL);
+    return refuse(message, "no memory");
+  }
+  if (setjmp(png_jmpbuf(png))) {
+    png_destroy_read_struct(&png, &info, NULL);
+    return 1;
+  }
+  png_set_read_fn(png, &from, take);
+  read_header(png, info, header);
+  png_destroy_read_struct(&png, &info, NULL);
+  return 0;
+}
+
+int abn_png_decode(const uint8_t *bytes, size_t count, const abn_png_header *header, uint8_t *out,
+                   size_t out_bytes, char *message) {
+  source from = {bytes, count, 0};
+  message[0] = 0;
+  png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, message, fail, be_silent);
+  png_infop info = png ? png_create_info_struct(png) : NULL;
+  if (!info) {
+    png_destroy_read_struct(&png, NULL, NULL);
+    return refuse(message, "no memory");
+  }
+  if (setjmp(png_jmpbuf(png))) {
+    png_destroy_read_struct(&png, &info, NULL);
+    return 1;
+  }
+  png_set_read_fn(png, &from, take);
+  abn_png_header found;
+  read_header(png, info, &found);
+  size_t row_bytes = png_get_rowbytes(png, info);
+  if (memcmp(&found, header, sizeof found) != 0 ||
+      row_bytes != (size_t)found.width * found.channels || row_bytes * found.height != out_bytes) {
+    png_error(png, "another size than its header said");
+  }
+  int passes = png_get_interlace_type(png, info) == PNG_INTERLACE_ADAM7 ? PNG_INTERLACE_ADAM7_PASSES : 1;
+  for (int pass = 0; pass < passes; pass++) {
+    for (uint32_t y = 0; y < found.height; y++) png_read_row(png, out + y * row_bytes, NULL);
+  }
+  png_read_end(png, NULL);
+  png_destroy_read_struct(&png, &info, NULL);
+  return 0;
+}
+
+static void give(png_structp png, png_bytep from, size_t count) {
+  sink *to = png_get_io_ptr(png);
+  if (count > to->room - to->count) {
+    size_t room = 2 * to->room + count + 4096;
+    uint8_t *bytes = realloc(to->bytes, room);
+    if (!bytes) png_error(png, "no memory");
+    to->bytes = bytes;
+    to->room = room;
+  }
+  memcpy(to->bytes + to->count, from, count);
+  to->count += count;
+}
+
+static void flush(png_structp png) { (void)png; }
+
+int abn_png_encode(const uint8_t *pixels, uint32_t width, uint32_t height, uint32_t channels,
+                   uint8_t **out, size_t *out_bytes, char *message) {
+  static const int types[] = {PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_COLOR_TYPE_RGB,
+                              PNG_COLOR_TYPE_RGB_ALPHA};
+  *out = NULL;
+  *out_bytes = 0;
+  message[0] = 0;
+  if (channels < 1 || channels > 4) return refuse(message, "1 to 4 channels wanted");
+  sink to = {NULL, 0, 0};
+  png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, message, fail, be_silent);
+  png_infop info = png ? png_create_info_struct(png) : NULL;
+  if (!info) {
+    png_destroy_write_struct(&png, NULL);
+    return refuse(message, "no memory");
+  }
+  // `to` is written by give() alone, through its address: it is in memory when the jump comes.
+  if (setjmp(png_jmpbuf(png))) {
+    png_destroy_write_struct(&png, &info);
+    free(to.bytes);
+    return 1;
+  }
+  png_set_write_fn(png, &to, give, flush);
+  png_set_IHDR(png, info, width, height, 8, types[channels - 1], PNG_INTERLACE_NONE,
+               PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  png_write_info(png, info);
+  for (uint32_t y = 0; y < height; y++) {
+    png_write_row(png, (png_bytep)pixels + (size_t)y * width * channels);
+  }
+  png_write_end(png, info);
+  png_destroy_write_struct(&png, &info);
+  *out = to.bytes;
+  *out_bytes = to.count;
+  return 0;
+}
+
+void abn_png_free(uint8_t *bytes) { free(bytes); }
