@@ -80,7 +80,7 @@ package struct OptimizerSettings: Sendable, Equatable, Codable {
       switch name {
       case .sgd: SGD(learningRate: schedule, regularization: penalty, gradientClip: clip)
       case .momentum:
-        MomentumOptimizer(
+        Momentum(
           learningRate: schedule, momentum: momentum, useNesterov: true, regularization: penalty,
           gradientClip: clip)
       case .adam:
