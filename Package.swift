@@ -131,8 +131,8 @@ let rooms: [Room] =
     .swift(
       "ABNModelFiles", path: "ModelFiles",
       needs: [
-        "ABNModels", "ABNFormats", "ABNData", "ABNRuntime", "ABNLayers", "ABNOperators",
-        "ABNGraph", "ABNActivations", "ABNTensors",
+        "ABNModels", "ABNFormats", "ABNData", "ABNImages", "ABNRuntime", "ABNLayers",
+        "ABNOperators", "ABNGraph", "ABNActivations", "ABNTensors",
       ]),
     .swift(
       "ABNInspection", path: "Inspection",

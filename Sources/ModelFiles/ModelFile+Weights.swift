@@ -37,13 +37,24 @@ extension ModelFile {
     firstValuesOf model: Model, options: ModelOptions, image: Shape, seed: UInt64,
     normalization: ChannelNormalization? = nil, data: String? = nil, backend: any Backend
   ) throws {
+    try self.init(
+      firstValuesOf: model, options: options, image: image, seed: seed,
+      normalization: normalization, data: data, dataset: nil, backend: backend)
+  }
+
+  /// The same, of data that say what their classes are called.
+  package init(
+    firstValuesOf model: Model, options: ModelOptions, image: Shape, seed: UInt64,
+    normalization: ChannelNormalization?, data: String?, dataset: Dataset?, backend: any Backend
+  ) throws {
     let programs = try ClassifierPrograms(model, options: options, image: image, seed: seed)
     let scope = Scope()
     try Executor(backend: backend).run(programs.startup, scope: scope)
     self.init(
       parameters: programs.evaluation.parameters.reduce(into: [:]) { $0[$1.name] = scope[$1.name] },
       model: model, options: options, image: image,
-      normalization: try normalization ?? .identity(channels: image[0]), data: data)
+      normalization: try normalization ?? .identity(channels: image[0]), data: data,
+      dataset: dataset)
   }
 
   /// A model with the weights of a file, bit by bit; those in float16, bfloat16 or floats of 8 bits
@@ -60,7 +71,8 @@ extension ModelFile {
   ///   no backend.
   package static func imported(
     _ weights: WeightLoading, model: Model, options: ModelOptions, image: Shape,
-    normalization: ChannelNormalization? = nil, data: String? = nil, backend: (any Backend)? = nil
+    normalization: ChannelNormalization? = nil, data: String? = nil, dataset: Dataset? = nil,
+    backend: (any Backend)? = nil
   ) throws -> (file: ModelFile, report: WeightReport) {
     let programs = try ClassifierPrograms(model, options: options, image: image, seed: 0)
     var (parameters, report) = try weights.values(
@@ -81,7 +93,8 @@ extension ModelFile {
     }
     let file = ModelFile(
       parameters: parameters, model: model, options: options, image: image,
-      normalization: try normalization ?? .identity(channels: image[0]), data: data)
+      normalization: try normalization ?? .identity(channels: image[0]), data: data,
+      dataset: dataset)
     return (file, report)
   }
 

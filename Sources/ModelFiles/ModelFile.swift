@@ -2,6 +2,7 @@ import ABNActivations
 import ABNData
 import ABNFormats
 import ABNGraph
+import ABNImages
 import ABNModels
 import ABNOperators
 import ABNRuntime
@@ -23,16 +24,25 @@ public struct ModelFile {
   public var normalization: ChannelNormalization
   /// The data it was trained on, as on the command line; nil where it came without.
   public var data: String?
+  /// What the classes are called, in their order; empty where nobody said.
+  package var classNames: [String] = []
+  /// What becomes of the size of a picture before the network sees it: see `PictureGeometry.resize`.
+  package var resize: Int?
+  /// What white is in the units of the stored bytes that `normalization` is in.
+  package var white = 255.0
 
   /// The file's name in its folder.
   public static let name = "model.safetensors"
   /// From version 2 on a model bears a checksum.
-  static let format = FileFormat(kind: "model", major: 2)
+  /// From 2.1 on it may say what the classes are called and how pictures are resized.
+  static let format = FileFormat(kind: "model", major: 2, minor: 1)
 
   /// A model with these parameters.
+  ///
+  /// - Parameter dataset: says what the classes are called and how pictures are resized; nil: nobody does.
   package init(
     parameters: [String: Tensor], model: Model, options: ModelOptions, image: Shape,
-    normalization: ChannelNormalization, data: String?
+    normalization: ChannelNormalization, data: String?, dataset: Dataset? = nil
   ) {
     self.parameters = parameters
     self.model = model
@@ -40,6 +50,24 @@ public struct ModelFile {
     self.image = image
     self.normalization = normalization
     self.data = data
+    if let dataset {
+      (classNames, white) = (dataset.classNames, dataset.white)
+      resize = dataset.rule.geometry.resize
+    }
+  }
+
+  /// How a picture becomes what the network sees.
+  package var rule: PictureRule {
+    PictureRule(
+      channels: image[0],
+      geometry: PictureGeometry(
+        size: PictureSize(height: image[1], width: image[2]), resize: resize),
+      normalization: normalization, white: white)
+  }
+
+  /// What a class is called: its number where nobody said.
+  package func className(_ number: Int) -> String {
+    classNames.indices.contains(number) ? classNames[number] : "\(number)"
   }
 
   /// What the file says beside the parameters.
@@ -53,6 +81,11 @@ public struct ModelFile {
       "deviation": normalization.standardDeviation.map { "\($0)" }.joined(separator: " "),
     ]
     metadata["data"] = data
+    if !classNames.isEmpty {
+      metadata["class_names"] = JSON.array(classNames.map { .string($0) }).line
+    }
+    metadata["resize"] = resize.map { "\($0)" }
+    if white != 255 { metadata["white"] = "\(white)" }
     return metadata
   }
 
@@ -103,12 +136,31 @@ public struct ModelFile {
         let isPlausible = sizes.allSatisfy { (1...1 << 16).contains($0) }
         return words.count == 3 && sizes.count == 3 && isPlausible ? sizes : nil
       })
-    return ModelFile(
+    var file = ModelFile(
       parameters: tensors, model: try Model.named(field("model") { $0 }), options: options,
       image: image,
       normalization: try ChannelNormalization(
         mean: field("mean", numbers), standardDeviation: field("deviation", numbers)),
       data: metadata["data"])
+    // What older files do not say.
+    if metadata["class_names"] != nil {
+      file.classNames = try field("class_names") { text -> [String]? in
+        let names = try? JSONDecoder().decode([String].self, from: Data(text.utf8))
+        return names?.count == options.classes ? names : nil
+      }
+    }
+    if metadata["resize"] != nil {
+      file.resize = try field("resize") {
+        Int($0).flatMap { (1...1 << 15).contains($0) ? $0 : nil }
+      }
+      try file.rule.geometry.validate()
+    }
+    if metadata["white"] != nil {
+      file.white = try field("white") { Double($0).flatMap { $0 > 0 && $0.isFinite ? $0 : nil } }
+    } else if file.data == DataSource.digits.description {
+      file.white = Digits.dataset.white
+    }
+    return file
   }
 
   /// A scope with what a program needs: the parameters of this file, and for state that only

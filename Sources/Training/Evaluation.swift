@@ -52,29 +52,10 @@ extension TrainingTask {
 public func evaluateModel(
   in folder: String, data: DataSource? = nil, batchSize: Int = 128, backend: any Backend
 ) throws -> Evaluation {
-  let file = try ModelFile.read(folder: folder)
-  guard let source = try data ?? file.data.map(DataSource.parse) else {
-    throw ABNError(
-      .data, "folder \(quoted(folder))", got: "a model that came without data",
-      wanted: "data to evaluate it on", fix: "Name them with --data.")
-  }
-  let dataset = try source.load()
-  guard dataset.imageShape == file.image, dataset.classCount == file.options.classes else {
-    throw ABNError(
-      .data, "data \(quoted(dataset.name))",
-      got: "images \(dataset.imageShape) in \(dataset.classCount) classes",
-      wanted:
-        "images \(file.image) in \(file.options.classes) classes, as the model was trained on",
-      fix: file.data.map { "Evaluate on \($0), or train on these data." } ?? "")
-  }
-  try file.model.requireClassifies(dataset, file.options)
-  let task = ClassificationTask(file.model, options: file.options, image: file.image)
-  let programs = try task.programs(seed: 0) { _ in }
-  let scope = try file.scope(
-    for: programs.evaluation, startup: programs.startup, folder: folder, backend: backend)
-  return try task.evaluate(
-    programs, dataset.test, normalization: file.normalization, batchSize: batchSize,
-    executor: Executor(backend: backend), scope: scope)
+  let evaluation = try ModelEvaluation(folder: folder, data: data, backend: backend)
+  return try evaluation.task.evaluate(
+    evaluation.programs, evaluation.dataset.test, normalization: evaluation.file.normalization,
+    batchSize: batchSize, executor: Executor(backend: backend), scope: evaluation.scope)
 }
 
 extension Model {

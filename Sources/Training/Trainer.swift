@@ -65,7 +65,8 @@ public final class Trainer {
         loader: loader, test: dataset.test, normalization: dataset.normalization)
       let model = ModelFile(
         parameters: [:], model: settings.model, options: options, image: dataset.imageShape,
-        normalization: dataset.normalization, data: settings.data.absolute.description)
+        normalization: dataset.normalization, data: settings.data.absolute.description,
+        dataset: dataset)
       let task = ClassificationTask(
         settings.model, options: options, image: dataset.imageShape)
       return try train(task, data, model, files)

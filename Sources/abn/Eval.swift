@@ -4,7 +4,12 @@ import InPlaceABN
 
 struct Eval: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Evaluates a saved model on held-out data.")
+    abstract: "Evaluates a saved model on held-out data.",
+    discussion: """
+      Prints the shares of pictures whose class is the likeliest and among the five likeliest, \
+      precision and recall of each class, and of few classes what they were taken for. With --json \
+      the same for programs: accuracy, top5, loss, count, classes, confusion.
+      """)
 
   @Argument(help: "The output folder of abn train.")
   var folder = "runs/latest"
@@ -18,6 +23,9 @@ struct Eval: ParsableCommand {
   @Option(parsing: .unconditional, help: ArgumentHelp("Images a step.", valueName: "count"))
   var batchSize = 128
 
+  @Flag(help: "Leave out pictures that cannot be read, and count them.")
+  var skipBroken = false
+
   @OptionGroup var place: DeviceOptions
 
   @OptionGroup var common: CommonOptions
@@ -27,15 +35,20 @@ struct Eval: ParsableCommand {
     guard batchSize >= 1 else {
       throw ABNError(.attribute, "--batch-size", got: "\(batchSize)", wanted: "at least 1")
     }
-    let result = try evaluateModel(
-      in: folder, data: data.map(DataSource.parse), batchSize: batchSize, backend: place.backend())
+    var options = DataOptions()
+    options.skipsBroken = skipBroken
+    let report = try reportOnModel(
+      in: folder, data: data.map(DataSource.parse), options: options, batchSize: batchSize,
+      backend: place.backend())
     if common.json {
-      try printJSON(result)
+      try printJSON(report)
     } else {
+      let metrics = report.metrics
       print(
         String(
-          format: "accuracy %.2f %%  loss %.4f  on %d images", result.accuracy * 100, result.loss,
-          result.count))
+          format: "accuracy %.2f %%  loss %.4f  on %d images", metrics.accuracy * 100,
+          metrics.meanLoss, metrics.count))
+      print("\n" + report.text(), terminator: "")
     }
   }
 }

@@ -3,23 +3,41 @@ import InPlaceABN
 
 struct Predict: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Runs a saved model on an array of images.",
+    abstract: "Says what a saved model takes pictures for, or runs it on an array of images.",
     discussion: """
-      The images are float32 [N, C, height, width] as the network sees them in training: \
-      (stored byte - mean) / deviation, by channel, with the mean and deviation in the model's \
-      metadata. Images of another size than the model was made for are taken where the network can, \
-      and a note on standard error says so. The result is float32: logits [N, classes], or [N, classes, height, width] of a \
-      network that segments.
+      Pictures are JPEG or PNG files of any size. Each is resized, cut and normalized as the model's \
+      metadata say, and its likeliest classes are printed with their probabilities; --json prints one \
+      line of JSON for each picture.
+
+      With --input and --output an array of images is taken instead: float32 [N, C, height, width] as \
+      the network sees them in training, (stored byte - mean) / deviation, by channel, with the mean and \
+      deviation in the model's metadata. Images of another size than the model was made for are taken \
+      where the network can, and a note on standard error says so. The result is float32: logits \
+      [N, classes], or [N, classes, height, width] of a network that segments.
       """)
 
   @Argument(help: "The model's folder.")
   var folder: String
 
+  @Argument(help: "Pictures, JPEG or PNG.")
+  var pictures: [String] = []
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("How many of the likeliest classes are shown.", valueName: "count"))
+  var top = 5
+
+  @Flag(help: "Print the predictions as JSON on standard output, a line a picture.")
+  var json = false
+
+  @Flag(help: "Go on after a picture that cannot be read; each is named on standard error.")
+  var skipBroken = false
+
   @Option(help: ArgumentHelp("The images, .npy.", valueName: "file"))
-  var input: String
+  var input: String?
 
   @Option(help: ArgumentHelp("The logits, .npy.", valueName: "file"))
-  var output: String
+  var output: String?
 
   @Flag(
     help: "Normalize with mean and variance of these images, as a training step does.")
@@ -34,6 +52,51 @@ struct Predict: ParsableCommand {
 
   func run() throws {
     try setThreads(threads)
+    guard top >= 1 else { throw ABNError(.attribute, "--top", got: "\(top)", wanted: "at least 1") }
+    guard pictures.isEmpty else {
+      guard input == nil, output == nil, !batchStatistics else {
+        throw ABNError(
+          .attribute, "abn predict", got: "pictures and --input, --output or --batch-statistics",
+          wanted: "pictures, or an array", fix: "Leave one of them out.")
+      }
+      return try classify()
+    }
+    guard let input, let output else {
+      throw ABNError(
+        .attribute, "abn predict", got: "no pictures",
+        wanted: "pictures, or an array of images with --input and --output")
+    }
+    try runArray(input, output)
+  }
+
+  /// Prints what each picture is taken for.
+  private func classify() throws {
+    let file = try ModelFile.read(folder: folder)
+    let classifier = try Classifier(file, folder: folder, backend: place.backend())
+    var broken = 0
+    for path in pictures {
+      do {
+        let prediction = try classifier.predict(path: path, count: top)
+        if json {
+          print(try JSON(encoding: prediction).line)
+        } else {
+          let guesses = prediction.guesses.map {
+            "\(DisplayText.line($0.name)) \(String(format: "%.1f %%", $0.probability * 100))"
+          }
+          print("\(DisplayText.line(path)): \(guesses.joined(separator: ", "))")
+        }
+      } catch let error as ABNError where skipBroken && error.category == .file {
+        broken += 1
+        writeError("note: passed over: \(error)\n")
+      }
+    }
+    guard broken < pictures.count else {
+      throw ABNError(
+        .data, "pictures", got: "\(broken) that cannot be read", wanted: "at least one that can")
+    }
+  }
+
+  private func runArray(_ input: String, _ output: String) throws {
     try requireResult(output, isNoneOf: [input, folder + "/" + ModelFile.name])
     let file = try ModelFile.read(folder: folder)
     let images = try NPY.read(input)

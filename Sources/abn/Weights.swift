@@ -40,7 +40,8 @@ struct Weights: ParsableCommand {
       try existing.write(
         ModelFile(
           firstValuesOf: made.model, options: made.options, image: made.image, seed: seed,
-          normalization: made.normalization, data: made.data), toFolder: output)
+          normalization: made.dataset?.normalization, data: made.data, dataset: made.dataset,
+          backend: CPUBackend()), toFolder: output)
     }
   }
 
@@ -108,8 +109,9 @@ struct Weights: ParsableCommand {
       let made = try network.made()
       let (model, report) = try ModelFile.imported(
         weights, model: made.model, options: made.options, image: made.image,
-        normalization: pixels.normalization(channels: made.image[0]) ?? made.normalization,
-        data: made.data, backend: replaceHead || loading.partial ? CPUBackend() : nil)
+        normalization: pixels.normalization(channels: made.image[0]) ?? made.dataset?.normalization,
+        data: made.data, dataset: made.dataset,
+        backend: replaceHead || loading.partial ? CPUBackend() : nil)
       try existing.write(model, toFolder: output)
       if json {
         try printJSON(report)
@@ -198,8 +200,7 @@ struct BuiltNetwork: ParsableArguments {
 
   /// The network with its images and, where data were named, what is theirs.
   func made() throws -> (
-    model: Model, options: ModelOptions, image: Shape, normalization: ChannelNormalization?,
-    data: String?
+    model: Model, options: ModelOptions, image: Shape, dataset: Dataset?, data: String?
   ) {
     let model = try network.chosenModel()
     let source = try data.map(DataSource.parse)
@@ -221,7 +222,7 @@ struct BuiltNetwork: ParsableArguments {
       classes: count, norm: try network.style(),
       activation: try ModelOptions.activation(named: activation))
     return (
-      model, options, dataset?.imageShape ?? [model.image[0], size, size], dataset?.normalization,
+      model, options, dataset?.imageShape ?? [model.image[0], size, size], dataset,
       source?.absolute.description
     )
   }
