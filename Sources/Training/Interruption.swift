@@ -3,14 +3,16 @@ import Foundation
 import Synchronization
 
 private let flag = Atomic<Bool>(false)
+/// Whether it was SIGINT or SIGTERM that asked: the next one ends the process.
+private let isUrgent = Atomic<Bool>(false)
 private let isInstalled = Atomic<Bool>(false)
 /// When a step last ended, in seconds of the monotonic clock; the longest time between two ends.
 private let lastStep = Atomic<Int>(0)
 private let longestStep = Atomic<Int>(0)
 /// What the timer was last set to, in seconds.
 private let timer = Atomic<Int>(0)
-/// What the first signal says. Set before the handlers are installed.
-nonisolated(unsafe) private var notice: StaticString = ""
+/// What the first signal says. Set before the handlers are installed, and never freed.
+nonisolated(unsafe) private var notice = UnsafeRawBufferPointer(start: nil, count: 0)
 
 /// Ctrl-C as a request to stop: training ends after the current step and saves.
 public enum Interruption {
@@ -21,36 +23,44 @@ public enum Interruption {
   /// longest before it does not end, and then the process does.
   package static let patienceSeconds = 60
 
-  /// Turns the first SIGINT or SIGTERM into a request; a second one ends the process at once.
+  /// Turns the first SIGINT, SIGTERM or SIGHUP into a request; a second one ends the process at once.
+  ///
+  /// A terminal that is closed sends SIGHUP more than once (the system does, and the shell), and so
+  /// does a service manager after SIGTERM: SIGHUP asks, and never ends. Where it is ignored, by
+  /// `nohup` for one, it stays so.
   ///
   /// The process ends too where no step ends within `patienceSeconds` of the first one, or of the
   /// step before, or within twice the time that the longest step took.
   ///
-  /// - Parameter notice: is written to standard error at the first one.
-  package static func install(notice text: StaticString = "") {
-    notice = text
+  /// - Parameter notice: is written to standard error at the first one: what happens now, and what a
+  ///   second one would do.
+  package static func install(notice text: String = "") {
+    let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: text.utf8.count, alignment: 1)
+    bytes.copyBytes(from: text.utf8)
+    notice = UnsafeRawBufferPointer(bytes)
     Uninterrupted.prepare()
     isInstalled.store(true, ordering: .relaxed)
     noteStep()
     // Whoever started this process may have blocked them, and blocks are inherited.
     var signals = sigset_t()
     sigemptyset(&signals)
-    for number in [SIGINT, SIGTERM, SIGALRM] { sigaddset(&signals, number) }
-    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
+    for number in [SIGINT, SIGTERM, SIGHUP, SIGALRM] { sigaddset(&signals, number) }
     for number in [SIGINT, SIGTERM] {
       signal(number) { received in
-        if flag.exchange(true, ordering: .relaxed) {
+        if isUrgent.exchange(true, ordering: .relaxed) {
           Uninterrupted.endProcess(by: received)
         } else {
-          say(notice)
-          armTimer()
+          ask()
         }
       }
     }
+    let before = signal(SIGHUP) { _ in if !flag.load(ordering: .relaxed) { ask() } }
+    if isIgnored(before) { signal(SIGHUP, before) }
     signal(SIGALRM) { _ in
       say("no step has ended for long: ending without saving\n")
       Uninterrupted.endProcess(by: SIGTERM)
     }
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
   }
 
   /// Lets SIGINT, SIGTERM and SIGHUP end the process before or after a file is written, not in
@@ -59,9 +69,13 @@ public enum Interruption {
     Uninterrupted.prepare()
     for number in [SIGINT, SIGTERM, SIGHUP] {
       let before = signal(number) { Uninterrupted.endProcess(by: $0) }
-      // SIG_IGN is a cast of 1, which Swift does not import.
-      if unsafeBitCast(before, to: Int.self) == 1 { signal(number, before) }
+      if isIgnored(before) { signal(number, before) }
     }
+  }
+
+  /// SIG_IGN is a cast of 1, which Swift does not import.
+  private static func isIgnored(_ handler: (@convention(c) (Int32) -> Void)?) -> Bool {
+    unsafeBitCast(handler, to: Int.self) == 1
   }
 
   /// What the timer of a request was last set to; 0 where it never was.
@@ -86,7 +100,10 @@ public enum Interruption {
   package static func request() { flag.store(true, ordering: .relaxed) }
 
   /// Forgets the request.
-  package static func reset() { flag.store(false, ordering: .relaxed) }
+  package static func reset() {
+    flag.store(false, ordering: .relaxed)
+    isUrgent.store(false, ordering: .relaxed)
+  }
 }
 
 // What follows is called by signal handlers: no allocation, no locks.
@@ -103,6 +120,10 @@ private func armTimer() {
   alarm(UInt32(clamping: seconds))
 }
 
-private func say(_ text: StaticString) {
-  if text.utf8CodeUnitCount > 0 { _ = write(2, text.utf8Start, text.utf8CodeUnitCount) }
+private func ask() {
+  flag.store(true, ordering: .relaxed)
+  if let text = notice.baseAddress { _ = write(2, text, notice.count) }
+  armTimer()
 }
+
+private func say(_ text: StaticString) { _ = write(2, text.utf8Start, text.utf8CodeUnitCount) }

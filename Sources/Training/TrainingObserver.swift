@@ -1,4 +1,5 @@
 import ABNTensors
+import Foundation
 
 /// What a run is, before its first step.
 package struct RunRecord: Sendable, Codable, Equatable {
@@ -67,10 +68,15 @@ package struct StepRecord: Sendable, Codable, Equatable {
 
 /// A number with its name.
 package struct NamedValue: Sendable, Codable, Equatable {
-  /// Letters, digits and `_`: `accuracy`, `top5`, `mean_iou`.
+  /// Letters, digits and `_`: `loss`, `accuracy`, `top5`, `mean_iou`.
   package var name: String
-  /// The number; a share is in 0...1.
+  /// The number: a share in 0...1, or, where the name ends in `loss`, a loss.
   package var value: Double
+  /// How it is shown: `top5 99.80 %`, `loss 0.1234`.
+  package var text: String {
+    name.hasSuffix("loss")
+      ? String(format: "%@ %.4f", name, value) : String(format: "%@ %.2f %%", name, value * 100)
+  }
 
   package init(_ name: String, _ value: Double) { (self.name, self.value) = (name, value) }
 }
@@ -113,21 +119,10 @@ package struct EpochRecord: Sendable, Codable, Equatable {
 
 /// How a run ended.
 package struct EndRecord: Sendable, Codable, Equatable {
-  /// Why it ended.
-  package enum Reason: String, Sendable, Codable {
-    /// All passes are done.
-    case finished
-    /// Ctrl-C, or another signal that asks to stop.
-    case interrupted
-    /// Validation did not get better for long enough.
-    case earlyStopped
-    /// The time that was given is used up.
-    case timeBudget
-    /// An error; the command prints it.
-    case failed
-  }
-
-  package var reason: Reason
+  /// Why it ended; nil where an error ended it.
+  package var reason: StopReason?
+  /// What the error says, which the command prints too.
+  package var failure: String?
   /// Whole passes and steps done, those before a resumption included.
   package var epochsDone, stepsDone: Int
   /// Seconds since the start, those before a resumption included.
@@ -138,10 +133,11 @@ package struct EndRecord: Sendable, Codable, Equatable {
   package var modelPath: String?
 
   package init(
-    reason: Reason, epochsDone: Int, stepsDone: Int, seconds: Double, bestEpoch: Int?,
-    modelPath: String?
+    reason: StopReason?, failure: String? = nil, epochsDone: Int, stepsDone: Int,
+    seconds: Double, bestEpoch: Int?, modelPath: String?
   ) {
-    (self.reason, self.epochsDone, self.stepsDone) = (reason, epochsDone, stepsDone)
+    (self.reason, self.failure) = (reason, failure)
+    (self.epochsDone, self.stepsDone) = (epochsDone, stepsDone)
     (self.seconds, self.bestEpoch, self.modelPath) = (seconds, bestEpoch, modelPath)
   }
 }

@@ -145,7 +145,7 @@ struct Train: ParsableCommand {
         ? "\r\u{1B}[Kstopping after this step, then writing a checkpoint; Ctrl-C again ends now, without one\n"
         : "stopping after this step, then writing a checkpoint; a second signal ends now, without one\n"
     )
-    let line = ProgressLine()
+    let line = ProgressLine.onStandardError()
     // An error, too, begins on a line of its own.
     defer { line.finish() }
     let trainer = Trainer(
