@@ -174,7 +174,7 @@ func readmes(_ path: String) -> [String] {
 
 // Small programs that the README and the documentation quote; the tests run them.
 // They see what users see: no declarations of package access.
-let examples: [Target] = ["DocumentedExample", "OwnNetwork", "OwnOperator"].map { name in
+let examples: [Target] = ["DocumentedExample", "GAN", "OwnNetwork", "OwnOperator"].map { name in
   .executableTarget(
     name: name, dependencies: ["InPlaceABN"], path: "Examples/\(name)", packageAccess: false)
 }
@@ -219,7 +219,7 @@ let testRooms = [
 // What some of them run beside the libraries.
 let programsTested: [String: [Target.Dependency]] = [
   "Command": ["abn", "ForkedRun"], "Golden": ["DocumentedExample"], "Operator": ["OwnOperator"],
-  "Training": ["OwnNetwork"],
+  "Optimizer": ["GAN"], "Training": ["OwnNetwork"],
 ]
 
 var tests: [Target] = [

@@ -19,7 +19,7 @@ public struct StripesNetwork {
       let pool = try pool2d(joined, poolType: .average, globalPooling: true)
       let logits = try fc(pool, size: classes)
       let loss = try mean(softmaxWithCrossEntropy(logits, labels))
-      let right = try InPlaceABN.accuracy(logits, labels)
+      let right = try logits.accuracy(labels)
       _ = try Momentum(
         learningRate: Schedule.oneCycle(peak: 0.1, steps: steps), momentum: 0.9,
         regularization: .l2(1e-4)

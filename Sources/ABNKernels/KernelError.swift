@@ -11,7 +11,7 @@ public struct KernelError: Error, Hashable, Sendable, CustomStringConvertible {
   public let fix: String
 
   /// Makes an error from its four parts.
-  public init(what: String, got: String, wanted: String, fix: String) {
+  package init(what: String, got: String, wanted: String, fix: String) {
     self.what = what
     self.got = got
     self.wanted = wanted

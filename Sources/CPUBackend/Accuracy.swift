@@ -7,13 +7,14 @@ extension Accuracy: CPULowerable {
     let (rows, classes) = (c.inputType(0).shape[0], c.inputType(0).shape[1])
     let k = k
     let arguments = [try c.read(0), try c.read(1), c.write(0)]
-    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) -> Void {
+    func run<T: CPUFloat>(_: T.Type) -> @Sendable (StepPointers) throws -> Void {
       { p in
         let (scores, labels) = (p(0, as: T.self), p(1, as: Int64.self))
+        try checkLabels(labels, count: rows, classes: classes, ignored: Int64(Self.noClass))
         var hits = 0
-        for row in 0..<rows {
+        for row in 0..<rows where labels[row] != Self.noClass {
           let x = scores + row * classes
-          guard let label = Int(exactly: labels[row]), label >= 0, label < classes else { continue }
+          let label = Int(labels[row])
           let own = x[label]
           guard own == own else { continue }
           var before = 0

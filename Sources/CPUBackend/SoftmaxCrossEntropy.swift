@@ -54,7 +54,7 @@ extension SoftmaxCrossEntropy: CPULowerable {
 }
 
 /// - Throws: `ABNError(.data)` for the first label that is neither a class nor `ignored`.
-private func checkLabels(
+func checkLabels(
   _ labels: UnsafePointer<Int64>, count: Int, classes: Int, ignored: Int64
 ) throws {
   // Without a branch, so that many labels are compared at a time.

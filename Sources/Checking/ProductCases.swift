@@ -11,10 +11,10 @@ extension CheckCase {
     var name: String
     var image = [2, 8, 9, 11]
     var filters = 6
-    var kernel: Pair = 3
-    var stride: Pair = 1
-    var padding: Padding = 1
-    var dilation: Pair = 1
+    var kernel: any Pair = 3
+    var stride: any Pair = 1
+    var padding: any PaddingConvertible = 1
+    var dilation: any Pair = 1
     var groups = 1
     /// In float32 alone: of 16 bits, sums that are rounded elsewhere turn elements at the kink around.
     var act: Activation?
@@ -24,10 +24,11 @@ extension CheckCase {
     let windows = [
       Window(name: "3x3"), Window(name: "1x1", kernel: 1, padding: 0),
       Window(name: "1x1/2", kernel: 1, stride: 2, padding: 0),
-      Window(name: "3x3/2", stride: 2), Window(name: "3x3 same", stride: 2, padding: .same),
+      Window(name: "3x3/2", stride: 2), Window(name: "3x3 same", stride: 2, padding: Padding.same),
       Window(name: "3x3 dilated", padding: 2, dilation: 2),
       Window(
-        name: "5x2 uneven", kernel: [5, 2], stride: [2, 1], padding: .explicit([[1, 2], [0, 1]])),
+        name: "5x2 uneven", kernel: [5, 2], stride: [2, 1],
+        padding: Padding.explicit([[1, 2], [0, 1]])),
       Window(name: "7x7/2, 3 channels", image: [2, 3, 21, 19], kernel: 7, stride: 2, padding: 3),
       Window(name: "3x3 in 2 groups", groups: 2),
       Window(name: "3x3 of each channel", filters: 8, groups: 8),

@@ -172,7 +172,7 @@ package struct RandomGraph: CustomStringConvertible {
     }
     func convolved(_ x: Variable, _ size: Int) throws -> Variable {
       try conv2d(
-        x, numFilters: 2, filterSize: Pair(integerLiteral: size), padding: .same,
+        x, numFilters: 2, filterSize: size, padding: .same,
         biasAttr: .absent)
     }
     switch node.kind {

@@ -42,7 +42,7 @@ public struct Program: Sendable {
   }
 
   /// Whether the variable was made in this program, or in one that it is a copy of.
-  public func owns(_ variable: Variable) -> Bool {
+  package func owns(_ variable: Variable) -> Bool {
     variables.indices.contains(variable.id.index)
       && self[variable.id].identity == variable.identity
   }
@@ -72,26 +72,27 @@ public struct Program: Sendable {
   /// - Throws: `ABNError(.name)` where the name is taken.
   package mutating func addVariable(
     named name: String, type: TensorType, role: VariableRole, source: SourceLocation,
-    stopsGradient: Bool = false
+    stopsGradient: Bool = false, isNameMadeUp: Bool = false
   ) throws -> Variable {
     try addVariable(
       named: name, type: type, role: role, source: source, stopsGradient: stopsGradient,
-      identity: identities.add(1, ordering: .relaxed).newValue)
+      isNameMadeUp: isNameMadeUp, identity: identities.add(1, ordering: .relaxed).newValue)
   }
 
   /// Adds a persistable of another program: both stand for the value that the scope has under its
   /// name.
   ///
   /// - Throws: `ABNError(.name)` where the name is taken.
-  public mutating func addPersistable(sharing other: Variable) throws -> Variable {
+  package mutating func addPersistable(sharing other: Variable) throws -> Variable {
     try addVariable(
       named: other.name, type: other.type, role: other.role, source: other.source,
-      stopsGradient: other.stopsGradient, identity: other.identity)
+      stopsGradient: other.stopsGradient, isNameMadeUp: other.isNameMadeUp,
+      identity: other.identity)
   }
 
   private mutating func addVariable(
     named name: String, type: TensorType, role: VariableRole, source: SourceLocation,
-    stopsGradient: Bool, identity: UInt64
+    stopsGradient: Bool, isNameMadeUp: Bool, identity: UInt64
   ) throws -> Variable {
     if let taken = variable(named: name) {
       throw ABNError(
@@ -106,7 +107,7 @@ public struct Program: Sendable {
     }
     let made = Variable(
       id: VariableID(variables.count), name: name, type: type, role: role, source: source,
-      stopsGradient: stopsGradient, identity: identity)
+      stopsGradient: stopsGradient, identity: identity, isNameMadeUp: isNameMadeUp)
     variables.append(made)
     idByName[name] = made.id
     touch()

@@ -89,7 +89,7 @@ public final class ProgramBuilder: Sendable {
   }
 
   /// Adds data to the main program.
-  public func addData(
+  package func addData(
     named name: String, type: TensorType, source: SourceLocation, stopsGradient: Bool
   ) throws -> Variable {
     try state.withLock { state in
@@ -109,10 +109,11 @@ public final class ProgramBuilder: Sendable {
   /// The same name again gives the same variable (shared parameters), if it is a persistable of
   /// this type: its role, traits and first value stay those of the layer that made it.
   ///
+  /// - Parameter isNameMadeUp: whether nobody chose the name, so that another builder may make it up too.
   /// - Throws: `ABNError(.name)` where the name is in use for something else.
   public func addPersistable(
     named name: String, type: TensorType, role: VariableRole, initializer: any OperatorKind,
-    layer: String, source: SourceLocation
+    layer: String, source: SourceLocation, isNameMadeUp: Bool = false
   ) throws -> Variable {
     try state.withLock { state in
       if let existing = state.main.variable(named: name) {
@@ -124,7 +125,8 @@ public final class ProgramBuilder: Sendable {
         }
         return existing
       }
-      let made = try state.main.addVariable(named: name, type: type, role: role, source: source)
+      let made = try state.main.addVariable(
+        named: name, type: type, role: role, source: source, isNameMadeUp: isNameMadeUp)
       let target = try state.startup.addPersistable(sharing: made)
       try state.startup.appendInitializer(
         initializer, target: target.id, layer: layer, source: source)

@@ -71,7 +71,10 @@ public struct Variable: Sendable, Hashable, Identifiable {
   public internal(set) var stopsGradient: Bool
   /// A number that no other variable of the process has: copies of its program, and programs that
   /// passes make of it, keep it.
-  let identity: UInt64
+  package let identity: UInt64
+  /// Whether nobody chose its name: that of a layer without a name, or of an optimizer's state.
+  /// Another builder makes up the same names.
+  package let isNameMadeUp: Bool
 
   /// The dimensions.
   public var shape: Shape { type.shape }

@@ -81,8 +81,9 @@ public func fc(
 
 /// `conv2d` with an activation by name.
 public func conv2d(
-  _ input: Variable, numFilters: Int, filterSize: Pair, stride: Pair = 1, padding: Padding = 0,
-  dilation: Pair = 1, groups: Int = 1, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,
+  _ input: Variable, numFilters: Int, filterSize: some Pair, stride: some Pair = 1,
+  padding: some PaddingConvertible = 0,
+  dilation: some Pair = 1, groups: Int = 1, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,
   act: String, name: String? = nil, dataLayout: DataLayout = .nchw, file: StaticString = #fileID,
   line: UInt = #line
 ) throws -> Variable {

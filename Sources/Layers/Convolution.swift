@@ -4,17 +4,17 @@ import ABNOperators
 import ABNTensors
 
 /// A number for both spatial axes (`3`), or one for each (`[3, 1]`: height, width).
-public struct Pair: Sendable, Hashable, ExpressibleByIntegerLiteral, ExpressibleByArrayLiteral {
+public protocol Pair: Sendable {
   /// Height and width; as given where there are not two.
-  public let values: [Int]
-  /// The same for both axes.
-  public init(_ value: Int) { values = [value, value] }
-  /// The same for both axes.
-  public init(integerLiteral value: Int) { self.init(value) }
-  /// Height, width.
-  public init(arrayLiteral elements: Int...) {
-    values = elements.count == 1 ? [elements[0], elements[0]] : elements
-  }
+  var heightAndWidth: [Int] { get }
+}
+
+extension Int: Pair {
+  public var heightAndWidth: [Int] { [self, self] }
+}
+
+extension Array: Pair where Element == Int {
+  public var heightAndWidth: [Int] { count == 1 ? [self[0], self[0]] : self }
 }
 
 /// A two-dimensional convolution (cross-correlation) with bias and activation. See `Conv2D`.
@@ -32,8 +32,9 @@ public struct Pair: Sendable, Hashable, ExpressibleByIntegerLiteral, Expressible
 ///   - act: applied last; prelu, which has a parameter, is an error. A name in its place, as `"relu"`: with the number that
 ///     `Activation` has unless told.
 public func conv2d(
-  _ input: Variable, numFilters: Int, filterSize: Pair, stride: Pair = 1, padding: Padding = 0,
-  dilation: Pair = 1, groups: Int = 1, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,
+  _ input: Variable, numFilters: Int, filterSize: some Pair, stride: some Pair = 1,
+  padding: some PaddingConvertible = 0,
+  dilation: some Pair = 1, groups: Int = 1, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,
   act: Activation? = nil, name: String? = nil, dataLayout: DataLayout = .nchw,
   file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable {
@@ -53,10 +54,11 @@ public func conv2d(
       throw c.error(
         .shape, "input", got: "\(channels) channels", wanted: "a multiple of \(groups) groups")
     }
-    let kernel = filterSize.values
+    let kernel = filterSize.heightAndWidth
     let kind = try Conv2D(
       window: Window2D(
-        kernel: kernel, stride: stride.values, dilation: dilation.values, padding: padding),
+        kernel: kernel, stride: stride.heightAndWidth, dilation: dilation.heightAndWidth,
+        padding: padding.asPadding),
       groups: groups, layout: dataLayout)
     // Not yet known to be the sizes of a weight.
     let taps = Double(channels) * Double(kernel[0]) * Double(kernel[1])

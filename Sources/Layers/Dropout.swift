@@ -25,8 +25,7 @@ public func dropout(
       source: CounterRandom(seed: seed ?? c.builder.seed, stream: c.builder.nextStream()),
       isTest: isTest)
     let counter = try c.persistable(
-      named: c.builder.ownedName(layer: c.name, suffix: "counter"), TensorType([1], .int64),
-      .state, .constant(0))
+      suffix: "counter", TensorType([1], .int64), .state, .constant(0))
     return try c.append(kind, [x, counter])[0]
   }
 }

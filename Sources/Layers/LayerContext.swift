@@ -6,13 +6,16 @@ import ABNTensors
 struct LayerContext {
   let builder: ProgramBuilder
   let name: String
+  /// Whether the caller gave the name.
+  let isNamed: Bool
   let source: SourceLocation
 
   /// A context for a layer of this kind; the name is made up where none is given.
-  init(_ kind: String, name: String? = nil, file: StaticString, line: UInt) {
+  init(_ kind: String, name: String? = nil, source: SourceLocation) {
     builder = .current
     self.name = builder.layerName(name, kind: kind)
-    source = SourceLocation(fileID: file, line: line)
+    isNamed = name != nil
+    self.source = source
   }
 
   /// Appends an operator to the main program.
@@ -42,9 +45,8 @@ struct LayerContext {
         fix: "The layer cannot do without it: set trainable to false to leave it as it is.")
     }
     return try persistable(
-      named: attribute.name ?? builder.ownedName(layer: name, suffix: suffix),
-      TensorType(shape, dtype), .parameter(attribute.traits),
-      attribute.initializer ?? initializer)
+      named: attribute.name, suffix: suffix, TensorType(shape, dtype),
+      .parameter(attribute.traits), attribute.initializer ?? initializer)
   }
 
   /// A parameter for an operator in `dtype`: kept in `dtype.accumulation`, and cast where that is
@@ -59,13 +61,16 @@ struct LayerContext {
     return kept.dtype == dtype ? kept : try append(Cast(to: dtype), kept)
   }
 
-  /// Makes a persistable and its initialization.
+  /// Makes a persistable and its initialization; its name is made up where none is given.
   func persistable(
-    named name: String, _ type: TensorType, _ role: VariableRole, _ initializer: Initializer
+    named given: String? = nil, suffix: String, _ type: TensorType, _ role: VariableRole,
+    _ initializer: Initializer
   ) throws -> Variable {
     let kind = try initializer.kind(for: type, builder: builder)
     return try builder.addPersistable(
-      named: name, type: type, role: role, initializer: kind, layer: self.name, source: source)
+      named: given ?? builder.ownedName(layer: name, suffix: suffix),
+      type: type, role: role, initializer: kind, layer: name, source: source,
+      isNameMadeUp: given == nil && !isNamed)
   }
 
   /// An error at the user's line.
@@ -81,7 +86,15 @@ func layer<R>(
   _ kind: String, name: String? = nil, file: StaticString, line: UInt,
   _ body: (LayerContext) throws -> R
 ) throws -> R {
-  let context = LayerContext(kind, name: name, file: file, line: line)
+  try layer(kind, name: name, source: SourceLocation(fileID: file, line: line), body)
+}
+
+/// The same at a source line that is known.
+func layer<R>(
+  _ kind: String, name: String? = nil, source: SourceLocation,
+  _ body: (LayerContext) throws -> R
+) throws -> R {
+  let context = LayerContext(kind, name: name, source: source)
   do {
     return try body(context)
   } catch let error as ABNError {

@@ -66,12 +66,26 @@ public func mseLoss(
 
 /// The share of rows whose label is among the k largest scores, float32 [1].
 ///
-/// Shapes: scores [N, C], label int64 [N, 1].
+/// Shapes: scores [N, C], label int64 [N, 1]. A label of -100, which the loss leaves out unless told
+/// otherwise, is a miss; any other that is no class is an error of the run, which names row and label.
+///
+/// Where a property of the caller's own type is called `accuracy`, Swift looks no further:
+/// `scores.accuracy(label)` is the same layer.
 public func accuracy(
   _ scores: Variable, _ label: Variable, k: Int = 1, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable {
   try layer("accuracy", name: name, file: file, line: line) { c in
     try c.append(Accuracy(k: k), scores, label)
+  }
+}
+
+extension Variable {
+  /// The layer `accuracy(_:_:k:)` of these scores.
+  public func accuracy(
+    _ label: Variable, k: Int = 1, name: String? = nil, file: StaticString = #fileID,
+    line: UInt = #line
+  ) throws -> Variable {
+    try ABNLayers.accuracy(self, label, k: k, name: name, file: file, line: line)
   }
 }

@@ -3,9 +3,9 @@ import ABNOperators
 import ABNTensors
 
 /// Which elements share a slope of `prelu`; a string literal is its name.
-public struct PReLUMode: Sendable, Hashable, ExpressibleByStringLiteral {
+public struct PReLUMode: Sendable, Hashable, ExpressibleByStringInterpolation {
   /// The name in Paddle's spelling, as given.
-  public let name: String
+  package let name: String
 
   /// The mode of this name; whether there is one is checked when a layer uses it.
   public init(stringLiteral value: String) { name = value }

@@ -14,8 +14,8 @@ import ABNTensors
 ///   - ceilMode: whether a last, partial window counts.
 ///   - exclusive: whether the average leaves padding out.
 public func pool2d(
-  _ input: Variable, poolSize: Pair = 1, poolType: PoolType = .max, poolStride: Pair = 1,
-  poolPadding: Padding = 0, globalPooling: Bool = false, ceilMode: Bool = false,
+  _ input: Variable, poolSize: some Pair = 1, poolType: PoolType = .max, poolStride: some Pair = 1,
+  poolPadding: some PaddingConvertible = 0, globalPooling: Bool = false, ceilMode: Bool = false,
   exclusive: Bool = true, name: String? = nil, dataLayout: DataLayout = .nchw,
   file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable {
@@ -25,7 +25,8 @@ public func pool2d(
       ? .global
       : .window(
         Window2D(
-          kernel: poolSize.values, stride: poolStride.values, padding: poolPadding,
+          kernel: poolSize.heightAndWidth, stride: poolStride.heightAndWidth,
+          padding: poolPadding.asPadding,
           ceilMode: ceilMode))
     return try c.append(
       Pool2D(poolType, extent, exclusive: exclusive, layout: dataLayout), [input])[0]
@@ -35,10 +36,11 @@ public func pool2d(
 /// Pooling to a fixed output size: output pixel i of H' covers rows
 /// floor(i H / H') ..< ceil((i + 1) H / H').
 public func adaptivePool2d(
-  _ input: Variable, poolSize: Pair, poolType: PoolType = .max, name: String? = nil,
+  _ input: Variable, poolSize: some Pair, poolType: PoolType = .max, name: String? = nil,
   dataLayout: DataLayout = .nchw, file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable {
   try layer("adaptive_pool2d", name: name, file: file, line: line) { c in
-    try c.append(Pool2D(poolType, .adaptive(poolSize.values), layout: dataLayout), [input])[0]
+    try c.append(Pool2D(poolType, .adaptive(poolSize.heightAndWidth), layout: dataLayout), [input])[
+      0]
   }
 }

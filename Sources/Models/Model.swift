@@ -71,7 +71,7 @@ public struct ImageSizes: Sendable, Hashable {
   }
 
   /// Whether a network can take this height or width.
-  public func admits(_ size: Int) -> Bool { size >= least && size % multiple == 0 }
+  package func admits(_ size: Int) -> Bool { size >= least && size % multiple == 0 }
 
   /// - Parameter images: [N, C, H, W]; sizes that are not known are not looked at.
   /// - Throws: `ABNError(.shape)` that says which sizes work, and the nearest.

@@ -17,8 +17,8 @@ func conv(
   file: StaticString = #fileID, line: UInt = #line
 ) throws -> Variable {
   try conv2d(
-    x, numFilters: filters, filterSize: Pair(size), stride: Pair(stride),
-    padding: .uniform(dilation * (size - 1) / 2), dilation: Pair(dilation), groups: groups,
+    x, numFilters: filters, filterSize: size, stride: stride,
+    padding: dilation * (size - 1) / 2, dilation: dilation, groups: groups,
     paramAttr: ParamAttr(initializer: .msra(uniform: false)), biasAttr: .absent,
     file: file, line: line)
 }

@@ -11,12 +11,12 @@ extension Model {
     name: "resnet20", summary: "residual network of 20 layers for images of about 32 x 32",
     image: [3, 32, 32], classes: 10
   ) { images, options in
-    func conv(_ x: Variable, _ filters: Int, _ size: Pair, stride: Pair = 1) throws -> Variable {
+    func conv(_ x: Variable, _ filters: Int, _ size: Int, stride: Int = 1) throws -> Variable {
       try conv2d(
         x, numFilters: filters, filterSize: size, stride: stride, padding: .same,
         biasAttr: .absent)
     }
-    func block(_ x: Variable, _ filters: Int, stride: Pair) throws -> Variable {
+    func block(_ x: Variable, _ filters: Int, stride: Int) throws -> Variable {
       var y = try options.normalized(conv(x, filters, 3, stride: stride))
       y = try options.normalized(conv(y, filters, 3), act: .identity)
       let shortcut =

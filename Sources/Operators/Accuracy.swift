@@ -5,11 +5,15 @@ import ABNTensors
 
 /// out = the share of rows whose label is among the k classes with the largest scores.
 ///
-/// Of equal scores the class with the lower number comes first. A label that is no class, or whose
-/// score is NaN, is a miss. No gradient.
+/// Of equal scores the class with the lower number comes first. A label whose score is NaN is a
+/// miss, and so is `noClass`; any other label that is no class ends the run with an error that
+/// names its row. No gradient.
 package struct Accuracy: OperatorKind {
   package static let kindName = "accuracy"
   package static let formula = "out = share of rows whose label is among the k largest scores"
+
+  /// The label of a row without a class: by default the one that the loss leaves out.
+  package static let noClass = -100
 
   /// How many classes count as hits.
   package let k: Int

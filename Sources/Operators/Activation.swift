@@ -17,7 +17,7 @@ extension Activation {
   }
 
   /// - Throws: `ABNError(.attribute)` for a number that is not finite.
-  public func requireFinite() throws {
+  package func requireFinite() throws {
     guard let alpha, !alpha.isFinite else { return }
     throw ABNError(.attribute, "alpha of \(name)", got: "\(alpha)", wanted: "a finite number")
   }

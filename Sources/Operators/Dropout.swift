@@ -5,9 +5,9 @@ import ABNTensors
 
 /// How dropout keeps the expected value: Paddle's `dropout_implementation`, by name or as a string
 /// literal.
-public struct DropoutImplementation: Sendable, Hashable, ExpressibleByStringLiteral {
+public struct DropoutImplementation: Sendable, Hashable, ExpressibleByStringInterpolation {
   /// The name in Paddle's spelling, as given.
-  public let name: String
+  package let name: String
 
   /// The implementation of this name; whether there is one is checked when a layer uses it.
   public init(stringLiteral value: String) { name = value }
@@ -20,7 +20,7 @@ public struct DropoutImplementation: Sendable, Hashable, ExpressibleByStringLite
   /// Itself where there is such an implementation.
   ///
   /// - Throws: `ABNError(.attribute)` that names the nearest.
-  public func validated() throws -> DropoutImplementation {
+  package func validated() throws -> DropoutImplementation {
     let known = [Self.downgradeInInfer, .upscaleInTrain]
     if known.contains(self) { return self }
     throw ABNError(

@@ -92,7 +92,7 @@ public enum Schedule: Sendable, Hashable {
 
   /// The largest rate: what float32 holds, in which programs keep it. Where a formula gives more,
   /// it is this.
-  public static let largestRate = Double(Float.greatestFiniteMagnitude)
+  package static let largestRate = Double(Float.greatestFiniteMagnitude)
 
   /// The learning rate of a step.
   ///
@@ -154,7 +154,7 @@ public enum Schedule: Sendable, Hashable {
   ///
   /// - Throws: `ABNError(.attribute)` for a rate that is negative, not finite or beyond float32, a length
   ///   below 1, boundaries that do not ascend, counts that do not fit, or too many in one another.
-  public func validated() throws -> Schedule {
+  package func validated() throws -> Schedule {
     switch self {
     case .constant(let value): try Self.requireRate(value, "value")
     case .piecewise(let boundaries, let values):

@@ -2,27 +2,49 @@ import ABNGraph
 import ABNTensors
 
 /// Zeros around an image, for windows that slide over it.
-public enum Padding: Sendable, Hashable, ExpressibleByIntegerLiteral, CustomStringConvertible {
-  /// As many at each side of each axis.
-  case uniform(Int)
-  /// Per spatial axis: before, after.
-  case explicit([[Int]])
-  /// So that the output is ceil(input / stride).
-  case same
-  /// None.
-  case valid
+public struct Padding: Sendable, Hashable, CustomStringConvertible {
+  package enum Sides: Sendable, Hashable {
+    case uniform(Int)
+    case explicit([[Int]])
+    case same
+    case valid
+  }
 
-  /// As many at each side of each axis.
-  public init(integerLiteral value: Int) { self = .uniform(value) }
+  package let sides: Sides
 
   public var description: String {
-    switch self {
+    switch sides {
     case .uniform(let count): "\(count)"
     case .explicit(let sides): "\(sides)"
     case .same: "SAME"
     case .valid: "VALID"
     }
   }
+}
+
+/// What can be given as a padding: a number for each side of each axis, or a `Padding`.
+public protocol PaddingConvertible: Sendable {
+  /// The zeros that it stands for.
+  var asPadding: Padding { get }
+}
+
+extension Padding: PaddingConvertible {
+  public var asPadding: Padding { self }
+}
+extension Int: PaddingConvertible {
+  public var asPadding: Padding { Padding(sides: .uniform(self)) }
+}
+
+// Of the protocol, so that a layer that asks for anything convertible takes `.same`.
+extension PaddingConvertible where Self == Padding {
+  /// As many at each side of each axis.
+  public static func uniform(_ count: Int) -> Padding { Padding(sides: .uniform(count)) }
+  /// Per spatial axis: before, after.
+  public static func explicit(_ sides: [[Int]]) -> Padding { Padding(sides: .explicit(sides)) }
+  /// So that the output is ceil(input / stride).
+  public static var same: Padding { Padding(sides: .same) }
+  /// None.
+  public static var valid: Padding { Padding(sides: .valid) }
 }
 
 /// Throws unless there is such a spatial axis, and an image of this size along it.
@@ -52,13 +74,14 @@ package struct Window2D: Sendable, Hashable {
 
   /// A window; `stride` and `dilation` per axis.
   package init(
-    kernel: [Int], stride: [Int] = [1, 1], dilation: [Int] = [1, 1], padding: Padding = 0,
+    kernel: [Int], stride: [Int] = [1, 1], dilation: [Int] = [1, 1],
+    padding: some PaddingConvertible = 0,
     ceilMode: Bool = false
   ) {
     self.kernel = kernel
     self.stride = stride
     self.dilation = dilation
-    self.padding = padding
+    self.padding = padding.asPadding
     self.ceilMode = ceilMode
   }
 
@@ -70,7 +93,7 @@ package struct Window2D: Sendable, Hashable {
         .attribute, name, got: "\(values)", wanted: "two numbers in 1...\(largestWindowSize)")
     }
     let range = 0...largestWindowSize
-    switch padding {
+    switch padding.sides {
     case .uniform(let count) where !range.contains(count):
       throw ABNError(
         .attribute, "padding", got: "\(count)", wanted: "a number in 0...\(largestWindowSize)")
@@ -92,7 +115,7 @@ package struct Window2D: Sendable, Hashable {
     try requireSpatial(axis, input: input)
     let span = dilation[axis] * (kernel[axis] - 1) + 1
     var (before, after) = (0, 0)
-    switch padding {
+    switch padding.sides {
     case .uniform(let count): (before, after) = (count, count)
     case .explicit(let given): (before, after) = (given[axis][0], given[axis][1])
     case .valid: break

@@ -63,19 +63,19 @@ extension LearningRate {
       let type = TensorType([1], dtype)
       return try builder.addPersistable(
         named: builder.freeName("learning_rate"), type: type, role: .state,
-        initializer: FillConstant(value, type: type), layer: "learning_rate", source: source)
+        initializer: FillConstant(value, type: type), layer: "learning_rate", source: source,
+        isNameMadeUp: true)
     }
   }
 }
 
 extension Schedule {
-  /// The name, after the builder's prefix, of the step counter that all schedules of a program
-  /// share: int64 [1], persistent, 0 in the first run and one more in each run. To go on where a
-  /// training stopped, save it.
+  /// The name, after the builder's prefix, of the step counter of a program's first schedule; those of
+  /// further ones end in `_1`, `_2`, ...: each optimizer counts for itself. int64 [1], persistent, 0 in
+  /// the first run and one more in each run. To go on where a training stopped, save it.
   package static let counterName = "@LR_DECAY_COUNTER@"
 
-  /// Appends the learning rate of each run to the main program, and the counter where it is
-  /// missing.
+  /// Appends the learning rate of each run, and its counter, to the main program.
   ///
   /// For a rate that two optimizers share, or that is fetched; an optimizer that is given the
   /// schedule itself does this on its own.
@@ -105,15 +105,11 @@ extension Schedule {
     // One below 0, and counted up before it is read, as in Paddle: a saved value is that of the
     // last run.
     let counter = try builder.addPersistable(
-      named: builder.prefixed(Self.counterName), type: type, role: .state,
-      initializer: FillConstant(-1, type: type),
-      layer: layer, source: source)
+      named: builder.freeCounterName(), type: type, role: .state,
+      initializer: FillConstant(-1, type: type), layer: layer, source: source, isNameMadeUp: true)
     let name = builder.freeName(layer)
     return try builder.replaceMain { program in
-      if !program.operators.contains(where: { $0.outputs.contains(counter.id) }) {
-        try program.append(
-          Increment(), [counter.id], role: .optimize, layer: layer, source: source)
-      }
+      try program.append(Increment(), [counter.id], role: .optimize, layer: layer, source: source)
       return try program.append(
         kind, [counter.id], role: .optimize, layer: layer, source: source, outputNames: [name])[0]
     }
@@ -129,5 +125,15 @@ extension ProgramBuilder {
     var number = 0
     while program.variable(named: "\(prefix)_\(number)") != nil { number += 1 }
     return "\(prefix)_\(number)"
+  }
+
+  /// `Schedule.counterName`, or the first that is free of those that end in a number from 1.
+  fileprivate func freeCounterName() -> String {
+    let program = main
+    let first = prefixed(Schedule.counterName)
+    guard program.variable(named: first) != nil else { return first }
+    var number = 1
+    while program.variable(named: "\(first)_\(number)") != nil { number += 1 }
+    return "\(first)_\(number)"
   }
 }

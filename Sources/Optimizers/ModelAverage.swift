@@ -65,8 +65,10 @@ public struct ModelAverage: Sendable {
     for variable in averaged {
       func state(_ suffix: String, _ type: TensorType) throws -> Variable {
         try builder.addPersistable(
-          named: builder.freeName("\(variable.name)_\(suffix)"), type: type, role: .state,
-          initializer: FillConstant(0, type: type), layer: variable.name, source: source)
+          named: builder.freeName("\(variable.name)_\(suffix)"), type: type,
+          role: .state,
+          initializer: FillConstant(0, type: type), layer: variable.name, source: source,
+          isNameMadeUp: true)
       }
       let counter = TensorType([1], .int64)
       let sums = try ["sum_1", "sum_2", "sum_3"].map { try state($0, variable.type.accumulation) }

@@ -149,9 +149,10 @@ extension Optimizer {
     let states = try zip(kind.stateTypes, state).map { stateType, entry in
       let type = stateType == .power ? TensorType([1], .float64) : parameter.type.accumulation
       return try builder.addPersistable(
-        named: builder.freeName("\(parameter.name)_\(entry.suffix)"), type: type, role: .state,
+        named: builder.freeName("\(parameter.name)_\(entry.suffix)"), type: type,
+        role: .state,
         initializer: FillConstant(entry.initial, type: type), layer: parameter.name,
-        source: source)
+        source: source, isNameMadeUp: true)
     }
     _ = try builder.append(
       kind, [parameter, gradient, rate] + states + (scale.map { [$0] } ?? []), role: .optimize,

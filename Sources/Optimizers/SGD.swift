@@ -46,9 +46,9 @@ public struct Momentum: Optimizer {
   public let regularization: Regularizer?
   public let gradientClip: GradientClip?
   /// The share of the velocity that stays, in 0 ..< 1.
-  public let momentum: Double
+  package let momentum: Double
   /// Whether steps look ahead.
-  public let useNesterov: Bool
+  package let useNesterov: Bool
   public var state: [(suffix: String, initial: Double)] { [("velocity", 0)] }
 
   /// Steps along a velocity. See `SGD` for the parameters that both have.

@@ -113,6 +113,7 @@ public final class Executor {
   ) throws -> [Tensor] {
     try alone {
       try scope.used {
+        try scope.admit(program)
         let executable = try prepare(program, feed: feed, fetch: fetch, scope: scope)
         try executable.run(
           feed: feed, next: next, verbosity: try Debug.verbosity(), turns: try turns())
@@ -145,6 +146,7 @@ public final class Executor {
   ) throws -> (fetched: [Tensor], profile: StepProfile) {
     try alone {
       try scope.used {
+        try scope.admit(program)
         let executable = try prepare(program, feed: feed, fetch: fetch, scope: scope)
         guard
           let profile = try executable.run(

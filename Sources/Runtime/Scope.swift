@@ -50,6 +50,16 @@ public final class Scope {
     var isInUse = false
     /// What was replaced during a run, which goes on using its bytes.
     var replaced: [Value] = []
+    /// Whose the values are that stand under names which nobody chose.
+    var owners: [String: Owner] = [:]
+    /// Revisions of programs that have been admitted.
+    var admitted = Set<UInt64>()
+  }
+
+  /// A variable, and what the network is made of that it belongs to: its parameters.
+  private struct Owner {
+    let variable: Variable
+    let parameters: Set<String>
   }
 
   private let state = Mutex(State())
@@ -74,7 +84,48 @@ public final class Scope {
         state.values[name] = newValue.map { .host($0) }
         state.generation += 1
         state.versions[name, default: 0] += 1
+        // It belongs to the program that uses it next.
+        if state.owners.removeValue(forKey: name) != nil { state.admitted = [] }
       }
+    }
+  }
+
+  /// Lets a program use the scope, unless another network's values stand under the names that its
+  /// builder made up: without a prefix every builder calls the weight of its first layer `fc_0.w_0`.
+  ///
+  /// Copies of a program, and what passes make of it, are the same network; so are two programs
+  /// with the same parameters whose layers stand in the same lines: a network that is built again.
+  ///
+  /// - Throws: `ABNError(.name)` with the lines of both.
+  func admit(_ program: Program) throws {
+    try state.withLock { state in
+      guard !state.admitted.contains(program.revision) else { return }
+      let parameters = Set(program.parameters.map { "\($0.name): \($0.type)" })
+      let madeUp = program.persistables.filter(\.isNameMadeUp)
+      for variable in madeUp {
+        guard let owner = state.owners[variable.name],
+          owner.variable.identity != variable.identity
+        else { continue }
+        guard owner.variable.source == variable.source, owner.parameters == parameters else {
+          throw ABNError(
+            .name, "\(quoted(variable.name)) in the scope", at: variable.source,
+            got: "a program whose builder made up the name of a value of another network, made at "
+              + "\(owner.variable.source)",
+            wanted: "names that belong to one network",
+            fix: "Give each ProgramBuilder a prefix, or each network a Scope; what networks are "
+              + "meant to share gets its name in a ParamAttr.")
+        }
+      }
+      for variable in madeUp {
+        let known = state.owners[variable.name]
+        // Programs that share some of a builder's variables know only some of its parameters.
+        let isPart =
+          known?.variable.identity == variable.identity
+          && known!.parameters.count > parameters.count
+        state.owners[variable.name] = Owner(
+          variable: variable, parameters: isPart ? known!.parameters : parameters)
+      }
+      state.admitted.insert(program.revision)
     }
   }
 

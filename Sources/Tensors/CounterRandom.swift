@@ -6,9 +6,9 @@
 /// Source: Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011).
 public struct CounterRandom: Sendable, Hashable {
   /// The seed of the whole run.
-  public let seed: UInt64
+  @usableFromInline package let seed: UInt64
   /// Which independent sequence of the seed.
-  public let stream: UInt64
+  @usableFromInline package let stream: UInt64
 
   /// The sequence `stream` of `seed`.
   public init(seed: UInt64, stream: UInt64) {

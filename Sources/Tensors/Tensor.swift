@@ -148,16 +148,31 @@ public struct Tensor: @unchecked Sendable {
   /// A scalar.
   public init<S: TensorScalar>(scalar: S) { self.init([scalar], shape: []) }
 
-  /// The elements in row-major order; of a tensor of another type converted as `cast(to:)`
-  /// converts.
-  public func elements<S: TensorScalar>(_ type: S.Type = S.self) -> [S] {
-    if S.dtype != dtype { return cast(to: S.dtype).elements(S.self) }
-    return withUnsafeBytes { Array($0.bindMemory(to: S.self)) }
+  /// The elements in row-major order.
+  ///
+  /// Those of a tensor of another type are converted as `cast(to:)` converts, and a warning names
+  /// the line, once: to write `cast(to:)`, or `doubles`, is to say that a conversion is meant.
+  public func elements<S: TensorScalar>(
+    _ type: S.Type = S.self, file: StaticString = #fileID, line: UInt = #line
+  ) -> [S] {
+    guard S.dtype != dtype else { return ownElements(S.self) }
+    UserWarning.once(
+      "elements(\(S.self).self) of a tensor of \(dtype) are converted",
+      at: SourceLocation(fileID: file, line: line),
+      fix: "Write cast(to: .\(S.dtype)) before it, or doubles, where that is meant.")
+    return cast(to: S.dtype).ownElements(S.self)
+  }
+
+  /// The elements, of the tensor's own type.
+  private func ownElements<S: TensorScalar>(_ type: S.Type) -> [S] {
+    withUnsafeBytes { Array($0.bindMemory(to: S.self)) }
   }
 
   /// The elements as float64, whatever their type.
   public var doubles: [Double] {
-    func read<S: TensorScalar>(_ type: S.Type) -> [Double] { elements(S.self).map(\.tensorValue) }
+    func read<S: TensorScalar>(_ type: S.Type) -> [Double] {
+      ownElements(S.self).map(\.tensorValue)
+    }
     return dispatch(read, read, read, read, read, read, read, read, read)
   }
 

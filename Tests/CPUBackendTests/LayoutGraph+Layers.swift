@@ -63,7 +63,7 @@ extension LayoutGraph {
     _ x: Variable, _ layout: DataLayout, _ size: Int, filters: Int? = nil
   ) throws -> Variable {
     try conv2d(
-      x, numFilters: filters ?? x.shape[layout.channelAxis(rank: 4)], filterSize: Pair(size),
+      x, numFilters: filters ?? x.shape[layout.channelAxis(rank: 4)], filterSize: size,
       padding: .uniform(size / 2), biasAttr: .absent, dataLayout: layout)
   }
 
@@ -111,7 +111,7 @@ extension LayoutGraph {
     switch kind {
     case .pool(let layout, let function, let stride):
       let y = try pool2d(
-        x, poolSize: 3, poolType: function, poolStride: Pair(stride), poolPadding: 1,
+        x, poolSize: 3, poolType: function, poolStride: stride, poolPadding: 1,
         dataLayout: layout)
       return stride == 1 ? y : try back(y, layout)
     case .adaptivePool(let layout, let function):

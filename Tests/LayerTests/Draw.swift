@@ -38,7 +38,7 @@ struct Draw {
   }
   mutating func layout() -> DataLayout { chance() ? .nchw : .nhwc }
   mutating func act() -> Activation? { chance() ? nil : pick(Activation.all) }
-  mutating func pair() -> Pair { pick(100) < extremes ? Pair(size()) : [pick(3) + 1, pick(3) + 1] }
+  mutating func pair() -> any Pair { pick(100) < extremes ? size() : [pick(3) + 1, pick(3) + 1] }
   mutating func padding() -> Padding {
     switch pick(4) {
     case 0: .same

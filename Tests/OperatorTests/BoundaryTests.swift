@@ -40,7 +40,7 @@ import Testing
       let builder = ProgramBuilder()
       let y = try builder.build {
         try pool2d(
-          data("x", shape: [1, 1, 1, 1], dtype: dtype), poolSize: Pair(size), poolType: type,
+          data("x", shape: [1, 1, 1, 1], dtype: dtype), poolSize: size, poolType: type,
           poolPadding: .explicit([[size - 1, 0], [size - 1, 0]]))
       }
       return try Executor(backend: CPUBackend()).run(

@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct ConvolutionTests {
   static func convolution(
-    _ name: String, _ x: [Int], _ w: [Int], stride: Int = 1, padding: Padding = 0,
+    _ name: String, _ x: [Int], _ w: [Int], stride: Int = 1, padding: some PaddingConvertible = 0,
     dilation: Int = 1, groups: Int = 1, layout: DataLayout = .nchw, bias: Bool = false
   ) -> OperatorCase {
     var inputs: [CaseInput] = [.random(Shape(x)), .random(Shape(w))]
@@ -64,8 +64,9 @@ import Testing
 
 @Suite struct PoolingTests {
   static func pool(
-    _ name: String, _ x: [Int], _ function: PoolType, _ size: Pair = 2, stride: Pair = 2,
-    padding: Padding = 0, ceil: Bool = false, exclusive: Bool = true, layout: DataLayout = .nchw
+    _ name: String, _ x: [Int], _ function: PoolType, _ size: some Pair = 2, stride: some Pair = 2,
+    padding: some PaddingConvertible = 0, ceil: Bool = false, exclusive: Bool = true,
+    layout: DataLayout = .nchw
   ) -> OperatorCase {
     OperatorCase(name, [.random(Shape(x))]) {
       [

@@ -20,7 +20,7 @@ import Testing
 
   static func convolved(_ x: Variable, _ filters: Int, _ size: Int = 3) throws -> Variable {
     try conv2d(
-      x, numFilters: filters, filterSize: Pair(size), padding: .uniform(size / 2),
+      x, numFilters: filters, filterSize: size, padding: size / 2,
       biasAttr: .absent)
   }
 

@@ -176,11 +176,15 @@ private func labels(_ values: [Int64], _ shape: Shape) -> CaseInput {
       return all[0]
     }
     #expect(try share([1, 0, 0, 1], k: 1) == 1)
-    // A tie goes to the lower class; NaN at the label, and no class at all, are misses.
+    // A tie goes to the lower class; NaN at the label, and a row without a class, are misses.
     #expect(try share([1, 0, 1, 0], k: 1) == 0.5)
     #expect(try share([2, 1, 1, 2], k: 2) == 1)
-    #expect(try share([0, 2, 2, 7], k: 2) == 0)
-    #expect(try share([0, 2, 2, -1], k: 3) == 0.75)
+    #expect(try share([0, 2, 2, -100], k: 2) == 0)
+    #expect(try share([0, 2, 2, -100], k: 3) == 0.75)
+    expectError(.data, ["row 3", "got 7", "0..<3", "LossTests.swift:"]) {
+      try share([0, 2, 2, 7], k: 2)
+    }
+    expectError(.data, ["row 0", "got -1", "There are 2"]) { try share([-1, 2, 2, 3], k: 2) }
   }
 
   @Test func errorsSayWhatDoesNotFit() throws {

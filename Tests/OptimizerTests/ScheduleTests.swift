@@ -104,17 +104,21 @@ struct ScheduleCase: Sendable, CustomTestStringConvertible {
     try net.start()
     for step in 0..<7 {
       let got = try net.run(
-        step: step, fetch: ["learning_rate_0", "learning_rate_1", Schedule.counterName])
+        step: step,
+        fetch: [
+          "learning_rate_0", "learning_rate_1", Schedule.counterName, Schedule.counterName + "_1",
+        ])
       for (tensor, wanted) in zip(got, [schedule, second]) {
         #expect(tensor.shape == [1])
         #expect(tensor == Tensor([wanted.value(step: step)]).cast(to: dtype))
       }
-      #expect(got[2] == Tensor([Int64(step)]))
+      #expect(got[2] == Tensor([Int64(step)]) && got[3] == got[2])
     }
-    // The counter goes on from what the scope holds.
+    // A counter goes on from what the scope holds, and the other one as it would have.
     net.scope[Schedule.counterName] = Tensor([Int64(40)])
-    let later = try net.run(step: 7, fetch: ["learning_rate_0"])
+    let later = try net.run(step: 7, fetch: ["learning_rate_0", "learning_rate_1"])
     #expect(later[0] == Tensor([schedule.value(step: 41)]).cast(to: dtype))
+    #expect(later[1] == Tensor([second.value(step: 7)]).cast(to: dtype))
   }
 
   @Test func oneRateForTwoOptimizers() throws {
