@@ -105,11 +105,12 @@ let rooms: [Room] =
     .swift(
       "ABNRuntime", path: "Runtime",
       needs: ["ABNPlanning", "ABNGraph", "ABNTensors"]),
+    .swift("ABNDNNL", path: "DNNL", needs: ["ABNTensors", "CDNNL"]),
     .swift(
       "ABNCPUBackend", path: "CPUBackend",
       needs: [
-        "ABNRuntime", "ABNPlanning", "ABNPasses", "ABNOperators", "ABNGraph", "ABNMeasuring",
-        "ABNKernels", "ABNActivations", "ABNTensors", "CDNNL", "CParallel", numerics,
+        "ABNDNNL", "ABNRuntime", "ABNPlanning", "ABNPasses", "ABNOperators", "ABNGraph",
+        "ABNMeasuring", "ABNKernels", "ABNActivations", "ABNTensors", "CParallel", numerics,
       ]),
     .swift("ABNFormats", path: "Formats", needs: ["ABNTensors", "CZlib"]),
     .swift(

@@ -1,7 +1,8 @@
 import Foundation
 import InPlaceABN
 
-/// A network of one's own as programs: one that trains, one that evaluates, one that sets parameters.
+/// A network of one's own as programs: one that trains, one that evaluates, one that sets
+/// parameters.
 public struct StripesNetwork {
   public let training, evaluation, startup: Program
   public let loss, accuracy, logits: Variable
@@ -38,7 +39,8 @@ func normalizedConvolution(_ x: Variable, filters: Int) throws -> Variable {
   return try inplaceABN(y, act: "leaky_relu", actAlpha: 0.01)
 }
 
-/// Pictures of one's own: stripes along one of four directions, under noise, [count, 1, 12, 12] bytes.
+/// Pictures of one's own: stripes along one of four directions, under noise, [count, 1, 12, 12]
+/// bytes.
 public func stripes(_ count: Int, seed: UInt64) throws -> DataSplit {
   let side = 12
   let random = CounterRandom(seed: seed, stream: 0)
@@ -107,7 +109,8 @@ enum Main {
     try executor.run(network.startup, scope: scope)
     print(try train(network, on: dataset, epochs: 0..<2, executor: executor, scope: scope))
 
-    // Parameters, moving statistics, velocities, the schedule's counter: all that a run continues from.
+    // Parameters, moving statistics, velocities, the schedule's counter: all that a run continues
+    // from.
     let folder = FileManager.default.temporaryDirectory.path + "/own-network"
     try savePersistables(network.training, scope, to: folder, filename: "state")
     let later = Scope()

@@ -19,7 +19,9 @@ public struct Clamp: OperatorKind, CPUComputable {
   public func inferTypes(_ inputs: [TensorType]) throws -> [TensorType] {
     try requireFloat32(inputs[0])
     guard low <= high else {
-      throw ABNError(.attribute, "clamp", got: "\(low)...\(high)", wanted: "low at most high")
+      throw ABNError(
+        .attribute, "clamp", got: "\(low)...\(high)", wanted: "low at most high",
+        fix: "Give the smaller number as low.")
     }
     return inputs
   }
@@ -54,7 +56,9 @@ public struct ClampGradient: OperatorKind, CPUComputable {
     let (y, dy) = (inputs[0].shape.dimensions, inputs[1].shape.dimensions)
     // A dimension below 0 is not known yet.
     guard y.count == dy.count, zip(y, dy).allSatisfy({ $0 < 0 || $1 < 0 || $0 == $1 }) else {
-      throw ABNError(.shape, "gradient", got: "\(inputs[1].shape)", wanted: "\(inputs[0].shape)")
+      throw ABNError(
+        .shape, "gradient", got: "\(inputs[1].shape)", wanted: "\(inputs[0].shape)",
+        fix: "Give differentiated a seed of the clamped variable's shape.")
     }
     return [inputs[1]]
   }

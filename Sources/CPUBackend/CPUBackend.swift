@@ -47,8 +47,8 @@ public struct CPUBackend: Backend {
     for op in program.operators {
       guard let lowering = lowering(of: op.kind) else {
         throw ABNError(
-          .unsupported, "\(op.kindName) \"\(op.layer)\"", at: op.source,
-          got: "a kind that the backend \"\(name)\" has no lowering for",
+          .unsupported, "\(op.kindName) \(quoted(op.layer))", at: op.source,
+          got: "a kind that the backend \(quoted(name)) has no lowering for",
           wanted: "a kind that conforms to CPUComputable",
           fix: "Give it compute(_:), a function over plain arrays.")
       }
@@ -56,7 +56,7 @@ public struct CPUBackend: Backend {
         try context.lower(op, lowering)
       } catch let error as ABNError {
         throw error.located(
-          in: "\(op.kindName) \"\(op.layer)\"", at: op.source)
+          in: "\(op.kindName) \(quoted(op.layer))", at: op.source)
       }
     }
     return try LoweredProgram(&context, of: program, fetches: fetches)

@@ -22,7 +22,7 @@ extension LoweringContext {
   /// An error that says which element types the operator runs in.
   func unsupported(_ dtype: DType, wanted: String) -> ABNError {
     ABNError(
-      .unsupported, "\(op.kindName) \"\(op.layer)\"", at: op.source,
+      .unsupported, "\(op.kindName) \(quoted(op.layer))", at: op.source,
       got: "\(dtype)", wanted: wanted, fix: "Convert with cast.")
   }
 }

@@ -1,82 +1,32 @@
+import ABNDNNL
 import ABNOperators
 import ABNRuntime
 import ABNTensors
 
-/// The sizes of a convolution in oneDNN's order, whatever the variables' layout.
-struct ConvolutionShape: Sendable, Hashable {
-  let batch, channels, height, width: Int
-  let filters, kernelHeight, kernelWidth: Int
-  let outHeight, outWidth: Int
-  let groups: Int
-  let layout: DataLayout
-  let window: DNNLConvolution
-
+extension ConvolutionShape {
+  /// The sizes of a convolution of x with a weight.
   init(_ kind: Conv2D, x: Shape, w: Shape) throws {
     let spatial = kind.spatialAxes
-    (batch, channels) = (x[0], x[kind.layout.channelAxis(rank: 4)])
-    (height, width) = (x[spatial[0]], x[spatial[1]])
-    (filters, kernelHeight, kernelWidth) = (w[0], w[2], w[3])
-    outHeight = try kind.window.outputSize(0, input: height)
-    outWidth = try kind.window.outputSize(1, input: width)
-    groups = kind.groups
-    layout = kind.layout
-    let sides = try [height, width].enumerated().map {
+    let image = (height: x[spatial[0]], width: x[spatial[1]])
+    let sides = try [image.height, image.width].enumerated().map {
       try kind.window.sides($0.offset, input: $0.element)
     }
-    window = DNNLConvolution(
-      strides: kind.window.stride, dilations: kind.window.dilation,
-      paddingBefore: sides.map(\.before), paddingAfter: sides.map(\.after))
-  }
-
-  var source: [Int] { [batch, channels, height, width] }
-  var destination: [Int] { [batch, filters, outHeight, outWidth] }
-  var weights: [Int] {
-    groups == 1
-      ? [filters, channels, kernelHeight, kernelWidth]
-      : [groups, filters / groups, channels / groups, kernelHeight, kernelWidth]
-  }
-
-  /// Floating-point operators of each of the three products.
-  var flops: Int {
-    saturatingProduct(
-      2, batch, filters, outHeight, outWidth, channels / groups, kernelHeight, kernelWidth)
-  }
-
-  /// The formats in which an image variable may stand, the freest first: NCHW variables leave it to
-  /// oneDNN where they may stand in blocks.
-  private func freeFormats(usesBlocks: Bool) -> [DNNLFormat] {
-    layout == .nhwc ? [.channelsLast] : usesBlocks ? [.any, .plain] : [.plain]
-  }
-
-  /// Makes a primitive with the freest formats whose images can be walked by everything else.
-  ///
-  /// - Parameters:
-  ///   - usesBlocks: whether images may stand in blocks of channels.
-  ///   - make: gets descriptors of x (or its gradient), weights, y (or its gradient).
-  /// - Returns: the primitive, and the layouts of x and y.
-  func primitive(
-    _ dtype: DType, usesBlocks: Bool,
-    _ make: (DNNLDescriptor, DNNLDescriptor, DNNLDescriptor) throws -> DNNLPrimitive,
-    x xRole: DNNLPrimitive.Argument, y yRole: DNNLPrimitive.Argument
-  ) throws -> (primitive: DNNLPrimitive, x: PhysicalLayout, y: PhysicalLayout) {
-    let formats = freeFormats(usesBlocks: usesBlocks)
-    for (xFormat, yFormat) in formats.flatMap({ x in formats.map { (x, $0) } }) {
-      let made = try make(
-        DNNLDescriptor(source, dtype, xFormat), DNNLDescriptor(weights, dtype, .any),
-        DNNLDescriptor(destination, dtype, yFormat))
-      if layout == .nhwc { return (made, .plain, .plain) }
-      guard let x = made.descriptor(xRole).flatMap({ PhysicalLayout($0) }),
-        let y = made.descriptor(yRole).flatMap({ PhysicalLayout($0) })
-      else { continue }
-      return (made, x, y)
-    }
-    preconditionFailure("a convolution in explicit formats has those formats")
+    self.init(
+      batch: x[0], channels: x[kind.layout.channelAxis(rank: 4)], image: image, filters: w[0],
+      kernel: (w[2], w[3]),
+      output: (
+        try kind.window.outputSize(0, input: image.height),
+        try kind.window.outputSize(1, input: image.width)
+      ), groups: kind.groups, layout: kind.layout,
+      window: DNNLConvolution(
+        strides: kind.window.stride, dilations: kind.window.dilation,
+        paddingBefore: sides.map(\.before), paddingAfter: sides.map(\.after)))
   }
 }
 
 extension LoweringContext {
   /// The primitive of this operator, which is a convolution in float32.
-  mutating func convolution() throws -> ConvolutionPrimitives.Made {
+  mutating func convolution() throws -> MadeConvolution {
     guard let product = try ConvolutionProduct(op, in: program) else {
       preconditionFailure("\(op.kindName) is no convolution")
     }
@@ -107,8 +57,12 @@ extension LoweringContext {
   }
 }
 
-extension Conv2D: CPULowerable {
-  var walk: ImageWalk { .primitive }
+extension Conv2D: ConvolutionLowerable {
+  func product(of inputs: [TensorType], _ outputs: [TensorType]) throws -> ConvolutionProduct {
+    ConvolutionProduct(
+      .forward, try ConvolutionShape(self, x: inputs[0].shape, w: inputs[1].shape),
+      hasBias: inputs.count > 2)
+  }
 
   func lower(_ c: inout LoweringContext) throws {
     let dtype = c.inputType(0).dtype
@@ -136,8 +90,12 @@ extension Conv2D: CPULowerable {
   }
 }
 
-extension Conv2DDataGradient: CPULowerable {
-  var walk: ImageWalk { .primitive }
+extension Conv2DDataGradient: ConvolutionLowerable {
+  func product(of inputs: [TensorType], _ outputs: [TensorType]) throws -> ConvolutionProduct {
+    ConvolutionProduct(
+      .dataGradient, try ConvolutionShape(forward, x: outputs[0].shape, w: inputs[0].shape),
+      hasBias: false)
+  }
 
   func lower(_ c: inout LoweringContext) throws {
     let dtype = c.outputType(0).dtype
@@ -163,8 +121,12 @@ extension Conv2DDataGradient: CPULowerable {
   }
 }
 
-extension Conv2DWeightGradient: CPULowerable {
-  var walk: ImageWalk { .primitive }
+extension Conv2DWeightGradient: ConvolutionLowerable {
+  func product(of inputs: [TensorType], _ outputs: [TensorType]) throws -> ConvolutionProduct {
+    ConvolutionProduct(
+      .weightGradient, try ConvolutionShape(forward, x: inputs[0].shape, w: outputs[0].shape),
+      hasBias: hasBias)
+  }
 
   func lower(_ c: inout LoweringContext) throws {
     let dtype = c.outputType(0).dtype

@@ -1,10 +1,15 @@
+import ABNDNNL
 import ABNGraph
 import ABNOperators
 import ABNRuntime
 import ABNTensors
 
-extension Conv2DFusion: CPULowerable {
-  var walk: ImageWalk { .primitive }
+extension Conv2DFusion: ConvolutionLowerable {
+  func product(of inputs: [TensorType], _ outputs: [TensorType]) throws -> ConvolutionProduct {
+    ConvolutionProduct(
+      .forward, try ConvolutionShape(convolution, x: inputs[0].shape, w: inputs[1].shape),
+      hasBias: true, epilogue: epilogue)
+  }
 
   /// The sum and the activation in oneDNN's words.
   var epilogue: DNNLEpilogue {

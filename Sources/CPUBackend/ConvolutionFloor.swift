@@ -1,3 +1,4 @@
+import ABNDNNL
 import ABNGraph
 import ABNKernels
 import ABNMeasuring
@@ -42,62 +43,17 @@ extension CPUBackend: FloorMeasuring {
     var result: [Int: Double] = [:]
     for (index, op) in program.operators.enumerated() {
       guard let lone = try ConvolutionProduct(op, in: program) else { continue }
-      if known[lone] == nil { known[lone] = try lone.seconds(repetitions: repetitions) }
+      if known[lone] == nil {
+        known[lone] = try lone.seconds(repetitions: repetitions) { numbers in
+        nonisolated(unsafe) let numbers = numbers
+        let random = CounterRandom(seed: 7, stream: 0)
+        Parallel.ranges(numbers.count) { range in
+          for index in range { numbers[index] = Float(random.uniform(UInt64(index)) - 0.5) }
+        }
+      }
+      }
       result[index] = known[lone]!
     }
     return result
-  }
-}
-
-extension ConvolutionProduct {
-  /// The primitive with every layout left to oneDNN.
-  private func freePrimitive() throws -> DNNLPrimitive {
-    let x = try DNNLDescriptor(shape.source, .float32, .any)
-    let w = try DNNLDescriptor(shape.weights, .float32, .any)
-    let y = try DNNLDescriptor(shape.destination, .float32, .any)
-    let refused = fault?.prefix
-    return switch direction {
-    case .forward:
-      try .convolutionForward(
-        shape.window, source: x, weights: w,
-        bias: hasBias ? DNNLDescriptor([shape.filters], .float32, .plain) : nil, destination: y,
-        training: epilogue == nil, epilogue: epilogue, refused: refused)
-    case .dataGradient:
-      try .convolutionBackwardData(
-        shape.window, diffSource: x, weights: w, diffDestination: y, refused: refused)
-    case .weightGradient:
-      try .convolutionBackwardWeights(
-        shape.window, source: x, diffWeights: w, diffDestination: y, refused: refused)
-    }
-  }
-
-  /// The median time of the product alone.
-  fileprivate func seconds(repetitions: Int) throws -> Double {
-    let primitive = try freePrimitive()
-    let sizes = primitive.arguments.map {
-      $0 == .scratchpad ? primitive.scratchpadBytes : primitive.descriptor($0)?.byteCount ?? 0
-    }
-    let buffers = sizes.map { bytes in
-      UnsafeMutableRawPointer.allocate(byteCount: max(64, bytes), alignment: 4096)
-    }
-    defer { buffers.forEach { $0.deallocate() } }
-    let random = CounterRandom(seed: 7, stream: 0)
-    for (buffer, bytes) in zip(buffers, sizes) {
-      nonisolated(unsafe) let numbers = buffer.bindMemory(
-        to: Float.self, capacity: max(16, bytes / 4))
-      Parallel.ranges(bytes / 4) { range in
-        for index in range { numbers[index] = Float(random.uniform(UInt64(index)) - 0.5) }
-      }
-    }
-    let pointers = buffers.map { Optional($0) }
-    var times: [Double] = []
-    let clock = ContinuousClock()
-    for round in 0...repetitions {
-      let time = try clock.measure {
-        try pointers.withUnsafeBufferPointer { try primitive.execute($0.baseAddress!) }
-      }
-      if round > 0 { times.append(time / .seconds(1)) }
-    }
-    return times.sorted()[times.count / 2]
   }
 }

@@ -1,3 +1,4 @@
+import ABNDNNL
 import ABNGraph
 import ABNKernels
 import ABNPlanning
@@ -233,14 +234,14 @@ struct LoweringContext: LoweredParts {
 
   /// The bytes that a layer registered for input `index`.
   ///
-  /// - Throws: `ABNError(.program)` where none did, or it did so for another type than input 0 has: a program
-  ///   may hold any operator over any variables.
+  /// - Throws: `ABNError(.program)` where none did, or it did so for another type than input 0 has:
+  ///   a program may hold any operator over any variables.
   func sideBuffer<B: SideBuffer>(ofInput index: Int, as _: B.Type = B.self) throws -> B {
     let id = op.inputs[index]
     let type = program[op.inputs[0]].type
     guard let found = sideBufferOf[id], found.type == type, let buffer = found.buffer as? B else {
       throw ABNError(
-        .program, "input \(index)", got: "\"\(program[id].name)\"",
+        .program, "input \(index)", got: "\(quoted(program[id].name))",
         wanted: "what the layer whose gradient this is made for a \(type)",
         fix: "Have differentiation append the operator.")
     }
@@ -293,7 +294,7 @@ struct LoweringContext: LoweredParts {
     buffers.append(
       PlanBuffer(
         name: name, bytes: bytes, use: use,
-        origin: origin ?? "\(op.kindName) \"\(op.layer)\" (\(op.source))"))
+        origin: origin ?? "\(op.kindName) \(quoted(op.layer)) (\(op.source))"))
     return BufferID(buffers.count - 1)
   }
 

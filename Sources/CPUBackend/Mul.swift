@@ -1,3 +1,4 @@
+import ABNDNNL
 import ABNOperators
 import ABNRuntime
 import ABNTensors

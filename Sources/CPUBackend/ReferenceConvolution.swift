@@ -1,3 +1,4 @@
+import ABNDNNL
 import ABNRuntime
 
 /// Convolution as written, in float64, which oneDNN has no convolution for.

@@ -1,38 +1,14 @@
+import ABNDNNL
 import ABNGraph
 import ABNPlanning
 import ABNRuntime
 import ABNTensors
 
-extension PhysicalLayout {
-  /// The layout in oneDNN's words, for a variable [N, C, ...].
-  var dnnlFormat: DNNLFormat {
-    switch self {
-    case .plain: .plain
-    case .blocked(let block): .blocked(block)
-    }
-  }
-
-  /// The layout that these bytes have, where elementwise operators can walk it; nil for others.
-  ///
-  /// A blocked layout whose channels are no multiple of the block has padding and is not one.
-  init?(_ descriptor: DNNLDescriptor) {
-    if descriptor.matches(.plain) {
-      self = .plain
-    } else if descriptor.matches(.blocked16) && descriptor.dims[1] % 16 == 0 {
-      self = .blocked(16)
-    } else if descriptor.matches(.blocked8) && descriptor.dims[1] % 8 == 0 {
-      self = .blocked(8)
-    } else {
-      return nil
-    }
-  }
-}
-
 /// Runs a primitive with a step's pointers; `slots[i]` is the step argument of slot i, nil for a
 /// slot that is not used.
 ///
-/// - Returns: the work of a step; it throws where oneDNN fails after a successful set-up, as in an exhausted
-///   system.
+/// - Returns: the work of a step; it throws where oneDNN fails after a successful set-up, as in an
+///   exhausted system.
 func dnnlRun(
   _ primitive: DNNLPrimitive, slots: [Int?]
 ) -> @Sendable (StepPointers) throws -> Void {

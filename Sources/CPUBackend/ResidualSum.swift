@@ -1,3 +1,4 @@
+import ABNDNNL
 import ABNKernels
 import ABNOperators
 import ABNRuntime

@@ -1,3 +1,4 @@
+import ABNDNNL
 import ABNGraph
 import ABNOperators
 import ABNRuntime

@@ -68,7 +68,7 @@ public struct CUDABackend: Backend {
         try context.lower(op, op.kind as! any CUDALowerable)
       } catch let error as ABNError {
         throw error.located(
-          in: "\(op.kindName) \"\(op.layer)\"", at: op.source)
+          in: "\(op.kindName) \(quoted(op.layer))", at: op.source)
       }
     }
     return try LoweredProgram(&context, of: program, fetches: fetches)
@@ -78,8 +78,8 @@ public struct CUDABackend: Backend {
   private func requireKernels(_ program: Program) throws {
     for op in program.operators where !(op.kind is any CUDALowerable) {
       throw ABNError(
-        .unsupported, "\(op.kindName) \"\(op.layer)\"", at: op.source,
-        got: "a kind that the backend \"\(name)\" has no kernel for",
+        .unsupported, "\(op.kindName) \(quoted(op.layer))", at: op.source,
+        got: "a kind that the backend \(quoted(name)) has no kernel for",
         wanted: "operators that run on the card", fix: "Run this program on the processor.")
     }
   }

@@ -168,7 +168,7 @@ struct CUDAContext: LoweredParts {
     let id = op.inputs[index]
     guard let found = rescueRooms[id] else {
       throw ABNError(
-        .program, "input \(index)", got: "\"\(program[id].name)\"",
+        .program, "input \(index)", got: "\(quoted(program[id].name))",
         wanted: "what the layer whose gradient this is made",
         fix: "Have differentiation append the operator.")
     }
@@ -237,7 +237,7 @@ struct CUDAContext: LoweredParts {
     buffers.append(
       PlanBuffer(
         name: name, bytes: bytes, use: use,
-        origin: origin ?? "\(op.kindName) \"\(op.layer)\" (\(op.source))"))
+        origin: origin ?? "\(op.kindName) \(quoted(op.layer)) (\(op.source))"))
     return BufferID(buffers.count - 1)
   }
 

@@ -17,10 +17,11 @@ package enum CheckGroup: String, Sendable, CaseIterable {
 package struct CheckBound: Sendable {
   /// What an error is divided by.
   package enum Measure: String, Sendable {
-    /// The largest magnitude of the tensor, or of the channel where the case says which axis that is.
+    /// The largest magnitude of the tensor, or of the channel where the case says which axis that
+    /// is.
     case largest
-    /// The root of the mean square of the tensor, of the error too: where rounding may turn a single
-    /// element around, as the winner of a pooling.
+    /// The root of the mean square of the tensor, of the error too: where rounding may turn a
+    /// single element around, as the winner of a pooling.
     case rootMeanSquare
   }
   package var value: Double
@@ -74,15 +75,15 @@ package struct CheckCase: Sendable {
   package let name: String
   package let dtype: DType
   package var layout: DataLayout?
-  /// An executor records a program's steps at its second run, so that three runs hold one before, one
-  /// while and one after.
+  /// An executor records a program's steps at its second run, so that three runs hold one before,
+  /// one while and one after.
   package var steps = 3
   /// Of what is fetched.
   package let bound: CheckBound
   /// Of parameters and state after the last step.
   package let stateBound: CheckBound
-  /// Whether rounding inside of products may turn an element at a kink around that then counts: such a
-  /// case says nothing where float32 products round their inputs.
+  /// Whether rounding inside of products may turn an element at a kink around that then counts:
+  /// such a case says nothing where float32 products round their inputs.
   package var needsExactProducts = false
   /// Builds the program in these types; its parameters have the same names in all types.
   package let build: @Sendable (CheckTypes) throws -> CheckProgram

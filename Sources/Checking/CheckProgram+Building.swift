@@ -39,8 +39,8 @@ package struct CheckInput: Sendable {
 }
 
 extension CheckProgram {
-  /// A program of a few layers over inputs: its outputs, and the gradients, for the inputs and all trained
-  /// parameters, of the sum of the outputs times random numbers.
+  /// A program of a few layers over inputs: its outputs, and the gradients, for the inputs and all
+  /// trained parameters, of the sum of the outputs times random numbers.
   ///
   /// - Parameters:
   ///   - axis: the channels of the outputs and of inputs of their rank; nil: none.

@@ -33,8 +33,8 @@ package struct CheckRunner {
 
   /// - Parameters:
   ///   - reference: runs float64 programs.
-  ///   - unitOfProducts: half an ulp of 1 of what convolutions and products of float32 round their inputs
-  ///     to, where it is not float32.
+  ///   - unitOfProducts: half an ulp of 1 of what convolutions and products of float32 round their
+  ///     inputs to, where it is not float32.
   package init(
     _ backend: any Backend, reference: any Backend, unitOfProducts: Double? = nil
   ) {

@@ -3,9 +3,9 @@ import ABNLayers
 import ABNTensors
 
 extension CheckCase {
-  /// Random graphs, of up to 30 operators, of 16 bits up to 18: what rounding does to more of them is
-  /// anything. A kink or the winner of a pooling may turn around in one element, so that they are
-  /// measured by the root of the mean square, and by `least` where gradients cancel.
+  /// Random graphs, of up to 30 operators, of 16 bits up to 18: what rounding does to more of them
+  /// is anything. A kink or the winner of a pooling may turn around in one element, so that they
+  /// are measured by the root of the mean square, and by `least` where gradients cancel.
   static func graphCases() -> [CheckCase] {
     (1...24).flatMap { seed in
       let graph = RandomGraph(seed: UInt64(seed))

@@ -27,10 +27,10 @@ struct LayerCase: Sendable {
   var momentum: Float?
   var dtypes: [DType] = [.float32, .bfloat16, .float16, .float64]
 
-  /// What rounding does to a channel, relative to its largest value, in units of rounding. The layer
-  /// promises dx within twice what the pass out of place loses, and 16 units more
-  /// (Documentation/InPlaceABN.md, Error bounds); that pass loses some 20 in float32 where dx is what is
-  /// left of terms that cancel, and next to nothing of 16 bits, as it computes in float32.
+  /// What rounding does to a channel, relative to its largest value, in units of rounding. The
+  /// layer promises dx within twice what the pass out of place loses, and 16 units more
+  /// (Documentation/InPlaceABN.md, Error bounds); that pass loses some 20 in float32 where dx is
+  /// what is left of terms that cancel, and next to nothing of 16 bits, as it computes in float32.
   static func bound(_ dtype: DType) -> Double {
     (dtype.isNarrow ? 16 : 64) * dtype.unitOfRounding
   }
@@ -114,7 +114,8 @@ extension CheckCase {
   /// Every activation with every kind of statistics.
   private static func activations(isInPlace: Bool) -> [LayerCase] {
     let numbers: [Activation: [Double]] = [.leakyReLU(): [0.2], .elu(): [1, 0.5]]
-    // The last one's planes and channels are whole vectors of any type: a road of its own on a card.
+    // The last one's planes and channels are whole vectors of any type: a road of its own on a
+    // card.
     let shapes = [[3, 5, 7, 9], [4, 6, 13], [2, 3, 5, 3, 4], [3, 17, 4, 4], [4, 16, 6, 8]]
     var cases: [LayerCase] = []
     for statistics in LayerCase.Statistics.allCases {

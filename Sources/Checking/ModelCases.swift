@@ -21,17 +21,18 @@ struct ModelCase: Sendable {
   var classes = 10
   var activation = Activation.leakyReLU(slope: ModelOptions.usualSlope)
 
-  /// Small, and the last normalization of each bottleneck begins with a scale of 0.1: otherwise rounding
-  /// grows a thousandfold in the first update of 50 layers, and what comes after it says nothing
-  /// (Tests/TrainingTests/ResNet50LossTests.swift).
+  /// Small, and the last normalization of each bottleneck begins with a scale of 0.1: otherwise
+  /// rounding grows a thousandfold in the first update of 50 layers, and what comes after it says
+  /// nothing (Tests/TrainingTests/ResNet50LossTests.swift).
   var learningRate = 0x1p-13
 
-  /// Losses before the first, second and third update. Rounding, 6e-8, grows about fourfold with each.
+  /// Losses before the first, second and third update. Rounding, 6e-8, grows about fourfold with
+  /// each.
   static let lossBound = 2e-5
   /// Parameters, moving statistics and velocities (sums of gradients) after three updates.
   static let stateBound = 1e-3
-  /// Gradients that are zero but for rounding, as of a bias in front of a normalization, are measured by
-  /// this.
+  /// Gradients that are zero but for rounding, as of a bias in front of a normalization, are
+  /// measured by this.
   static let leastState = 0.1
   /// What 8 bits of fraction make of losses.
   static let narrowLossBound = 0.03
@@ -54,8 +55,8 @@ struct ModelCase: Sendable {
     (model.torchNames ?? []).filter { $0.contains("bn") || $0.hasSuffix("downsample.1") }
   }
 
-  /// - Parameter isNarrow: whether the network has 16 bits between its data and its loss. The float64
-  ///   program does not round: losses within a few per cent are what is promised.
+  /// - Parameter isNarrow: whether the network has 16 bits between its data and its loss. The
+  ///   float64 program does not round: losses within a few per cent are what is promised.
   private func program(_ types: CheckTypes, isNarrow: Bool) throws -> CheckProgram {
     let builder = ProgramBuilder(seed: 4)
     let wide: DType = types.data.isNarrow ? .float32 : types.data
@@ -110,7 +111,8 @@ extension CheckCase {
       ModelCase(model: .resnet20, batch: 4, size: 32, norm: .standard),
       ModelCase(model: .narrowResNet50, batch: 4, size: 64),
       ModelCase(model: .narrowUNet, batch: 2, size: 32, classes: 2),
-      // elu has no kink: with one, an element of another sign moves gradients of this network by 2 %.
+      // elu has no kink: with one, an element of another sign moves gradients of this network by 2
+      // %.
       ModelCase(
         model: .narrowMobileNetV2, batch: 8, size: 64, activation: .elu(), learningRate: 0x1p-17),
     ]

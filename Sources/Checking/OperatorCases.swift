@@ -8,7 +8,8 @@ import ABNTensors
 struct OperatorSpec: Sendable {
   let name: String
   let inputs: [CheckInput]
-  /// Of float32, in units of rounding: sums, of up to a few hundred terms, and functions that cross 0.
+  /// Of float32, in units of rounding: sums, of up to a few hundred terms, and functions that cross
+  /// 0.
   var units = 64.0
   /// Of 16 bits: a value is rounded a few times on its way.
   var narrowUnits = 8.0

@@ -16,7 +16,8 @@ extension CheckCase {
     var padding: any PaddingConvertible = 1
     var dilation: any Pair = 1
     var groups = 1
-    /// In float32 alone: of 16 bits, sums that are rounded elsewhere turn elements at the kink around.
+    /// In float32 alone: of 16 bits, sums that are rounded elsewhere turn elements at the kink
+    /// around.
     var act: Activation?
   }
 

@@ -14,7 +14,7 @@ extension Program {
     for op in operators {
       func fail(_ got: String, _ wanted: String) -> ABNError {
         ABNError(
-          .program, "\(op.kindName) \"\(op.layer)\"", at: op.source, got: got,
+          .program, "\(op.kindName) \(quoted(op.layer))", at: op.source, got: got,
           wanted: wanted, fix: "In: \(line(for: op))")
       }
       let types: [TensorType]
@@ -22,10 +22,10 @@ extension Program {
         types = try op.kind.outputTypes(for: op.inputs.map { self[$0].type })
       } catch let error as ABNError {
         throw error.located(
-          in: "\(op.kindName) \"\(op.layer)\"", at: op.source)
+          in: "\(op.kindName) \(quoted(op.layer))", at: op.source)
       }
       for id in op.inputs where self[id].role == .temporary && !made.contains(id) {
-        throw fail("input \"\(self[id].name)\" before it is made", "operators in order")
+        throw fail("input \(quoted(self[id].name)) before it is made", "operators in order")
       }
       let must = op.kind.sharing.filter { $0.strength == .must }
       for (position, id) in op.outputs.enumerated() {
@@ -34,17 +34,17 @@ extension Program {
         if let rule,
           !op.inputs.indices.contains(rule.input) || op.inputs[rule.input] != id
         {
-          throw fail("output \"\(variable.name)\"", "the input it must update")
+          throw fail("output \(quoted(variable.name))", "the input it must update")
         }
         switch variable.role {
-        case .data: throw fail("data \"\(variable.name)\" as output", "data that is only read")
+        case .data: throw fail("data \(quoted(variable.name)) as output", "data that is only read")
         case .parameter, .state:
           if rule == nil && !op.inputs.isEmpty {
-            throw fail("\"\(variable.name)\" written", "an update of one of its own inputs")
+            throw fail("\(quoted(variable.name)) written", "an update of one of its own inputs")
           }
         case .temporary:
           if !made.insert(id).inserted {
-            throw fail("\"\(variable.name)\" made twice", "every temporary made once")
+            throw fail("\(quoted(variable.name)) made twice", "every temporary made once")
           }
         }
       }
@@ -52,7 +52,7 @@ extension Program {
         throw fail("\(op.outputs.count) outputs", "\(types.count)")
       }
       for (id, type) in zip(op.outputs, types) where type != self[id].type {
-        throw fail("\"\(self[id].name)\": \(self[id].type)", "\(type)")
+        throw fail("\(quoted(self[id].name)): \(self[id].type)", "\(type)")
       }
     }
   }

@@ -36,7 +36,7 @@ public struct Program: Sendable {
   public func requireVariable(named name: String) throws -> Variable {
     if let found = variable(named: name) { return found }
     throw ABNError(
-      .name, "variable", got: "\"\(name)\"", wanted: "the name of a variable of the program",
+      .name, "variable", got: "\(quoted(name))", wanted: "the name of a variable of the program",
       fix: didYouMean(
         name, in: variables.map(\.name), otherwise: "Print the program to see its variables."))
   }
@@ -54,7 +54,7 @@ public struct Program: Sendable {
   package func owned(_ variable: Variable, at source: SourceLocation? = nil) throws -> Variable {
     guard owns(variable) else {
       throw ABNError(
-        .program, "variable \"\(variable.name)\"", at: source ?? variable.source,
+        .program, "variable \(quoted(variable.name))", at: source ?? variable.source,
         got: "a variable of another program, made at \(variable.source)",
         wanted: "a variable of this program", fix: "Make it in the same builder's build.")
     }
@@ -96,12 +96,12 @@ public struct Program: Sendable {
   ) throws -> Variable {
     if let taken = variable(named: name) {
       throw ABNError(
-        .name, "variable \"\(name)\"", at: source,
+        .name, "variable \(quoted(name))", at: source,
         got: "a name that \(taken.source) uses already", wanted: "a name of its own",
         fix: "Choose another name.")
     }
     do {
-      _ = try type.shape.validated("variable \"\(name)\"")
+      _ = try type.shape.validated("variable \(quoted(name))")
     } catch let error as ABNError {
       throw error.located(in: "", at: source)
     }
@@ -145,7 +145,7 @@ public struct Program: Sendable {
     source: SourceLocation, outputNames: [String]? = nil, outputs given: [Int: VariableID] = [:]
   ) throws -> Operator {
     guard inputs.allSatisfy({ variables.indices.contains($0.index) }) else {
-      throw Self.foreign("\(kind.name) \"\(layer)\"", at: source)
+      throw Self.foreign("\(kind.name) \(quoted(layer))", at: source)
     }
     let inputVariables = inputs.map { self[$0] }
     let types: [TensorType]
@@ -155,7 +155,7 @@ public struct Program: Sendable {
         throw ABNError(.name, "names of outputs", got: "\(given)", wanted: "\(types.count)")
       }
     } catch let error as ABNError {
-      throw error.located(in: "\(kind.name) \"\(layer)\"", at: source)
+      throw error.located(in: "\(kind.name) \(quoted(layer))", at: source)
     }
     let updated = Dictionary(
       kind.sharing.filter { $0.strength == .must && inputs.indices.contains($0.input) }
@@ -217,7 +217,7 @@ public struct Program: Sendable {
     for op in operators {
       let ids = op.inputs + op.outputs
       guard ids.allSatisfy({ variables.indices.contains($0.index) }) else {
-        throw Self.foreign("\(op.kindName) \"\(op.layer)\"", at: op.source)
+        throw Self.foreign("\(op.kindName) \(quoted(op.layer))", at: op.source)
       }
     }
   }
@@ -232,14 +232,14 @@ public struct Program: Sendable {
 
   /// The program with the shapes of its data known, every other shape inferred again.
   ///
-  /// - Throws: `ABNError` at the line of the operator whose inputs do not fit, or whose outputs no tensor
-  ///   can have.
+  /// - Throws: `ABNError` at the line of the operator whose inputs do not fit, or whose outputs no
+  ///   tensor can have.
   package func specialized(to shapes: [VariableID: Shape]) throws -> Program {
     try checkNumbers()
     var copy = self
     for (id, shape) in shapes {
       guard variables.indices.contains(id.index) else { throw Self.foreign("shape \(shape)") }
-      copy.variables[id.index].type.shape = try shape.validated("data \"\(self[id].name)\"")
+      copy.variables[id.index].type.shape = try shape.validated("data \(quoted(self[id].name))")
     }
     for op in copy.operators {
       let inputs = op.inputs.map { copy[$0].type }
@@ -250,7 +250,7 @@ public struct Program: Sendable {
         }
       } catch let error as ABNError {
         throw error.located(
-          in: "\(op.kindName) \"\(op.layer)\"", at: op.source)
+          in: "\(op.kindName) \(quoted(op.layer))", at: op.source)
       }
     }
     copy.touch()

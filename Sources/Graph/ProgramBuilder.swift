@@ -27,8 +27,9 @@ public final class ProgramBuilder: Sendable {
 
   /// A builder with two empty programs.
   ///
-  /// - Parameter prefix: begins the names that the builder makes up, `generator.fc_0.w_0` for `"generator."`.
-  ///   Two networks whose values live in one `Scope` need two, or they train one another's parameters.
+  /// - Parameter prefix: begins the names that the builder makes up, `generator.fc_0.w_0` for
+  ///   `"generator."`. Two networks whose values live in one `Scope` need two, or they train one
+  ///   another's parameters.
   public init(seed: UInt64 = 0, prefix: String = "") {
     self.seed = seed
     self.prefix = prefix
@@ -95,7 +96,7 @@ public final class ProgramBuilder: Sendable {
     try state.withLock { state in
       if self === Self.shared, let taken = state.main.variable(named: name) {
         throw ABNError(
-          .name, "variable \"\(name)\" of the process's default program", at: source,
+          .name, "variable \(quoted(name)) of the process's default program", at: source,
           got: "a name that \(taken.source) uses already", wanted: "a name of its own",
           fix: "Build each network in a program of its own: try ProgramBuilder().build { ... }.")
       }
@@ -119,7 +120,7 @@ public final class ProgramBuilder: Sendable {
       if let existing = state.main.variable(named: name) {
         guard existing.isPersistable, existing.type == type else {
           throw ABNError(
-            .name, "parameter \"\(name)\" of \"\(layer)\"", at: source, got: "\(type)",
+            .name, "parameter \(quoted(name)) of \(quoted(layer))", at: source, got: "\(type)",
             wanted: "\(existing.type), as made at \(existing.source)",
             fix: "Give this parameter another name, or the same shape.")
         }
@@ -151,7 +152,7 @@ extension Program {
     let types = try kind.outputTypes(for: [])
     guard types == [self[target].type] else {
       throw ABNError(
-        .shape, "initializer of \"\(self[target].name)\"", at: source, got: "\(types)",
+        .shape, "initializer of \(quoted(self[target].name))", at: source, got: "\(types)",
         wanted: "\(self[target].type)", fix: "Give the initializer values of that shape.")
     }
     append(

@@ -23,8 +23,8 @@ extension Executor {
 }
 
 extension CUDABackend {
-  /// A backend for a card: the driver's number `device`. The values of startup programs are computed
-  /// on the processor.
+  /// A backend for a card: the driver's number `device`. The values of startup programs are
+  /// computed on the processor.
   ///
   /// - Throws: `ABNError(.system)` for a missing driver, library or card, with what brings it.
   public init(device: Int = 0, precision: CUDAPrecision = .float32) throws {

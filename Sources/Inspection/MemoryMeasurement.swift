@@ -26,8 +26,8 @@ package struct MemoryMeasurement: Sendable, Codable {
 /// the process.
 ///
 /// - Parameter classes: nil: those of the data that the model was made for.
-/// - Throws: `ABNError(.attribute)` for sizes below 1 or beyond reason, `ABNError(.system)` where the
-///   plan is larger than the machine.
+/// - Throws: `ABNError(.attribute)` for sizes below 1 or beyond reason, `ABNError(.system)` where
+///   the plan is larger than the machine.
 package func measureMemory(
   of model: Model, norm: NormStyle, image: Shape, batchSize: Int, steps: Int, classes: Int? = nil,
   backend: any Backend

@@ -13,8 +13,8 @@ package struct MemoryMeter {
     freeBefore = memory.bytesFree
   }
 
-  /// What is held now and is not the run's: the resident size of the process; of an accelerator 0, as
-  /// what was taken before does not count.
+  /// What is held now and is not the run's: the resident size of the process; of an accelerator 0,
+  /// as what was taken before does not count.
   package var baseBytes: Int { freeBefore == nil ? ProcessMemory.residentBytes ?? 0 : 0 }
 
   /// The most that was held so far. An accelerator's is what is taken now: ask while the executor

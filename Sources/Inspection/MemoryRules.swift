@@ -57,7 +57,7 @@ extension MemoryReport {
   static func rules(of executable: Executable, _ program: Program) -> [Rule] {
     var tally = Tally()
     let evidence = Evidence(executable, program)
-    evidence.countWishes(&tally)
+    evidence.countHints(&tally)
     evidence.countUpdates(&tally)
     evidence.countKinds(&tally)
     evidence.countScratch(&tally)
@@ -121,7 +121,7 @@ private struct Evidence {
   }
 
   /// What was stored over what, by the operator that asked for it.
-  func countWishes(_ tally: inout Tally) {
+  func countHints(_ tally: inout Tally) {
     for decision in plan.decisions where decision.refusal == nil {
       let output = buffers[decision.sharing.output.index]
       tally.add(rule(decision.sharing.kind, makers[output.name]), output.bytes)

@@ -43,8 +43,8 @@ package struct ModelPlan {
   /// - Parameters:
   ///   - image: [C, H, W].
   ///   - backend: lowers it.
-  /// - Throws: `ABNError(.attribute)` for sizes below 1 or beyond reason, and whatever is wrong with
-  ///   images of this size for the model.
+  /// - Throws: `ABNError(.attribute)` for sizes below 1 or beyond reason, and whatever is wrong
+  ///   with images of this size for the model.
   package init(
     of model: Model, options: ModelOptions, image: Shape, batchSize: Int,
     optimizer: OptimizerName = .momentum, backend: any Backend

@@ -82,10 +82,11 @@ package struct TimedModel {
 ///
 /// - Parameters:
 ///   - image: [C, H, W].
-///   - measuresFloor: whether to run every convolution alone, which takes about as long as four steps.
-/// - Throws: `ABNError(.attribute)` for sizes below 1 or beyond reason, `ABNError(.system)` where the
-///   plan is larger than the machine, `ABNError(.unsupported)` in the checking mode, and where a backend
-///   that cannot measure its floor is to do so.
+///   - measuresFloor: whether to run every convolution alone, which takes about as long as four
+///     steps.
+/// - Throws: `ABNError(.attribute)` for sizes below 1 or beyond reason, `ABNError(.system)` where
+///   the plan is larger than the machine, `ABNError(.unsupported)` in the checking mode, and where
+///   a backend that cannot measure its floor is to do so.
 package func timeModel(
   _ model: Model, norm: NormStyle, pass: TimedPass, image: Shape, batchSize: Int, steps: Int,
   measuresFloor: Bool = true, backend: any Backend

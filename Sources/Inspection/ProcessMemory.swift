@@ -40,10 +40,10 @@ package enum ProcessMemory {
   ///
   /// - Parameters:
   ///   - heldBytes: what the process holds beside the plan: its code, compiled steps, and data.
-  ///   - largestBatch: the largest batch whose plan takes at most so many bytes; asked only where the
-  ///     given one does not fit.
-  /// - Throws: `ABNError(.system)` where it is more than the machine has, with the largest batch that
-  ///   fits.
+  ///   - largestBatch: the largest batch whose plan takes at most so many bytes; asked only where
+  ///     the given one does not fit.
+  /// - Throws: `ABNError(.system)` where it is more than the machine has, with the largest batch
+  ///   that fits.
   package static func require(
     plannedPeakBytes: Int, heldBytes: Int = residentBytes ?? 0,
     machineBytes: Int? = machineBytes, largestBatch: (Int) throws -> Int?

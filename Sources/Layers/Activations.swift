@@ -6,8 +6,8 @@ import ABNTensors
 /// act(x), any activation without parameters of its own; of any shape. See `Activation` for the
 /// formulas.
 ///
-/// - Throws: `ABNError(.attribute)` for prelu, and for a number of the activation that is not finite; `.dtype` for an `x`
-///   that is not floating point.
+/// - Throws: `ABNError(.attribute)` for prelu, and for a number of the activation that is not
+///   finite; `.dtype` for an `x` that is not floating point.
 public func activation(
   _ x: Variable, _ act: Activation, name: String? = nil,
   file: StaticString = #fileID, line: UInt = #line

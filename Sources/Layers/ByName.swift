@@ -115,8 +115,8 @@ public func batchNorm(
 
 /// `inplaceABN` as documented by Paddle: the activation by name, its alpha in `actAlpha`.
 ///
-/// - Parameter actAlpha: alpha of leaky_relu and elu; nil: 1, the original's default. leaky_relu with alpha 1 is the identity:
-///   where nobody wrote the 1, a warning names this line, once.
+/// - Parameter actAlpha: alpha of leaky_relu and elu; nil: 1, the original's default. leaky_relu
+///   with alpha 1 is the identity: where nobody wrote the 1, a warning names this line, once.
 public func inplaceABN(
   _ input: Variable, act: String, isTest: Bool = false, momentum: StatisticsMomentum = 0.9,
   epsilon: Double = 1e-5, paramAttr: ParamAttr = nil, biasAttr: ParamAttr = nil,
@@ -127,7 +127,7 @@ public func inplaceABN(
 ) throws -> Variable {
   if actAlpha == nil, Activation(name: act)?.name == "leaky_relu" {
     UserWarning.once(
-      "inplaceABN with act \"\(act)\" and the documented actAlpha of 1 is the identity: no activation",
+      "inplaceABN with act \(quoted(act)) and the documented actAlpha of 1 is the identity: no activation",
       at: SourceLocation(fileID: file, line: line),
       fix:
         "Write act: .leakyReLU(slope: 0.01), or actAlpha: 0.01; actAlpha: 1 if you mean the identity."

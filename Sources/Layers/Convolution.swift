@@ -29,8 +29,8 @@ extension Array: Pair where Element == Int {
 ///   - padding: zeros around the image; `.same` for an output of ceil(input / stride).
 ///   - groups: splits channels and filters into groups that do not see each other.
 ///   - biasAttr: `ParamAttr.absent` for no bias, as before a normalization.
-///   - act: applied last; prelu, which has a parameter, is an error. A name in its place, as `"relu"`: with the number that
-///     `Activation` has unless told.
+///   - act: applied last; prelu, which has a parameter, is an error. A name in its place, as
+///     `"relu"`: with the number that `Activation` has unless told.
 public func conv2d(
   _ input: Variable, numFilters: Int, filterSize: some Pair, stride: some Pair = 1,
   padding: some PaddingConvertible = 0,

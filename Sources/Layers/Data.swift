@@ -9,8 +9,8 @@ import ABNTensors
 ///     rule.
 ///   - dtype: its element type.
 ///   - stopsGradient: whether gradients end here; pass false to ask for the gradient of an input.
-/// - Throws: `ABNError(.name)` for a name that is taken or empty, `.shape` for a dimension below -1 or 0, or
-///   more than 2^44 elements.
+/// - Throws: `ABNError(.name)` for a name that is taken or empty, `.shape` for a dimension below -1
+///   or 0, or more than 2^44 elements.
 public func data(
   _ name: String, shape: Shape, dtype: DType = .float32, stopsGradient: Bool = true,
   file: StaticString = #fileID, line: UInt = #line
@@ -21,7 +21,7 @@ public func data(
   }
   guard shape.dimensions.allSatisfy({ $0 == Shape.unknown || $0 > 0 }) else {
     throw ABNError(
-      .shape, "data \"\(name)\"", at: source, got: "shape \(shape.dimensions)",
+      .shape, "data \(quoted(name))", at: source, got: "shape \(shape.dimensions)",
       wanted: "dimensions of at least 1, or -1 for one that each run chooses")
   }
   return try ProgramBuilder.current.addData(

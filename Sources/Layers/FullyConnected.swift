@@ -15,8 +15,8 @@ import ABNTensors
 ///   - numFlattenDims: how many dimensions are rows; 1 or more.
 ///   - paramAttr: the weights; with several inputs each gets a name of its own where it has none.
 ///   - biasAttr: the bias; `ParamAttr.absent` for none.
-///   - act: applied last; prelu, which has a parameter, is an error. A name in its place, as `"relu"`: with the number that
-///     `Activation` has unless told.
+///   - act: applied last; prelu, which has a parameter, is an error. A name in its place, as
+///     `"relu"`: with the number that `Activation` has unless told.
 /// - Returns: shape [rows ..., size].
 public func fc(
   _ inputs: [Variable], size: Int, numFlattenDims: Int = 1, paramAttr: ParamAttr = nil,
@@ -35,7 +35,7 @@ public func fc(
       let columns = input.shape.dimensions.dropFirst(max(0, numFlattenDims))
       guard numFlattenDims >= 1, !columns.isEmpty, !columns.contains(where: { $0 < 0 }) else {
         throw c.error(
-          .shape, "input \"\(input.name)\"", got: "\(input.shape)",
+          .shape, "input \(quoted(input.name))", got: "\(input.shape)",
           wanted: "rank above \(numFlattenDims), known from dimension \(numFlattenDims) on",
           fix: "Choose numFlattenDims in 1...\(max(1, input.shape.rank - 1)).")
       }

@@ -33,14 +33,15 @@ struct LayerContext {
   /// - Parameters:
   ///   - suffix: `w` or `b`: names the parameter `<layer>.w_<n>` where the attribute does not.
   ///   - initializer: the layer's choice where the attribute has none.
-  /// - Throws: `ABNError(.attribute)` for `ParamAttr.absent`: a layer that can do without asks before.
+  /// - Throws: `ABNError(.attribute)` for `ParamAttr.absent`: a layer that can do without asks
+  ///   before.
   func parameter(
     _ attribute: ParamAttr, suffix: String, shape: Shape, dtype: DType,
     initializer: Initializer
   ) throws -> Variable {
     guard !attribute.isAbsent else {
       throw error(
-        .attribute, "parameter \"\(suffix)\"", got: "ParamAttr.absent",
+        .attribute, "parameter \(quoted(suffix))", got: "ParamAttr.absent",
         wanted: "another ParamAttr, or nil",
         fix: "The layer cannot do without it: set trainable to false to leave it as it is.")
     }
@@ -77,7 +78,7 @@ struct LayerContext {
   func error(
     _ category: ABNError.Category, _ what: String, got: String, wanted: String, fix: String = ""
   ) -> ABNError {
-    ABNError(category, "\(what) of \"\(name)\"", at: source, got: got, wanted: wanted, fix: fix)
+    ABNError(category, "\(what) of \(quoted(name))", at: source, got: got, wanted: wanted, fix: fix)
   }
 }
 
@@ -98,6 +99,6 @@ func layer<R>(
   do {
     return try body(context)
   } catch let error as ABNError {
-    throw error.located(in: "\(kind) \"\(context.name)\"", at: context.source)
+    throw error.located(in: "\(kind) \(quoted(context.name))", at: context.source)
   }
 }

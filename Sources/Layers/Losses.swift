@@ -66,8 +66,9 @@ public func mseLoss(
 
 /// The share of rows whose label is among the k largest scores, float32 [1].
 ///
-/// Shapes: scores [N, C], label int64 [N, 1]. A label of -100, which the loss leaves out unless told
-/// otherwise, is a miss; any other that is no class is an error of the run, which names row and label.
+/// Shapes: scores [N, C], label int64 [N, 1]. A label of -100, which the loss leaves out unless
+/// told otherwise, is a miss; any other that is no class is an error of the run, which names row
+/// and label.
 ///
 /// Where a property of the caller's own type is called `accuracy`, Swift looks no further:
 /// `scores.accuracy(label)` is the same layer.

@@ -31,44 +31,18 @@ private struct NormalizationLayer {
     movingMeanName: String?, movingVarianceName: String?, doModelAverage: Bool,
     useGlobalStats: Bool
   ) throws {
-    var constant = 0.9
-    var variable: Variable?
-    switch momentum {
-    case .value(let value): constant = value
-    case .variable(let given):
-      guard given.type == TensorType([1], .float32) else {
-        throw c.error(
-          .shape, "momentum", got: "\(given.type)", wanted: "float32[1]",
-          fix: "Make it with data of shape [1], or with Schedule.variable.")
-      }
-      // Moving statistics that stay as they are need none.
-      variable = isTest || useGlobalStats ? nil : given
-    }
+    let (constant, variable) = try Self.share(momentum, isRead: !isTest && !useGlobalStats, c)
     self.momentum = variable
     attributes = try NormalizationAttributes(
       momentum: constant, hasMomentumInput: variable != nil, epsilon: epsilon, layout: dataLayout,
       isTest: isTest, useGlobalStats: useGlobalStats)
     if let movingMeanName, movingMeanName == movingVarianceName {
       throw c.error(
-        .name, "movingMeanName and movingVarianceName", got: "\"\(movingMeanName)\" for both",
+        .name, "movingMeanName and movingVarianceName", got: "\(quoted(movingMeanName)) for both",
         wanted: "two names", fix: "They are two tensors.")
     }
-    let rank = input.shape.rank
-    let axis = dataLayout.channelAxis(rank: rank)
-    guard (2...5).contains(rank) else {
-      throw c.error(
-        .shape, "input", got: "rank \(rank), shape \(input.shape)", wanted: "rank 2...5")
-    }
-    guard input.dtype.isFloatingPoint else {
-      throw c.error(
-        .dtype, "input", got: "\(input.dtype)", wanted: "float16, bfloat16, float32 or float64",
-        fix: "Convert it with cast.")
-    }
-    guard input.shape[axis] > 0 else {
-      throw c.error(
-        .shape, "input", got: "\(input.shape), whose channels are unknown",
-        wanted: "a known dimension at axis \(axis)", fix: "Give the channel dimension in data().")
-    }
+    let axis = dataLayout.channelAxis(rank: input.shape.rank)
+    try Self.check(input, channelAxis: axis, c)
     let shape: Shape = [input.shape[axis]]
     let dtype = input.dtype.accumulation
     func parameter(
@@ -91,6 +65,45 @@ private struct NormalizationLayer {
       input, try parameter(paramAttr, "w", 1), try parameter(biasAttr, "b", 0),
       try moving(movingMeanName, 0), try moving(movingVarianceName, 1),
     ]
+    try checkStatistics(c)
+  }
+
+  /// The constant, or the variable where statistics are made.
+  private static func share(
+    _ momentum: StatisticsMomentum, isRead: Bool, _ c: LayerContext
+  ) throws -> (constant: Double, variable: Variable?) {
+    switch momentum {
+    case .value(let value): return (value, nil)
+    case .variable(let given):
+      guard given.type == TensorType([1], .float32) else {
+        throw c.error(
+          .shape, "momentum", got: "\(given.type)", wanted: "float32[1]",
+          fix: "Make it with data of shape [1], or with Schedule.variable.")
+      }
+      // Moving statistics that stay as they are need none.
+      return (0.9, isRead ? given : nil)
+    }
+  }
+
+  private static func check(_ input: Variable, channelAxis axis: Int, _ c: LayerContext) throws {
+    let rank = input.shape.rank
+    guard (2...5).contains(rank) else {
+      throw c.error(
+        .shape, "input", got: "rank \(rank), shape \(input.shape)", wanted: "rank 2...5")
+    }
+    guard input.dtype.isFloatingPoint else {
+      throw c.error(
+        .dtype, "input", got: "\(input.dtype)", wanted: "float16, bfloat16, float32 or float64",
+        fix: "Convert it with cast.")
+    }
+    guard input.shape[axis] > 0 else {
+      throw c.error(
+        .shape, "input", got: "\(input.shape), whose channels are unknown",
+        wanted: "a known dimension at axis \(axis)", fix: "Give the channel dimension in data().")
+    }
+  }
+
+  private func checkStatistics(_ c: LayerContext) throws {
     // A name may lead to something that exists: another layer's statistics, but nothing else.
     for (position, what) in [(3, "moving mean"), (4, "moving variance")] {
       let found = inputs[position]
@@ -98,7 +111,7 @@ private struct NormalizationLayer {
       guard isOwn, found.parameterTraits?.trainable == false else {
         throw c.error(
           .name, what,
-          got: "\"\(found.name)\", which \(isOwn ? "is trained" : "this layer uses already")",
+          got: "\(quoted(found.name)), which \(isOwn ? "is trained" : "this layer uses already")",
           wanted: "a tensor of its own, or the statistics of another layer",
           fix: "Choose another name.")
       }
@@ -142,8 +155,9 @@ public func batchNorm(
 ///
 /// - Parameters:
 ///   - input: rank 2 to 5, floating point; the channel dimension known.
-///   - act: identity (nil), prelu, and leaky_relu and elu with alpha above 0 are inverted in place; every
-///     other activation keeps y = scale * xhat + bias in the input's bytes and makes z from it.
+///   - act: identity (nil), prelu, and leaky_relu and elu with alpha above 0 are inverted in place;
+///     every other activation keeps y = scale * xhat + bias in the input's bytes and makes z from
+///     it.
 ///   - isTest: normalise with the moving statistics, which stay as they are; no gradient.
 ///   - momentum: moving = moving * momentum + new * (1 - momentum); a number or a variable.
 ///   - epsilon: added to the variance, at least 0.
@@ -154,9 +168,9 @@ public func batchNorm(
 ///   - movingVarianceName: the moving variance's name.
 ///   - doModelAverageForMeanAndVar: whether ModelAverage also averages the moving statistics.
 ///   - useGlobalStats: use the moving statistics in training too.
-///   - actAlpha: alpha of leaky_relu and elu, where `act` is a name; nil: 1, the original's default, with which
-///     leaky_relu is the identity, so that a warning names the line. An `Activation` says its own, and no other
-///     may stand here.
+///   - actAlpha: alpha of leaky_relu and elu, where `act` is a name; nil: 1, the original's
+///     default, with which leaky_relu is the identity, so that a warning names the line. An
+///     `Activation` says its own, and no other may stand here.
 /// - Returns: z, of the input's shape and layout.
 /// - Throws: `ABNError` with this line for every input outside these ranges.
 ///

@@ -11,10 +11,10 @@ extension Program {
 
   /// The multiply-adds of the convolutions and matrix products of a program, forward and backward.
   ///
-  /// A convolution has N O H' W' * (C / groups) kh kw of them, taps on padding included as is usual;
-  /// a product of [M, K] and [K, L] has M K L; each of their gradients has as many as the operator
-  /// itself; Int.max stands for all that is more. Bias, normalization, activations, pooling and
-  /// sums do not count. Where the batch is
+  /// A convolution has N O H' W' * (C / groups) kh kw of them, taps on padding included as is
+  /// usual; a product of [M, K] and [K, L] has M K L; each of their gradients has as many as the
+  /// operator itself; Int.max stands for all that is more. Bias, normalization, activations,
+  /// pooling and sums do not count. Where the batch is
   /// unknown, the number is that of one image.
   public var multiplyAdds: Int {
     operators.reduce(0) { sum, op in

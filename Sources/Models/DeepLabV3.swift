@@ -5,8 +5,8 @@ import ABNTensors
 /// The head of Chen, Papandreou, Schroff, Adam, "Rethinking Atrous Convolution for Semantic Image
 /// Segmentation" (2017, arXiv 1706.05587), section 3.3, on maps an eighth as high as the image.
 ///
-/// A 1 x 1 convolution, three 3 x 3 dilated by 12, 24 and 36 (the paper's 6, 12, 18 doubled for maps
-/// of this size) and the mean of the image side by side, 256 channels each; then 1 x 1, as in
+/// A 1 x 1 convolution, three 3 x 3 dilated by 12, 24 and 36 (the paper's 6, 12, 18 doubled for
+/// maps of this size) and the mean of the image side by side, 256 channels each; then 1 x 1, as in
 /// torchvision one 3 x 3, and the logits at the size of the image.
 private func deepLabHead(
   _ x: Variable, image: Variable, _ options: ModelOptions
@@ -36,8 +36,8 @@ extension Model {
     "deeplabv3-resnet101", "segmentation: DeepLabV3 on ResNet-101"
   ) { try ResNet(blocks: [3, 4, 23, 3]).features($0, $1, dilated: 2) }
 
-  /// DeepLabV3 on WideResNet-38, the network of "In-Place Activated BatchNorm", section 4.2, with the
-  /// head of Chen et al.: 136,406,101 parameters.
+  /// DeepLabV3 on WideResNet-38, the network of "In-Place Activated BatchNorm", section 4.2, with
+  /// the head of Chen et al.: 136,406,101 parameters.
   public static let deeplabv3wideresnet38 = deepLab(
     "deeplabv3-wideresnet38", "segmentation: DeepLabV3 on WideResNet-38"
   ) { try WideResNet38().features($0, $1, isDilated: true) }

@@ -6,7 +6,8 @@ import ABNTensors
 /// Networks" (CVPR 2017, arXiv 1608.06993): DenseNet-BC with growth 32, bottlenecks of 4 * 32
 /// channels and transitions that halve the channels.
 ///
-/// Each layer joins what all before it made and normalizes the joined copy, which nobody else reads.
+/// Each layer joins what all before it made and normalizes the joined copy, which nobody else
+/// reads.
 struct DenseNet: Sendable {
   /// Layers in each of the four dense blocks.
   let layers: [Int]

@@ -8,8 +8,8 @@ import ABNTensors
 /// its size.
 ///
 /// Weights after He et al. (2015): normal with variance 2 / (C / groups * size^2). Padding
-/// dilation * (size - 1) / 2 at each side, as PyTorch's models pad (`.same` would put the odd pixel of
-/// stride 2 at the end), so that weights mean the same there.
+/// dilation * (size - 1) / 2 at each side, as PyTorch's models pad (`.same` would put the odd pixel
+/// of stride 2 at the end), so that weights mean the same there.
 ///
 /// - Parameter size: of the window, odd.
 func conv(

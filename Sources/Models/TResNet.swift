@@ -4,8 +4,8 @@ import ABNTensors
 
 /// Ridnik, Lawen, Noy, Ben Baruch, Sharir, Friedman, "TResNet: High Performance GPU-Dedicated
 /// Architecture" (WACV 2021, arXiv 2003.13630), table 2: blocks of 4 x 4 pixels as channels, basic
-/// blocks in the first two stages and bottlenecks in the last two, squeeze and excitation in the first
-/// three, and a fixed blur where the image is halved.
+/// blocks in the first two stages and bottlenecks in the last two, squeeze and excitation in the
+/// first three, and a fixed blur where the image is halved.
 ///
 /// The authors train it with in-place normalization and leaky_relu of slope 0.001, and relu after
 /// sums; here the activation of the options stands in all these places.
@@ -55,8 +55,8 @@ struct TResNet {
     return try options.activated(elementwiseAdd(y, shortcut))
   }
 
-  /// Each channel times a gate of the means of all: Hu, Shen, Sun, "Squeeze-and-Excitation Networks"
-  /// (CVPR 2018, arXiv 1709.01507), section 3.
+  /// Each channel times a gate of the means of all: Hu, Shen, Sun, "Squeeze-and-Excitation
+  /// Networks" (CVPR 2018, arXiv 1709.01507), section 3.
   func excited(_ x: Variable, squeezedTo width: Int) throws -> Variable {
     let mean = try pool2d(x, poolType: .average, globalPooling: true)
     let hidden = try conv2d(mean, numFilters: width, filterSize: 1, act: .relu)

@@ -3,8 +3,9 @@ import ABNLayers
 import ABNTensors
 
 /// Figure 1 of Ronneberger, Fischer, Brox, "U-Net: Convolutional Networks for Biomedical Image
-/// Segmentation" (MICCAI 2015, arXiv 1505.04597), with two changes that are usual today: convolutions
-/// keep the image's size, so that the logits are as large as the image, and are normalized.
+/// Segmentation" (MICCAI 2015, arXiv 1505.04597), with two changes that are usual today:
+/// convolutions keep the image's size, so that the logits are as large as the image, and are
+/// normalized.
 struct UNet: Sendable {
   /// The channels at the size of the image; each halving doubles them.
   var width = 64
@@ -21,7 +22,8 @@ struct UNet: Sendable {
     }
     x = try twoConvolutions(x, width << 4)
     for depth in (0..<4).reversed() {
-      // The up-convolution, 2 x 2 with stride 2: each pixel becomes 2 x 2 pixels of half the channels.
+      // The up-convolution, 2 x 2 with stride 2: each pixel becomes 2 x 2 pixels of half the
+      // channels.
       x = try depthToSpace(conv(x, 4 * (width << depth), 1), 2)
       x = try twoConvolutions(concat([shortcuts[depth], x], axis: 1), width << depth)
     }

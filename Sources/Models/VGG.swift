@@ -5,11 +5,11 @@ import ABNTensors
 extension Model {
   /// VGG-16 with normalization after each convolution: 138,365,992 parameters.
   ///
-  /// Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (ICLR
-  /// 2015, arXiv 1409.1556), table 1, column D; half of the hidden features are dropped in training,
-  /// section 3.1. The convolutions keep the paper's bias, as in torchvision's `vgg16_bn`, though the
-  /// normalization takes it out again. Images of 224 x 224, or of another size from 32 x 32 on for
-  /// a first fully connected layer of another size.
+  /// Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition"
+  /// (ICLR 2015, arXiv 1409.1556), table 1, column D; half of the hidden features are dropped in
+  /// training, section 3.1. The convolutions keep the paper's bias, as in torchvision's `vgg16_bn`,
+  /// though the normalization takes it out again. Images of 224 x 224, or of another size from 32 x
+  /// 32 on for a first fully connected layer of another size.
   public static let vgg16 = Model(
     name: "vgg16", summary: "13 convolutions of 3 x 3, each normalized, and 3 connected layers",
     image: [3, 224, 224], classes: 1000, sizes: ImageSizes(least: 32),

@@ -11,8 +11,8 @@ import ABNTensors
 struct WideResNet38: Sendable {
   /// The channels of the first convolution; those of the table in proportion.
   var width = 64
-  /// For each group: its blocks, and the channels of the convolutions of one: 3 x 3 twice, or 1 x 1,
-  /// 3 x 3, 1 x 1.
+  /// For each group: its blocks, and the channels of the convolutions of one: 3 x 3 twice, or 1 x
+  /// 1, 3 x 3, 1 x 1.
   let groups = [
     (3, [128, 128]), (3, [256, 256]), (6, [512, 512]), (3, [512, 1024]), (1, [512, 1024, 2048]),
     (1, [1024, 2048, 4096]),
@@ -20,8 +20,8 @@ struct WideResNet38: Sendable {
 
   /// From images [N, 3, H, W] to maps [N, 64 widths, H / 32, W / 32].
   ///
-  /// - Parameter isDilated: the fourth group dilates its 3 x 3 by 2 and the last two by 4 instead of
-  ///   halving the image: maps H / 8 high.
+  /// - Parameter isDilated: the fourth group dilates its 3 x 3 by 2 and the last two by 4 instead
+  ///   of halving the image: maps H / 8 high.
   func features(
     _ images: Variable, _ options: ModelOptions, isDilated: Bool = false
   ) throws -> Variable {

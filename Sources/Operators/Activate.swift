@@ -30,7 +30,8 @@ package struct Activate: OperatorKind {
 
   /// The function `function`.
   ///
-  /// - Throws: `ABNError(.attribute)` for prelu, which has a parameter, and for a number that is not finite.
+  /// - Throws: `ABNError(.attribute)` for prelu, which has a parameter, and for a number that is
+  ///   not finite.
   package init(_ function: Activation, gradientReads: GradientReads = .outputIfPossible) throws {
     try function.requireFinite()
     guard function != .prelu else {

@@ -152,8 +152,9 @@ public enum Schedule: Sendable, Hashable {
 
   /// The schedule itself, after a check of its numbers.
   ///
-  /// - Throws: `ABNError(.attribute)` for a rate that is negative, not finite or beyond float32, a length
-  ///   below 1, boundaries that do not ascend, counts that do not fit, or too many in one another.
+  /// - Throws: `ABNError(.attribute)` for a rate that is negative, not finite or beyond float32, a
+  ///   length below 1, boundaries that do not ascend, counts that do not fit, or too many in one
+  ///   another.
   package func validated() throws -> Schedule {
     switch self {
     case .constant(let value): try Self.requireRate(value, "value")

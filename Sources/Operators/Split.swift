@@ -31,8 +31,8 @@ package struct Split: OperatorKind {
 
   /// Cuts along `axis`.
   ///
-  /// - Throws: `ABNError(.attribute)` for no parts or more than `mostParts`, sizes outside 1...2^44 other
-  ///   than one -1.
+  /// - Throws: `ABNError(.attribute)` for no parts or more than `mostParts`, sizes outside 1...2^44
+  ///   other than one -1.
   package init(_ parts: SplitParts, axis: Int) throws {
     switch parts {
     case .equal(let count):

@@ -108,8 +108,8 @@ package struct Window2D: Sendable, Hashable {
 
   /// Zeros before and after along spatial axis `axis` (0: height) of an image of this size.
   ///
-  /// - Throws: `ABNError(.attribute)` for counts or values that make no window, another axis than 0 and 1, or
-  ///   a size that no image has.
+  /// - Throws: `ABNError(.attribute)` for counts or values that make no window, another axis than 0
+  ///   and 1, or a size that no image has.
   package func sides(_ axis: Int, input: Int) throws -> (before: Int, after: Int) {
     try validate()
     try requireSpatial(axis, input: input)

@@ -26,7 +26,7 @@ struct ParameterPlan {
       try traits.regularizer?.validate()
       try traits.gradientClip?.validate()
     } catch let error as ABNError {
-      throw error.located(in: "parameter \"\(parameter.name)\"", at: parameter.source)
+      throw error.located(in: "parameter \(quoted(parameter.name))", at: parameter.source)
     }
     let clip = traits.gradientClip ?? optimizer.gradientClip
     var treatment = GradientTreatment()
@@ -56,8 +56,8 @@ struct ClipGroups {
       guard case .globalNorm(let norm, let group) = plan.clip else { continue }
       if let other = limits[group], other != norm {
         throw ABNError(
-          .attribute, "global norm of group \"\(group)\"",
-          got: "\(norm) for \"\(plan.parameter.name)\"",
+          .attribute, "global norm of group \(quoted(group))",
+          got: "\(norm) for \(quoted(plan.parameter.name))",
           wanted: "\(other), as the parameters before it",
           fix: "Give the parameters one norm, or groups of their own.")
       }

@@ -80,7 +80,7 @@ extension Optimizer {
     do {
       return try minimize(loss, parameters, rules, microBatches, builder, source)
     } catch let error as ABNError {
-      throw error.located(in: "\(Self.self) of \"\(loss.name)\"", at: source)
+      throw error.located(in: "\(Self.self) of \(quoted(loss.name))", at: source)
     }
   }
 
@@ -165,7 +165,7 @@ extension Program {
   fileprivate func trainable(among given: [Variable]?, loss: Variable) throws -> [Variable] {
     guard owns(loss) else {
       throw ABNError(
-        .program, "loss \"\(loss.name)\"",
+        .program, "loss \(quoted(loss.name))",
         got: "a variable of another program, made at \(loss.source)",
         wanted: "a variable of the builder's main program",
         fix: "Call minimize inside the builder's build, or pass the builder.")
@@ -175,7 +175,7 @@ extension Program {
       guard owns(variable), let traits = self[variable.id].parameterTraits else {
         throw ABNError(
           .program, "parameters",
-          got: "\"\(variable.name)\""
+          got: "\(quoted(variable.name))"
             + (owns(variable) ? "" : " of another program, made at \(variable.source)"),
           wanted: "parameters of the builder's main program")
       }

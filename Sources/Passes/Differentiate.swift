@@ -18,7 +18,7 @@ extension Program {
       })
     else {
       throw ABNError(
-        .program, "seed \"\(seed.name)\"", at: seed.source, got: "\(seed.type)",
+        .program, "seed \(quoted(seed.name))", at: seed.source, got: "\(seed.type)",
         wanted: "\(loss.type), as the loss has")
     }
   }
@@ -33,9 +33,9 @@ extension Program {
   ///   - variables: those whose gradients are wanted; nil: all trainable parameters.
   ///   - seed: the gradient of `loss` itself, of its type; nil: 1.
   /// - Throws: `ABNError(.program)` where the loss has several elements, the seed another type, a
-  ///   variable is of another program, or an operator on the way runs in test mode; `.unsupported` where the
-  ///   loss depends on one of the variables through a gradient (of gradients there are none), or through an
-  ///   operator that has none.
+  ///   variable is of another program, or an operator on the way runs in test mode; `.unsupported`
+  ///   where the loss depends on one of the variables through a gradient (of gradients there are
+  ///   none), or through an operator that has none.
   public func differentiated(
     _ loss: Variable, withRespectTo variables: [Variable]? = nil, seed: Variable? = nil
   ) throws -> Differentiated {
@@ -46,7 +46,7 @@ extension Program {
       seed != nil || (loss.shape.isKnown && loss.shape.elementCount == 1)
     else {
       throw ABNError(
-        .program, "loss \"\(loss.name)\"", at: loss.source, got: "\(loss.type)",
+        .program, "loss \(quoted(loss.name))", at: loss.source, got: "\(loss.type)",
         wanted: "one floating-point element", fix: "Reduce it with mean or sum.")
     }
     let wanted =
@@ -98,7 +98,7 @@ extension Program {
         results = try op.kind.gradients(&context)
       } catch let error as ABNError {
         throw error.located(
-          in: "gradient of \(op.kindName) \"\(op.layer)\"", at: op.source)
+          in: "gradient of \(op.kindName) \(quoted(op.layer))", at: op.source)
       }
       program = context.finish()
       for (position, gradient) in results.enumerated() {
@@ -115,8 +115,8 @@ extension Program {
 
   /// Variables through which gradients flow from `loss` to one of `wanted`.
   ///
-  /// - Throws: `ABNError(.unsupported)` where they would flow through an operator of a backward pass: what is
-  ///   left out there would be missing from the sum without a word.
+  /// - Throws: `ABNError(.unsupported)` where they would flow through an operator of a backward
+  ///   pass: what is left out there would be missing from the sum without a word.
   private func active(towards loss: Variable, from wanted: [Variable]) throws -> Set<VariableID> {
     let asked = Set(wanted.map(\.id))
     // Values of a backward pass stop gradients, as nobody asks for them; whether one would flow is
@@ -141,9 +141,9 @@ extension Program {
         let through = read.first(where: { reached.contains($0.element) })
       else { continue }
       throw ABNError(
-        .unsupported, "gradient of \"\(loss.name)\"", at: loss.source,
+        .unsupported, "gradient of \(quoted(loss.name))", at: loss.source,
         got:
-          "\(op.kindName) of a backward pass between it and \"\(self[through.element].name)\"",
+          "\(op.kindName) of a backward pass between it and \(quoted(self[through.element].name))",
         wanted: "a loss of forward operators: gradients of gradients are not there",
         fix: "Feed the gradient to a program of its own where it is to count as a constant.")
     }

@@ -38,8 +38,8 @@ private enum Lowering {
   case always([Int])
   /// These positions, where the first of them that is float32 in the program has 16 bits already.
   case following([Int])
-  /// These positions, where the operator that made the one at `maker` has been lowered: what the two
-  /// of them share has the form of one type.
+  /// These positions, where the operator that made the one at `maker` has been lowered: what the
+  /// two of them share has the form of one type.
   case together([Int], maker: Int)
   /// None: the operator reads float32.
   case never

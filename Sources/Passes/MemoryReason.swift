@@ -1,4 +1,5 @@
 import ABNGraph
+import ABNTensors
 
 /// An operator as reasons name it.
 package struct NamedOperator: Hashable, Sendable, CustomStringConvertible {
@@ -11,7 +12,7 @@ package struct NamedOperator: Hashable, Sendable, CustomStringConvertible {
   package init(kind: String, layer: String) { (self.kind, self.layer) = (kind, layer) }
 
   /// As conv2d_weight_grad "conv2d_3".
-  package var description: String { "\(kind) \"\(layer)\"" }
+  package var description: String { "\(kind) \(quoted(layer))" }
 }
 
 /// Why a pass decided as it did about the bytes of a variable; its description is the text of
@@ -77,7 +78,7 @@ package enum MemoryReason: DecisionReason {
     case .computedAgain(let reader, let source):
       "\(reader) reads it; computed again from \(source), which is kept"
     case .termOfSum(let layer, let sum, let other, let reader):
-      "a term of the sum \"\(layer)\": computed back from \(sum) and \(other) for \(reader)"
+      "a term of the sum \(quoted(layer)): computed back from \(sum) and \(other) for \(reader)"
     case .makesBoth(let layer): "\(layer) makes both at once"
     case .goesBackThroughBoth(let gradient): "\(gradient) goes back through both at once"
     case .addsParts(let gradient): "\(gradient) adds its two parts as it reads them"

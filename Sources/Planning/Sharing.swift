@@ -1,3 +1,48 @@
+/// Why the output of a step got bytes of its own.
+public enum SharingRefusal: Sendable, Hashable, CustomStringConvertible {
+  /// Plans of this mode share nothing.
+  case nothingIsShared
+  /// An earlier hint has united them.
+  case alreadyShared
+  /// The buffer is made once and kept from run to run.
+  case constant(String)
+  /// The input's value lives on in the scope.
+  case inputInScope(String)
+  /// The output has its place in the scope.
+  case outputInScope(String)
+  /// They differ in size, in bytes.
+  case sizes(input: Int, output: Int)
+  /// Another output of the step took the input's bytes.
+  case taken
+  /// The output holds a value before the step.
+  case holdsValue(String)
+  /// No step makes the input.
+  case neverMade(String)
+  /// The caller reads the input after the last step.
+  case fetched(String)
+  /// A later step reads the input.
+  case readLater(String, reader: String)
+  /// The step reads another input in the same bytes, perhaps at another position.
+  case readBeside(String)
+
+  public var description: String {
+    switch self {
+    case .nothingIsShared: "every buffer has bytes of its own"
+    case .alreadyShared: "already the same bytes"
+    case .constant(let name): "\(name) is kept from run to run"
+    case .inputInScope(let name): "\(name) lives on in the scope"
+    case .outputInScope(let name): "\(name) has its place in the scope"
+    case .sizes(let input, let output): "\(input) bytes against \(output)"
+    case .taken: "another output of the step took these bytes"
+    case .holdsValue(let name): "\(name) holds a value before this step"
+    case .neverMade(let name): "\(name) is never made"
+    case .fetched(let name): "\(name) is fetched"
+    case .readLater(let name, let reader): "\(name) is read later by \(reader)"
+    case .readBeside(let name): "\(name) is in the same bytes and read here too"
+    }
+  }
+}
+
 /// What became of one in-place hint.
 public struct SharingDecision: Sendable {
   /// The step that gave the hint.
@@ -5,7 +50,7 @@ public struct SharingDecision: Sendable {
   /// The hint.
   public let sharing: BufferSharing
   /// Why not; nil where it was granted.
-  public let refusal: String?
+  public let refusal: SharingRefusal?
 }
 
 /// Buffers that share bytes, united before anything is placed.
@@ -40,7 +85,7 @@ struct SharingClasses {
         let refusal =
           mayShare
           ? refusal(of: hint, at: time, in: request, step: step, taken: taken)
-          : "every buffer has bytes of its own"
+          : .nothingIsShared
         decisions.append(SharingDecision(step: time, sharing: hint, refusal: refusal))
         guard refusal == nil else { continue }
         shared.insert(hint.output)
@@ -51,31 +96,30 @@ struct SharingClasses {
 
   private func refusal(
     of hint: BufferSharing, at time: Int, in request: PlanRequest, step: PlanStep, taken: Set<Int>
-  ) -> String? {
+  ) -> SharingRefusal? {
     let input = request.buffers[hint.input.index]
     let output = request.buffers[hint.output.index]
     let (from, to) = (root(hint.input), root(hint.output))
-    if from == to { return "already the same bytes" }
+    if from == to { return .alreadyShared }
     for buffer in [input, output] where buffer.use == .constant {
-      return "\(buffer.name) is kept from run to run"
+      return .constant(buffer.name)
     }
-    if input.use == .persistent { return "\(input.name) lives on in the scope" }
-    if output.use == .persistent { return "\(output.name) has its place in the scope" }
-    if input.bytes != output.bytes { return "\(input.bytes) bytes against \(output.bytes)" }
-    if taken.contains(from) { return "another output of the step took these bytes" }
+    if input.use == .persistent { return .inputInScope(input.name) }
+    if output.use == .persistent { return .outputInScope(output.name) }
+    if input.bytes != output.bytes { return .sizes(input: input.bytes, output: output.bytes) }
+    if taken.contains(from) { return .taken }
     guard let outputLife = lives[to], outputLife.lowerBound == time else {
-      return "\(output.name) holds a value before this step"
+      return .holdsValue(output.name)
     }
     if hint.kind == .view { return nil }
-    guard let life = lives[from] else { return "\(input.name) is never made" }
-    if life.upperBound > request.steps.count - 1 { return "\(input.name) is fetched" }
+    guard let life = lives[from] else { return .neverMade(input.name) }
+    if life.upperBound > request.steps.count - 1 { return .fetched(input.name) }
     if life.upperBound > time {
-      let reader = request.steps[life.upperBound].name
-      return "\(input.name) is read later by \(reader)"
+      return .readLater(input.name, reader: request.steps[life.upperBound].name)
     }
     // Another input in the same bytes could be read at another position than it is written.
     for other in step.reads where other != hint.input && root(other) == from {
-      return "\(request.buffers[other.index].name) is in the same bytes and read here too"
+      return .readBeside(request.buffers[other.index].name)
     }
     return nil
   }

@@ -76,7 +76,7 @@ struct ArenaGuard {
     let step = lowered.steps[time]
     let names = block.buffers.map { lowered.buffers[$0.index].name }.joined(separator: ", ")
     return ABNError(
-      .program, "step \(time), \(step.name) \"\(step.layer)\"", at: step.source,
+      .program, "step \(time), \(step.name) \(quoted(step.layer))", at: step.source,
       got: "bytes changed behind the \(block.usedBytes) of \(names)",
       wanted: "writes within the buffers that the step asked for",
       fix: "This is a mistake in the backend: report it with the program.")

@@ -56,7 +56,7 @@ package enum Debug {
     default:
       .failure(
         ABNError(
-          .attribute, "environment variable \(name)", got: "\"\(value!)\"", wanted: "0 or 1",
+          .attribute, "environment variable \(name)", got: "\(quoted(value!))", wanted: "0 or 1",
           fix: "See Documentation/Debugging.md."))
     }
   }
@@ -70,7 +70,7 @@ package enum Debug {
     guard let level = Int(value), (0...4).contains(level) else {
       return .failure(
         ABNError(
-          .attribute, "environment variable ABN_VERBOSE", got: "\"\(value)\"",
+          .attribute, "environment variable ABN_VERBOSE", got: "\(quoted(value))",
           wanted: "0, 1, 2, 3 or 4", fix: "See Documentation/Debugging.md."))
     }
     return .success(level)
@@ -104,8 +104,9 @@ extension Executable {
       let input = lowered.buffers[decision.sharing.input.index].name
       let kind = decision.sharing.kind == .view ? "as a view of" : "over"
       let outcome = decision.refusal.map { "refused: \($0)" } ?? "granted"
-      Debug.tell(
-        "abn: \(lowered.steps[decision.step].name): \(output) \(kind) \(input): \(outcome)")
+      let step = lowered.steps[decision.step]
+      let place = step.source.map { " (\($0))" } ?? ""
+      Debug.tell("abn: \(step.name)\(place): \(output) \(kind) \(input): \(outcome)")
     }
   }
 }

@@ -45,8 +45,8 @@ public final class Executable {
 
   /// Plans a lowered program.
   ///
-  /// - Parameter keepsConstants: whether results that depend on unchanged parameters alone are kept from
-  ///   run to run, in memory of their own.
+  /// - Parameter keepsConstants: whether results that depend on unchanged parameters alone are kept
+  ///   from run to run, in memory of their own.
   package init(
     _ given: LoweredProgram, of program: Program? = nil, decisions: [PassDecision] = [],
     mode: PlanningMode = .compact, keepsConstants: Bool = false, stagesFeeds: Bool = false
@@ -97,8 +97,8 @@ public final class Executable {
 
   deinit { table.deallocate() }
 
-  /// Arena, constants, staged feeds and everything that lives in the scope: what a run needs, known before the
-  /// first step; Int.max where that is more than Int can hold.
+  /// Arena, constants, staged feeds and everything that lives in the scope: what a run needs, known
+  /// before the first step; Int.max where that is more than Int can hold.
   public var plannedPeakBytes: Int {
     let parts =
       [plan.arenaBytes, constantBytes, stagedBytes] + lowered.persistents.map(\.port.type.bytes)
@@ -152,10 +152,10 @@ public final class Executable {
   /// - Parameters:
   ///   - next: feeds of the run after this one, copied while the steps run.
   ///   - turns: how the run shares the processors with others.
-  /// - Returns: when each step ran, if that was asked for; not in the checking mode, whose checks take
-  ///   longer than the steps.
-  /// - Throws: what a step throws, located at its layer; `ABNError(.program)` in the checking mode, for a step
-  ///   that touches what is not its own.
+  /// - Returns: when each step ran, if that was asked for; not in the checking mode, whose checks
+  ///   take longer than the steps.
+  /// - Throws: what a step throws, located at its layer; `ABNError(.program)` in the checking mode,
+  ///   for a step that touches what is not its own.
   @discardableResult
   func run(
     feed: [String: Tensor], next: [String: Tensor] = [:], verbosity: Int, isProfiled: Bool = false,
@@ -221,8 +221,8 @@ public final class Executable {
     for index in starts.indices where !isConstant[index] { try runStep(index) }
   }
 
-  /// - Parameter waits: whether it has ended when this returns, so that what it failed with is known
-  ///   to be its own.
+  /// - Parameter waits: whether it has ended when this returns, so that what it failed with is
+  ///   known to be its own.
   private func runStep(_ index: Int, waits: Bool = false) throws {
     let step = lowered.steps[index]
     turns?.next()
@@ -231,7 +231,7 @@ public final class Executable {
       if waits { try memory.synchronize() }
     } catch let error as ABNError {
       guard let source = step.source else { throw error }
-      throw error.located(in: "\(step.name) \"\(step.layer)\"", at: source)
+      throw error.located(in: "\(step.name) \(quoted(step.layer))", at: source)
     }
   }
 

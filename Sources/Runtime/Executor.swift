@@ -17,9 +17,9 @@ extension Variable: Fetchable {
     let named = program.variable(named: name)
     if let named, isPersistable, named.isPersistable { return named }
     throw ABNError(
-      .program, "fetch \"\(name)\"", at: source,
+      .program, "fetch \(quoted(name))", at: source,
       got: "a variable of another program, made at \(source)",
-      wanted: named.map { "one of this program, as \"\(name)\" made at \($0.source)" }
+      wanted: named.map { "one of this program, as \(quoted(name)) made at \($0.source)" }
         ?? "a variable of this program", fix: "Fetch it by its name where that is meant.")
   }
 }
@@ -77,11 +77,12 @@ public final class Executor {
   ///
   /// - Parameters:
   ///   - mode: how plans use bytes; nil: compact, or guarded where `ABN_CHECK` is 1. Guarded
-  ///     plans are run in the checking mode: freed bytes are filled with NaN, and a step that touches
-  ///     bytes between the buffers ends the run with an error.
-  ///   - keepsConstants: whether what depends on unchanged parameters alone (their copies in the layouts
-  ///     of convolutions, normalizations folded into them) is made once and kept, which takes about as
-  ///     much memory as the parameters. Where a program changes all its parameters nothing is kept.
+  ///     plans are run in the checking mode: freed bytes are filled with NaN, and a step that
+  ///     touches bytes between the buffers ends the run with an error.
+  ///   - keepsConstants: whether what depends on unchanged parameters alone (their copies in the
+  ///     layouts of convolutions, normalizations folded into them) is made once and kept, which
+  ///     takes about as much memory as the parameters. Where a program changes all its parameters
+  ///     nothing is kept.
   ///   - memoryLimit: what a program may need; one that needs more is refused when it is compiled.
   public init(
     backend: any Backend, mode: PlanningMode? = nil, keepsConstants: Bool = true,
@@ -98,14 +99,14 @@ public final class Executor {
   ///
   /// - Parameters:
   ///   - feed: a tensor for each data variable that the fetches or updates need, by name.
-  ///   - next: feeds of the run after this one, where they are known: a backend that has a memory of
-  ///     its own copies them while this run's steps run. They are taken where that run is given the
-  ///     same tensors.
+  ///   - next: feeds of the run after this one, where they are known: a backend that has a memory
+  ///     of its own copies them while this run's steps run. They are taken where that run is given
+  ///     the same tensors.
   ///   - fetch: what to give back.
   ///   - scope: where parameters and state live.
   /// - Returns: the fetched values in the order asked for, in row-major order.
-  /// - Throws: `ABNError` for feeds that do not fit, an illegal program, or state without a value; what
-  ///   `compile` throws; `.unsupported` where another thread uses the executor or the scope.
+  /// - Throws: `ABNError` for feeds that do not fit, an illegal program, or state without a value;
+  ///   what `compile` throws; `.unsupported` where another thread uses the executor or the scope.
   @discardableResult
   public func run(
     _ program: Program, feed: [String: Tensor] = [:], next: [String: Tensor] = [:],
@@ -168,7 +169,7 @@ public final class Executor {
     for (name, tensor) in feed {
       if let failure = tensor.failure {
         throw ABNError(
-          failure.category, "feed \"\(name)\": \(failure.what)", got: failure.got,
+          failure.category, "feed \(quoted(name)): \(failure.what)", got: failure.got,
           wanted: failure.wanted, fix: failure.fix)
       }
     }
@@ -177,7 +178,7 @@ public final class Executor {
       let given = feed[port.name]!
       guard given.dtype == port.type.dtype else {
         throw ABNError(
-          .feed, "feed \"\(port.name)\"", got: "\(given.dtype)", wanted: "\(port.type.dtype)",
+          .feed, "feed \(quoted(port.name))", got: "\(given.dtype)", wanted: "\(port.type.dtype)",
           fix: "Convert it with cast(to: .\(port.type.dtype)).")
       }
     }
@@ -187,8 +188,8 @@ public final class Executor {
 
   /// The compiled program for feeds of these shapes, from the cache where it is there.
   ///
-  /// - Throws: `ABNError` for feeds that do not fit or an illegal program; `.system` for a program that
-  ///   needs more memory than `memoryLimit`, with a batch size that fits where there is one.
+  /// - Throws: `ABNError` for feeds that do not fit or an illegal program; `.system` for a program
+  ///   that needs more memory than `memoryLimit`, with a batch size that fits where there is one.
   public func compile(
     _ program: Program, feed: [String: Shape] = [:], fetch: [any Fetchable] = []
   ) throws -> Executable {
@@ -289,12 +290,12 @@ public final class Executor {
       let variable = try program.requireVariable(named: name)
       guard variable.role == .data else {
         throw ABNError(
-          .feed, "feed \"\(name)\"", at: variable.source, got: "a variable that the program makes",
+          .feed, "feed \(quoted(name))", at: variable.source, got: "a variable that the program makes",
           wanted: "a data variable")
       }
       guard shape.isKnown, variable.shape.admits(shape) else {
         throw ABNError(
-          .feed, "feed \"\(name)\"", at: variable.source, got: "shape \(shape.dimensions)",
+          .feed, "feed \(quoted(name))", at: variable.source, got: "shape \(shape.dimensions)",
           wanted: "\(variable.shape)")
       }
       shapes[variable.id] = shape
@@ -302,13 +303,13 @@ public final class Executor {
     let read = Set(pruned.operators.flatMap(\.inputs)).union(fetches)
     for id in read.sorted() where program[id].role == .data && shapes[id] == nil {
       throw ABNError(
-        .feed, "feed \"\(program[id].name)\"", at: program[id].source, got: "nothing",
+        .feed, "feed \(quoted(program[id].name))", at: program[id].source, got: "nothing",
         wanted: "a tensor \(program[id].type)", fix: "Pass it in feed.")
     }
     let made = Set(pruned.operators.flatMap(\.outputs))
     for id in fetches where program[id].role == .temporary && !made.contains(id) {
       throw ABNError(
-        .feed, "fetch \"\(program[id].name)\"", at: program[id].source,
+        .feed, "fetch \(quoted(program[id].name))", at: program[id].source,
         got: "a variable that this program does not make",
         wanted: "a result of one of its operators", fix: "Fetch it from the training program.")
     }
@@ -350,7 +351,7 @@ public final class Executor {
         made.contains(gradient.id), gradient.shape != variable.shape
       else { continue }
       throw ABNError(
-        .feed, "gradient of \"\(variable.name)\"", at: variable.source,
+        .feed, "gradient of \(quoted(variable.name))", at: variable.source,
         got: "shape \(gradient.shape)", wanted: "the variable's, \(variable.shape)",
         fix:
           "Sizes that were unknown when the program was differentiated are broadcast now: declare a size of 1 as 1."

@@ -41,7 +41,7 @@ extension Backend {
   package func measuringFloors() throws -> any FloorMeasuring {
     if let measuring = self as? any FloorMeasuring { return measuring }
     throw ABNError(
-      .unsupported, "floor", got: "the backend \"\(name)\", which cannot measure its machine",
+      .unsupported, "floor", got: "the backend \(quoted(name)), which cannot measure its machine",
       wanted: "a backend that conforms to FloorMeasuring", fix: "Leave the floor out.")
   }
 }

@@ -49,9 +49,9 @@ extension LoweredProgram {
 extension Program {
   /// Whether there is nothing to lower.
   ///
-  /// - Throws: `ABNError(.program)` for fetches without operators, or of another program, and for an
-  ///   illegal program; `.shape` unless every size is known: loops, kernels and tables are made from
-  ///   them.
+  /// - Throws: `ABNError(.program)` for fetches without operators, or of another program, and for
+  ///   an illegal program; `.shape` unless every size is known: loops, kernels and tables are made
+  ///   from them.
   package func isEmptyToLower(fetches: [VariableID]) throws -> Bool {
     guard !operators.isEmpty || !fetches.isEmpty else { return true }
     guard !operators.isEmpty else {
@@ -68,7 +68,7 @@ extension Program {
     for op in operators {
       for id in op.inputs + op.outputs where !self[id].shape.isKnown {
         throw ABNError(
-          .shape, "\"\(self[id].name)\" of \(op.kindName)", at: op.source,
+          .shape, "\(quoted(self[id].name)) of \(op.kindName)", at: op.source,
           got: "\(self[id].type)", wanted: "known sizes",
           fix: "Compile the program with an executor, which puts the shapes of the feeds in.")
       }
@@ -78,8 +78,8 @@ extension Program {
 }
 
 extension OperatorKind {
-  /// The in-place hints of a step: the kind's `may` and `view` rules whose output the step writes and
-  /// whose input it reads, each in the buffer that the operator has it in.
+  /// The in-place hints of a step: the kind's `may` and `view` rules whose output the step writes
+  /// and whose input it reads, each in the buffer that the operator has it in.
   package func sharingHints(
     of arguments: [StepArgument], outputs: [Int: BufferID], inputs: [Int: BufferID]
   ) -> [BufferSharing] {

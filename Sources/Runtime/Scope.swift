@@ -91,7 +91,8 @@ public final class Scope {
   }
 
   /// Lets a program use the scope, unless another network's values stand under the names that its
-  /// builder made up: without a prefix every builder calls the weight of its first layer `fc_0.w_0`.
+  /// builder made up: without a prefix every builder calls the weight of its first layer
+  /// `fc_0.w_0`.
   ///
   /// Copies of a program, and what passes make of it, are the same network; so are two programs
   /// with the same parameters whose layers stand in the same lines: a network that is built again.
@@ -147,8 +148,9 @@ public final class Scope {
   ///
   /// All in one go: whatever other threads do, an address is that of a value of the port's type.
   ///
-  /// - Throws: `ABNError(.feed)` for a value that is missing or of another type, the failure of a tensor
-  ///   that could not be made, `.system` where there is no memory. The scope's values are as they were then.
+  /// - Throws: `ABNError(.feed)` for a value that is missing or of another type, the failure of a
+  ///   tensor that could not be made, `.system` where there is no memory. The scope's values are as
+  ///   they were then.
   func addresses(
     of ports: [(port: LoweredProgram.Port, isRead: Bool)], in memory: any BackendMemory
   ) throws -> (addresses: [UnsafeMutableRawPointer], generation: Int) {
@@ -189,12 +191,12 @@ public final class Scope {
       if let type = try state.values[port.name]?.type() {
         guard type == port.type else {
           throw ABNError(
-            .feed, "\"\(port.name)\" in the scope", got: "\(type)", wanted: "\(port.type)",
+            .feed, "\(quoted(port.name)) in the scope", got: "\(type)", wanted: "\(port.type)",
             fix: "Load values that belong to this program.")
         }
       } else if isRead {
         throw ABNError(
-          .feed, "\"\(port.name)\" in the scope", got: "no value", wanted: "\(port.type)",
+          .feed, "\(quoted(port.name)) in the scope", got: "no value", wanted: "\(port.type)",
           fix: "Run the startup program, or load parameters, before this program.")
       } else {
         missing.append(port)

@@ -203,7 +203,7 @@ public struct LoweredProgram: Sendable {
       for resource in step.resources {
         let id = ObjectIdentifier(resource.buffer)
         if resource.access != .write, !written.contains(id) {
-          return "step \"\(step.name) \(step.layer)\" before the one that writes what it reads of: "
+          return "step \(quoted("\(step.name) \(step.layer)")) before the one that writes what it reads of: "
             + resource.buffer.purpose
         }
       }
@@ -219,7 +219,7 @@ public struct LoweredProgram: Sendable {
       buffers: buffers,
       steps: steps.map { step in
         PlanStep(
-          name: "\(step.name) \"\(step.layer)\"",
+          name: "\(step.name) \(quoted(step.layer))",
           reads: step.arguments.filter { $0.access != .write }.map(\.buffer),
           writes: step.arguments.filter { $0.access != .read }.map(\.buffer),
           sharing: step.sharing)

@@ -20,7 +20,8 @@ struct DeviceOptions: ParsableArguments {
 
   /// The backend of the options.
   ///
-  /// - Throws: `ABNError` for an unknown device or precision, and where libraries or card are missing.
+  /// - Throws: `ABNError` for an unknown device or precision, and where libraries or card are
+  ///   missing.
   func backend() throws -> any Backend {
     let precision = try chosenPrecision()
     if device == "cpu" {

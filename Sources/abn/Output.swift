@@ -49,8 +49,8 @@ struct FileIdentity: Hashable {
 /// Checks that a result does not replace what it is made of, or a model.
 ///
 /// - Parameter inputs: the files that are read.
-/// - Throws: `ABNError(.file)` where `path` leads to one of them, or to a file that is called as a model or its
-///   summary is.
+/// - Throws: `ABNError(.file)` where `path` leads to one of them, or to a file that is called as a
+///   model or its summary is.
 func requireResult(_ path: String, isNoneOf inputs: [String]) throws {
   guard let target = FileIdentity(path) else { return }
   for input in inputs where FileIdentity(input) == target {

@@ -1,3 +1,4 @@
+import ABNDNNL
 @testable import ABNCPUBackend
 import ABNTensors
 import Testing

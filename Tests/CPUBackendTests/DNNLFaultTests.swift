@@ -1,3 +1,4 @@
+import ABNDNNL
 @testable import ABNCPUBackend
 import ABNGraph
 import ABNInspection

@@ -251,7 +251,7 @@ import Testing
           sharing: [BufferSharing(output: ids[2], input: ids[1], .overwrite)]),
       ])
     let plan = MemoryPlan(request)
-    #expect(plan.decisions[0].refusal == "x is read later by second")
+    #expect(plan.decisions[0].refusal == .readLater("x", reader: "second"))
     #expect(plan.decisions[1].refusal == nil)
     #expect(plan.offsets[1] == plan.offsets[2])
     #expect(plan.arenaBytes == 128)

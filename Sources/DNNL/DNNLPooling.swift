@@ -2,9 +2,9 @@ import ABNTensors
 import CDNNL
 
 /// The window of a pooling; one number per spatial axis in each array, in logical order.
-struct DNNLPooling: Hashable, Sendable {
+package struct DNNLPooling: Hashable, Sendable {
   /// What is made of the elements under the window.
-  enum Algorithm: Sendable, Hashable, CaseIterable {
+  package enum Algorithm: Sendable, Hashable, CaseIterable {
     /// The largest; the first of equal ones is its winner in the backward pass.
     case max
     /// The sum divided by the window's size.
@@ -13,17 +13,17 @@ struct DNNLPooling: Hashable, Sendable {
     case averageExcludingPadding
   }
 
-  var algorithm: Algorithm
+  package var algorithm: Algorithm
   /// Elements under the window.
-  var kernel: [Int]
+  package var kernel: [Int]
   /// Input elements between neighbouring outputs.
-  var strides: [Int]
+  package var strides: [Int]
   /// Padding before the first element.
-  var paddingBefore: [Int]
+  package var paddingBefore: [Int]
   /// Padding after the last element; may be what a rounded-up output size needs.
-  var paddingAfter: [Int]
+  package var paddingAfter: [Int]
 
-  init(
+  package init(
     _ algorithm: Algorithm, kernel: [Int], strides: [Int], paddingBefore: [Int],
     paddingAfter: [Int]? = nil
   ) {
@@ -35,7 +35,7 @@ struct DNNLPooling: Hashable, Sendable {
   }
 
   /// out = floor((in + before + after - kernel) / stride) + 1, per spatial axis.
-  func outputSizes(input: [Int]) -> [Int] {
+  package func outputSizes(input: [Int]) -> [Int] {
     input.indices.map {
       (input[$0] + paddingBefore[$0] + paddingAfter[$0] - kernel[$0]) / strides[$0] + 1
     }
@@ -48,7 +48,7 @@ extension DNNLPrimitive {
   /// With `training`, max pooling writes its winners into a workspace
   /// (`descriptor(.workspace)?.byteCount` bytes) that the backward pass reads; averages have none.
   /// `source` must have a layout; `destination` may be `.any`.
-  static func poolingForward(
+  package static func poolingForward(
     _ window: DNNLPooling, source: DNNLDescriptor, destination: DNNLDescriptor,
     training: Bool = true
   ) throws(ABNError) -> DNNLPrimitive {
@@ -64,7 +64,7 @@ extension DNNLPrimitive {
   ///
   /// `source` and `destination` are the descriptors of the forward pass as they were given there:
   /// they decide the workspace's format, which must be the forward one's (compare the descriptors).
-  static func poolingBackward(
+  package static func poolingBackward(
     _ window: DNNLPooling, source: DNNLDescriptor, destination: DNNLDescriptor,
     diffSource: DNNLDescriptor, diffDestination: DNNLDescriptor
   ) throws(ABNError) -> DNNLPrimitive {

@@ -3,11 +3,11 @@
 /// Found by `InstructionSetPropertyTests`, which runs oneDNN as it is on processors of other
 /// instruction sets. A rule is a matter of shapes alone, so that every processor and version of the
 /// library takes it: where the implementation would not have been chosen, it changes nothing.
-struct DNNLFault: Sendable, Hashable {
+package struct DNNLFault: Sendable, Hashable {
   /// How the names of the implementations begin.
-  let prefix: String
+  package let prefix: String
   /// What they do wrong; follows their name.
-  let reason: String
+  package let reason: String
 }
 
 extension DNNLFault {
@@ -15,14 +15,14 @@ extension DNNLFault {
   /// vectors of channels at a time, into room for the channels that there are. With fewer channels
   /// than a vector has (8 in AVX2, 16 in AVX-512), it writes behind the scratch memory, and under
   /// AVX2 into its other parts.
-  static let stridedPoint = DNNLFault(
+  package static let stridedPoint = DNNLFault(
     prefix: "jit_1x1",
     reason:
       "writes behind its scratch memory in strided 1x1 weight gradients of fewer than 16 channels")
 
   /// oneDNN 2.6, on processors without AVX2, reads the sum of a depthwise convolution in NHWC
   /// through a wild address where the last vector of channels is not whole.
-  static let depthwiseSum = DNNLFault(
+  package static let depthwiseSum = DNNLFault(
     prefix: "jit_dw:sse41",
     reason:
       "ends the process in depthwise convolutions that add a sum to channels not a multiple of 4"
@@ -30,14 +30,14 @@ extension DNNLFault {
 
   /// oneDNN 2.6 leaves a sum out, or ends the process, in rows of the result that see nothing but
   /// padding.
-  static let sumInPadding = DNNLFault(
+  package static let sumInPadding = DNNLFault(
     prefix: "brgconv",
     reason: "does not add a sum to results that see nothing but padding")
 }
 
 extension ConvolutionProduct {
   /// The fault of an implementation that could be chosen for this product; nil where all are right.
-  var fault: DNNLFault? {
+  package var fault: DNNLFault? {
     switch direction {
     case .forward:
       guard epilogue?.addsDestination == true else { return nil }

@@ -5,9 +5,9 @@ import CDNNL
 ///
 /// Primitives run on the OpenMP team; a primitive's scratchpad is sized for the team's size at the
 /// moment it is made, so the team must not grow afterwards.
-enum DNNL {
+package enum DNNL {
   /// The version of the library that runs, as in `2.6.3`.
-  static let versionString: String = {
+  package static let versionString: String = {
     var running = [Int32](repeating: 0, count: 3)
     abn_dnnl_version(&running, nil)
     return running.map(String.init).joined(separator: ".")
@@ -15,7 +15,7 @@ enum DNNL {
 
   /// Throws what a status says; nothing for success.
   @inline(__always)
-  static func check(
+  package static func check(
     _ status: abn_dnnl_status, _ what: @autoclosure () -> String,
     _ detail: @autoclosure () -> String
   ) throws(ABNError) {
@@ -23,7 +23,7 @@ enum DNNL {
   }
 
   /// The error for a status that is not success.
-  static func failure(_ status: abn_dnnl_status, _ what: String, _ detail: String) -> ABNError {
+  package static func failure(_ status: abn_dnnl_status, _ what: String, _ detail: String) -> ABNError {
     if status == ABN_DNNL_NO_LIBRARY {
       var compiled = [Int32](repeating: 0, count: 3)
       abn_dnnl_version(nil, &compiled)
@@ -41,7 +41,7 @@ enum DNNL {
 
 /// How a tensor of logical order N, C, spatial (weights: O, I, spatial or G, O, I, spatial) is
 /// asked to lie in memory.
-enum DNNLFormat: Hashable, Sendable {
+package enum DNNLFormat: Hashable, Sendable {
   /// The primitive chooses.
   case any
   /// Row-major in logical order, ranks 1 to 6.
@@ -55,7 +55,7 @@ enum DNNLFormat: Hashable, Sendable {
 }
 
 /// How a descriptor's tensor lies in memory.
-enum DNNLLayout: Hashable, Sendable {
+package enum DNNLLayout: Hashable, Sendable {
   /// Row-major in logical order.
   case plain
   /// N, spatial, C.
@@ -68,7 +68,7 @@ enum DNNLLayout: Hashable, Sendable {
   case other
 
   /// The format that makes this layout; nil for `.other`.
-  var format: DNNLFormat? {
+  package var format: DNNLFormat? {
     switch self {
     case .plain: .plain
     case .channelsLast: .channelsLast

@@ -2,35 +2,35 @@ import ABNTensors
 import CDNNL
 
 /// A logical shape, an element type and a physical layout; immutable.
-final class DNNLDescriptor: @unchecked Sendable {
+package final class DNNLDescriptor: @unchecked Sendable {
   // Sendable: the handle is never changed after init, and reading it is thread-safe.
-  let handle: OpaquePointer
+  package let handle: OpaquePointer
 
   /// The logical sizes: N, C, spatial; O, I, spatial; G, O, I, spatial; rows, columns.
-  let dims: [Int]
+  package let dims: [Int]
   /// The element type; nil for the library's own (workspaces of other types).
-  let dtype: DType?
+  package let dtype: DType?
   /// Whether the layout is left for a primitive to choose.
-  let isAny: Bool
+  package let isAny: Bool
   /// Bytes of a buffer for the tensor, padding included; 0 for `.any`.
-  let byteCount: Int
+  package let byteCount: Int
   /// The sizes with padding; empty for `.any`.
-  let paddedDims: [Int]
+  package let paddedDims: [Int]
   /// Elements between outermost blocks along each axis; empty where the layout is open or opaque.
-  let strides: [Int]
+  package let strides: [Int]
   /// The dense innermost blocks, outer to inner: axis and size.
-  let innerBlocks: [(axis: Int, size: Int)]
+  package let innerBlocks: [(axis: Int, size: Int)]
   /// The named layout of these bytes, the first that fits of plain, channels last, blocked.
   ///
   /// Axes of size 1 put no demand on strides, so a tensor of one channel or of one pixel is plain
   /// in channels-last memory too; `matches` answers for each.
-  let layout: DNNLLayout
+  package let layout: DNNLLayout
 
   /// A descriptor of `dims` in `format`.
   ///
   /// Throws `.unsupported` for element types that oneDNN does not know and `.system` where the
   /// library refuses (a format without a form at this rank, strides that overlap).
-  convenience init(_ dims: [Int], _ dtype: DType, _ format: DNNLFormat) throws(ABNError) {
+  package convenience init(_ dims: [Int], _ dtype: DType, _ format: DNNLFormat) throws(ABNError) {
     guard let type = Self.code(dtype) else {
       throw ABNError(
         .unsupported, "oneDNN descriptor", got: "element type \(dtype.rawValue)",
@@ -64,7 +64,7 @@ final class DNNLDescriptor: @unchecked Sendable {
   }
 
   /// Takes over a handle.
-  init(owning handle: OpaquePointer) throws(ABNError) {
+  package init(owning handle: OpaquePointer) throws(ABNError) {
     var found = abn_dnnl_layout()
     let status = abn_dnnl_descriptor_layout(handle, &found)
     if status != ABN_DNNL_SUCCESS {
@@ -94,7 +94,7 @@ final class DNNLDescriptor: @unchecked Sendable {
   deinit { abn_dnnl_descriptor_destroy(handle) }
 
   /// Whether a buffer of this descriptor read as `layout`, sizes unchanged, holds the same tensor.
-  func matches(_ layout: DNNLLayout) -> Bool { matching.contains(layout) }
+  package func matches(_ layout: DNNLLayout) -> Bool { matching.contains(layout) }
 
   private let matching: Set<DNNLLayout>
   private static let preference: [DNNLLayout] = [.plain, .channelsLast, .blocked8, .blocked16]
@@ -124,12 +124,12 @@ final class DNNLDescriptor: @unchecked Sendable {
 
 extension DNNLDescriptor: Equatable, CustomStringConvertible {
   /// Whether a buffer of one can be read as the other, without a reorder.
-  static func == (left: DNNLDescriptor, right: DNNLDescriptor) -> Bool {
+  package static func == (left: DNNLDescriptor, right: DNNLDescriptor) -> Bool {
     left === right || abn_dnnl_descriptor_equal(left.handle, right.handle) != 0
   }
 
   /// Type, sizes and layout: `float32 [8, 64, 14, 14] blocked16`, or oneDNN's letters for others.
-  var description: String {
+  package var description: String {
     let type = dtype?.rawValue ?? "unknown type"
     let place = isAny ? "any" : layout == .other ? letters : "\(layout)"
     return "\(type) \(dims) \(place)"

@@ -2,9 +2,9 @@ import ABNTensors
 import CDNNL
 
 /// The window of a convolution; one number per spatial axis in each array, in logical order.
-struct DNNLConvolution: Hashable, Sendable {
+package struct DNNLConvolution: Hashable, Sendable {
   /// How oneDNN computes it.
-  enum Algorithm: Sendable, Hashable {
+  package enum Algorithm: Sendable, Hashable {
     /// The sum as written.
     case direct
     /// The library chooses, Winograd included, whose rounding errors are larger.
@@ -12,16 +12,16 @@ struct DNNLConvolution: Hashable, Sendable {
   }
 
   /// Input elements between neighbouring outputs.
-  var strides: [Int]
+  package var strides: [Int]
   /// Input elements between neighbouring taps; 1 is a dense kernel.
-  var dilations: [Int]
+  package var dilations: [Int]
   /// Zeros before the first element.
-  var paddingBefore: [Int]
+  package var paddingBefore: [Int]
   /// Zeros after the last element.
-  var paddingAfter: [Int]
-  var algorithm: Algorithm
+  package var paddingAfter: [Int]
+  package var algorithm: Algorithm
 
-  init(
+  package init(
     strides: [Int], dilations: [Int]? = nil, paddingBefore: [Int], paddingAfter: [Int]? = nil,
     algorithm: Algorithm = .direct
   ) {
@@ -33,7 +33,7 @@ struct DNNLConvolution: Hashable, Sendable {
   }
 
   /// out = floor((in + before + after - dilation (kernel - 1) - 1) / stride) + 1, for each axis.
-  func outputSizes(input: [Int], kernel: [Int]) -> [Int] {
+  package func outputSizes(input: [Int], kernel: [Int]) -> [Int] {
     input.indices.map { i in
       let span = dilations[i] * (kernel[i] - 1) + 1
       return (input[i] + paddingBefore[i] + paddingAfter[i] - span) / strides[i] + 1
@@ -43,12 +43,12 @@ struct DNNLConvolution: Hashable, Sendable {
 
 /// What is done to each element of a convolution before it is stored: first the sum, then
 /// leaky_relu.
-struct DNNLEpilogue: Hashable, Sendable {
+package struct DNNLEpilogue: Hashable, Sendable {
   /// Whether what stood in the destination is added.
-  var addsDestination = false
+  package var addsDestination = false
   /// The slope of leaky_relu below zero. Not 0: oneDNN would take the maximum with zero, and lose
   /// NaN.
-  var slope: Float?
+  package var slope: Float?
 }
 
 extension DNNLPrimitive {
@@ -59,7 +59,7 @@ extension DNNLPrimitive {
   /// can use. `epilogue` is done to every element of destination before it is stored.
   /// Implementations whose names begin with `refused` are passed over. Any descriptor but bias may
   /// be `.any`; ask the result which was chosen.
-  static func convolutionForward(
+  package static func convolutionForward(
     _ window: DNNLConvolution, source: DNNLDescriptor, weights: DNNLDescriptor,
     bias: DNNLDescriptor? = nil, destination: DNNLDescriptor, training: Bool = true,
     epilogue: DNNLEpilogue? = nil, refused: String? = nil
@@ -81,7 +81,7 @@ extension DNNLPrimitive {
   /// diffSource = the gradient of the source, from diffDestination and weights.
   ///
   /// Shapes are the forward ones; the result is written, not added to.
-  static func convolutionBackwardData(
+  package static func convolutionBackwardData(
     _ window: DNNLConvolution, diffSource: DNNLDescriptor, weights: DNNLDescriptor,
     diffDestination: DNNLDescriptor, refused: String? = nil
   ) throws(ABNError) -> DNNLPrimitive {
@@ -96,7 +96,7 @@ extension DNNLPrimitive {
   /// diffWeights and, where asked for, diffBias, from source and diffDestination.
   ///
   /// Shapes are the forward ones; both results are written, not added to.
-  static func convolutionBackwardWeights(
+  package static func convolutionBackwardWeights(
     _ window: DNNLConvolution, source: DNNLDescriptor, diffWeights: DNNLDescriptor,
     diffBias: DNNLDescriptor? = nil, diffDestination: DNNLDescriptor, refused: String? = nil
   ) throws(ABNError) -> DNNLPrimitive {

@@ -16,32 +16,32 @@ import CDNNL
 ///
 /// A slot stays in its place where the primitive does not use it (no bias, no workspace, a
 /// scratchpad of 0 bytes); its pointer is not read and may be nil.
-final class DNNLPrimitive: @unchecked Sendable {
+package final class DNNLPrimitive: @unchecked Sendable {
   // Sendable: `execute` takes a lock around the memory objects, all else is constant.
   private let handle: OpaquePointer
 
   /// The role of a slot.
-  enum Argument: Int32, Sendable, CaseIterable {
+  package enum Argument: Int32, Sendable, CaseIterable {
     case source, weights, bias, destination, diffSource, diffWeights, diffBias, diffDestination
     case workspace, scratchpad
   }
 
   /// The computation, as in `convolution forward`.
-  let kind: String
+  package let kind: String
   /// The role of each slot.
-  let arguments: [Argument]
+  package let arguments: [Argument]
   /// Bytes of scratch memory that each execution needs; any alignment will do.
-  let scratchpadBytes: Int
+  package let scratchpadBytes: Int
   /// oneDNN's name of the chosen implementation, as in `jit:avx512_core`.
-  let implementation: String
+  package let implementation: String
   /// The name of the implementation that oneDNN would have chosen, had it not been refused; nil
   /// where none was.
-  let passedOver: String?
+  package let passedOver: String?
 
   private let descriptors: [DNNLDescriptor?]
 
   /// Takes over a handle.
-  init(owning handle: OpaquePointer, kind: String) throws(ABNError) {
+  package init(owning handle: OpaquePointer, kind: String) throws(ABNError) {
     self.handle = handle
     self.kind = kind
     let slots = abn_dnnl_primitive_slots(handle)
@@ -74,7 +74,7 @@ final class DNNLPrimitive: @unchecked Sendable {
   deinit { abn_dnnl_primitive_destroy(handle) }
 
   /// The descriptor that the primitive chose for an argument; nil where it does not use it.
-  func descriptor(_ argument: Argument) -> DNNLDescriptor? {
+  package func descriptor(_ argument: Argument) -> DNNLDescriptor? {
     arguments.firstIndex(of: argument).flatMap { descriptors[$0] }
   }
 
@@ -85,13 +85,13 @@ final class DNNLPrimitive: @unchecked Sendable {
   /// outputs. Executions of one primitive take turns; Swift allocates nothing. Throws `.system`
   /// where the library fails.
   @inline(__always)
-  func execute(_ pointers: UnsafePointer<UnsafeMutableRawPointer?>) throws(ABNError) {
+  package func execute(_ pointers: UnsafePointer<UnsafeMutableRawPointer?>) throws(ABNError) {
     let status = abn_dnnl_primitive_execute(handle, pointers)
     if status != ABN_DNNL_SUCCESS { throw DNNL.failure(status, kind, "an execution") }
   }
 
   /// Wraps what a shim function made.
-  static func made(
+  package static func made(
     _ kind: String, _ descriptors: [DNNLDescriptor?],
     _ make: (UnsafeMutablePointer<OpaquePointer?>) -> abn_dnnl_status
   ) throws(ABNError) -> DNNLPrimitive {
@@ -110,7 +110,7 @@ extension DNNLPrimitive {
   /// `bias` has the destination's rank, with size 1 along the axes it broadcasts over: [1, N].
   /// A transposed operand is a descriptor with `.strides`: the transpose of a row-major [N, K] is
   /// dims [K, N] with strides [1, K].
-  static func matmul(
+  package static func matmul(
     source: DNNLDescriptor, weights: DNNLDescriptor, bias: DNNLDescriptor? = nil,
     destination: DNNLDescriptor
   ) throws(ABNError) -> DNNLPrimitive {
@@ -120,7 +120,7 @@ extension DNNLPrimitive {
   }
 
   /// Copies a tensor from one layout or element type into another; neither may be `.any`.
-  static func reorder(
+  package static func reorder(
     from source: DNNLDescriptor, to destination: DNNLDescriptor
   ) throws(ABNError) -> DNNLPrimitive {
     try made("reorder", [source, destination]) {
