@@ -163,7 +163,9 @@ let rooms: [Room] =
       ]),
     .command(
       "abn", path: "abn",
-      needs: ["InPlaceABN", "ABNChecking", "ABNMeasuring", "ABNKernels", arguments, yaml]),
+      needs: [
+        "InPlaceABN", "ABNChecking", "ABNMeasuring", "ABNKernels", "ABNImages", arguments, yaml,
+      ]),
   ]
 
 /// The READMEs of a room: files that the build is told to leave alone.

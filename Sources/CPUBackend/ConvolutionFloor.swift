@@ -45,12 +45,12 @@ extension CPUBackend: FloorMeasuring {
       guard let lone = try ConvolutionProduct(op, in: program) else { continue }
       if known[lone] == nil {
         known[lone] = try lone.seconds(repetitions: repetitions) { numbers in
-        nonisolated(unsafe) let numbers = numbers
-        let random = CounterRandom(seed: 7, stream: 0)
-        Parallel.ranges(numbers.count) { range in
-          for index in range { numbers[index] = Float(random.uniform(UInt64(index)) - 0.5) }
+          nonisolated(unsafe) let numbers = numbers
+          let random = CounterRandom(seed: 7, stream: 0)
+          Parallel.ranges(numbers.count) { range in
+            for index in range { numbers[index] = Float(random.uniform(UInt64(index)) - 0.5) }
+          }
         }
-      }
       }
       result[index] = known[lone]!
     }

@@ -23,7 +23,9 @@ package enum DNNL {
   }
 
   /// The error for a status that is not success.
-  package static func failure(_ status: abn_dnnl_status, _ what: String, _ detail: String) -> ABNError {
+  package static func failure(_ status: abn_dnnl_status, _ what: String, _ detail: String)
+    -> ABNError
+  {
     if status == ABN_DNNL_NO_LIBRARY {
       var compiled = [Int32](repeating: 0, count: 3)
       abn_dnnl_version(nil, &compiled)

@@ -49,6 +49,11 @@ package struct DNNLEpilogue: Hashable, Sendable {
   /// The slope of leaky_relu below zero. Not 0: oneDNN would take the maximum with zero, and lose
   /// NaN.
   package var slope: Float?
+
+  package init(addsDestination: Bool = false, slope: Float? = nil) {
+    self.addsDestination = addsDestination
+    self.slope = slope
+  }
 }
 
 extension DNNLPrimitive {

@@ -35,6 +35,7 @@ func named(
     return try Activation(named: act, alpha: alpha)
   } catch let error as ABNError {
     throw error.located(
-      in: name.map { "\(kind) \(quoted($0))" } ?? kind, at: SourceLocation(fileID: file, line: line))
+      in: name.map { "\(kind) \(quoted($0))" } ?? kind, at: SourceLocation(fileID: file, line: line)
+    )
   }
 }

@@ -47,7 +47,7 @@ struct CIFARResNet: Sendable {
   /// From x [N, C, H, W] to [N, filters, H / stride, W / stride], odd sizes rounded up.
   private func shortcut(_ x: Variable, _ filters: Int, stride: Int) throws -> Variable {
     if stride == 1 { return x }
-    let few = try pool2d(x, poolSize: 1, poolType: .average, poolStride: Pair(stride))
+    let few = try pool2d(x, poolSize: 1, poolType: .average, poolStride: stride)
     let added = filters - x.shape[1]
     return try pad(few, [0, 0, added / 2, added - added / 2, 0, 0, 0, 0])
   }

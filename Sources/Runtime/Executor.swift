@@ -290,7 +290,8 @@ public final class Executor {
       let variable = try program.requireVariable(named: name)
       guard variable.role == .data else {
         throw ABNError(
-          .feed, "feed \(quoted(name))", at: variable.source, got: "a variable that the program makes",
+          .feed, "feed \(quoted(name))", at: variable.source,
+          got: "a variable that the program makes",
           wanted: "a data variable")
       }
       guard shape.isKnown, variable.shape.admits(shape) else {

@@ -203,7 +203,8 @@ public struct LoweredProgram: Sendable {
       for resource in step.resources {
         let id = ObjectIdentifier(resource.buffer)
         if resource.access != .write, !written.contains(id) {
-          return "step \(quoted("\(step.name) \(step.layer)")) before the one that writes what it reads of: "
+          return
+            "step \(quoted("\(step.name) \(step.layer)")) before the one that writes what it reads of: "
             + resource.buffer.purpose
         }
       }

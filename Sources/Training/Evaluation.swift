@@ -20,15 +20,19 @@ public struct Evaluation: Sendable, Codable, Equatable {
 extension TrainingTask {
   /// Runs the evaluation program over a split, the last, smaller batch included.
   ///
-  /// - Parameter limit: so many batches; nil: all.
+  /// - Parameters:
+  ///   - limit: so many batches; nil: all.
+  ///   - report: is told how many pictures are done.
   func evaluate(
     _ programs: ClassifierPrograms, _ split: DataSplit, normalization: ChannelNormalization,
-    batchSize: Int, limit: Int? = nil, executor: Executor, scope: Scope
-  ) throws -> Evaluation {
-    let loader = try BatchLoader(
-      split, normalization: normalization,
-      options: .init(
-        batchSize: min(batchSize, split.count), isShuffled: false, lastBatch: .kept))
+    batchSize: Int, limit: Int? = nil, executor: Executor, scope: Scope,
+    workers: Int = 1, report: (Int) throws -> Void = { _ in }
+  ) throws -> Metrics {
+    var options = BatchLoader.Options(
+      batchSize: min(batchSize, split.count), isShuffled: false, lastBatch: .kept)
+    options.workers = workers
+    let loader = try BatchLoader(split, normalization: normalization, options: options)
+    var done = 0
     var metrics = newMetrics()
     let fetches = evaluationFetches(programs)
     for batch in loader.epoch(0).prefix(limit ?? .max) {
@@ -36,8 +40,10 @@ extension TrainingTask {
         programs.evaluation, feed: evaluationFeed(batch), fetch: fetches, scope: scope)
       try metrics.add(results, batch)
       Interruption.noteStep()
+      done += batch.count
+      try report(done)
     }
-    return metrics.evaluation
+    return metrics
   }
 }
 
@@ -55,7 +61,8 @@ public func evaluateModel(
   let evaluation = try ModelEvaluation(folder: folder, data: data, backend: backend)
   return try evaluation.task.evaluate(
     evaluation.programs, evaluation.dataset.test, normalization: evaluation.file.normalization,
-    batchSize: batchSize, executor: Executor(backend: backend), scope: evaluation.scope)
+    batchSize: batchSize, executor: Executor(backend: backend), scope: evaluation.scope
+  ).evaluation
 }
 
 extension Model {

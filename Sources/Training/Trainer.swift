@@ -13,10 +13,12 @@ import Foundation
 /// Trains a classifier: the whole road from data to a saved model.
 public final class Trainer {
   /// What a run computes.
-  public let settings: TrainingSettings
-  private let backend: any Backend
+  public private(set) var settings: TrainingSettings
+  let backend: any Backend
   private let isInterrupted: () -> Bool
   private let report: (TrainingProgress) -> Void
+  /// Are told how the run goes: logs, the progress line.
+  package var observers: [any TrainingObserver] = []
   /// Is told what a user wants to know and is no error: that there was no checkpoint to go on from.
   package var note: (String) -> Void = { _ in }
 
@@ -49,31 +51,64 @@ public final class Trainer {
   ///   interruption before the first step.
   public func run() throws -> TrainingSummary {
     try settings.validate()
-    let dataset = try settings.data.load()
-    let options = settings.options(classes: dataset.classCount)
-    try settings.model.requireClassifies(dataset, options)
-    let loader = try BatchLoader(
-      dataset.train, normalization: dataset.normalization,
-      options: .init(
-        batchSize: settings.batchSize, seed: settings.seed,
-        augmentation: settings.augmentation))
+    let dataset = try dataset()
+    let task = try task(for: dataset)
+    try chooseBatchSize(task, dataset)
+    let data = try data(of: dataset)
     let files = try RunFiles(folder: settings.output, existing: settings.existing)
     defer { files.release() }
     if let ended = try ended(files) { return ended }
     do {
-      let data = TrainingData(
-        loader: loader, test: dataset.test, normalization: dataset.normalization)
       let model = ModelFile(
-        parameters: [:], model: settings.model, options: options, image: dataset.imageShape,
+        parameters: [:], model: settings.model, options: task.options, image: dataset.imageShape,
         normalization: dataset.normalization, data: settings.data.absolute.description,
         dataset: dataset)
-      let task = ClassificationTask(
-        settings.model, options: options, image: dataset.imageShape)
       return try train(task, data, model, files)
     } catch {
       files.discardUnlessSaved()
       throw error
     }
+  }
+
+  /// The data, read.
+  func dataset() throws -> Dataset {
+    let dataset = try settings.data.load(settings.dataOptions)
+    for text in dataset.notes { note(text) }
+    guard let batches = settings.overfit else { return dataset }
+    let few = dataset.train.selecting(
+      Array(0..<min(dataset.train.count, batches * settings.batchSize)))
+    return try dataset.replacing(train: few, test: few)
+  }
+
+  /// The batch that the budget allows, where that is asked for.
+  private func chooseBatchSize(_ task: some TrainingTask, _ dataset: Dataset) throws {
+    guard settings.fitsBatch else { return }
+    settings.batchSize = try batchSize(task, dataset)
+    note("batch size \(settings.batchSize)")
+  }
+
+  func task(for dataset: Dataset) throws -> ClassificationTask {
+    let options = settings.options(classes: dataset.classCount)
+    try settings.model.requireClassifies(dataset, options)
+    return ClassificationTask(
+      settings.model, options: options, image: dataset.imageShape,
+      usesSoftLabels: settings.overfit == nil && settings.augmentation.hasSoftLabels)
+  }
+
+  func data(of dataset: Dataset) throws -> TrainingData {
+    let isWhole = settings.overfit == nil
+    var options = BatchLoader.Options(
+      batchSize: settings.dropsLast && isWhole
+        ? settings.batchSize : min(settings.batchSize, dataset.train.count),
+      seed: settings.seed, isShuffled: isWhole,
+      lastBatch: settings.dropsLast && isWhole ? .dropped : .kept,
+      augmentation: isWhole ? settings.augmentation : nil,
+      prefetchCount: max(2, settings.workers))
+    (options.workers, options.classCount) = (settings.workers, dataset.classCount)
+    let loader = try BatchLoader(
+      dataset.train, normalization: dataset.normalization, options: options)
+    return TrainingData(
+      loader: loader, test: dataset.test, normalization: dataset.normalization)
   }
 
   /// The summary of a run that is to be resumed and has ended; nil where there is something to do.
@@ -86,27 +121,66 @@ public final class Trainer {
       ? nil : summary
   }
 
+  /// The programs of a run of so many steps an epoch.
+  ///
+  /// - Parameter rates: the learning rate of each update.
+  func programs(_ task: some TrainingTask, rates: Schedule) throws -> RunPrograms {
+    var average: ExponentialAverage?
+    let programs = try task.programs(seed: settings.seed) { loss in
+      let trained =
+        settings.freeze.isEmpty
+        ? nil : try ProgramBuilder.current.freeze(settings.freeze, model: settings.model).trained
+      try settings.optimizerSettings.make(schedule: rates).minimize(
+        loss, parameters: trained, microBatches: settings.accumulate)
+      average = try settings.ema.map { try ExponentialAverage(decay: $0) }
+    }
+    return RunPrograms(
+      all: programs,
+      accumulating: settings.accumulate > 1 ? try programs.training.accumulatingGradients() : nil,
+      average: average, rates: rates)
+  }
+
   /// The whole run of a task.
   private func train(
     _ task: some TrainingTask, _ data: TrainingData, _ model: ModelFile, _ files: RunFiles
   ) throws -> TrainingSummary {
     let stepsPerEpoch = min(data.loader.batchesPerEpoch, settings.limitBatches ?? .max)
-    let programs = try task.programs(seed: settings.seed) { loss in
-      try settings.minimize(loss, steps: settings.epochs * stepsPerEpoch)
-    }
+    let programs = try programs(task, rates: settings.rates(stepsPerEpoch: stepsPerEpoch))
     // Weights change between evaluations, and memory is what this is about. What fits is checked
     // below, with the batches that wait.
     let executor = Executor(backend: backend, keepsConstants: false, memoryLimit: .none)
-    let memory = try plannedMemory(task, programs, data, executor)
+    let memory = try plannedMemory(task, programs.all, data, executor)
     let meter = MemoryMeter(backend.memory)
     let baseBytes = meter.baseBytes
     let scope = Scope()
-    let state = try begin(programs, executor, scope, files)
+    let state = try begin(programs.all, executor, scope, files)
     let loop = TrainingLoop(
       task, settings, programs, data: data, executor: executor, backend: backend,
       scope: scope, files: files, model: model, state: state, stepsPerEpoch: stepsPerEpoch)
     (loop.isInterrupted, loop.report) = (isInterrupted, report)
-    let reason = try loop.run()
+    loop.observers = TrainingObservers(observers)
+    do {
+      try loop.observers.began(
+        loop.runRecord(
+          plannedPeakBytes: memory.peakBytes, resumedStep: state.stepsDone,
+          threads: backend.threads))
+      let reason = try loop.run()
+      let measured = { (baseBytes, meter.peakBytes) }
+      let summary = try finish(loop, reason, memory, measured)
+      try loop.observers.ended(loop.endRecord(reason, modelPath: summary.modelPath))
+      Interruption.finish()
+      return summary
+    } catch {
+      try? loop.observers.ended(loop.endRecord(nil, error: error))
+      throw error
+    }
+  }
+
+  /// The last checkpoint, the evaluation of the weights, and the model.
+  private func finish(
+    _ loop: TrainingLoop<some TrainingTask>, _ reason: StopReason, _ memory: TrainingMemory,
+    _ measured: () -> (base: Int, peak: Int)
+  ) throws -> TrainingSummary {
     guard loop.progress.stepsDone > 0 else {
       throw ABNError(
         .system, "training", got: "an interruption before the first step",
@@ -116,15 +190,17 @@ public final class Trainer {
     try loop.saveCheckpoint()
     let evaluation =
       loop.progress.evaluationIsCurrent
-      ? loop.progress.evaluation : reason == .interrupted ? nil : try loop.evaluate()
-    let parameters = TensorStream(programs.training.parameters, in: scope)
-    var summary = summary(of: loop.progress, evaluation, reason)
-    (summary.plannedPeakBytes, summary.plannedStepBytes) = (memory.peakBytes, memory.stepBytes)
-    (summary.baseBytes, summary.measuredPeakBytes) = (baseBytes, meter.peakBytes)
-    summary.modelChecksum = try model.checksum(of: parameters)
-    try save(model, parameters, summary, files)
-    Interruption.finish()
-    return summary
+      ? loop.progress.evaluation
+      : reason == .interrupted ? nil : try loop.evaluate().evaluation
+    return try loop.withSavedWeights {
+      let parameters = TensorStream(loop.programs.training.parameters, in: loop.scope)
+      var summary = summary(of: loop.progress, evaluation, reason)
+      (summary.plannedPeakBytes, summary.plannedStepBytes) = (memory.peakBytes, memory.stepBytes)
+      (summary.baseBytes, summary.measuredPeakBytes) = measured()
+      summary.modelChecksum = try loop.model.checksum(of: parameters)
+      try save(loop.model, parameters, summary, loop.files)
+      return summary
+    }
   }
 
   private func save(
@@ -144,44 +220,36 @@ public final class Trainer {
     files.noteSaved(overwriting: settings.existing == .overwritten)
   }
 
-  /// What a step, an evaluation and the batches that wait need.
-  ///
-  /// - Throws: `ABNError(.system)` where that is more than there is.
-  private func plannedMemory(
-    _ task: some TrainingTask, _ programs: ClassifierPrograms, _ data: TrainingData,
-    _ executor: Executor
-  ) throws -> TrainingMemory {
-    func memory(_ executor: Executor, _ batchSize: Int) throws -> TrainingMemory {
-      try TrainingMemory(
-        programs, executor, loader: data.loader, batchSize: batchSize, testCount: data.test.count,
-        evaluationFetches: task.evaluationFetches(programs))
-    }
-    let planned = try memory(executor, settings.batchSize)
-    try ProcessMemory.require(plannedPeakBytes: planned.peakBytes, in: backend.memory) {
-      try programs.largestBatchSize(fitting: $0, below: settings.batchSize) {
-        try memory(
-          Executor(
-            backend: backend, mode: .compact, keepsConstants: false, memoryLimit: .none), $0
-        ).peakBytes
-      }
-    }
-    return planned
-  }
-
   /// First values, or those of the checkpoint.
   private func begin(
     _ programs: ClassifierPrograms, _ executor: Executor, _ scope: Scope, _ files: RunFiles
   ) throws -> TrainingState {
     try executor.run(programs.startup, scope: scope)
-    guard settings.existing == .resumed else { return TrainingState() }
+    guard settings.existing == .resumed else { return try firstState(programs, scope) }
     guard FileManager.default.fileExists(atPath: files.last) else {
       note("no checkpoint in \(quoted(files.folder)): training starts from the beginning")
-      return TrainingState()
+      return try firstState(programs, scope)
     }
     let (checkpoint, tensors) = try Checkpoint.read(files.last)
     try settings.requireSame(as: checkpoint, path: files.last)
     try Checkpoint.restore(tensors, of: programs.training, into: scope, path: files.last)
     return checkpoint.state
+  }
+
+  /// A run from its beginning, with weights of a file if there is one.
+  private func firstState(
+    _ programs: ClassifierPrograms, _ scope: Scope
+  ) throws -> TrainingState {
+    if let path = settings.weights {
+      var loading = WeightLoading(path)
+      loading.allowsOtherActivation = settings.adapts
+      let classes = programs.logits.shape[1]
+      let report = try loading.load(
+        into: scope, program: programs.training, model: settings.model,
+        options: settings.options(classes: classes))
+      note(report.table)
+    }
+    return TrainingState()
   }
 
   private func summary(
@@ -204,59 +272,4 @@ public final class Trainer {
 extension TrainingSummary {
   /// Whether more epochs than it was given would go on with it.
   fileprivate var isOpenEnded: Bool { stopReason == StopReason.done.rawValue }
-}
-
-extension TrainingSettings {
-  /// Photographs are shifted and mirrored; digits are only shifted, a mirrored digit being another
-  /// one. The few of 8 x 8 pixels are distorted too, as other hands would write them: without that,
-  /// up to eleven of the 360 held-out ones are missed, with it eight (seeds 0 to 39).
-  var augmentation: Augmentation {
-    switch data {
-    case .digits: Augmentation(cropPadding: 1, flipsHorizontally: false, distortion: 0.15)
-    case .mnist: Augmentation(cropPadding: 2, flipsHorizontally: false)
-    default: data.usualAugmentation
-    }
-  }
-
-  /// Appends the updates.
-  ///
-  /// - Parameter steps: all steps of the run, for the schedule.
-  func minimize(_ loss: Variable, steps: Int) throws {
-    _ = try Momentum(
-      learningRate: Schedule.oneCycle(peak: learningRate, steps: steps),
-      momentum: momentum, useNesterov: true, regularization: .l2(weightDecay)
-    ).minimize(loss)
-  }
-
-  /// Settings that do not decide what the steps of a run compute, and may be others when it goes on.
-  private static let freeNames: Set<String> = ["output", "threads", "epochs"]
-
-  /// - Throws: `ABNError(.file)` with the first setting that a checkpoint's run had otherwise.
-  func requireSame(as checkpoint: Checkpoint, path: String) throws {
-    let own = described(threads: 0)
-    let names = Set(own.keys).union(checkpoint.settings.keys).subtracting(Self.freeNames)
-    for name in names.sorted() where own[name] != checkpoint.settings[name] {
-      throw ABNError(
-        .file, "checkpoint \(quoted(path)): \(name)",
-        got: checkpoint.settings[name] ?? "no such setting",
-        wanted: own[name] ?? "no such setting",
-        fix: "Resume with the settings that the run was begun with.")
-    }
-  }
-
-  /// What they say about the model.
-  func options(classes: Int) -> ModelOptions {
-    ModelOptions(classes: classes, norm: norm, activation: activation)
-  }
-
-  /// The settings by their names on the command line.
-  func described(threads: Int) -> [String: String] {
-    [
-      "data": data.absolute.description, "model": model.name, "norm": norm.rawValue,
-      "activation": activation.name, "alpha": "\(activation.alpha ?? 1)", "epochs": "\(epochs)",
-      "batch-size": "\(batchSize)", "lr": "\(learningRate)", "momentum": "\(momentum)",
-      "weight-decay": "\(weightDecay)", "seed": "\(seed)", "output": output,
-      "threads": "\(threads)",
-    ]
-  }
 }

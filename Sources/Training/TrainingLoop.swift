@@ -3,6 +3,8 @@ import ABNFormats
 import ABNGraph
 import ABNInspection
 import ABNModelFiles
+import ABNOperators
+import ABNOptimizers
 import ABNRuntime
 import ABNTensors
 
@@ -23,6 +25,19 @@ struct TrainingData {
   let loader: BatchLoader
   let test: DataSplit
   let normalization: ChannelNormalization
+  /// The pictures that the batches are made of.
+  var trainCount: Int { loader.split.count }
+}
+
+/// The programs of a run.
+struct RunPrograms {
+  let all: ClassifierPrograms
+  /// For all but the last of the batches that make an update; nil where each makes one.
+  let accumulating: Program?
+  /// Of the weights, to evaluate and save in their place; nil for none.
+  let average: ExponentialAverage?
+  /// The learning rate of each update.
+  let rates: Schedule
 }
 
 /// The loop of a run: steps, an evaluation after each epoch, checkpoints.
@@ -30,6 +45,7 @@ final class TrainingLoop<Task: TrainingTask> {
   let task: Task
   let settings: TrainingSettings
   let programs: ClassifierPrograms
+  let made: RunPrograms
   let data: TrainingData
   let executor: Executor
   let scope: Scope
@@ -39,7 +55,9 @@ final class TrainingLoop<Task: TrainingTask> {
   var progress: TrainingProgress
   var isInterrupted: () -> Bool = { false }
   var report: (TrainingProgress) -> Void = { _ in }
+  var observers = TrainingObservers([])
   private let nonFinite: NonFinite
+  var epochClock = EpochClock()
   private let looksAhead: Bool
   private let threads: Int
   private let start = ContinuousClock.now
@@ -48,13 +66,14 @@ final class TrainingLoop<Task: TrainingTask> {
   private let overwriting: Bool
 
   init(
-    _ task: Task, _ settings: TrainingSettings, _ programs: ClassifierPrograms,
-    data: TrainingData, executor: Executor, backend: any Backend, scope: Scope, files: RunFiles,
+    _ task: Task, _ settings: TrainingSettings, _ made: RunPrograms, data: TrainingData,
+    executor: Executor, backend: any Backend, scope: Scope, files: RunFiles,
     model: ModelFile, state: TrainingState, stepsPerEpoch: Int
   ) {
     self.task = task
     self.settings = settings
-    self.programs = programs
+    self.made = made
+    programs = made.all
     self.data = data
     self.executor = executor
     looksAhead = backend.memory.stages
@@ -89,14 +108,18 @@ final class TrainingLoop<Task: TrainingTask> {
     var batches = UpcomingBatches(
       data.loader.epoch(progress.epoch, startingAt: first), looksAhead: looksAhead, task: task)
     progress.resumeClock()
+    epochClock.begin()
     while progress.step < progress.stepsPerEpoch {
       if let reason = reasonToStop { return reason }
       guard let feed = batches.next() else { break }
+      if progress.step == first { try showPictures(feed) }
       let results = try executor.run(
-        programs.training, feed: feed, next: batches.upcoming,
+        program, feed: feed, next: batches.upcoming,
         fetch: [programs.loss, programs.accuracy], scope: scope)
       progress.add(loss: results[0].doubles[0], accuracy: results[1].doubles[0])
       try requireFinite(results[0].doubles[0])
+      epochClock.add(waited: batches.waitedSeconds)
+      try observers.step(record(loss: results[0].doubles[0], accuracy: results[1].doubles[0]))
       Interruption.noteStep()
       report(progress)
       // The end of an epoch decides for itself, after its evaluation.
@@ -109,11 +132,26 @@ final class TrainingLoop<Task: TrainingTask> {
     return isInterrupted() ? .interrupted : nil
   }
 
+  /// The program of the next step: several batches may make one update.
+  private var program: Program {
+    guard let accumulating = made.accumulating else { return programs.training }
+    return (progress.stepsDone + 1).isMultiple(of: settings.accumulate)
+      ? programs.training : accumulating
+  }
+
   private func endEpoch() throws {
-    let evaluation = try evaluate()
+    epochClock.endSteps()
+    let metrics = try evaluate()
+    let evaluation = metrics.evaluation
     try requireFinite(evaluation.loss, "held-out loss")
     let isBest = progress.endEpoch(evaluation)
     report(progress)
+    try observers.epoch(record(metrics.values, isBest: isBest))
+    try observers.weights(step: progress.stepsDone) { [programs, scope] in
+      programs.training.parameters.compactMap { variable in
+        scope[variable.name].map { (variable.name, $0) }
+      }
+    }
     if isBest, settings.checkpoints.keepsBest { try saveBest() }
     progress.openNextEpoch()
     let isKept = settings.checkpoints.everyEpochs.map { progress.epochsDone % $0 == 0 } ?? false
@@ -123,7 +161,7 @@ final class TrainingLoop<Task: TrainingTask> {
     }
   }
 
-  private var seconds: Double {
+  var seconds: Double {
     secondsBefore + start.duration(to: .now) / .seconds(1)
   }
 
@@ -142,31 +180,34 @@ final class TrainingLoop<Task: TrainingTask> {
     lastCheckpoint.duration(to: .now) >= .seconds(60 * settings.checkpoints.everyMinutes)
   }
 
-  /// The evaluation of the weights as they are.
-  func evaluate() throws -> Evaluation {
-    try evaluate(
-      data.test, normalization: data.normalization, batchSize: settings.batchSize, limit: nil)
+  /// The evaluation of the weights as they are, or of their average.
+  func evaluate(limit: Int? = nil) throws -> Task.Metrics {
+    try withSavedWeights {
+      try task.evaluate(
+        programs, data.test, normalization: data.normalization, batchSize: settings.batchSize,
+        limit: limit, executor: executor, scope: scope, workers: settings.workers
+      ) { [observers, data] in
+        try observers.validating(done: $0, count: data.test.count)
+      }
+    }
+  }
+
+  /// Calls `body` with the weights in the scope that are evaluated and saved: the average, if there is
+  /// one.
+  func withSavedWeights<R>(_ body: () throws -> R) throws -> R {
+    try made.average.map { try $0.apply(executor, scope: scope, body) } ?? body()
   }
 
   /// Some batches of an evaluation before the first epoch: what ends it ends it now.
   private func sanityCheck() throws {
     guard progress.stepsDone == 0, settings.sanityBatches > 0, !isInterrupted() else { return }
-    _ = try evaluate(
-      data.test, normalization: data.normalization, batchSize: settings.batchSize,
-      limit: settings.sanityBatches)
-  }
-
-  private func evaluate(
-    _ split: DataSplit, normalization: ChannelNormalization, batchSize: Int, limit: Int?
-  ) throws -> Evaluation {
-    try task.evaluate(
-      programs, split, normalization: normalization, batchSize: batchSize, limit: limit,
-      executor: executor, scope: scope)
+    _ = try evaluate(limit: settings.sanityBatches)
   }
 
   /// Writes the last checkpoint.
   func saveCheckpoint() throws {
     progress.state.seconds = seconds
+    try observers.willSaveCheckpoint(step: progress.stepsDone)
     try files.prepareCheckpoints()
     try Checkpoint(
       state: progress.state, settings: settings.described(threads: threads)
@@ -176,8 +217,10 @@ final class TrainingLoop<Task: TrainingTask> {
   }
 
   private func saveBest() throws {
-    try model.write(
-      TensorStream(programs.training.parameters, in: scope), toFolder: files.best)
+    try withSavedWeights {
+      _ = try model.write(
+        TensorStream(programs.training.parameters, in: scope), toFolder: files.best)
+    }
   }
 
   private func requireFinite(_ loss: Double, _ what: String = "loss") throws {

@@ -28,8 +28,10 @@ package protocol TaskMetrics: Sendable {
   ///
   /// - Parameter results: the values of the task's `evaluationFetches`.
   mutating func add(_ results: [Tensor], _ batch: Batch) throws
-  /// The result so far.
+  /// What a summary says; the larger its `accuracy`, the better are the weights.
   var evaluation: Evaluation { get }
+  /// What logs say, in this order.
+  var values: [NamedValue] { get }
 }
 
 extension TrainingTask {
@@ -45,41 +47,61 @@ package struct ClassificationTask: TrainingTask {
   let options: ModelOptions
   /// [C, H, W].
   let image: Shape
+  /// Whether training is with shares of the classes.
+  let usesSoftLabels: Bool
 
-  package init(_ model: Model, options: ModelOptions, image: Shape) {
+  package init(
+    _ model: Model, options: ModelOptions, image: Shape, usesSoftLabels: Bool = false
+  ) {
     self.model = model
     self.options = options
     self.image = image
+    self.usesSoftLabels = usesSoftLabels
   }
 
   package func programs(
     seed: UInt64, minimize: (Variable) throws -> Void
   ) throws -> ClassifierPrograms {
-    try ClassifierPrograms(model, options: options, image: image, seed: seed, minimize: minimize)
+    try ClassifierPrograms(
+      model, options: options, image: image, seed: seed, usesSoftLabels: usesSoftLabels,
+      minimize: minimize)
+  }
+
+  package func feed(_ batch: Batch) -> [String: Tensor] {
+    var feed = evaluationFeed(batch)
+    if usesSoftLabels { feed[ClassifierPrograms.softLabels] = batch.softLabels }
+    return feed
   }
 
   package func evaluationFetches(_ programs: ClassifierPrograms) -> [Variable] {
-    [programs.labelLoss, programs.accuracy]
+    [programs.labelLoss, programs.logits]
   }
 
-  package func newMetrics() -> ClassificationCounts { ClassificationCounts() }
+  package func newMetrics() -> ClassificationMetrics {
+    ClassificationMetrics(classCount: options.classes)
+  }
 }
 
-/// Loss and right answers.
-package struct ClassificationCounts: TaskMetrics {
-  private var loss = 0.0
-  private var right = 0.0
-  private var count = 0
-
-  package mutating func add(_ results: [Tensor], _ batch: Batch) {
-    loss += results[0].doubles[0] * Double(batch.count)
-    // The share is a float32; the number of right answers is whole, whatever the batch size.
-    right += (results[1].doubles[0] * Double(batch.count)).rounded()
-    count += batch.count
+extension ClassificationMetrics: TaskMetrics {
+  package mutating func add(_ results: [Tensor], _ batch: Batch) throws {
+    try add(logits: results[1], labels: batch.labels, meanLoss: results[0].doubles[0])
   }
 
   package var evaluation: Evaluation {
     Evaluation(
-      accuracy: right / Double(max(count, 1)), loss: loss / Double(max(count, 1)), count: count)
+      accuracy: Double(top1Count) / Double(max(count, 1)), loss: lossSum / Double(max(count, 1)),
+      count: count)
+  }
+
+  package var values: [NamedValue] {
+    let evaluation = evaluation
+    var values = [
+      NamedValue("loss", evaluation.loss), NamedValue("accuracy", evaluation.accuracy),
+    ]
+    // Of five classes or fewer all are among the best five.
+    if classCount > 5 {
+      values.append(NamedValue("top5", Double(top5Count) / Double(max(count, 1))))
+    }
+    return values
   }
 }

@@ -30,6 +30,9 @@ struct UpcomingBatches<Batches: Sequence, Task: TrainingTask> where Batches.Elem
     return feed
   }
 
+  /// The seconds that were spent waiting for batches so far.
+  var waitedSeconds: Double { (iterator as? BatchIterator)?.waitedSeconds ?? 0 }
+
   private mutating func read() -> [String: Tensor]? {
     iterator.next().map(task.feed)
   }

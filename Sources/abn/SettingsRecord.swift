@@ -80,3 +80,20 @@ struct SettingsRecord {
     return JSON.quoted(word)
   }
 }
+
+/// Writes the settings of a run beside its results, before its first step.
+final class SettingsFile: TrainingObserver {
+  private let command: any ParsableCommand.Type
+  private let versions: [String]
+
+  init(of command: any ParsableCommand.Type, versions: [String]) {
+    (self.command, self.versions) = (command, versions)
+  }
+
+  /// A run that goes on keeps the record of its beginning.
+  func began(_ run: RunRecord) throws {
+    if run.resumedStep > 0 { return }
+    let record = try SettingsRecord(run.settings, of: command, versions: versions)
+    try AtomicFile.write(record.text, to: "\(run.folder)/\(SettingsRecord.fileName)")
+  }
+}

@@ -1,3 +1,4 @@
+import ABNImages
 import ArgumentParser
 import Foundation
 import InPlaceABN
@@ -6,8 +7,10 @@ struct Train: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Trains a classifier and saves it.",
     discussion: """
-      Writes model.safetensors and summary.json into the output folder. Ctrl-C stops after the \
-      current step and saves; a second one ends at once, without saving. The same settings, seed and number of threads give the same weights.
+      Writes model.safetensors and summary.json into the output folder, the best model into best, \
+      checkpoints, log.csv, settings.yaml and TensorBoard's events. Ctrl-C stops after the current \
+      step and writes a checkpoint, from which --resume goes on bit for bit; a second one ends at \
+      once. The same settings, seed and number of threads give the same weights.
       """)
 
   @Option(
@@ -19,7 +22,8 @@ struct Train: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "What to train on: \(DataSource.forms.joined(separator: ", ")); DIR holds the gzipped or "
-        + "plain IDX files of MNIST, or the .bin files of CIFAR-10.", valueName: "source"))
+        + "plain IDX files of MNIST, the .bin files of CIFAR, pictures in a folder for each class.",
+      valueName: "source"))
   var data = "digits"
 
   @Option(help: ArgumentHelp("The network, one of those that abn models lists.", valueName: "name"))
@@ -39,8 +43,9 @@ struct Train: ParsableCommand {
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp(
-      "Images a step; default: \(byData { "\($0.batchSize)" }).", valueName: "count"))
-  var batchSize: Int?
+      "Images a step, or auto for what --memory-budget allows; default: \(byData { "\($0.batchSize)" }).",
+      valueName: "count"))
+  var batchSize: String?
 
   @Option(
     name: .customLong("lr"), parsing: .unconditional,
@@ -51,13 +56,8 @@ struct Train: ParsableCommand {
 
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("Momentum of the optimizer, in 0..<1.", valueName: "number"))
-  var momentum = 0.9
-
-  @Option(
-    parsing: .unconditional,
     help: ArgumentHelp(
-      "L2 decay added to the gradient; default: \(byData { "\($0.weightDecay)" }).",
+      "L2 decay added to the gradient, of adamw and lamb apart from it; default: \(byData { "\($0.weightDecay)" }).",
       valueName: "number"))
   var weightDecay: Double?
 
@@ -78,27 +78,25 @@ struct Train: ParsableCommand {
   @Flag(help: "Go on with the run in the output folder, from its last checkpoint, bit for bit.")
   var resume = false
 
+  @Flag(
+    help: "Look for a learning rate instead: print it, and draw the loss over it as lr-find.svg.")
+  var lrFind = false
+
+  @OptionGroup(title: "Pictures") var pictures: PictureOptions
+
+  @OptionGroup(title: "Optimizer") var optimization: OptimizationOptions
+
+  @OptionGroup(title: "Run") var runs: RunOptions
+
   @OptionGroup var place: DeviceOptions
 
   @OptionGroup var common: CommonOptions
 
   func run() throws {
     try common.apply()
-    var settings = TrainingSettings(
-      data: try DataSource.parse(data), model: try Model.named(model),
-      output: output ?? RunFolder.parent)
-    settings.norm = try normalization.style()
-    settings.activation = try ModelOptions.activation(named: activation)
-    settings.epochs = epochs ?? settings.epochs
-    settings.batchSize = batchSize ?? settings.batchSize
-    settings.learningRate = learningRate ?? settings.learningRate
-    settings.momentum = momentum
-    settings.weightDecay = weightDecay ?? settings.weightDecay
-    settings.seed = seed
-
-    try settings.validate()
+    var settings = try settings()
     let backend = try place.backend()
-    settings.existing = existing.overwrite ? .overwritten : resume ? .resumed : .refused
+    if lrFind { return try findLearningRate(settings, backend) }
     let made = try folder(for: &settings)
     noteDataFolder(settings)
     let summary: TrainingSummary
@@ -112,6 +110,37 @@ struct Train: ParsableCommand {
     try show(summary)
     if summary.interrupted { throw ExitCode(130) }
   }
+
+  /// What the options say.
+  private func settings() throws -> TrainingSettings {
+    var settings = TrainingSettings(
+      data: try DataSource.parse(data), model: try Model.named(model),
+      output: output ?? RunFolder.parent)
+    settings.norm = try normalization.style()
+    settings.activation = try ModelOptions.activation(named: activation)
+    settings.epochs = epochs ?? settings.epochs
+    if batchSize == "auto" {
+      (settings.fitsBatch, settings.batchSize) = (true, Self.mostOfAutomaticBatch)
+    } else if let batchSize {
+      guard let number = Int(batchSize) else {
+        throw ABNError(
+          .attribute, "--batch-size", got: quoted(batchSize), wanted: "a number, or auto")
+      }
+      settings.batchSize = number
+    }
+    settings.learningRate = learningRate ?? settings.learningRate
+    settings.weightDecay = weightDecay ?? settings.weightDecay
+    settings.seed = seed
+    try pictures.apply(to: &settings)
+    try optimization.apply(to: &settings)
+    try runs.apply(to: &settings)
+    settings.existing = existing.overwrite ? .overwritten : resume ? .resumed : .refused
+    try settings.validate()
+    return settings
+  }
+
+  /// Larger batches need other learning rates than any default.
+  private static let mostOfAutomaticBatch = 1024
 
   /// The folder of a run that was given none.
   private func folder(for settings: inout TrainingSettings) throws -> RunFolder? {
@@ -149,15 +178,51 @@ struct Train: ParsableCommand {
     // An error, too, begins on a line of its own.
     defer { line.finish() }
     let trainer = Trainer(
-      settings, backend: backend, report: { line.show($0) },
-      isInterrupted: { Interruption.isRequested })
+      settings, backend: backend, isInterrupted: { Interruption.isRequested })
     trainer.note = { writeError("note: \($0)\n") }
+    trainer.observers = [
+      line, SettingsFile(of: Self.self, versions: SettingsRecord.versions(backend: backend)),
+      CSVLog(), TensorBoardLog { try picture($0).encodedPNG() },
+    ]
+    if common.json { trainer.observers.append(JSONLines(write: printNow)) }
     return try trainer.run()
+  }
+
+  private func findLearningRate(_ settings: TrainingSettings, _ backend: any Backend) throws {
+    let path = (output.map { $0 + "/" } ?? "") + "lr-find.svg"
+    if !existing.overwrite, FileIdentity(path) != nil {
+      throw ABNError(
+        .file, "plot \(quoted(path))", got: "a file that is there already", wanted: "a new file",
+        fix: "Replace it with --overwrite, or choose another folder with --output.")
+    }
+    if let output { try Folder.make(output) }
+    Interruption.install(notice: "stopping after this step\n")
+    let trainer = Trainer(settings, backend: backend)
+    trainer.note = { writeError("note: \($0)\n") }
+    let finder = try trainer.findLearningRate(LearningRateFinder())
+    guard !finder.points.isEmpty else {
+      throw ABNError(
+        .data, "--lr-find", got: "no step with a finite loss", wanted: "at least one",
+        fix: "Look at the data: abn data check.")
+    }
+    try AtomicFile.write(LearningRatePlot(finder).svg, to: path)
+    if common.json {
+      let points = finder.points.map { JSON.array([.number($0.rate), .number($0.loss)]) }
+      print(
+        JSON.object([
+          ("suggestion", finder.suggestion.map { .number($0) } ?? .null),
+          ("plot", .string(path)), ("points", .array(points)),
+        ]).line)
+    } else {
+      let rate = finder.suggestion.map { String(format: "%.3g", $0) }
+      print("learning rate  \(rate ?? "none: the loss does not fall")\nplot           \(path)")
+    }
   }
 
   private func show(_ summary: TrainingSummary) throws {
     if common.json {
-      print(try summary.json(), terminator: "")
+      guard case .object(let members) = try JSON(encoding: summary) else { return }
+      print(JSON.object([("event", .string("summary"))] + members).line)
     } else {
       print(
         """
@@ -172,6 +237,22 @@ struct Train: ParsableCommand {
         """)
     }
   }
+}
+
+/// A line of standard output that is there at once.
+private func printNow(_ text: String) throws {
+  print(text, terminator: "")
+  guard fflush(nil) == 0 else {
+    throw ABNError(
+      .system, "standard output", got: String(cString: strerror(errno)),
+      wanted: "success in writing a line")
+  }
+}
+
+private func picture(_ sample: SamplePicture) throws -> Picture {
+  Picture(
+    size: PictureSize(height: sample.height, width: sample.width), channels: 3,
+    bytes: sample.pixels)
 }
 
 /// A default that depends on the data, as the help says it: `30 (digits), 5 (mnist)`.

@@ -1,0 +1,115 @@
+import ABNData
+import ABNGraph
+import ABNModelFiles
+import ABNTensors
+
+/// The time of an epoch, and how much of it was spent waiting for data.
+struct EpochClock {
+  private var start = ContinuousClock.now
+  private var steps = 0
+  private var waited = 0.0
+  private var stepSeconds: Double?
+
+  mutating func begin() { self = EpochClock() }
+
+  /// A step is done.
+  ///
+  /// - Parameter waited: the seconds of the epoch so far.
+  mutating func add(waited: Double) {
+    steps += 1
+    self.waited = waited
+  }
+
+  /// All steps are done: validation comes.
+  mutating func endSteps() { stepSeconds = seconds }
+
+  var seconds: Double { start.duration(to: .now) / .seconds(1) }
+  private var training: Double { stepSeconds ?? seconds }
+  var waitShare: Double { training > 0 ? min(1, waited / training) : 0 }
+  func imagesPerSecond(batchSize: Int) -> Double {
+    training > 0 ? Double(steps * batchSize) / training : 0
+  }
+}
+
+extension TrainingLoop {
+  /// The learning rate of the step that was done last.
+  private var learningRate: Double {
+    made.rates.value(step: max(0, progress.stepsDone - 1) / settings.accumulate)
+  }
+
+  func record(loss: Double, accuracy: Double) -> StepRecord {
+    StepRecord(
+      step: progress.stepsDone, epoch: progress.epoch + 1, stepInEpoch: progress.step, loss: loss,
+      accuracy: hasTrainingAccuracy ? accuracy : nil, learningRate: learningRate,
+      imagesPerSecond: epochClock.imagesPerSecond(batchSize: settings.batchSize),
+      waitShare: epochClock.waitShare)
+  }
+
+  func record(_ values: [NamedValue], isBest: Bool) -> EpochRecord {
+    EpochRecord(
+      epoch: progress.epoch + 1, step: progress.stepsDone, trainLoss: progress.loss,
+      trainAccuracy: hasTrainingAccuracy ? progress.accuracy : nil, validation: values,
+      learningRate: learningRate, seconds: epochClock.seconds,
+      imagesPerSecond: epochClock.imagesPerSecond(batchSize: settings.batchSize),
+      waitShare: epochClock.waitShare, isBest: isBest)
+  }
+
+  /// Of mixed pictures the label is half of the truth.
+  private var hasTrainingAccuracy: Bool {
+    settings.augmentation.mixup == 0 && settings.augmentation.cutmix == 0
+  }
+
+  func runRecord(plannedPeakBytes: Int, resumedStep: Int, threads: Int) -> RunRecord {
+    RunRecord(
+      model: settings.model.name, data: settings.data.description, folder: files.folder,
+      epochs: settings.epochs, stepsPerEpoch: progress.stepsPerEpoch,
+      batchSize: settings.batchSize, trainCount: data.trainCount,
+      validationCount: data.test.count, classCount: model.options.classes,
+      parameterCount: programs.training.parameters.reduce(0) { $0 + $1.shape.elementCount },
+      resumedStep: resumedStep, plannedPeakBytes: plannedPeakBytes,
+      settings: settings.described(threads: threads))
+  }
+
+  /// - Parameter error: what ended it, where `reason` is nil.
+  func endRecord(
+    _ reason: StopReason?, error: (any Error)? = nil, modelPath: String? = nil
+  ) -> EndRecord {
+    EndRecord(
+      reason: reason, failure: error.map { "\($0)" }, epochsDone: progress.epochsDone,
+      stepsDone: progress.stepsDone, seconds: seconds,
+      bestEpoch: progress.state.best.map { $0.epoch + 1 }, modelPath: modelPath)
+  }
+
+  /// Shows the first pictures of a batch, as the network sees them, to those who want them.
+  func showPictures(_ feed: [String: Tensor]) throws {
+    guard let images = feed["images"] else { return }
+    try observers.pictures(step: progress.stepsDone + 1) { [model] in
+      try SamplePicture.drawn(images.checked(), by: model, most: 8)
+    }
+  }
+}
+
+extension SamplePicture {
+  /// The pictures that normalized values stand for: grey or in colours, and the first channel of any others.
+  ///
+  /// - Parameter images: float32 [B, C, H, W].
+  static func drawn(_ images: Tensor, by model: ModelFile, most: Int) -> [SamplePicture] {
+    let shape = images.shape
+    let (channels, plane) = (shape[1], shape[2] * shape[3])
+    let values = images.elements(Float.self)
+    let rule = model.rule
+    return (0..<min(most, shape[0])).map { number in
+      var pixels = [UInt8](repeating: 0, count: 3 * plane)
+      for pixel in 0..<plane {
+        for colour in 0..<3 {
+          let channel = channels == 3 ? colour : 0
+          let value = Double(values[(number * channels + channel) * plane + pixel])
+          let byte = (value * rule.deviation[channel] + rule.mean[channel]) * 255 / rule.white
+          pixels[3 * pixel + colour] = UInt8(max(0, min(255, byte.rounded())))
+        }
+      }
+      return SamplePicture(
+        name: "train/\(number)", width: shape[3], height: shape[2], pixels: pixels)
+    }
+  }
+}
