@@ -13,6 +13,8 @@ package struct DataOptions: Sendable, Hashable, Codable {
   package var cacheBytes = 0
   /// The threads that look through pictures that are held out, where broken ones are left out.
   package var threads = 2
+  /// Whether they are looked through when the data are read.
+  var looksThroughHeldOut = true
 
   package init() {}
 

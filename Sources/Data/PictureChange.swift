@@ -64,7 +64,7 @@ extension PictureChange.Strength {
   func applied(to picture: Picture) -> Picture {
     switch change {
     case .none: picture
-    // torchvision's rotations and shears read the source at the inverse; shears are about the upper left corner.
+    // As torchvision has them: turns about the middle, shears about the upper left corner.
     case .shearX: picture.warped(.shear(x: amount, y: 0, picture.size))
     case .shearY: picture.warped(.shear(x: 0, y: amount, picture.size))
     case .translateX: picture.warped(Warp(x0: -amount))

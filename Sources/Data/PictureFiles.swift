@@ -51,6 +51,14 @@ final class PictureFiles: PictureSource {
     return picture
   }
 
+  func original(_ index: Int) throws -> (picture: Picture, kind: String) {
+    let path = name(of: index)
+    return (
+      try Picture.read(path, options: DecodingOptions(channels: channels)),
+      try Picture.readHeader(path).format.rawValue
+    )
+  }
+
   func noteBroken(_ index: Int, _ error: ABNError) { faults.withLock { $0[index] = error } }
 
   func selecting(_ indices: [Int]) -> any PictureSource {

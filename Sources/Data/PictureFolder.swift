@@ -58,7 +58,7 @@ enum PictureFolder {
       (train, test) = (train.selecting(parts.train), train.selecting(parts.test))
     }
     var notes = scan.notes
-    if options.skipsBroken {
+    if options.skipsBroken, options.looksThroughHeldOut {
       let whole = test.withoutBroken(threads: options.threads)
       notes += whole.broken.map { "left out: \($0)" }
       test = whole.split
@@ -184,36 +184,31 @@ enum PictureFolder {
   }
 }
 
-extension DataSplit {
-  /// Decodes every picture.
-  ///
-  /// - Parameter body: is told each picture as it is decoded, on several threads, or why that failed.
-  package func decodeAll(
-    threads: Int, _ body: @Sendable (Int, Result<Picture, ABNError>) -> Void
-  ) {
-    let next = Atomic<Int>(0)
-    DispatchQueue.concurrentPerform(iterations: threads) { _ in
-      while true {
-        let index = next.add(1, ordering: .relaxed).oldValue
-        guard index < count else { return }
-        do {
-          body(index, .success(try source.picture(index)))
-        } catch {
-          body(
-            index,
-            .failure(
-              error as? ABNError
-                ?? ABNError(.data, source.name(of: index), got: "\(error)", wanted: "a picture")))
-        }
-      }
+/// Calls `body` with every number below `count`, on several threads.
+func forEachPicture(_ count: Int, threads: Int, _ body: @Sendable (Int) -> Void) {
+  let next = Atomic<Int>(0)
+  DispatchQueue.concurrentPerform(iterations: max(1, min(threads, count))) { _ in
+    while true {
+      let index = next.add(1, ordering: .relaxed).oldValue
+      guard index < count else { return }
+      body(index)
     }
   }
+}
 
+extension DataSplit {
   /// The pictures that can be read, and why the others cannot.
   func withoutBroken(threads: Int) -> (split: DataSplit, broken: [ABNError]) {
     let faults = Mutex<[Int: ABNError]>([:])
-    decodeAll(threads: threads) { index, result in
-      if case .failure(let error) = result { faults.withLock { $0[index] = error } }
+    forEachPicture(count, threads: threads) { index in
+      do {
+        _ = try source.picture(index)
+      } catch {
+        let fault =
+          error as? ABNError
+          ?? ABNError(.data, source.name(of: index), got: "\(error)", wanted: "a picture")
+        faults.withLock { $0[index] = fault }
+      }
     }
     let broken = faults.withLock { $0 }
     if broken.isEmpty { return (self, []) }

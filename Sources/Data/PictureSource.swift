@@ -17,6 +17,10 @@ package protocol PictureSource: Sendable {
   ///
   /// - Throws: `ABNError` that names it where it cannot be read.
   func picture(_ index: Int) throws -> Picture
+  /// A picture at its whole size, and its kind: `JPEG`, `PNG` or `array`.
+  ///
+  /// - Throws: as `picture`.
+  func original(_ index: Int) throws -> (picture: Picture, kind: String)
   /// What a picture is called in messages: its path.
   func name(of index: Int) -> String
   /// Takes note that a picture could not be read.
@@ -64,6 +68,8 @@ struct PictureArray: PictureSource {
   func name(of index: Int) -> String { "picture \(index)" }
   func noteBroken(_ index: Int, _ error: ABNError) {}
   func prepared(for geometry: PictureGeometry) -> any PictureSource { self }
+
+  func original(_ index: Int) -> (picture: Picture, kind: String) { (picture(index), "array") }
 
   func picture(_ index: Int) -> Picture {
     let size = PictureSize(height: images.shape[2], width: images.shape[3])

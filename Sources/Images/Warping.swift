@@ -23,11 +23,10 @@ package struct Warp: Sendable, Equatable {
     return Warp(yy: cosine, yx: sine, xy: -sine, xx: cosine)
   }
 
-  /// Rows are moved right by x of their distance from the top, columns down by y of theirs from the left.
+  /// Rows are moved left by x of their distance from the top, columns up by y of theirs from the left.
   package static func shear(x: Double, y: Double, _ size: PictureSize) -> Warp {
-    // With the corner at (-(H - 1) / 2, -(W - 1) / 2); pixels are half a pixel from the edge.
-    let (top, left) = (Double(size.height) / 2, Double(size.width) / 2)
-    return Warp(yx: -y, y0: -y * left, xy: -x, x0: -x * top)
+    // From the middle the corner is at (-H / 2, -W / 2).
+    Warp(yx: y, y0: y * Double(size.width) / 2, xy: x, x0: x * Double(size.height) / 2)
   }
 }
 

@@ -7,6 +7,7 @@ struct Bench: ParsableCommand {
     abstract: "Measures what the engine promises.",
     subcommands: [
       BenchModel.self, BenchMemory.self, BenchLayer.self, BenchAdam.self, BenchConvolutions.self,
+      BenchData.self,
     ])
 }
 

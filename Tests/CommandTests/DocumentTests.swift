@@ -83,7 +83,7 @@ import Testing
         let words = command.split(whereSeparator: \.isWhitespace).dropFirst().map(String.init)
         let names = words.prefix { $0.first?.isLowercase == true && !$0.contains("/") }
         var depth = min(2, names.count)
-        if depth == 2, !["weights", "bench"].contains(names[0]) { depth = 1 }
+        if depth == 2, !["weights", "bench", "data"].contains(names[0]) { depth = 1 }
         guard depth > 0 else { continue }
         let key = names.prefix(depth).joined(separator: " ")
         if known[key] == nil {

@@ -1,0 +1,80 @@
+import ArgumentParser
+import Foundation
+import InPlaceABN
+
+struct BenchData: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "data",
+    abstract: "Measures how many pictures a second are read, decoded and changed.",
+    discussion: "Nothing is computed with the batches. Benchmarks/peers/loader.py is the same in PyTorch.")
+
+  @Argument(help: ArgumentHelp("The data: \(DataSource.forms.joined(separator: ", ")).", valueName: "source"))
+  var source: String
+
+  @Option(parsing: .unconditional, help: ArgumentHelp("Pictures a batch.", valueName: "count"))
+  var batchSize = 32
+
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Threads that prepare batches.", valueName: "count"))
+  var workers = 2
+
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Passes over the data.", valueName: "count"))
+  var epochs = 3
+
+  @OptionGroup var reading: DataReadingOptions
+
+  @OptionGroup var augmentation: AugmentationOptions
+
+  @Flag(help: "Print the result as JSON on standard output.")
+  var json = false
+
+  private struct Result: Encodable {
+    let pictures, workers, epochs: Int
+    let seconds, processorSeconds, picturesPerSecond, processorMillisecondsPerPicture: Double
+  }
+
+  func run() throws {
+    guard (1...1 << 20).contains(epochs) else {
+      throw ABNError(.attribute, "--epochs", got: "\(epochs)", wanted: "1...\(1 << 20)")
+    }
+    let source = try DataSource.parse(source)
+    let dataset = try source.load(try reading.options(for: source, threads: max(1, workers)))
+    for note in dataset.notes { writeError("note: \(note)\n") }
+    var options = BatchLoader.Options(
+      batchSize: min(batchSize, dataset.train.count), lastBatch: .kept,
+      augmentation: try augmentation.augmentation(for: source), prefetchCount: max(2, workers))
+    options.workers = workers
+    options.classCount = dataset.classCount
+    let loader = try BatchLoader(
+      dataset.train, normalization: dataset.normalization, options: options)
+    // The first pass also reads the files into the system's memory.
+    for batch in loader.epoch(0) { _ = try batch.images.checked() }
+    var pictures = 0
+    let (clock, start, processor) = (ContinuousClock(), ContinuousClock.now, Self.processorSeconds)
+    for epoch in 1...epochs {
+      for batch in loader.epoch(epoch) {
+        _ = try batch.images.checked()
+        pictures += batch.count
+      }
+    }
+    let seconds = (clock.now - start) / .seconds(1)
+    let used = Self.processorSeconds - processor
+    let result = Result(
+      pictures: pictures, workers: workers, epochs: epochs, seconds: seconds, processorSeconds: used,
+      picturesPerSecond: Double(pictures) / seconds,
+      processorMillisecondsPerPicture: used * 1000 / Double(pictures))
+    if json { return try printJSON(result) }
+    print(
+      String(
+        format: "%.0f pictures/s with %d workers; %.2f ms of processor a picture",
+        result.picturesPerSecond, workers, result.processorMillisecondsPerPicture))
+  }
+
+  /// What the threads of this process have taken of the processors.
+  private static var processorSeconds: Double {
+    var time = timespec()
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+  }
+}
