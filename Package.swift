@@ -214,7 +214,8 @@ func target(_ room: Room) -> Target {
 
 // Test rooms mirror the rooms; Support holds what several of them use.
 let testRooms = [
-  "Command", "CPUBackend", "CUDABackend", "Data", "Formats", "Golden", "Graph", "Inspection",
+  "Command", "CPUBackend", "CUDABackend", "Data", "Formats", "Golden", "Graph", "Images",
+  "Inspection",
   "Layer", "Layout",
   "Model", "ModelFiles", "Operator", "Optimizer", "Pass", "Planning", "Runtime", "Snapshot",
   "Training",
@@ -244,6 +245,14 @@ for room in testRooms {
     .testTarget(
       name: "ABN\(room)Tests", dependencies: needs, path: "Tests/\(room)Tests",
       exclude: room == "Snapshot" ? ["Snapshots"] : []))
+}
+
+// Programs of libFuzzer: `scripts/fuzz` sets the variable, and the sanitizers for all rooms.
+if Context.environment["ABN_FUZZ"] != nil {
+  tests.append(
+    .executableTarget(
+      name: "FuzzPictures", dependencies: ["ABNImages", "ABNTensors", "CZlib"],
+      path: "Tests/Fuzzing/Pictures", swiftSettings: [.unsafeFlags(["-parse-as-library"])]))
 }
 
 let package = Package(

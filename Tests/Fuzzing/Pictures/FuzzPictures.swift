@@ -1,0 +1,83 @@
+import ABNImages
+import ABNTensors
+import CZlib
+import Foundation
+
+// libFuzzer's program: the decoders of pictures, on bytes that it makes. `scripts/fuzz pictures` builds it
+// with the address sanitizer and runs it.
+
+/// Writes the first pictures, one of each kind, into the folder that ABN_FUZZ_SEEDS names.
+@_cdecl("LLVMFuzzerInitialize")
+public func initialize(
+  _ count: UnsafeMutablePointer<Int32>?, _ words: UnsafeMutableRawPointer?
+) -> Int32 {
+  guard let folder = ProcessInfo.processInfo.environment["ABN_FUZZ_SEEDS"] else { return 0 }
+  for (name, bytes) in (try? seeds()) ?? [] {
+    try? Data(bytes).write(to: URL(filePath: "\(folder)/\(name)"))
+  }
+  return 0
+}
+
+/// One input: it is decoded in every way that the package decodes, and what comes out is changed and encoded.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
+  let bytes = Array(UnsafeBufferPointer(start: start, count: count))
+  decode(bytes)
+  // libpng ends at the first wrong checksum: behind it is looked with all of them right.
+  if bytes.starts(with: [0x89, 0x50, 0x4e, 0x47]) { decode(withRightChecksums(bytes)) }
+  return 0
+}
+
+private func decode(_ bytes: [UInt8]) {
+  for (channels, least) in [(3, nil), (1, 8), (nil, 40)] as [(Int?, Int?)] {
+    var options = DecodingOptions(channels: channels, leastShorterSide: least)
+    options.mostPixels = 1 << 20
+    let picture = try? bytes.withUnsafeBytes {
+      try Picture(decoding: $0, path: "x", options: options)
+    }
+    guard let picture, picture.width > 0, picture.height > 0 else { continue }
+    let small = picture.resized(to: PictureSize(height: 7, width: 9))
+    precondition(small.pixels.count == 63 * small.channels)
+    precondition((try? small.encodedPNG()) != nil)
+  }
+}
+
+/// A PNG's chunks with the checksums that they should have.
+private func withRightChecksums(_ bytes: [UInt8]) -> [UInt8] {
+  var bytes = bytes
+  var place = 8
+  while place + 12 <= bytes.count {
+    let length = bytes[place..<place + 4].reduce(0) { $0 << 8 | Int($1) }
+    guard length <= bytes.count - place - 12 else { break }
+    let sum = bytes[(place + 4)..<(place + 8 + length)].withUnsafeBufferPointer {
+      crc32(0, $0.baseAddress, uInt($0.count))
+    }
+    for i in 0..<4 {
+      bytes[place + 8 + length + i] = UInt8(truncatingIfNeeded: sum >> (24 - 8 * UInt(i)))
+    }
+    place += 12 + length
+  }
+  return bytes
+}
+
+/// Small pictures of every kind that the package writes.
+private func seeds() throws -> [(name: String, bytes: [UInt8])] {
+  var random = SequentialRandom(CounterRandom(seed: 1, stream: 1))
+  var seeds: [(String, [UInt8])] = []
+  for channels in 1...4 {
+    let size = PictureSize(height: 21, width: 34)
+    let picture = Picture(size: size, channels: channels) { to in
+      for i in to.indices { to[i] = UInt8(truncatingIfNeeded: i / 3 + Int(random.next() % 32)) }
+    }
+    seeds.append(("png-\(channels)", try picture.encodedPNG()))
+    if channels == 2 { continue }
+    for isProgressive in [false, true] {
+      seeds.append(
+        (
+          "jpeg-\(channels)-\(isProgressive)",
+          try picture.encodedJPEG(quality: 80, isProgressive: isProgressive)
+        ))
+    }
+  }
+  return seeds
+}
