@@ -167,7 +167,9 @@ struct PickleReader {
       guard let size = Self.stringSizes[opcode], size.since <= protocolVersion else {
         if dialect == .checkpoint, try checkpointStep(opcode) { return }
         throw unsupported(
-          "opcode \(String(opcode, radix: 16))", "an opcode of a dictionary of arrays")
+          "opcode \(String(opcode, radix: 16))",
+          dialect == .arrays
+            ? "an opcode of a dictionary of arrays" : "one of protocols 2 to \(protocolVersion)")
       }
       let content = try range(ofStringAt: at)
       place = content.upperBound

@@ -56,7 +56,8 @@ package struct WeightsFile {
     try self.init(ByteSource(path: path, kind: "weights", limits: limits))
   }
 
-  init(_ source: ByteSource) throws {
+  /// The same of bytes in memory, or of a file that is open.
+  package init(_ source: ByteSource) throws {
     path = source.path
     format = try Self.format(of: source)
     switch format {

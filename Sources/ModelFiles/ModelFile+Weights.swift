@@ -85,7 +85,8 @@ extension ModelFile {
           got: "no \(quoted(report.missing.first ?? absent[0].name))"
             + (absent.count == 1 ? "" : " and \(absent.count - 1) more"),
           wanted: "the \(report.parameters) tensors of \(model.name)",
-          fix: "With --partial the others begin afresh.")
+          fix: report.missing.first.flatMap { nearestMatch(to: $0, in: report.additional) }
+            .map { "The file has \(quoted($0))." } ?? "With --partial the others begin afresh.")
       }
       let scope = Scope()
       try Executor(backend: backend).run(programs.startup, scope: scope)

@@ -103,7 +103,7 @@ package struct WeightLoading: Sendable {
 
   /// Whether metadata are those that this package writes.
   private static func isOurs(_ metadata: [String: String]) -> Bool {
-    metadata["norm"] != nil && Model.all.contains { $0.name == metadata["model"] }
+    metadata["model"] != nil && metadata["norm"].flatMap(NormStyle.init) != nil
   }
 
   private var what: String { "file of weights \(quoted(path))" }

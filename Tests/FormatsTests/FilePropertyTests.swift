@@ -71,7 +71,7 @@ import Testing
     let files =
       [
         ("checkpoint", TorchFile.zip(WeightsFileTests.checkpoint)),
-        ("older checkpoint", TorchFile.legacy(WeightsFileTests.checkpoint)),
+        ("older checkpoint", TorchFile.legacy(WeightsFileTests.legacyCheckpoint)),
       ] + [2, 4, 5].map { ("pickle \($0) as weights", try! PickleProtocolTests.bytes($0)) }
     return files.map { name, bytes in
       Format(

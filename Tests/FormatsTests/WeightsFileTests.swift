@@ -54,15 +54,20 @@ struct WeightsFileTests {
     ("complex", .tensor(randomTensor(.float32, [4], seed: 4), storage: "ComplexFloatStorage")),
   ])
 
+  /// The same without the complex numbers: an older file says how many elements there are, and the
+  /// writer has none of that type.
+  static let legacyCheckpoint: Value = {
+    guard case .dictionary(let entries) = checkpoint else { return checkpoint }
+    return .dictionary(entries.dropLast())
+  }()
+
   static let layouts: [(String, WeightsFile.Format, @Sendable (Value) -> Bytes)] = [
     ("zip", .torch, { TorchFile.zip($0) }), ("legacy", .torchLegacy, { TorchFile.legacy($0) }),
   ]
 
   @Test(arguments: 0..<2) func checkpoints(layout: Int) throws {
     let (_, format, write) = Self.layouts[layout]
-    // Legacy files have no size of a storage but that of its elements.
-    guard case .dictionary(let entries) = Self.checkpoint else { return }
-    let root = Value.dictionary(layout == 0 ? entries : Array(entries.dropLast()))
+    let root = layout == 0 ? Self.checkpoint : Self.legacyCheckpoint
     let file = try Self.open(write(root))
     #expect(file.format == format)
     let names = [
@@ -148,9 +153,37 @@ struct WeightsFileTests {
     #expect(try Self.readAll(bytes) == ["conv1.weight": Self.a])
   }
 
+  /// Paddle's ways to save a tensor, at any depth, and arrays that are none.
+  @Test func nestedArrays() throws {
+    let p = PickleTests()
+    func array(_ type: String) -> Bytes { p.array([2], p.dtype(type), p.encoded(p.vector)) }
+    let call = { (name: String, items: [Bytes]) in p.call(p.global("__builtin__", name), items) }
+    let bytes = p.pickle(
+      p.dictionary([
+        ("epoch", p.integer(3)),
+        ("model", p.dictionary([("fc.weight", array("f4")), ("note", p.text("x"))])),
+        ("named", call("tuple", [p.tuple([p.text("linear_0.w_0"), array("f4")])])),
+        ("data", call("eval", [p.text("data"), p.dictionary([("data", array("f4"))])])),
+        ("complex", array("c8")), ("short", p.array([3], p.dtype("f4"), p.encoded(p.vector))),
+      ]))
+    let file = try Self.open(bytes)
+    #expect(file.format == .pickle)
+    #expect(file.names == ["model.fc.weight", "named", "data", "complex", "short"])
+    let wanted = Tensor([1, -2] as [Float])
+    #expect(
+      try file.read(["model.fc.weight", "named", "data"])
+        == ["model.fc.weight": wanted, "named": wanted, "data": wanted])
+    expectError(.unsupported) { _ = try file.read(["complex"]) }
+    expectError(.file) { _ = try file.read(["short"]) }
+    // The public reader of dictionaries of arrays takes none of this.
+    expectError(.unsupported) {
+      _ = try PaddleParameters.readPickle(ByteSource(bytes, path: "x", kind: "pickle"))
+    }
+  }
+
   /// `os.system("...")`: an object without a meaning, and nothing is called.
   @Test func nothingIsExecuted() throws {
-    let call = Array("cposix\nsystem\n(X\u{13}\0\0\0touch abn-was-here.xtR".utf8)
+    let call = Array("cposix\nsystem\n(X\u{14}\0\0\0touch abn-was-here.xtR".utf8)
     var bytes: Bytes = [0x80, 2] + Array("}(X\u{1}\0\0\0x".utf8)
     bytes += call + Array("u.".utf8)
     #expect(try Self.open(bytes).names.isEmpty)
@@ -231,6 +264,14 @@ struct WeightsFileTests {
     #expect(refusals.truncated == bytes.count)
     #expect(refusals.untyped.isEmpty)
     #expect(refusals.flipped > bytes.count / 4)
+  }
+
+  /// What the original saved, as its own reader has it.
+  @Test(arguments: SharedFolder.files(in: "oracle/paddle-files", suffix: "model.pdparams"))
+  func savedByTheOriginal(path: String) throws {
+    let file = try WeightsFile(path: path)
+    #expect(file.format == .pickle)
+    #expect(try file.read(file.names) == PaddleParameters.readPickle(path))
   }
 
   /// Published weights that a stranger made: 97 tensors of a ResNet-20.
