@@ -17,7 +17,7 @@ import Testing
   @Test(arguments: [0.2, 0.9, 0.999], [DType.float64, .float32, .bfloat16])
   func followsTheParameters(_ decay: Double, _ dtype: DType) throws {
     let net = try net(dtype)
-    try MomentumOptimizer(learningRate: 0.05, momentum: 0.5).minimize(
+    try Momentum(learningRate: 0.05, momentum: 0.5).minimize(
       net.loss, builder: net.builder)
     let average = try ExponentialAverage(decay: decay, builder: net.builder)
     #expect(average.averagedNames == ["first", "vector"])
