@@ -222,8 +222,8 @@ let testRooms = [
 ]
 // What some of them run beside the libraries.
 let programsTested: [String: [Target.Dependency]] = [
-  "Command": ["abn", "ForkedRun"], "Golden": ["DocumentedExample"], "Operator": ["OwnOperator"],
-  "Optimizer": ["GAN"], "Training": ["OwnNetwork"],
+  "Command": ["abn", "ForkedRun", arguments], "Golden": ["DocumentedExample"],
+  "Operator": ["OwnOperator"], "Optimizer": ["GAN"], "Training": ["OwnNetwork"],
 ]
 
 var tests: [Target] = [

@@ -6,13 +6,13 @@ import ABNTensors
 
 /// LAMB: Adam's step with decay, scaled for each parameter by the ratio of its norm to the step's.
 ///
-/// m = beta1 * m + (1 - beta1) * g'; v = beta2 * v + (1 - beta2) * g'^2;
-/// u = (m / (1 - power1)) / (sqrt(v / (1 - power2)) + epsilon) + decay * parameter;
-/// parameter = parameter - rate * ratio * u, ratio = |parameter| / |u|, 1 where one of the norms is 0
-/// or `isAdapted` is false; then power1 *= beta1, power2 *= beta2.
+/// m = beta1 * m + (1 - beta1) * g'; v = beta2 * v + (1 - beta2) * g'^2; u = (m / (1 - power1)) /
+/// (sqrt(v / (1 - power2)) + epsilon) + decay * parameter; parameter = parameter - rate * ratio *
+/// u, ratio = |parameter| / |u|, 1 where one of the norms is 0 or `isAdapted` is false; then power1
+/// *= beta1, power2 *= beta2.
 ///
-/// Bounds of g' and epsilon, and the state: as `AdamUpdate`. Beside the state a step needs u: as many
-/// elements as the parameter has.
+/// Bounds of g' and epsilon, and the state: as `AdamUpdate`. Beside the state a step needs u: as
+/// many elements as the parameter has.
 ///
 /// Source: You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes"
 /// (ICLR 2020), algorithm 2, with phi(z) = z.

@@ -5,8 +5,8 @@ import ABNTensors
 /// The exponential moving average (EMA) of each parameter over all updates, to evaluate with in its
 /// place.
 ///
-/// average = d * average + (1 - d) * parameter after each update, with d = min(decay, (1 + n) / (10 + n))
-/// after n updates before it; the first update sets the average (see `ExponentialAverageUpdate`).
+/// average = d * average + (1 - d) * parameter after each update, d = min(decay, (1 + n) / (10 + n))
+/// with n updates before it; the first update sets the average (see `ExponentialAverageUpdate`).
 /// `applyProgram` puts the averages into the scope and keeps what was there; `restoreProgram` puts
 /// that back, bit by bit. Before the first update both leave the parameters as they are.
 ///
@@ -31,8 +31,8 @@ package struct ExponentialAverage: Sendable {
   /// - Parameters:
   ///   - decay: the share of an average that stays in an update, in 0 ..< 1; 0.999, say.
   ///   - builder: the programs to change.
-  /// - Throws: `ABNError(.attribute)` for a number out of range; `.program` where the program updates
-  ///   nothing that asks to be averaged.
+  /// - Throws: `ABNError(.attribute)` for a number out of range; `.program` where the program
+  ///   updates nothing that asks to be averaged.
   package init(
     decay: Double, builder: ProgramBuilder = .current, file: StaticString = #fileID,
     line: UInt = #line

@@ -5,8 +5,8 @@ import ABNTensors
 /// LAMB, for large batches: Adam's step with decay, as long for each parameter as the parameter's
 /// norm says (see `LambUpdate`).
 ///
-/// State: as `Adam`. A penalty (`regularization`, or a parameter's own) is added to the gradient all
-/// the same.
+/// State: as `Adam`. A penalty (`regularization`, or a parameter's own) is added to the gradient
+/// all the same.
 ///
 /// Source: You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes"
 /// (ICLR 2020), algorithm 2.

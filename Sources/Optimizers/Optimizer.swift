@@ -61,8 +61,8 @@ extension Optimizer {
       line: line)
   }
 
-  /// As `minimize(_:parameters:builder:)`, by rules that differ from parameter to parameter, and from
-  /// the mean gradient of several runs.
+  /// As `minimize(_:parameters:builder:)`, by rules that differ from parameter to parameter, and
+  /// from the mean gradient of several runs.
   ///
   /// - Parameters:
   ///   - microBatches: the runs of an update. Above 1 the main program is that of the last of them:

@@ -26,7 +26,8 @@ package struct OptimizerSettings: Sendable, Equatable, Codable {
   package var betas = Betas()
   /// Added to the root of the second moment; nil: 1e-8, and 1e-6 of `lamb`.
   package var epsilon: Double?
-  /// Of `sgd`, `momentum` and `adam` an L2 penalty on the gradient; of the others decay apart from it.
+  /// Of `sgd`, `momentum` and `adam` an L2 penalty on the gradient; of the others decay apart from
+  /// it.
   package var weightDecay = 0.0
   /// Whether scales and shifts of normalizations, biases and slopes decay too; see
   /// `ParameterRules.isWeight`.
@@ -130,8 +131,8 @@ package struct ConfiguredOptimizer: Sendable {
   }
 }
 
-/// A bound on gradients as a value: `none`, `value:0.5`, `norm:1`, `global:5`; a number alone bounds
-/// the norm of all gradients together, as `global` does.
+/// A bound on gradients as a value: `none`, `value:0.5`, `norm:1`, `global:5`; a number alone
+/// bounds the norm of all gradients together, as `global` does.
 package enum ClipSettings: Sendable, Equatable, CustomStringConvertible {
   case none
   /// Each element into -limit ... limit.
@@ -145,8 +146,8 @@ package enum ClipSettings: Sendable, Equatable, CustomStringConvertible {
 
   /// Reads what `description` gives.
   ///
-  /// - Throws: `ABNError(.name)` that names the nearest word, `.attribute` for a limit that is no number
-  ///   above 0.
+  /// - Throws: `ABNError(.name)` that names the nearest word, `.attribute` for a limit that is no
+  ///   number above 0.
   package init(parsing text: String) throws {
     let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
     let word = parts[0].trimmed

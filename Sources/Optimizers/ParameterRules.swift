@@ -5,8 +5,8 @@ import ABNTensors
 package struct ParameterRules: Sendable {
   /// Which parameters have the optimizer's penalty; a parameter's own it has in any case.
   package var decays: @Sendable (Variable) -> Bool = { _ in true }
-  /// The learning rate of a layer as a share of that of the layer after it, in 0 ... 1; 1: all learn
-  /// alike.
+  /// The learning rate of a layer as a share of that of the layer after it, in 0 ... 1; 1: all
+  /// learn alike.
   package var layerDecay = 1.0
 
   /// The same for all.
@@ -25,7 +25,8 @@ package struct ParameterRules: Sendable {
     }
   }
 
-  /// What the learning rate of each parameter is multiplied with: layerDecay^(layers after its own).
+  /// What the learning rate of each parameter is multiplied with: layerDecay^(layers after its
+  /// own).
   ///
   /// A layer is a weight and what was made after it up to the next weight: its bias, the scale and
   /// shift of the normalization behind it. Those before the first weight belong to that.

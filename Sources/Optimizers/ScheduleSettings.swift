@@ -45,8 +45,8 @@ package struct ScheduleSettings: Sendable, Equatable, Codable {
 
   /// The schedule with a highest rate.
   ///
-  /// A warm-up of w updates rises in a straight line, from 1 / (w + 1) of the rate that it ends with:
-  /// no update is for nothing. What follows is not shifted.
+  /// A warm-up of w updates rises in a straight line, from 1 / (w + 1) of the rate that it ends
+  /// with: no update is for nothing. What follows is not shifted.
   ///
   /// - Throws: `ABNError(.attribute)` for a number out of range.
   package func make(peak: Double) throws -> Schedule {

@@ -5,11 +5,11 @@ package enum ByteCount {
     ("KB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12),
   ]
 
-  /// Reads a number with a unit: B, KiB to TiB (powers of 1024), KB to TB (powers of 1000), in letters
-  /// of either case; without one, bytes. Fractions of a byte are dropped.
+  /// Reads a number with a unit: B, KiB to TiB (powers of 1024), KB to TB (powers of 1000), in
+  /// letters of either case; without one, bytes. Fractions of a byte are dropped.
   ///
   /// - Parameter what: what it is for, in errors.
-  /// - Throws: `ABNError(.attribute)` for anything else, `ABNError(.name)` for an unknown unit, with the
+  /// - Throws: `ABNError(.attribute)` for anything else, `.name` for an unknown unit, with the
   ///   nearest.
   package static func parse(_ text: String, _ what: String) throws -> Int {
     let word = text.filter { $0 != " " }

@@ -1,15 +1,15 @@
 import ABNOperators
 import ABNTensors
 
-/// Looks for a learning rate: the rate grows by the same factor in each step, and the loss tells where
-/// training goes fastest and where it breaks.
+/// Looks for a learning rate: the rate grows by the same factor in each step, and the loss tells
+/// where training goes fastest and where it breaks.
 ///
-/// The loss is smoothed: s = (m / (1 - b^t)) with m = b * m + (1 - b) * loss. The search ends where s
-/// is above `divergence` times its least value so far, or the loss is no number any more. What is
+/// The loss is smoothed: s = (m / (1 - b^t)) with m = b * m + (1 - b) * loss. The search ends where
+/// s is above `divergence` times its least value so far, or the loss is no number any more. What is
 /// suggested is the rate at which s falls most steeply over the logarithm of the rate.
 ///
-/// Sources: Smith, "Cyclical Learning Rates for Training Neural Networks" (WACV 2017), section 3.3; the
-/// smoothing as fastai has it.
+/// Sources: Smith, "Cyclical Learning Rates for Training Neural Networks" (WACV 2017), section 3.3;
+/// the smoothing as fastai has it.
 package struct LearningRateFinder: Sendable, Equatable {
   /// One step.
   package struct Point: Sendable, Equatable, Codable {
@@ -89,8 +89,8 @@ package struct LearningRateFinder: Sendable, Equatable {
     return wantsMore
   }
 
-  /// Where the smoothed loss falls most steeply; nil where it never falls, or there are too few points
-  /// to tell.
+  /// Where the smoothed loss falls most steeply; nil where it never falls, or there are too few
+  /// points to tell.
   ///
   /// Slopes are differences over the two neighbours. The first tenth does not count: there the mean
   /// is of few losses; nor does what comes after the least loss.

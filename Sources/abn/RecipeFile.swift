@@ -3,8 +3,8 @@ import Foundation
 import InPlaceABN
 import Yams
 
-/// Options of a command in a YAML file: keys are their names without dashes, flags are true or false,
-/// options that may be given several times take lists.
+/// Options of a command in a YAML file: keys are their names without dashes, flags are true or
+/// false, options that may be given several times take lists.
 ///
 /// A recipe becomes arguments that stand before those of the command line, which win. What options
 /// there are, and which values they take, is asked of the command itself.
@@ -21,8 +21,8 @@ struct RecipeFile {
   /// Reads a recipe.
   ///
   /// - Throws: `ABNError(.file)` for a file that cannot be read or is no YAML, with the line;
-  ///   `.name` for a key that is no option, with its line and the nearest; `.attribute` for a value that
-  ///   an option cannot have, with its line.
+  ///   `.name` for a key that is no option, with its line and the nearest; `.attribute` for a value
+  ///   that an option cannot have, with its line.
   init(path: String, for command: any ParsableCommand.Type) throws {
     self.path = path
     let options = try RecipeOption.all(of: command)

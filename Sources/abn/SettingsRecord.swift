@@ -18,8 +18,8 @@ struct SettingsRecord {
   ///
   /// - Parameters:
   ///   - settings: values by the names of the command's options; those of flags are `true` and
-  ///     `false`, lists have their values one a line. Names that are no options, and those that only say
-  ///     where a run is and how it is told of, become comments.
+  ///     `false`, lists have their values one a line. Names that are no options, and those that
+  ///     only say where a run is and how it is told of, become comments.
   ///   - command: whose options they are.
   ///   - arguments: the command line as it was given.
   ///   - versions: lines on what the run was made with.
