@@ -11,7 +11,7 @@ package enum ByteCount {
   /// - Parameter what: what it is for, in errors.
   /// - Throws: `ABNError(.attribute)` for anything else, `.name` for an unknown unit, with the
   ///   nearest.
-  package static func parse(_ text: String, _ what: String) throws -> Int {
+  package static func parse(_ text: String, _ what: String = "bytes") throws -> Int {
     let word = text.filter { $0 != " " }
     let number = word.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
     let unit = word.dropFirst(number.count)
