@@ -145,7 +145,8 @@ let rooms: [Room] =
     .swift(
       "ABNTraining", path: "Training",
       needs: [
-        "ABNInspection", "ABNModelFiles", "ABNModels", "ABNFormats", "ABNData", "ABNRuntime",
+        "ABNInspection", "ABNModelFiles", "ABNModels", "ABNFormats", "ABNImages", "ABNData",
+        "ABNRuntime",
         "ABNOptimizers", "ABNLayers", "ABNOperators", "ABNGraph", "ABNActivations", "ABNTensors",
       ]),
     .swift(

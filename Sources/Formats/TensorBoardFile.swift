@@ -12,7 +12,7 @@ package enum TensorBoardValue: Sendable {
   case scalar(Double)
   case histogram(TensorBoardHistogram)
   /// A picture as a PNG file.
-  case picture(width: Int, height: Int, png: [UInt8])
+  case picture(width: Int, height: Int, channels: Int, png: [UInt8])
   /// Text in Markdown.
   case text(String)
 }
@@ -110,12 +110,12 @@ package final class TensorBoardFile {
     message.string(1, tag)
     switch value {
     case .scalar(let number): message.float(2, Float(number))
-    case .picture(let width, let height, let png):
+    case .picture(let width, let height, let channels, let png):
       message.message(4) {
         $0.integer(1, height)
         $0.integer(2, width)
-        // Red, green, blue.
-        $0.integer(3, 3)
+        // Grey is 1, colours are 3, with alpha 4.
+        $0.integer(3, channels)
         $0.bytes(4, png)
       }
     case .histogram(let histogram):

@@ -74,13 +74,10 @@ public struct TrainingSummary: Codable, Sendable {
   /// Writes the JSON text; the file appears whole or not at all.
   public func write(to path: String) throws { try AtomicFile.write(try json(), to: path) }
 
-  /// Reads the summary of the model in a folder.
+  /// Reads a summary.
   ///
-  /// - Throws: `ABNError(.file)` for a folder without one, for a file that is none, and for one that
-  ///   belongs to another model than the folder's.
-  public static func read(folder: String) throws -> TrainingSummary {
-    let path = "\(folder)/\(name)"
-    let what = "summary \(quoted(path))"
+  /// - Throws: `ABNError(.file)` for a file that cannot be read or is none.
+  package static func read(path: String) throws -> TrainingSummary {
     let source = try ByteSource(path: path, kind: "summary")
     let mostBytes = 1 << 20
     guard source.byteCount <= mostBytes,
@@ -88,14 +85,25 @@ public struct TrainingSummary: Codable, Sendable {
         TrainingSummary.self, from: Data(try source.bytes(at: 0, count: source.byteCount)))
     else {
       throw ABNError(
-        .file, what, got: "another text", wanted: "what abn train writes", fix: "Train again.")
+        .file, "summary \(quoted(path))", got: "another text", wanted: "what abn train writes",
+        fix: "Train again.")
     }
+    return summary
+  }
+
+  /// Reads the summary of the model in a folder.
+  ///
+  /// - Throws: `ABNError(.file)` for a folder without one, for a file that is none, and for one that
+  ///   belongs to another model than the folder's.
+  public static func read(folder: String) throws -> TrainingSummary {
+    let path = "\(folder)/\(name)"
+    let summary = try read(path: path)
     guard let checksum = summary.modelChecksum else { return summary }
     let model = "\(folder)/\(ModelFile.name)"
     let found = try Safetensors.read(path: model).metadata[Safetensors.checksumKey] ?? "none"
     guard found == checksum else {
       throw ABNError(
-        .file, what, got: "the summary of a model with checksum \(checksum)",
+        .file, "summary \(quoted(path))", got: "the summary of a model with checksum \(checksum)",
         wanted: "that of \(quoted(model)), which has \(found)",
         fix: "One of the two was put there later.")
     }

@@ -10,17 +10,10 @@ import ABNTensors
 /// settings as text.
 package final class TensorBoardLog: TrainingObserver {
   private let stepsEvery: Int
-  private let png: ((SamplePicture) throws -> [UInt8])?
   private var file: TensorBoardFile?
 
-  /// - Parameters:
-  ///   - stepsEvery: of this many steps the last one is a point of the curves; 0: none is.
-  ///   - png: the PNG file of a picture; nil: pictures are left out.
-  package init(
-    stepsEvery: Int = CSVLog.usualStepsEvery, png: ((SamplePicture) throws -> [UInt8])?
-  ) {
-    (self.stepsEvery, self.png) = (stepsEvery, png)
-  }
+  /// - Parameter stepsEvery: of this many steps the last one is a point of the curves; 0: none is.
+  package init(stepsEvery: Int = CSVLog.usualStepsEvery) { self.stepsEvery = stepsEvery }
 
   package func began(_ run: RunRecord) throws {
     let resumed = run.resumedStep > 0 ? run.resumedStep + 1 : nil
@@ -74,11 +67,16 @@ package final class TensorBoardLog: TrainingObserver {
   }
 
   package func pictures(step: Int, _ draw: () throws -> [SamplePicture]) throws {
-    guard let png, let file else { return }
-    try file.append(
+    try file?.append(
       step: step,
       draw().map {
-        ($0.name, .picture(width: $0.width, height: $0.height, png: try png($0)))
+        let (picture, channels) = ($0.picture, $0.picture.channels)
+        return (
+          $0.name,
+          .picture(
+            width: picture.width, height: picture.height, channels: channels,
+            png: try picture.encodedPNG())
+        )
       })
   }
 

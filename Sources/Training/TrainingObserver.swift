@@ -1,3 +1,4 @@
+import ABNImages
 import ABNTensors
 import Foundation
 
@@ -146,14 +147,10 @@ package struct EndRecord: Sendable, Codable, Equatable {
 package struct SamplePicture: Sendable, Equatable {
   /// Under which name it is shown: `train/0`. A later one of the same name is its next state.
   package var name: String
-  package var width, height: Int
-  /// Red, green and blue of each pixel, row by row: 3 x width x height bytes.
-  package var pixels: [UInt8]
+  /// Grey or in colours.
+  package var picture: Picture
 
-  package init(name: String, width: Int, height: Int, pixels: [UInt8]) {
-    precondition(pixels.count == 3 * width * height, "three bytes a pixel")
-    (self.name, self.width, self.height, self.pixels) = (name, width, height, pixels)
-  }
+  package init(name: String, picture: Picture) { (self.name, self.picture) = (name, picture) }
 }
 
 /// Is told how a run goes: by one thread, in the order of the run. What it throws ends the run, and

@@ -51,7 +51,7 @@ import Testing
   }
 
   /// The first signal tells what happens now; the second one ends the program.
-  @Test(arguments: [SIGINT, SIGTERM]) func theFirstSignalSpeaks(number: Int32) throws {
+  @Test(arguments: [SIGINT, SIGTERM, SIGHUP]) func theFirstSignalSpeaks(number: Int32) throws {
     let place = try Workplace()
     let running = try place.start(
       ["train", "--model", "mlp", "--epochs", "100000", "--output", "run"])

@@ -68,7 +68,8 @@ import Testing
       step: step,
       [
         ("loss", .scalar(0.125)), ("w/a", .histogram(weights)),
-        ("p", .picture(width: 300, height: 2, png: [1, 2, 3])), ("t", .text("größer | kleiner")),
+        ("p", .picture(width: 300, height: 2, channels: 3, png: [1, 2, 3])),
+        ("t", .text("größer | kleiner")),
       ])
     try second.append(step: 5, [])
     try second.append(step: 5, [("loss", .scalar(-2))])

@@ -81,7 +81,7 @@ func withTemporaryFolder<R>(_ body: (String) throws -> R) throws -> R {
   /// A run that is killed anywhere, a row half written, and goes on from any checkpoint has in the
   /// end the rows of one that never was.
   @Test func resumptionLosesAndDoublesNothing() throws {
-    for seed in soakSeed..<soakSeed + UInt64(40 * soakFactor) {
+    for seed in soakSeed..<soakSeed + UInt64(15 * soakFactor) {
       try withTemporaryFolder { folder in try resume(seed, folder) }
     }
   }

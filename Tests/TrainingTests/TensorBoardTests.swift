@@ -3,6 +3,7 @@ import Foundation
 import InPlaceABN
 import Testing
 
+@testable import ABNImages
 @testable import ABNTraining
 
 /// TensorBoard itself reads what is written for it, where `python3` has it.
@@ -50,7 +51,7 @@ import Testing
   @Test func readsARunThatWentOn() throws {
     guard Self.isInstalled else { return }
     try withTemporaryFolder { folder in
-      try RecordTests.writeRun(folder) { _ in [137, 80, 78, 71] }
+      try RecordTests.writeRun(folder)
       let (status, output) = try Self.run(["-c", Self.script, folder])
       #expect(status == 0)
       let found = try #require(JSONSerialization.jsonObject(with: output) as? [String: Any])
@@ -63,7 +64,9 @@ import Testing
       #expect(rates == Array(repeating: 100, count: 10))
       let images = try #require(found["images"] as? [String: [[Any]]])
       #expect(images["train/0"]?.map { $0[0] as? Int } == [7, 14, 21])
-      #expect(images["train/0"]?[0][3] as? [Int] == [137, 80, 78, 71])
+      let png = try #require(images["train/0"]?[0][3] as? [Int])
+      try Data(png.map { UInt8($0) }).write(to: URL(filePath: folder + "/picture.png"))
+      #expect(try Picture.read(folder + "/picture.png") == RecordTests.picture)
       let histograms = try #require(found["histograms"] as? [String: [[Double]]])
       #expect(histograms.keys.sorted() == ["weights/fc.w"])
       #expect(histograms["weights/fc.w"]?.first == [7, -0.5, 7, 3, 6.75, 3])
