@@ -120,9 +120,22 @@ package struct EpochRecord: Sendable, Codable, Equatable {
 
 /// How a run ended.
 package struct EndRecord: Sendable, Codable, Equatable {
-  /// Why it ended; nil where an error ended it.
-  package var reason: StopReason?
-  /// What the error says, which the command prints too.
+  /// Why it ended.
+  package enum Reason: String, Sendable, Codable {
+    /// All passes are done.
+    case finished
+    /// Ctrl-C, or another signal that asks to stop.
+    case interrupted
+    /// Validation did not get better for long enough.
+    case earlyStopped
+    /// The time that was given is used up.
+    case timeBudget
+    /// An error.
+    case failed
+  }
+
+  package var reason: Reason
+  /// What the error says, which the command prints too; nil where there is none.
   package var failure: String?
   /// Whole passes and steps done, those before a resumption included.
   package var epochsDone, stepsDone: Int
@@ -134,7 +147,7 @@ package struct EndRecord: Sendable, Codable, Equatable {
   package var modelPath: String?
 
   package init(
-    reason: StopReason?, failure: String? = nil, epochsDone: Int, stepsDone: Int,
+    reason: Reason, failure: String? = nil, epochsDone: Int, stepsDone: Int,
     seconds: Double, bestEpoch: Int?, modelPath: String?
   ) {
     (self.reason, self.failure) = (reason, failure)
@@ -151,6 +164,16 @@ package struct SamplePicture: Sendable, Equatable {
   package var picture: Picture
 
   package init(name: String, picture: Picture) { (self.name, self.picture) = (name, picture) }
+
+  /// A picture in colours.
+  ///
+  /// - Parameter pixels: red, green and blue of each pixel, row by row.
+  package init(name: String, width: Int, height: Int, pixels: [UInt8]) {
+    self.init(
+      name: name,
+      picture: Picture(
+        size: PictureSize(height: height, width: width), channels: 3, bytes: pixels))
+  }
 }
 
 /// Is told how a run goes: by one thread, in the order of the run. What it throws ends the run, and

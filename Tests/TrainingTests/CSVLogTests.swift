@@ -36,7 +36,7 @@ enum Records {
   }
 
   static let end = EndRecord(
-    reason: .done, epochsDone: 3, stepsDone: 21, seconds: 4.5, bestEpoch: 1, modelPath: "m")
+    reason: .finished, epochsDone: 3, stepsDone: 21, seconds: 4.5, bestEpoch: 1, modelPath: "m")
 }
 
 /// A folder for the time of a test.

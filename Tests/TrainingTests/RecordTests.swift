@@ -32,7 +32,7 @@ import Testing
         "loss": 0.125, "accuracy": 0.125, "top5": 0.125,
       ])
     #expect(lines[3].contains(#""validation":{"loss":0.125,"accuracy":0.125,"top5":0.125}"#))
-    #expect(objects[4]["reason"] as? String == "done" && objects[4]["bestEpoch"] as? Int == 1)
+    #expect(objects[4]["reason"] as? String == "finished" && objects[4]["bestEpoch"] as? Int == 1)
   }
 
   private func events(_ folder: String) throws -> [EventFile] {
