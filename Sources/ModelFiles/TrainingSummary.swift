@@ -26,7 +26,7 @@ public struct TrainingSummary: Codable, Sendable {
   public var seed: UInt64
   /// Whether Ctrl-C ended the run early.
   public var interrupted: Bool
-  /// Why the run ended: `done`, `patience`, `timeBudget` or `interrupted`; nil in files of older
+  /// Why the run ended: `finished`, `earlyStopped`, `timeBudget` or `interrupted`; nil in files of older
   /// versions.
   package var stopReason: String?
   /// The best accuracy after an epoch, and the number of that epoch, from 1; that model is in

@@ -70,9 +70,9 @@ extension TrainingLoop {
       settings: settings.described(threads: threads))
   }
 
-  /// - Parameter error: what ended it, where `reason` is nil.
+  /// - Parameter error: what ended it, where it has failed.
   func endRecord(
-    _ reason: StopReason?, error: (any Error)? = nil, modelPath: String? = nil
+    _ reason: EndRecord.Reason, error: (any Error)? = nil, modelPath: String? = nil
   ) -> EndRecord {
     EndRecord(
       reason: reason, failure: error.map { "\($0)" }, epochsDone: progress.epochsDone,

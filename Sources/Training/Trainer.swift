@@ -171,14 +171,14 @@ public final class Trainer {
       Interruption.finish()
       return summary
     } catch {
-      try? loop.observers.ended(loop.endRecord(nil, error: error))
+      try? loop.observers.ended(loop.endRecord(.failed, error: error))
       throw error
     }
   }
 
   /// The last checkpoint, the evaluation of the weights, and the model.
   private func finish(
-    _ loop: TrainingLoop<some TrainingTask>, _ reason: StopReason, _ memory: TrainingMemory,
+    _ loop: TrainingLoop<some TrainingTask>, _ reason: EndRecord.Reason, _ memory: TrainingMemory,
     _ measured: () -> (base: Int, peak: Int)
   ) throws -> TrainingSummary {
     guard loop.progress.stepsDone > 0 else {
@@ -253,7 +253,7 @@ public final class Trainer {
   }
 
   private func summary(
-    of progress: TrainingProgress, _ evaluation: Evaluation?, _ reason: StopReason
+    of progress: TrainingProgress, _ evaluation: Evaluation?, _ reason: EndRecord.Reason
   ) -> TrainingSummary {
     var summary = TrainingSummary(
       accuracy: evaluation?.accuracy, loss: evaluation?.loss, seconds: progress.state.seconds,
@@ -271,5 +271,5 @@ public final class Trainer {
 
 extension TrainingSummary {
   /// Whether more epochs than it was given would go on with it.
-  fileprivate var isOpenEnded: Bool { stopReason == StopReason.done.rawValue }
+  fileprivate var isOpenEnded: Bool { stopReason == EndRecord.Reason.finished.rawValue }
 }

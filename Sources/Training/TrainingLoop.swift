@@ -8,18 +8,6 @@ import ABNOptimizers
 import ABNRuntime
 import ABNTensors
 
-/// Why a run has ended.
-package enum StopReason: String, Sendable, Codable {
-  /// All epochs are done.
-  case done
-  /// No better evaluation for as many epochs as the settings allow.
-  case patience
-  /// The time is up.
-  case timeBudget
-  /// A signal, or what the caller gave as `isInterrupted`.
-  case interrupted
-}
-
 /// The data of a run.
 struct TrainingData {
   let loader: BatchLoader
@@ -90,19 +78,19 @@ final class TrainingLoop<Task: TrainingTask> {
   }
 
   /// Trains until there is a reason to stop. The state is that of the scope's values then.
-  func run() throws -> StopReason {
+  func run() throws -> EndRecord.Reason {
     try sanityCheck()
     while progress.epoch < settings.epochs {
       if let reason = reasonToStop { return reason }
       if let reason = try trainEpoch() { return reason }
       try endEpoch()
-      if hasLostPatience { return .patience }
+      if hasLostPatience { return .earlyStopped }
     }
-    return .done
+    return .finished
   }
 
   /// A pass over the data, or what is left of it; nil: all steps are done.
-  private func trainEpoch() throws -> StopReason? {
+  private func trainEpoch() throws -> EndRecord.Reason? {
     let first = progress.step
     guard first < progress.stepsPerEpoch else { return nil }
     var batches = UpcomingBatches(
@@ -165,7 +153,7 @@ final class TrainingLoop<Task: TrainingTask> {
     secondsBefore + start.duration(to: .now) / .seconds(1)
   }
 
-  private var reasonToStop: StopReason? {
+  private var reasonToStop: EndRecord.Reason? {
     if isInterrupted() { return .interrupted }
     if let budget = settings.timeBudget, seconds >= budget { return .timeBudget }
     return nil

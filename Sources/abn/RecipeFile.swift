@@ -68,12 +68,25 @@ struct RecipeFile {
       if word == "--\(option)", index + 1 < own.count { paths.append(own[index + 1]) }
       if word.hasPrefix("--\(option)=") { paths.append(String(word.dropFirst(option.count + 3))) }
     }
+    if let settings = settings(ofRunIn: own) { paths.insert(settings, at: 0) }
     let given = Set(own.map { String($0.drop { $0 == "-" }.prefix { $0 != "=" }) })
     let repeated = Set(try RecipeOption.all(of: command).filter(\.isRepeating).map(\.name))
     let recipes = try paths.flatMap {
       try RecipeFile(path: $0, for: command).arguments(without: given.intersection(repeated))
     }
     return [command._commandName] + recipes + arguments.dropFirst()
+  }
+
+  /// The settings of the run that is to be resumed, which its folder has.
+  private static func settings(ofRunIn arguments: [String]) -> String? {
+    guard arguments.contains("--resume") else { return nil }
+    var folder: String?
+    for (index, word) in arguments.enumerated() {
+      if word == "--output", index + 1 < arguments.count { folder = arguments[index + 1] }
+      if word.hasPrefix("--output=") { folder = String(word.dropFirst("--output=".count)) }
+    }
+    let path = folder.map { "\($0)/\(SettingsRecord.fileName)" }
+    return path.flatMap { FileIdentity($0) == nil ? nil : $0 }
   }
 
   /// Whether the command takes what the recipe says, each key by itself where it does not.

@@ -1,4 +1,3 @@
-import ABNImages
 import ArgumentParser
 import Foundation
 import InPlaceABN
@@ -182,7 +181,7 @@ struct Train: ParsableCommand {
     trainer.note = { writeError("note: \($0)\n") }
     trainer.observers = [
       line, SettingsFile(of: Self.self, versions: SettingsRecord.versions(backend: backend)),
-      CSVLog(), TensorBoardLog { try picture($0).encodedPNG() },
+      CSVLog(), TensorBoardLog(),
     ]
     if common.json { trainer.observers.append(JSONLines(write: printNow)) }
     return try trainer.run()
@@ -247,12 +246,6 @@ private func printNow(_ text: String) throws {
       .system, "standard output", got: String(cString: strerror(errno)),
       wanted: "success in writing a line")
   }
-}
-
-private func picture(_ sample: SamplePicture) throws -> Picture {
-  Picture(
-    size: PictureSize(height: sample.height, width: sample.width), channels: 3,
-    bytes: sample.pixels)
 }
 
 /// A default that depends on the data, as the help says it: `30 (digits), 5 (mnist)`.

@@ -3,7 +3,10 @@ import InPlaceABN
 import Testing
 
 /// What `abn train` leaves in its folder.
-let runFiles = ["best", "checkpoints", "model.safetensors", "summary.json"]
+let runFiles = [
+  "best", "checkpoints", "log.csv", "model.safetensors", "settings.yaml", "steps.csv",
+  "summary.json",
+]
 
 /// What a run of the command leaves behind.
 struct Outcome {
@@ -16,6 +19,11 @@ struct Outcome {
 
   /// Standard output as a JSON object.
   func json() throws -> [String: Any] { try object(Data(output.utf8)) }
+
+  /// The last line of standard output as a JSON object: the summary of a run.
+  func lastJSON() throws -> [String: Any] {
+    try object(Data(#require(output.split(separator: "\n").last).utf8))
+  }
 }
 
 /// Data as a JSON object.
@@ -72,9 +80,11 @@ final class Workplace {
     try write("\(folder)/test_batch.bin", file(test, from: train))
   }
 
-  /// The files in a folder, hidden ones too; none where there is no such folder.
+  /// The files in a folder, hidden ones too; none where there is no such folder. TensorBoard's events,
+  /// whose names have the time, are left out.
   func files(_ name: String) -> [String] {
-    ((try? FileManager.default.contentsOfDirectory(atPath: "\(path)/\(name)")) ?? []).sorted()
+    ((try? FileManager.default.contentsOfDirectory(atPath: "\(path)/\(name)")) ?? [])
+      .filter { !$0.hasPrefix("events.out.tfevents.") }.sorted()
   }
 
   /// Starts the command; standard output and error go to files, which never block.

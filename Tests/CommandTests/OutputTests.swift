@@ -22,7 +22,7 @@ import Testing
     for seed in 1...2 {
       let outcome = try run(place, "\(train) --seed \(seed) --json")
       #expect(outcome.status == 0, "\(outcome.errors)")
-      let path = try #require(outcome.json()["modelPath"] as? String)
+      let path = try #require(outcome.lastJSON()["modelPath"] as? String)
       let folder = URL(filePath: path).deletingLastPathComponent().relativePath
       #expect(
         folder.wholeMatch(of: #/runs/\d{4}-\d\d-\d\d-mlp-digits-\d+/#) != nil, "\(folder)")
@@ -48,7 +48,7 @@ import Testing
     let place = try Workplace()
     let words = ["train", "--model", "mlp", "--epochs", "1", "--json", "--threads", "1"]
     let running = try (0..<3).map { _ in try place.start(words) }
-    let paths = try running.map { try #require($0.finish().json()["modelPath"] as? String) }
+    let paths = try running.map { try #require($0.finish().lastJSON()["modelPath"] as? String) }
     #expect(Set(paths).count == 3)
     #expect(place.files("runs").count == 4)
   }

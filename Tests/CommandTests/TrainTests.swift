@@ -39,7 +39,7 @@ import Testing
 
     // The line of the epoch, where standard error is no terminal.
     let pattern =
-      #/epoch 1\/1  step 11\/11  loss \d+\.\d{4}  accuracy \d+\.\d\d %  \d+ images\/s  \d+:\d\d left  peak \d+\.\d [KMG]iB  held out: loss \d+\.\d{4} accuracy \d+\.\d\d %/#
+      #/epoch 1\/1  step 11\/11  loss \d+\.\d{4}  accuracy \d+\.\d\d %  lr \S+  \d+ images\/s  data wait \d+ %  \d+:\d\d left  peak \d+\.\d [KMG]iB  held out: loss \d+\.\d{4} accuracy \d+\.\d\d % top5 \d+\.\d\d %  best/#
     #expect(run.errorLines.count == 1)
     #expect(run.errorLines.first?.wholeMatch(of: pattern) != nil, "\(run.errors)")
   }
@@ -48,8 +48,10 @@ import Testing
     let place = try Workplace()
     let trained = try place.train("--output", "run", "--json")
     #expect(trained.status == 0, "\(trained.errors)")
-    let summary = try trained.json()
-    #expect(try place.data("run/summary.json") == Data(trained.output.utf8))
+    let summary = try trained.lastJSON()
+    let saved = try object(place.data("run/summary.json"))
+    #expect(saved["modelChecksum"] as? String == summary["modelChecksum"] as? String)
+    #expect(summary["event"] as? String == "summary" && saved.count + 1 == summary.count)
 
     let evaluated = try place.abn("eval", "run", "--json")
     #expect(evaluated.status == 0 && evaluated.errors.isEmpty, "\(evaluated.errors)")
@@ -80,7 +82,7 @@ import Testing
   @Test func inPlaceAndStandardLearnAlike() throws {
     let place = try Workplace()
     let results = try ["inplace", "standard"].map { norm in
-      try place.train("--norm", norm, "--output", norm, "--json").json()
+      try place.train("--norm", norm, "--output", norm, "--json").lastJSON()
     }
     let losses = try results.map { try #require($0["loss"] as? Double) }
     // 11 steps apart by rounding only.
@@ -101,7 +103,7 @@ import Testing
     running.process.interrupt()
     let run = try running.finish()
     #expect(run.status == 130)
-    let summary = try run.json()
+    let summary = try run.lastJSON()
     #expect(summary["interrupted"] as? Bool == true)
     let done = try #require(summary["epochsDone"] as? Int)
     #expect((1..<100_000).contains(done))
@@ -118,7 +120,7 @@ import Testing
     let place = try Workplace()
     let help = try place.abn("train", "--help")
     #expect(help.status == 0 && help.errors.isEmpty)
-    for word in ["digits, mnist:DIR, cifar10:DIR", "abn models", "--lr", "--json"] {
+    for word in ["digits, mnist:DIR, cifar10:DIR", "folder:DIR", "abn models", "--lr", "--json"] {
       #expect(help.output.contains(word), "\(word)")
     }
     #expect(try place.abn("--version").output.first?.isNumber == true)

@@ -33,7 +33,7 @@ import Testing
     ) { loss in
       let freezing = try ProgramBuilder.current.freeze(patterns, model: Self.model)
       frozen = freezing.frozen.map(\.name)
-      _ = try MomentumOptimizer(learningRate: 0.1, momentum: 0.9)
+      _ = try Momentum(learningRate: 0.1, momentum: 0.9)
         .minimize(loss, parameters: freezing.trained)
     }
     let (scope, executor) = (Scope(), Executor(backend: CPUBackend()))

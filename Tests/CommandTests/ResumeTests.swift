@@ -1,0 +1,151 @@
+import ABNTestSupport
+import Foundation
+import InPlaceABN
+import Testing
+
+/// Runs that are killed or interrupted and go on, as processes.
+@Suite(.serialized) struct ResumeTests {
+  /// A checkpoint after every step; dropout, so that there is state beside the weights.
+  private static let train = [
+    "train", "--model", "lenet", "--epochs", "3", "--batch-size", "256", "--threads", "1",
+    "--ema", "0.9", "--checkpoint-minutes", "0", "--output",
+  ]
+
+  /// The columns of a log that two runs of one command share.
+  private func losses(_ place: Workplace, _ folder: String) throws -> [[Substring]] {
+    let text = String(decoding: try place.data("\(folder)/log.csv"), as: UTF8.self)
+    return text.split(separator: "\n").map { $0.split(separator: ",").prefix(7).map { $0 } }
+  }
+
+  /// Killed by SIGKILL at 100 random moments, writes included, and resumed each time: the same final bits,
+  /// and a log without a doubled or a lost row.
+  @Test func killedAtAHundredMoments() throws {
+    let place = try Workplace()
+    let whole = try place.start(Self.train + ["whole"]).finish()
+    #expect(whole.status == 0, "\(whole.errors)")
+    let wanted = try (place.data("whole/model.safetensors"), place.data("whole/best/model.safetensors"))
+    let random = CounterRandom(seed: soakSeed, stream: 0x6b69)
+    var (kills, runs) = (0, 0)
+    while kills < 100 {
+      let folder = "run\(runs)"
+      runs += 1
+      while true {
+        let running = try place.start(Self.train + [folder, "--resume"])
+        let most: UInt32 = 900_000
+        usleep(20_000 + random.bits(UInt64(kills)) % most)
+        if running.process.isRunning {
+          kill(running.process.processIdentifier, SIGKILL)
+          running.process.waitUntilExit()
+          kills += 1
+          continue
+        }
+        #expect(try running.finish().status == 0, "\(running.errors)")
+        break
+      }
+      #expect(try place.data("\(folder)/model.safetensors") == wanted.0, "after \(kills) kills")
+      #expect(try place.data("\(folder)/best/model.safetensors") == wanted.1)
+      #expect(try losses(place, folder) == losses(place, "whole"))
+      let left = place.files(folder) + place.files("\(folder)/checkpoints")
+      #expect(left.allSatisfy { !$0.hasSuffix(".tmp") && $0 != "run.lock" }, "\(left)")
+    }
+  }
+
+  /// Ctrl-C writes a checkpoint, also from within an epoch; what it goes on with is the same.
+  @Test(arguments: [SIGINT, SIGTERM, SIGHUP]) func interruptedAndResumed(number: Int32) throws {
+    let place = try Workplace()
+    let command = [
+      "train", "--model", "mlp", "--epochs", "40", "--threads", "1", "--output",
+    ]
+    #expect(try place.start(command + ["whole"]).finish().status == 0)
+    let running = try place.start(command + ["run"])
+    let deadline = ContinuousClock.now + .seconds(60)
+    while !running.errors.contains("\n"), running.process.isRunning, .now < deadline {
+      usleep(2_000)
+    }
+    kill(running.process.processIdentifier, number)
+    let first = try running.finish()
+    // A fast machine may have ended first.
+    #expect([130, 0].contains(first.status), "\(first.errors)")
+    let rest = try place.start(["train", "--resume", "--output", "run"]).finish()
+    #expect(rest.status == 0, "\(rest.errors)")
+    #expect(try place.data("run/model.safetensors") == place.data("whole/model.safetensors"))
+    #expect(try losses(place, "run") == losses(place, "whole"))
+
+    // A run that has ended is left alone.
+    let before = try place.data("run/summary.json")
+    let again = try place.start(["train", "--resume", "--output", "run"]).finish()
+    #expect(again.status == 0 && again.output.contains("held-out accuracy"), "\(again.errors)")
+    #expect(try place.data("run/summary.json") == before)
+  }
+
+  @Test func aCheckpointIsOfItsRun() throws {
+    let place = try Workplace()
+    func resume(_ more: String...) throws -> Outcome {
+      try place.start(
+        ["train", "--resume", "--output", "run", "--model", "mlp", "--epochs", "3"] + more
+      ).finish()
+    }
+    // Without a checkpoint it says so and starts.
+    let started = try resume("--epochs", "2")
+    #expect(started.status == 0 && started.errors.contains("note: no checkpoint"))
+    #expect(try resume("--patience", "9").status == 0)
+    for (option, value) in [
+      ("--model", "lenet"), ("--seed", "7"), ("--lr", "0.5"), ("--batch-size", "32"),
+      ("--norm", "standard"), ("--optimizer", "adamw"), ("--ema", "0.5"),
+    ] {
+      let other = try resume("--epochs", "4", option, value)
+      #expect(other.status == 1 && other.errorLines.count == 1, "\(option): \(other.errors)")
+      #expect(other.errors.contains("checkpoints/last.safetensors"), "\(other.errors)")
+      #expect(other.errors.contains(String(option.dropFirst(2))), "\(other.errors)")
+    }
+    // Damaged anywhere: one line, and the file stays as it is.
+    let path = "run/checkpoints/last.safetensors"
+    let good = [UInt8](try place.data(path))
+    for damage in [0, 20, good.count / 2, good.count - 1] {
+      var bad = good
+      bad[damage] ^= 0x10
+      try place.write(path, bad)
+      let outcome = try resume("--epochs", "4")
+      #expect(outcome.status == 1 && outcome.errorLines.count == 1, "\(damage): \(outcome.errors)")
+      #expect(outcome.errors.contains("last.safetensors"), "\(damage): \(outcome.errors)")
+      #expect(try [UInt8](place.data(path)) == bad)
+    }
+    try place.write(path, good)
+    #expect(try resume("--epochs", "4").status == 0)
+  }
+
+  /// A full disk at a checkpoint: one line, and the last good checkpoint goes on.
+  @Test func aFullDiskLeavesTheLastCheckpoint() throws {
+    let place = try Workplace()
+    let command = ["train", "--model", "mlp", "--threads", "1", "--output", "run", "--epochs"]
+    #expect(try place.start(command + ["1"]).finish().status == 0)
+    let last = try place.data("run/checkpoints/last.safetensors")
+    let full = try place.start(command + ["2", "--resume"], shell: "ulimit -f 20").finish()
+    #expect(full.status == 1 && full.errorLines.last?.contains("cannot be written") == true)
+    #expect(try place.data("run/checkpoints/last.safetensors") == last)
+    #expect(try place.start(command + ["2", "--resume"]).finish().status == 0)
+  }
+
+  @Test func keepsTheNewestCheckpoints() throws {
+    let place = try Workplace()
+    let run = try place.train(
+      "--epochs", "5", "--checkpoint-epochs", "1", "--keep-checkpoints", "2", "--output", "run")
+    #expect(run.status == 0, "\(run.errors)")
+    #expect(
+      place.files("run/checkpoints")
+        == ["epoch-0004.safetensors", "epoch-0005.safetensors", "last.safetensors"])
+  }
+
+  @Test func endsByPatienceAndByTime() throws {
+    let place = try Workplace()
+    let patience = try place.train(
+      "--epochs", "1000", "--lr", "1e-30", "--patience", "3", "--output", "a", "--json")
+    #expect(try patience.lastJSON()["stopReason"] as? String == "earlyStopped")
+    #expect(try patience.lastJSON()["epochsDone"] as? Int == 4)
+    let time = try place.train(
+      "--epochs", "100000", "--time-budget", "1s", "--output", "b", "--json")
+    #expect(try time.lastJSON()["stopReason"] as? String == "timeBudget")
+    #expect(try time.lastJSON()["accuracy"] as? Double != nil)
+    #expect(try time.lastJSON()["interrupted"] as? Bool == false)
+  }
+}
