@@ -3,7 +3,6 @@ import ABNGraph
 import ABNOperators
 import ABNRuntime
 import ABNTensors
-import CDNNL
 
 extension Pool2D {
   /// The window in oneDNN's words; nil for windows of differing sizes, which it does not have.
@@ -102,12 +101,12 @@ extension Pool2D {
       let slow = plain.average(Float.self)
       return { p in
         try fast(p)
-        if !holds(p(1, as: Float.self), yCount, abn_dnnl_all_finite) { slow(p) }
+        if !holds(p(1, as: Float.self), yCount, DNNLPooling.areFinite) { slow(p) }
       }
     }
     let slow = wide ? plain.max(Float.self, Int32.self) : plain.max(Float.self, UInt8.self)
     return { p in
-      if holds(p(0, as: Float.self), xCount, abn_dnnl_all_above_lowest) {
+      if holds(p(0, as: Float.self), xCount, DNNLPooling.areAboveLowest) {
         try fast(p)
       } else {
         slow(p)
@@ -116,10 +115,10 @@ extension Pool2D {
   }
 }
 
-/// Whether a question is answered yes, not 0, for all numbers of an array.
+/// Whether something is true of all numbers of an array.
 private func holds(
   _ x: UnsafePointer<Float>, _ count: Int,
-  _ isYes: @convention(c) (UnsafePointer<Float>?, Int64) -> Int32
+  _ areAll: @Sendable (UnsafePointer<Float>, _ count: Int) -> Bool
 ) -> Bool {
   let most = 256
   let grain = max(16384, (count + most - 1) / most)
@@ -128,7 +127,7 @@ private func holds(
     nonisolated(unsafe) let own = answers.baseAddress!
     nonisolated(unsafe) let x = x
     Parallel.ranges(count, grain: grain) { range in
-      own[range.lowerBound / grain] = isYes(x + range.lowerBound, Int64(range.count)) != 0
+      own[range.lowerBound / grain] = areAll(x + range.lowerBound, range.count)
     }
     return !answers.contains(false)
   }

@@ -42,6 +42,19 @@ package struct DNNLPooling: Hashable, Sendable {
   }
 }
 
+extension DNNLPooling {
+  /// Whether all numbers are finite: those of a sum that did not overflow.
+  package static func areFinite(_ x: UnsafePointer<Float>, count: Int) -> Bool {
+    abn_dnnl_all_finite(x, Int64(count)) != 0
+  }
+
+  /// Whether all numbers are above the lowest finite one, and none is NaN: those whose maximum
+  /// oneDNN finds.
+  package static func areAboveLowest(_ x: UnsafePointer<Float>, count: Int) -> Bool {
+    abn_dnnl_all_above_lowest(x, Int64(count)) != 0
+  }
+}
+
 extension DNNLPrimitive {
   /// destination = pooled source, both [N, C, spatial] of one element type.
   ///

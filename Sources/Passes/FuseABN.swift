@@ -162,7 +162,7 @@ extension Program {
     let y = self[operators[index].outputs[0]]
     guard follower.activation.isInvertible else { return .notInvertible(follower.activation) }
     let others = readers.filter { $0 != follower.index }.map {
-      "\(operators[$0].kindName) \"\(operators[$0].layer)\""
+      "\(operators[$0].kindName) \(quoted(operators[$0].layer))"
     }
     if !others.isEmpty { return .otherReaders(others) }
     if kept.contains(y.id) { return .kept }
