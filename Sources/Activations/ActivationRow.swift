@@ -71,7 +71,7 @@ extension Activation: CustomStringConvertible {
   public var isInvertible: Bool { row.isInvertible }
 
   /// The same function with this number, where it has one.
-  public func with(alpha: Double) -> Activation { row.make?(alpha) ?? self }
+  package func with(alpha: Double) -> Activation { row.make?(alpha) ?? self }
 
   /// The name, and the number where there is one: `leaky_relu with alpha 0.1`.
   public var description: String { alpha.map { "\(name) with alpha \($0)" } ?? name }

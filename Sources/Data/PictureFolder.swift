@@ -154,10 +154,10 @@ enum PictureFolder {
       guard let first = listing.unreadableNames.first else { return }
       guard skipsBroken else {
         throw ABNError(
-          .file, "folder \(quoted(directory))", got: "the name \"\(first)\"",
+          .file, "folder \(quoted(directory))", got: "the name \(quoted(first))",
           wanted: "names in UTF-8", fix: "Rename the file.")
       }
-      unreadableNames += listing.unreadableNames.map { "\"\(directory)/\($0)\"" }
+      unreadableNames += listing.unreadableNames.map { quoted("\(directory)/\($0)") }
     }
 
     private func isPicture(_ name: String) -> Bool {

@@ -59,9 +59,9 @@ public struct ModelOptions: Sendable {
 /// Which heights and widths a network can take.
 public struct ImageSizes: Sendable, Hashable {
   /// They are multiples of this.
-  public let multiple: Int
+  package let multiple: Int
   /// They are at least this.
-  public let least: Int
+  package let least: Int
 
   /// Multiples of `multiple` from `least` on.
   public init(multiple: Int = 1, least: Int = 1) {

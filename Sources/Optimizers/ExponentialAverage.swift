@@ -47,7 +47,8 @@ package struct ExponentialAverage: Sendable {
     let counterType = TensorType([1], .int64)
     let counter = try builder.addPersistable(
       named: builder.freeName("ema_updates"), type: counterType, role: .state,
-      initializer: FillConstant(0, type: counterType), layer: "ema", source: source)
+      initializer: FillConstant(0, type: counterType), layer: "ema", source: source,
+      isNameMadeUp: true)
     _ = try builder.append(Increment(), [counter], role: .optimize, layer: "ema", source: source)
     var apply = Program()
     var restore = Program()
@@ -56,7 +57,8 @@ package struct ExponentialAverage: Sendable {
       let type = variable.type.accumulation
       let average = try builder.addPersistable(
         named: builder.freeName("\(variable.name)_ema"), type: type, role: .state,
-        initializer: FillConstant(0, type: type), layer: variable.name, source: source)
+        initializer: FillConstant(0, type: type), layer: variable.name, source: source,
+        isNameMadeUp: true)
       _ = try builder.append(
         ExponentialAverageUpdate(decay: decay), [variable, average, counter], role: .optimize,
         layer: variable.name, source: source)

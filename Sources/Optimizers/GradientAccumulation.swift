@@ -13,7 +13,8 @@ extension ProgramBuilder {
     let type = parameter.type.accumulation
     let sum = try addPersistable(
       named: freeName("\(parameter.name)_gradient_sum"), type: type, role: .state,
-      initializer: FillConstant(0, type: type), layer: parameter.name, source: source)
+      initializer: FillConstant(0, type: type), layer: parameter.name, source: source,
+      isNameMadeUp: true)
     return try append(
       MeanGradient(count: count), [gradient, sum], role: .optimize, layer: parameter.name,
       source: source)[0]

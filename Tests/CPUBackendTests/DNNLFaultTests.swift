@@ -17,8 +17,8 @@ import Testing
   ) throws -> ConvolutionProduct {
     let window = Window2D(kernel: kernel, stride: stride, padding: .explicit(padding))
     return ConvolutionProduct(
-      direction: direction,
-      shape: try ConvolutionShape(
+      direction,
+      try ConvolutionShape(
         Conv2D(window: window, groups: groups, layout: .nhwc), x: [2, 8, 8, channels],
         w: Shape([filters, channels / groups] + kernel)),
       hasBias: false, epilogue: adds ? DNNLEpilogue(addsDestination: true) : nil)

@@ -92,7 +92,7 @@ struct SweptConvolution: CustomStringConvertible {
       isForward && adds
       ? DNNLEpilogue(addsDestination: true, slope: number(0...1) == 0 ? 0.125 : nil) : nil
     let product = ConvolutionProduct(
-      direction: direction, shape: own, hasBias: direction != .dataGradient && number(0...1) == 0,
+      direction, own, hasBias: direction != .dataGradient && number(0...1) == 0,
       epilogue: epilogue)
     return try SweptConvolution(product, plain: shape(.nchw), usesBlocks: number(0...3) > 0)
   }

@@ -129,7 +129,8 @@ import Testing
           #expect(!text.contains("{ \"Did you mean"), "\(name) asks by itself")
         }
         guard !silent.contains(room.folder), name != "ABN.swift" else { continue }
-        #expect(!text.contains(#"\"\("#), "\(name) quotes by itself")
+        // Attributes of SVG have quotes too, behind an equals sign.
+        #expect(!text.contains(/[^=]\\"\\\(/), "\(name) quotes by itself")
       }
     }
   }
