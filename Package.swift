@@ -253,7 +253,7 @@ if Context.environment["ABN_FUZZ"] != nil {
   tests.append(
     .executableTarget(
       name: "FuzzPictures", dependencies: ["ABNImages", "ABNTensors", "CZlib"],
-      path: "Tests/Fuzzing/Pictures", swiftSettings: [.unsafeFlags(["-parse-as-library"])]))
+      path: "Tests/Fuzzing/Pictures"))
 }
 
 let package = Package(

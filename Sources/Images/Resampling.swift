@@ -38,6 +38,12 @@ struct LineWeights {
   }
 }
 
+/// Added to a number in 0...255 it leaves the nearest whole number in the lower bits, as a float32 from 2^23 on has
+/// no fractions.
+private let toWhole: Float = 0x1p23
+/// Added before, it makes halves go up, as Pillow rounds them, and not to the even number.
+private let upward: Float = 0x1p-12
+
 extension Picture {
   /// A region of the picture at another size: bilinear, and the mean of what a pixel covers where it becomes
   /// smaller. Bytes are rounded to the nearest, after rows and after columns as Pillow does.
@@ -85,7 +91,7 @@ extension Picture {
             }
             let target = to.baseAddress! + row * lineCount
             for i in 0..<lineCount {
-              target[i] = UInt8(truncatingIfNeeded: Int32(min(max(sums[i] + 0.5, 0), 255)))
+              target[i] = UInt8(truncatingIfNeeded: (sums[i] + upward + toWhole).bitPattern)
             }
           }
         }
@@ -105,13 +111,13 @@ extension Picture {
           }
           for i in starts.indices {
             for channel in 0..<channels {
-              var sum: Float = 0
+              var sum = upward
               for k in 0..<counts[i] {
                 sum +=
                   weights[i * line.stride + k]
                   * Float(from[(starts[i] + k) * channels + channel])
               }
-              to[i * channels + channel] = (sum + 0.5).rounded(.down)
+              to[i * channels + channel] = sum + toWhole - toWhole
             }
           }
         }
@@ -127,15 +133,17 @@ private func resampleColours(
   _ weights: UnsafeBufferPointer<Float>, _ stride: Int
 ) {
   for i in starts.indices {
-    var sum = SIMD4<Float>(repeating: 0.5)
+    var sum = SIMD4<Float>(repeating: upward)
     let pixels = UnsafeRawPointer(from + 3 * starts[i])
     let row = weights.baseAddress! + i * stride
     for k in 0..<counts[i] {
+      // A byte b in the lower bits of 2^23 is the number 2^23 + b.
       let pixel = pixels.loadUnaligned(fromByteOffset: 3 * k, as: SIMD4<UInt8>.self)
-      sum += SIMD4<Float>(SIMD4<Int32>(truncatingIfNeeded: pixel)) * row[k]
+      let bits = SIMD4<UInt32>(truncatingIfNeeded: pixel) | SIMD4(repeating: toWhole.bitPattern)
+      sum += (unsafeBitCast(bits, to: SIMD4<Float>.self) - toWhole) * row[k]
     }
-    // No sum is negative. The fourth number is overwritten by the next pixel.
-    let whole = SIMD4<Float>(SIMD4<Int32>(sum))
+    // The fourth number is overwritten by the next pixel.
+    let whole = sum + toWhole - toWhole
     UnsafeMutableRawPointer(to + 3 * i).storeBytes(of: whole, as: SIMD4<Float>.self)
   }
 }

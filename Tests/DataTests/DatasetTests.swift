@@ -116,7 +116,9 @@ struct DataSourceTests {
     #expect(try DataSource.parse("digits") == .digits)
     #expect(try DataSource.parse("mnist:a/b c") == .mnist(directory: "a/b c"))
     #expect(try DataSource.parse("cifar10:../x:y") == .cifar10(directory: "../x:y"))
-    for text in ["digits", "mnist:a", "cifar10:b:c"] {
+    #expect(try DataSource.parse("npy:a.npy,b.npy") == .npy(paths: "a.npy,b.npy"))
+    let forms = ["cifar100:x", "idx:x", "npy:x", "folder:x/y"]
+    for text in ["digits", "mnist:a", "cifar10:b:c"] + forms {
       #expect(try DataSource.parse(text).description == text)
     }
     #expect(try DataSource.digits.load().name == "digits")
@@ -126,13 +128,13 @@ struct DataSourceTests {
 
   @Test(arguments: [
     ("digit", "Did you mean \"digits\"?"), ("mnits:x", "Did you mean \"mnist:DIR\"?"),
-    ("CIFAR-10:x", "Did you mean \"cifar10:DIR\"?"), ("imagenet:x", ""), ("", ""), (":", ""),
+    ("CIFAR-10:x", "Did you mean \"cifar10:DIR\"?"), ("imagenet:x", ""), ("floder:x", "Did you mean \"folder:DIR\"?"), ("", ""), (":", ""),
     ("mnist", "Name the folder: mnist:DIR."), ("cifar10:", "Name the folder: cifar10:DIR."),
     ("digits:x", "The digits are built in and take no folder."),
   ])
   func listsTheFormsForAnotherText(text: String, fix: String) {
     let error = expectError(.name) { _ = try DataSource.parse(text) }
-    #expect(error?.wanted == "digits, mnist:DIR, cifar10:DIR")
+    #expect(error?.wanted == DataSource.forms.joined(separator: ", "))
     #expect(error?.fix == fix)
   }
 }

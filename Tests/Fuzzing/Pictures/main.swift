@@ -6,28 +6,30 @@ import Foundation
 // libFuzzer's program: the decoders of pictures, on bytes that it makes. `scripts/fuzz pictures` builds it
 // with the address sanitizer and runs it.
 
-/// Writes the first pictures, one of each kind, into the folder that ABN_FUZZ_SEEDS names.
-@_cdecl("LLVMFuzzerInitialize")
-public func initialize(
-  _ count: UnsafeMutablePointer<Int32>?, _ words: UnsafeMutableRawPointer?
-) -> Int32 {
-  guard let folder = ProcessInfo.processInfo.environment["ABN_FUZZ_SEEDS"] else { return 0 }
-  for (name, bytes) in (try? seeds()) ?? [] {
-    try? Data(bytes).write(to: URL(filePath: "\(folder)/\(name)"))
-  }
-  return 0
-}
+/// libFuzzer's loop: it calls the function with each input.
+@_silgen_name("LLVMFuzzerRunDriver")
+private func runFuzzer(
+  _ count: UnsafeMutablePointer<Int32>,
+  _ words: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
+  _ testOneInput: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32
+) -> Int32
 
-/// One input: it is decoded in every way that the package decodes, and what comes out is changed and encoded.
-@_cdecl("LLVMFuzzerTestOneInput")
-public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
-  let bytes = Array(UnsafeBufferPointer(start: start, count: count))
-  decode(bytes)
-  // libpng ends at the first wrong checksum: behind it is looked with all of them right.
-  if bytes.starts(with: [0x89, 0x50, 0x4e, 0x47]) { decode(withRightChecksums(bytes)) }
-  return 0
+// The first pictures, one of each kind, go into the folder that ABN_FUZZ_SEEDS names.
+if let folder = ProcessInfo.processInfo.environment["ABN_FUZZ_SEEDS"] {
+  for (name, bytes) in try seeds() { try Data(bytes).write(to: URL(filePath: "\(folder)/\(name)")) }
 }
+var count = CommandLine.argc
+var words = CommandLine.unsafeArgv
+exit(
+  runFuzzer(&count, &words) { start, count in
+    let bytes = Array(UnsafeBufferPointer(start: start, count: count))
+    decode(bytes)
+    // libpng ends at the first wrong checksum: behind it is looked with all of them right.
+    if bytes.starts(with: [0x89, 0x50, 0x4e, 0x47]) { decode(withRightChecksums(bytes)) }
+    return 0
+  })
 
+/// An input is decoded in every way that the package decodes, and what comes out is resized and encoded.
 private func decode(_ bytes: [UInt8]) {
   for (channels, least) in [(3, nil), (1, 8), (nil, 40)] as [(Int?, Int?)] {
     var options = DecodingOptions(channels: channels, leastShorterSide: least)
