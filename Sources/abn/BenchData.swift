@@ -15,16 +15,10 @@ struct BenchData: ParsableCommand {
   var batchSize = 32
 
   @Option(
-    parsing: .unconditional, help: ArgumentHelp("Threads that prepare batches.", valueName: "count"))
-  var workers = 2
-
-  @Option(
     parsing: .unconditional, help: ArgumentHelp("Passes over the data.", valueName: "count"))
   var epochs = 3
 
-  @OptionGroup var reading: DataReadingOptions
-
-  @OptionGroup var augmentation: AugmentationOptions
+  @OptionGroup var pictures: PictureOptions
 
   @Flag(help: "Print the result as JSON on standard output.")
   var json = false
@@ -38,12 +32,13 @@ struct BenchData: ParsableCommand {
     guard (1...1 << 20).contains(epochs) else {
       throw ABNError(.attribute, "--epochs", got: "\(epochs)", wanted: "1...\(1 << 20)")
     }
-    let source = try DataSource.parse(source)
-    let dataset = try source.load(try reading.options(for: source, threads: max(1, workers)))
+    let settings = try pictures.settings(for: DataSource.parse(source))
+    let workers = settings.workers
+    let dataset = try settings.data.load(settings.dataOptions)
     for note in dataset.notes { writeError("note: \(note)\n") }
     var options = BatchLoader.Options(
       batchSize: min(batchSize, dataset.train.count), lastBatch: .kept,
-      augmentation: try augmentation.augmentation(for: source), prefetchCount: max(2, workers))
+      augmentation: settings.augmentation, prefetchCount: max(2, workers))
     options.workers = workers
     options.classCount = dataset.classCount
     let loader = try BatchLoader(

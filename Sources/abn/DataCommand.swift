@@ -103,9 +103,7 @@ struct DataShow: ParsableCommand {
   @Flag(help: "The held-out pictures as they are judged, nothing random.")
   var heldOut = false
 
-  @OptionGroup var reading: DataReadingOptions
-
-  @OptionGroup var augmentation: AugmentationOptions
+  @OptionGroup var pictures: PictureOptions
 
   @OptionGroup var existing: SheetOverwrite
 
@@ -116,13 +114,13 @@ struct DataShow: ParsableCommand {
         wanted: "1 or more, 1 or more, 0 or more")
     }
     try existing.requireFree(output)
-    let source = try DataSource.parse(source)
-    let dataset = try source.load(try reading.options(for: source, threads: Parallel.threads))
+    let settings = try pictures.settings(for: DataSource.parse(source))
+    let dataset = try settings.data.load(settings.dataOptions)
     for note in dataset.notes { writeError("note: \(note)\n") }
     let split = heldOut ? dataset.test : dataset.train
     var options = BatchLoader.Options(
       batchSize: min(count, split.count), seed: seed, isShuffled: !heldOut,
-      augmentation: heldOut ? nil : try augmentation.augmentation(for: source), prefetchCount: 0)
+      augmentation: heldOut ? nil : settings.augmentation, prefetchCount: 0)
     options.classCount = dataset.classCount
     let batch = try BatchLoader(split, normalization: dataset.normalization, options: options)
       .batch(0, ofEpoch: epoch)
@@ -134,6 +132,15 @@ struct DataShow: ParsableCommand {
       print(
         DisplayText.line(labels[start..<min(start + columns, labels.count)].joined(separator: "  ")))
     }
+  }
+}
+
+extension PictureOptions {
+  /// What they say of these data; what else there is in settings is not used.
+  func settings(for data: DataSource) throws -> TrainingSettings {
+    var settings = TrainingSettings(data: data, model: .mlp, output: ".")
+    try apply(to: &settings)
+    return settings
   }
 }
 
