@@ -10,7 +10,8 @@ import ABNTensors
 /// `applyProgram` puts the averages into the scope and keeps what was there; `restoreProgram` puts
 /// that back, bit by bit. Before the first update both leave the parameters as they are.
 ///
-/// Averaged is what `ModelAverage` averages too.
+/// Averaged is what `ModelAverage` averages, and every moving statistic that the forward pass
+/// updates, whether it asks for that or not: those of the last weights do not fit averaged ones.
 ///
 /// State: `<name>_ema_0`, first 0, as many bytes as what is averaged; one counter for all,
 /// `ema_updates_0`.
@@ -43,7 +44,8 @@ package struct ExponentialAverage: Sendable {
         .attribute, "decay of the weights' average", at: source, got: "\(decay)",
         wanted: "a number in 0 ..< 1")
     }
-    let averaged = try builder.main.averagedVariables(for: "ExponentialAverage", at: source)
+    let averaged = try builder.main.averagedVariables(
+      for: "ExponentialAverage", withStatistics: true, at: source)
     let counterType = TensorType([1], .int64)
     let counter = try builder.addPersistable(
       named: builder.freeName("ema_updates"), type: counterType, role: .state,
@@ -89,13 +91,19 @@ package struct ExponentialAverage: Sendable {
 extension Program {
   /// What asks to be averaged and is written by the program.
   ///
-  /// - Throws: `ABNError(.program)` where there is nothing.
-  func averagedVariables(for what: String, at source: SourceLocation) throws -> [Variable] {
+  /// - Parameter withStatistics: with all numbers that the forward pass updates.
+  /// - Throws: `ABNError(.program)` where no operator updates a parameter that asks.
+  func averagedVariables(
+    for what: String, withStatistics: Bool = false, at source: SourceLocation
+  ) throws -> [Variable] {
     let written = Set(operators.flatMap(\.outputs))
+    let statistics =
+      withStatistics
+      ? Set(operators.filter { $0.role == .forward }.flatMap(\.outputs)) : averagedState
     let averaged = persistables.filter { variable in
-      written.contains(variable.id)
-        && (variable.parameterTraits?.doModelAverage == true
-          || averagedState.contains(variable.id))
+      guard written.contains(variable.id), variable.dtype.isFloatingPoint else { return false }
+      return variable.parameterTraits.map(\.doModelAverage)
+        ?? (statistics.contains(variable.id) || averagedState.contains(variable.id))
     }
     guard !averaged.isEmpty else {
       throw ABNError(

@@ -1,4 +1,7 @@
+import ABNCPUBackend
 import ABNGraph
+import ABNLayers
+import ABNOperators
 import ABNOptimizers
 import ABNRuntime
 import ABNTensors
@@ -45,6 +48,35 @@ import Testing
       #expect(net.scope.snapshot() == before)
     }
     #expect(net.scope["ema_updates_0"] == Tensor([Int64(12)]))
+  }
+
+  /// Moving statistics are averaged though in-place layers do not ask ModelAverage for it; what stays
+  /// as it is, is not.
+  @Test func statisticsFollowTheWeights() throws {
+    let builder = ProgramBuilder(seed: 2)
+    let average = try builder.build {
+      let x = try data("x", shape: [-1, 5])
+      var y = try fc(x, size: 4, paramAttr: ParamAttr(name: "frozen", trainable: false), name: "fc")
+      y = try inplaceABN(y, act: .leakyReLU(slope: 0.1), name: "bn")
+      y = try dropout(y, dropoutProb: 0.5)
+      let schedule = Schedule.cosine(0.1, steps: 10)
+      try Momentum(learningRate: schedule, momentum: 0.9).minimize(mean(elementwiseMul(y, y)))
+      return try ExponentialAverage(decay: 0.5)
+    }
+    #expect(Set(average.averagedNames) == ["fc.b_0", "bn.w_0", "bn.b_0", "bn.w_1", "bn.w_2"])
+    let (executor, scope) = (Executor(backend: CPUBackend()), Scope())
+    try executor.run(builder.startup, scope: scope)
+    var wanted = [Double](repeating: 0, count: 4)
+    for step in 0..<4 {
+      let source = CounterRandom(seed: 8, stream: UInt64(step))
+      let x = Tensor((0..<30).map { Float(source.uniform($0)) }, shape: [6, 5])
+      try executor.run(builder.main, feed: ["x": x], scope: scope)
+      let kept = step == 0 ? 0 : min(0.5, Double(1 + step) / Double(10 + step))
+      wanted = zip(wanted, scope["bn.w_1"]!.doubles).map { kept * $0 + (1 - kept) * $1 }
+    }
+    try average.apply(executor, scope: scope) {
+      expectClose(scope["bn.w_1"]!.doubles, wanted, tolerance: 1e-6)
+    }
   }
 
   @Test func beforeTheFirstUpdateParametersStay() throws {
