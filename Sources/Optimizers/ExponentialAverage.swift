@@ -97,13 +97,13 @@ extension Program {
     for what: String, withStatistics: Bool = false, at source: SourceLocation
   ) throws -> [Variable] {
     let written = Set(operators.flatMap(\.outputs))
-    let statistics =
-      withStatistics
-      ? Set(operators.filter { $0.role == .forward }.flatMap(\.outputs)) : averagedState
+    var asked = averagedState
+    if withStatistics {
+      asked.formUnion(operators.filter { $0.role == .forward }.flatMap(\.outputs))
+    }
     let averaged = persistables.filter { variable in
-      guard written.contains(variable.id), variable.dtype.isFloatingPoint else { return false }
-      return variable.parameterTraits.map(\.doModelAverage)
-        ?? (statistics.contains(variable.id) || averagedState.contains(variable.id))
+      written.contains(variable.id) && variable.dtype.isFloatingPoint
+        && (variable.parameterTraits?.doModelAverage == true || asked.contains(variable.id))
     }
     guard !averaged.isEmpty else {
       throw ABNError(

@@ -58,7 +58,7 @@ import Testing
       let x = try data("x", shape: [-1, 5])
       var y = try fc(x, size: 4, paramAttr: ParamAttr(name: "frozen", trainable: false), name: "fc")
       y = try inplaceABN(y, act: .leakyReLU(slope: 0.1), name: "bn")
-      y = try dropout(y, dropoutProb: 0.5)
+      y = try dropout(y, probability: 0.5)
       let schedule = Schedule.cosine(0.1, steps: 10)
       try Momentum(learningRate: schedule, momentum: 0.9).minimize(mean(elementwiseMul(y, y)))
       return try ExponentialAverage(decay: 0.5)
