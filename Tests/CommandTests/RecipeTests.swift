@@ -27,24 +27,35 @@ import Testing
       json: yes
       output: here
       """)
+    func settings(_ folder: String) throws -> [String: String] {
+      let summary = try object(place.data("\(folder)/summary.json"))
+      return try #require(summary["settings"] as? [String: String])
+    }
     let plain = try place.abn("train", "--config", "recipe.yaml", "--threads", "1")
     #expect(plain.status == 0, "\(plain.errors)")
-    let settings = try #require(plain.json()["settings"] as? [String: String])
-    #expect(settings["model"] == "mlp" && settings["lr"] == "0.05" && settings["seed"] == "3")
-    #expect(place.files("here").contains("model.safetensors"))
+    let first = try settings("here")
+    #expect(first["model"] == "mlp" && first["lr"] == "0.05" && first["seed"] == "3")
     let other = try place.abn(
       "train", "--lr", "0.07", "--config=recipe.yaml", "--output", "there", "--threads", "1")
     #expect(other.status == 0, "\(other.errors)")
-    let changed = try #require(other.json()["settings"] as? [String: String])
+    let changed = try settings("there")
     #expect(changed["lr"] == "0.07" && changed["output"] == "there" && changed["seed"] == "3")
+
+    // What is written beside the results gives them again.
+    let again = try place.abn(
+      "train", "--config", "there/settings.yaml", "--output", "again", "--threads", "1")
+    #expect(again.status == 0, "\(again.errors)")
+    #expect(
+      try place.data("again/model.safetensors") == place.data("there/model.safetensors"))
   }
 
   @Test func theLaterOfTwoRecipesWins() throws {
-    let place = try place("model: mlp\nepochs: 1\nseed: 3\njson: true\noutput: a")
+    let place = try place("model: mlp\nepochs: 1\nseed: 3\noutput: a")
     try place.write("second.yaml", Array("seed: 4".utf8))
     let run = try place.abn("train", "--config", "recipe.yaml", "--config", "second.yaml")
     #expect(run.status == 0, "\(run.errors)")
-    #expect((try run.json()["settings"] as? [String: String])?["seed"] == "4")
+    let summary = try object(place.data("a/summary.json"))
+    #expect((summary["settings"] as? [String: String])?["seed"] == "4")
   }
 
   struct Mistake: Sendable, CustomTestStringConvertible {
