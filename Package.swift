@@ -252,6 +252,10 @@ for room in testRooms {
 if Context.environment["ABN_FUZZ"] != nil {
   tests.append(
     .executableTarget(
+      name: "FuzzWeights", dependencies: ["ABNFormats", "ABNTensors", "CZlib"],
+      path: "Tests/Fuzzing/Weights", swiftSettings: [.unsafeFlags(["-parse-as-library"])]))
+  tests.append(
+    .executableTarget(
       name: "FuzzPictures", dependencies: ["ABNImages", "ABNTensors", "CZlib"],
       path: "Tests/Fuzzing/Pictures"))
 }

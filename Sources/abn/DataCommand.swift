@@ -16,7 +16,9 @@ struct DataCheck: ParsableCommand {
     abstract: "Decodes every picture: counts, sizes, broken files, classes, mean and deviation.",
     discussion: "Ends with status 1 where a picture is broken.")
 
-  @Argument(help: ArgumentHelp("The data: \(DataSource.forms.joined(separator: ", ")).", valueName: "source"))
+  @Argument(
+    help: ArgumentHelp(
+      "The data: \(DataSource.forms.joined(separator: ", ")).", valueName: "source"))
   var source: String
 
   @Option(
@@ -58,7 +60,10 @@ struct DataCheck: ParsableCommand {
           : "\(least.1) (\(least.0)) to \(most.1) (\(most.0))"
         print("  classes    \(DisplayText.line(list))")
         if least.1 > 0, most.1 > least.1 {
-          print(String(format: "  balance    the largest is %.2f times the smallest", Double(most.1) / Double(least.1)))
+          print(
+            String(
+              format: "  balance    the largest is %.2f times the smallest",
+              Double(most.1) / Double(least.1)))
         }
       }
       for broken in part.broken { print("  broken     \(broken)") }
@@ -81,7 +86,9 @@ struct DataShow: ParsableCommand {
     commandName: "show",
     abstract: "Writes a sheet of pictures as training sees them, changes included, as PNG.")
 
-  @Argument(help: ArgumentHelp("The data: \(DataSource.forms.joined(separator: ", ")).", valueName: "source"))
+  @Argument(
+    help: ArgumentHelp(
+      "The data: \(DataSource.forms.joined(separator: ", ")).", valueName: "source"))
   var source: String
 
   @Option(help: ArgumentHelp("The sheet, .png.", valueName: "file"))
@@ -94,7 +101,8 @@ struct DataShow: ParsableCommand {
   var columns = 8
 
   @Option(
-    parsing: .unconditional, help: ArgumentHelp("The seed of order and changes.", valueName: "number"))
+    parsing: .unconditional,
+    help: ArgumentHelp("The seed of order and changes.", valueName: "number"))
   var seed: UInt64 = 0
 
   @Option(parsing: .unconditional, help: ArgumentHelp("Which epoch, from 0.", valueName: "number"))
@@ -130,7 +138,8 @@ struct DataShow: ParsableCommand {
     let labels = batch.labels.elements(Int64.self).map { dataset.classNames[Int($0)] }
     for start in stride(from: 0, to: labels.count, by: columns) {
       print(
-        DisplayText.line(labels[start..<min(start + columns, labels.count)].joined(separator: "  ")))
+        DisplayText.line(labels[start..<min(start + columns, labels.count)].joined(separator: "  "))
+      )
     }
   }
 }

@@ -109,7 +109,9 @@ struct Weights: ParsableCommand {
       let made = try network.made()
       let (model, report) = try ModelFile.imported(
         weights, model: made.model, options: made.options, image: made.image,
-        normalization: pixels.normalization(channels: made.image[0]) ?? made.dataset?.normalization,
+        normalization: pixels.normalization(
+          channels: made.image[0], white: made.dataset?.white ?? 255)
+          ?? made.dataset?.normalization,
         data: made.data, dataset: made.dataset,
         backend: replaceHead || loading.partial ? CPUBackend() : nil)
       try existing.write(model, toFolder: output)
@@ -156,7 +158,9 @@ struct PixelOptions: ParsableArguments {
   var std: String?
 
   /// Nil where neither is given.
-  func normalization(channels: Int) throws -> ChannelNormalization? {
+  ///
+  /// - Parameter white: the stored byte that is 1 in these numbers.
+  func normalization(channels: Int, white: Double) throws -> ChannelNormalization? {
     if mean == nil && std == nil { return nil }
     func numbers(_ text: String?, _ option: String, _ range: ClosedRange<Double>) throws -> [Double]
     {
@@ -175,8 +179,8 @@ struct PixelOptions: ParsableArguments {
     }
     // Of the stored bytes.
     return try ChannelNormalization(
-      mean: numbers(mean, "--mean", -1...1).map { $0 * 255 },
-      standardDeviation: numbers(std, "--std", 1e-6...1).map { $0 * 255 })
+      mean: numbers(mean, "--mean", -1...1).map { $0 * white },
+      standardDeviation: numbers(std, "--std", 1e-6...1).map { $0 * white })
   }
 }
 
@@ -204,12 +208,17 @@ struct BuiltNetwork: ParsableArguments {
   ) {
     let model = try network.chosenModel()
     let source = try data.map(DataSource.parse)
-    if source != nil, classes != nil || network.imageSize != nil {
+    // Photographs in folders have no size of their own.
+    var isFolder = false
+    if case .folder? = source { isFolder = true }
+    if source != nil, classes != nil || network.imageSize != nil && !isFolder {
       throw ABNError(
         .attribute, "--data", got: "--classes or --image-size beside it",
         wanted: "one or the other", fix: "The data say both.")
     }
-    let dataset = try source?.load()
+    var reading = DataOptions()
+    reading.geometry = network.imageSize.map { PictureGeometry(side: $0) }
+    let dataset = try source?.load(reading)
     let count = dataset?.classCount ?? classes ?? model.classes
     guard (1...1 << 20).contains(count) else {
       throw ABNError(.attribute, "--classes", got: "\(count)", wanted: "1...\(1 << 20)")

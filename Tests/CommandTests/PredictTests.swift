@@ -62,7 +62,8 @@ import Testing
     }
     let report = try place.abn("eval", "net", "--json").json()
     #expect(report["accuracy"] as? Double == Double(right) / 2)
-    #expect((report["classes"] as? [[String: Any]])?.map { $0["name"] as? String } == ["ant", "bee"])
+    #expect(
+      (report["classes"] as? [[String: Any]])?.map { $0["name"] as? String } == ["ant", "bee"])
     #expect((report["confusion"] as? [[Int]])?.flatMap { $0 }.reduce(0, +) == 2)
     // From another folder: the data are found all the same.
     let elsewhere = try place.abn("eval", place.path + "/net", "--json", shell: "cd /")

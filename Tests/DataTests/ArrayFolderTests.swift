@@ -16,12 +16,14 @@ import Testing
     try folder.write("test_images", idx([2, 5, 6], randomBytes(60, seed: 2)))
     try folder.write("test_labels", idx([2], [1, 0]))
     let data = try DataSource.parse("idx:\(folder.path)").load()
-    #expect(data.classCount == 20 && data.train.labels == [0, 19, 3, 3] && data.test.labels == [1, 0])
+    #expect(
+      data.classCount == 20 && data.train.labels == [0, 19, 3, 3] && data.test.labels == [1, 0])
     #expect(data.train.images.elements(UInt8.self) == randomBytes(120, seed: 1))
     #expect(data.imageShape == [1, 5, 6])
     try folder.remove("test_labels")
-    #expect(expectError(.file) { _ = try DataSource.idx(directory: folder.path).load() }?.got
-      == "no file test-labels...")
+    #expect(
+      expectError(.file) { _ = try DataSource.idx(directory: folder.path).load() }?.got
+        == "no file test-labels...")
   }
 
   @Test func npyPairsAreDivided() throws {
@@ -39,7 +41,8 @@ import Testing
     let first = data.train.images.elements(UInt8.self)
     #expect(first[1 * 20 + 7] == bytes[parts.train[0] * 60 + 7 * 3 + 1])
     #expect(source.absolute == source && source.description == "npy:\(images),\(labels)")
-    try NPY.write(Tensor([Float](repeating: 0.5, count: 20 * 60), shape: [20, 3, 4, 5]), to: images)
+    try NPY.write(
+      Tensor([Float](repeating: 0.5, count: 20 * 60), shape: [20, 3, 4, 5]), to: images)
     #expect(expectError(.dtype) { _ = try source.load() }?.fix.contains("times 255") == true)
     try NPY.write(Tensor(bytes, shape: [20, 4, 5, 3]), to: images)
     try NPY.write(Tensor((0..<19).map { Int64($0 % 2) }), to: labels)
@@ -86,7 +89,8 @@ import Testing
     let data = try DataSource.digits.load(options)
     #expect(data.imageShape == [1, 14, 14] && data.rule.white == 16)
     let loader = try BatchLoader(
-      data.train, normalization: data.normalization, options: .init(batchSize: 3, isShuffled: false))
+      data.train, normalization: data.normalization, options: .init(batchSize: 3, isShuffled: false)
+    )
     let batch = loader.batch(0, ofEpoch: 0)
     #expect(batch.images.shape == [3, 1, 14, 14])
     let whole = Picture(

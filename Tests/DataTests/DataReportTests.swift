@@ -32,7 +32,8 @@ import Testing
     }
     for c in 0..<3 {
       let mean = values[c].reduce(0, +) / Double(values[c].count)
-      let variance = values[c].reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(values[c].count)
+      let variance =
+        values[c].reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(values[c].count)
       #expect(abs(report.mean[c] - mean) < 1e-9)
       #expect(abs(report.deviation[c] - variance.squareRoot()) < 1e-9)
     }

@@ -78,7 +78,8 @@ import Testing
         let other = (i + 5) % 6
         let own = (0..<192).count { y[i * 192 + $0] == x[i * 192 + $0] }
         let theirs = (0..<192).count { y[i * 192 + $0] == x[other * 192 + $0] }
-        #expect((0..<192).allSatisfy { [x[i * 192 + $0], x[other * 192 + $0]].contains(y[i * 192 + $0]) })
+        #expect(
+          (0..<192).allSatisfy { [x[i * 192 + $0], x[other * 192 + $0]].contains(y[i * 192 + $0]) })
         cut += own < 192 ? 1 : 0
         if labels[i] != labels[other] {
           let share = rows[i][labels[i]]

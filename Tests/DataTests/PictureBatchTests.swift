@@ -60,7 +60,8 @@ import Testing
     }
     let epochs = (0..<2).map { plain.batch(0, ofEpoch: $0).images }
     #expect(epochs[0] != epochs[1])
-    #expect(try loader(data.train, everyChange(policy), seed: 8).batch(0, ofEpoch: 0).images != epochs[0])
+    #expect(
+      try loader(data.train, everyChange(policy), seed: 8).batch(0, ofEpoch: 0).images != epochs[0])
   }
 
   /// Without randomness a picture is what the rule of the data prepares.
@@ -97,7 +98,8 @@ import Testing
     let grey = PictureRule(
       channels: 1, geometry: PictureGeometry(size: PictureSize(side: 8)),
       normalization: try ChannelNormalization(mean: [8], standardDeviation: [4]), white: 16)
-    let white = try grey.prepare(Picture(size: PictureSize(height: 40, width: 20), colour: [255, 255, 255]))
+    let white = try grey.prepare(
+      Picture(size: PictureSize(height: 40, width: 20), colour: [255, 255, 255]))
     #expect(white.shape == [1, 1, 8, 8] && white.elements(Float.self).allSatisfy { $0 == 2 })
   }
 
@@ -134,7 +136,8 @@ import Testing
   }
 
   @Test func timeWaitedIsMeasured() throws {
-    let iterator = try loader(folder.load().train, .photographs, prefetch: 0).epoch(0).makeIterator()
+    let iterator = try loader(folder.load().train, .photographs, prefetch: 0).epoch(0)
+      .makeIterator()
     while iterator.next() != nil {}
     #expect(iterator.waitedSeconds > 0 && iterator.waitedShare > 0 && iterator.waitedShare <= 1)
   }

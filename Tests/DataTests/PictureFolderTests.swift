@@ -19,7 +19,8 @@ import Testing
     let data = try folder.load()
     // Natural order: 2 before 10.
     #expect(data.classNames == ["class2", "class10"])
-    #expect(data.train.labels == [0, 0, 0, 0, 1, 1, 1, 1, 1] && data.test.labels == [0, 0, 0, 1, 1])
+    #expect(
+      data.train.labels == [0, 0, 0, 0, 1, 1, 1, 1, 1] && data.test.labels == [0, 0, 0, 1, 1])
     #expect(names(data.train).prefix(2) == ["train/class2/0.jpg", "train/class2/1.png"])
     #expect(names(data.test).last == "val/class10/1.png")
     #expect(data.imageShape == [3, 16, 16] && data.notes.isEmpty)
@@ -65,7 +66,9 @@ import Testing
     #expect(names(data.train).contains("train/class2/more/deep/0.jpg") && data.train.count == 10)
     let note = try #require(data.notes.first)
     #expect(data.notes.count == 1 && note.hasPrefix("passed over 4 files that are not called"))
-    for name in [".DS_Store", "stray.gif", "README", ".jpg"] { #expect(note.contains("/\(name)\"")) }
+    for name in [".DS_Store", "stray.gif", "README", ".jpg"] {
+      #expect(note.contains("/\(name)\""))
+    }
   }
 
   @Test func whatIsNoFolderOfClassesIsNamed() throws {
@@ -101,7 +104,8 @@ import Testing
   @Test func linksInACircleEnd() throws {
     try folder.writeClasses()
     try FileManager.default.createSymbolicLink(
-      atPath: "\(folder.path)/train/class2/again", withDestinationPath: "\(folder.path)/train/class2")
+      atPath: "\(folder.path)/train/class2/again",
+      withDestinationPath: "\(folder.path)/train/class2")
     #expect(expectError(.data) { _ = try folder.load() }?.fix.contains("circle") == true)
   }
 
@@ -115,13 +119,16 @@ import Testing
     // Equal but for a zero: in one order all the same.
     #expect(FolderListing.isBefore("a02", "a2") != FolderListing.isBefore("a2", "a02"))
     // Numbers beyond any integer.
-    let (long, longer) = (String(repeating: "9", count: 60), "1" + String(repeating: "0", count: 60))
+    let (long, longer) = (
+      String(repeating: "9", count: 60), "1" + String(repeating: "0", count: 60)
+    )
     #expect(FolderListing.isBefore(long, longer) && !FolderListing.isBefore(longer, long))
   }
 
   /// 397 photographs and a stray GIF, all of which are decoded.
   @Test(
-    .enabled(if: sharedFolder("data/hymenoptera") != nil, "there are no hymenoptera beside the package"))
+    .enabled(
+      if: sharedFolder("data/hymenoptera") != nil, "there are no hymenoptera beside the package"))
   func readsTheSharedFolder() throws {
     let source = DataSource.folder(directory: try #require(sharedFolder("data/hymenoptera")))
     let data = try source.load()

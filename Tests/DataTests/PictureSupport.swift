@@ -11,7 +11,8 @@ func photograph(_ height: Int, _ width: Int, seed: UInt64) -> Picture {
   return Picture(size: PictureSize(height: height, width: width), channels: 3) { to in
     for i in to.indices {
       let (row, column) = (i / 3 / width, i / 3 % width)
-      to[i] = UInt8(level + 100 * (i % 3 == 1 ? column : row) / max(height, width) + Int(noise[i] % 16))
+      to[i] = UInt8(
+        level + 100 * (i % 3 == 1 ? column : row) / max(height, width) + Int(noise[i] % 16))
     }
   }
 }

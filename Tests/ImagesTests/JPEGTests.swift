@@ -41,7 +41,9 @@ import Testing
   @Test func decodesAtAReducedSize() throws {
     let picture = smoothPicture(403, 600, channels: 3)
     let bytes = try picture.encodedJPEG(quality: 98)
-    for (least, denominator) in [(50, 8), (51, 4), (100, 4), (101, 2), (201, 2), (202, 1), (900, 1)] {
+    for (least, denominator) in [
+      (50, 8), (51, 4), (100, 4), (101, 2), (201, 2), (202, 1), (900, 1),
+    ] {
       let found = try decoded(bytes, DecodingOptions(channels: 3, leastShorterSide: least))
       #expect(found.height == (403 + denominator - 1) / denominator, "\(least)")
       #expect(found.width == (600 + denominator - 1) / denominator, "\(least)")

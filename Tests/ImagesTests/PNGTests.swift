@@ -78,7 +78,8 @@ import Testing
   }
 
   @Test func orientationInItsChunk() throws {
-    let tiff: [UInt8] = Array("MM\0*".utf8) + [0, 0, 0, 8, 0, 1, 1, 18, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0]
+    let tiff: [UInt8] =
+      Array("MM\0*".utf8) + [0, 0, 0, 8, 0, 1, 1, 18, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0]
     let png = HandMadePNG(
       width: 2, height: 1, depth: 8, colour: 0, chunks: [("eXIf", tiff)], rows: [[1, 2]])
     let found = try decoded(png.bytes)

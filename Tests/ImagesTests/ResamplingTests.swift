@@ -78,7 +78,8 @@ import Testing
   }
 
   @Test func hueTurnsRedToGreen() {
-    let red = Picture(size: PictureSize(height: 1, width: 2), channels: 3, bytes: [200, 20, 20, 90, 90, 90])
+    let red = Picture(
+      size: PictureSize(height: 1, width: 2), channels: 3, bytes: [200, 20, 20, 90, 90, 90])
     #expect(red.hue(1.0 / 3).pixels == [20, 200, 20, 90, 90, 90])
     #expect(red.hue(-1.0 / 3).pixels == [20, 20, 200, 90, 90, 90])
     #expect(red.hue(0.5).pixels == [20, 200, 200, 90, 90, 90])

@@ -40,7 +40,8 @@ struct HandMadePNG {
   var rows: [[UInt8]]
 
   var bytes: [UInt8] {
-    let header = big(width) + big(height) + [UInt8(depth), UInt8(colour), 0, 0, isInterlaced ? 1 : 0]
+    let header =
+      big(width) + big(height) + [UInt8(depth), UInt8(colour), 0, 0, isInterlaced ? 1 : 0]
     var all: [UInt8] = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]
     all += Self.chunk("IHDR", header)
     for chunk in chunks { all += Self.chunk(chunk.name, chunk.content) }
@@ -62,7 +63,9 @@ func bigEndian(_ value: Int) -> [UInt8] {
 }
 
 /// Decodes bytes in memory.
-func decoded(_ bytes: [UInt8], _ options: DecodingOptions = DecodingOptions(channels: nil)) throws -> Picture {
+func decoded(_ bytes: [UInt8], _ options: DecodingOptions = DecodingOptions(channels: nil)) throws
+  -> Picture
+{
   try bytes.withUnsafeBytes { try Picture(decoding: $0, path: "some/x.jpg", options: options) }
 }
 
@@ -91,6 +94,8 @@ func withOrientation(_ value: Int, _ jpeg: [UInt8], isLittle: Bool) -> [UInt8] {
     + number(256, 2) + number(3, 2) + number(1, 4) + number(9, 2) + [0, 0]
     + number(274, 2) + number(3, 2) + number(1, 4) + number(value, 2) + [0, 0] + number(0, 4)
   let segment = Array("Exif\0\0".utf8) + tiff
-  return [0xff, 0xd8, 0xff, 0xe1, UInt8((segment.count + 2) >> 8), UInt8((segment.count + 2) & 255)]
+  return [
+    0xff, 0xd8, 0xff, 0xe1, UInt8((segment.count + 2) >> 8), UInt8((segment.count + 2) & 255),
+  ]
     + segment + jpeg.dropFirst(2)
 }

@@ -1,5 +1,5 @@
 import CZlib
-import InPlaceABN
+import ABNTensors
 
 /// Files as `torch.save` writes them, put together opcode by opcode: those of today, and those of
 /// before version 1.6.
