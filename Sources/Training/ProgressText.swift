@@ -103,7 +103,8 @@ struct ProgressText {
     fields += speed
     if let end, !end.validation.isEmpty {
       let values = end.validation.map(\.text).joined(separator: " ")
-      fields.append(Field("held out: \(values)", weight: 10))
+      let short = end.validation.map(\.shortText).joined(separator: " ")
+      fields.append(Field("held out: \(values)", "held out: \(short)", weight: 10))
       if end.isBest { fields.append(Field("best", weight: 8)) }
     }
     return fields
@@ -111,14 +112,15 @@ struct ProgressText {
 
   private var speed: [Field] {
     guard let step else { return [] }
-    let rate = end?.imagesPerSecond ?? step.imagesPerSecond
+    let rate = end?.learningRate ?? step.learningRate
+    let images = end?.imagesPerSecond ?? step.imagesPerSecond
     let wait = Int(((end?.waitShare ?? step.waitShare) * 100).rounded())
     let left = Self.clock(secondsLeft)
     var fields = [
-      Field(String(format: "lr %.3g", end?.learningRate ?? step.learningRate), weight: 1),
+      Field(String(format: "lr %.3g", rate), String(format: "lr %.2g", rate), weight: 1),
       Field(
-        String(format: "%.*f images/s", rate < 10 ? 1 : 0, rate),
-        String(format: "%.*f/s", rate < 10 ? 1 : 0, rate), weight: 3),
+        String(format: "%.*f images/s", images < 10 ? 1 : 0, images),
+        String(format: "%.*f/s", images < 10 ? 1 : 0, images), weight: 3),
       Field("data wait \(wait) %", "wait \(wait) %", weight: 2),
       Field("\(left) left", weight: 4),
     ]

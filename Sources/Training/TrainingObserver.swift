@@ -73,10 +73,15 @@ package struct NamedValue: Sendable, Codable, Equatable {
   package var name: String
   /// The number: a share in 0...1, or, where the name ends in `loss`, a loss.
   package var value: Double
+  private var isLoss: Bool { name.hasSuffix("loss") }
   /// How it is shown: `top5 99.80 %`, `loss 0.1234`.
   package var text: String {
-    name.hasSuffix("loss")
-      ? String(format: "%@ %.4f", name, value) : String(format: "%@ %.2f %%", name, value * 100)
+    "\(name) " + (isLoss ? String(format: "%.4f", value) : String(format: "%.2f %%", value * 100))
+  }
+  /// How it is shown where there is little room: `acc 95.3 %`.
+  var shortText: String {
+    (name == "accuracy" ? "acc" : name)
+      + (isLoss ? String(format: " %.3f", value) : String(format: " %.1f %%", value * 100))
   }
 
   package init(_ name: String, _ value: Double) { (self.name, self.value) = (name, value) }

@@ -37,6 +37,14 @@ import Testing
       text.validate(done: 20, count: 50)
       #expect(text.line(columns: 79).contains("validating 20/50"))
       text.finish(Records.epoch(step / steps + 1, stepsPerEpoch: steps))
+      if epochs == 3 {
+        let line = text.line(columns: 79)
+        for part in [
+          "epoch 1/3", "loss 1.000", "held out: loss 0.125 acc 12.5 % top5 12.5 %  best",
+        ] {
+          #expect(line.contains(part), "\(line)")
+        }
+      }
       for columns in 40...200 {
         let line = text.line(columns: columns)
         #expect(line.count <= columns && line.contains("held out: loss"), "\(columns): \(line)")
