@@ -133,7 +133,8 @@ package struct LearningRatePlot: Sendable {
       Self.text(plot.right - plot.left), Self.text(plot.bottom - plot.top)
     )
     let keys = [("smoothed", "smoothed"), ("loss", "each step")].enumerated().flatMap { row, key in
-      let at = plot.top + 18 + 18 * Double(row)
+      // Below the start of the curves, which begin high.
+      let at = plot.bottom - 28 + 18 * Double(row)
       return [
         line(plot.left + 14, at - 4, plot.left + 40, at - 4, key.0),
         label(plot.left + 48, at, key.1, anchor: "start"),
@@ -157,7 +158,7 @@ package struct LearningRatePlot: Sendable {
       line(at, plot.top, at, plot.bottom, "mark"),
       "<circle class=\"dot\" cx=\"\(Self.text(at))\" cy=\"\(Self.text(height))\" r=\"4.5\"/>",
       label(
-        at + (isLeft ? -8 : 8), plot.bottom - 10, Self.number(point.rate), "rate",
+        at + (isLeft ? -8 : 8), plot.bottom - 50, Self.number(point.rate), "rate",
         anchor: isLeft ? "end" : "start"),
     ]
   }
