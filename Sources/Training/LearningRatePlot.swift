@@ -36,12 +36,12 @@ package struct LearningRatePlot: Sendable {
       ? "stopped where the loss grew beyond \(Self.number(finder.divergence)) times its least"
       : "\(finder.points.count) steps"
     var lines = [
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 \(Self.text(width)) "
-        + "\(Self.text(height))\" width=\"\(Self.text(width))\" height=\"\(Self.text(height))\" "
-        + "font-family=\"Helvetica, Arial, sans-serif\" font-size=\"13\" role=\"img\" "
-        + "aria-label=\"\(title).\">",
+      "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 \(Self.text(width)) "
+        + "\(Self.text(height))' width='\(Self.text(width))' height='\(Self.text(height))' "
+        + "font-family='Helvetica, Arial, sans-serif' font-size='13' role='img' "
+        + "aria-label='\(title).'>",
       "<style>\n\(Self.style)\n</style>",
-      "<rect class=\"ground\" width=\"\(Self.text(width))\" height=\"\(Self.text(height))\"/>",
+      "<rect class='ground' width='\(Self.text(width))' height='\(Self.text(height))'/>",
       label(Self.frame.left, 24, title, anchor: "start", size: 15),
       label(
         Self.frame.left, 43, "Loss over the rate, which grows in each step; \(ended).",
@@ -141,11 +141,11 @@ package struct LearningRatePlot: Sendable {
       ]
     }
     return [
-      "<clipPath id=\"frame\"><rect x=\"\(left)\" y=\"\(top)\" width=\"\(width)\" "
-        + "height=\"\(height)\"/></clipPath>",
-      "<g clip-path=\"url(#frame)\">",
-      "<path class=\"loss\" d=\"\(path(\.loss))\"/>",
-      "<path class=\"smoothed\" d=\"\(path(\.smoothed))\"/>",
+      "<clipPath id='frame'><rect x='\(left)' y='\(top)' width='\(width)' "
+        + "height='\(height)'/></clipPath>",
+      "<g clip-path='url(#frame)'>",
+      "<path class='loss' d='\(path(\.loss))'/>",
+      "<path class='smoothed' d='\(path(\.smoothed))'/>",
       "</g>",
     ] + keys
   }
@@ -156,7 +156,7 @@ package struct LearningRatePlot: Sendable {
     let isLeft = at > (plot.left + plot.right) / 2
     return [
       line(at, plot.top, at, plot.bottom, "mark"),
-      "<circle class=\"dot\" cx=\"\(Self.text(at))\" cy=\"\(Self.text(height))\" r=\"4.5\"/>",
+      "<circle class='dot' cx='\(Self.text(at))' cy='\(Self.text(height))' r='4.5'/>",
       label(
         at + (isLeft ? -8 : 8), plot.bottom - 50, Self.number(point.rate), "rate",
         anchor: isLeft ? "end" : "start"),
@@ -166,17 +166,17 @@ package struct LearningRatePlot: Sendable {
   private func line(
     _ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double, _ style: String
   ) -> String {
-    "<path class=\"\(style)\" d=\"M\(Self.text(x1)) \(Self.text(y1)) "
-      + "L\(Self.text(x2)) \(Self.text(y2))\"/>"
+    "<path class='\(style)' d='M\(Self.text(x1)) \(Self.text(y1)) "
+      + "L\(Self.text(x2)) \(Self.text(y2))'/>"
   }
 
   private func label(
     _ x: Double, _ y: Double, _ text: String, _ style: String = "", anchor: String = "middle",
     size: Int? = nil
   ) -> String {
-    "<text x=\"\(Self.text(x))\" y=\"\(Self.text(y))\" text-anchor=\"\(anchor)\""
-      + (style.isEmpty ? "" : " class=\"\(style)\"")
-      + (size.map { " font-size=\"\($0)\"" } ?? "") + ">\(text)</text>"
+    "<text x='\(Self.text(x))' y='\(Self.text(y))' text-anchor='\(anchor)'"
+      + (style.isEmpty ? "" : " class='\(style)'")
+      + (size.map { " font-size='\($0)'" } ?? "") + ">\(text)</text>"
   }
 
   private static func text(_ value: Double) -> String { String(format: "%.1f", value) }

@@ -106,7 +106,7 @@ import Testing
       }
       #expect(open.isEmpty && !text.contains("nan") && !text.contains("inf"))
     }
-    let paths = svg.matches(of: /class="(?:loss|smoothed)" d="(M[^"]*)"/)
+    let paths = svg.matches(of: /class='(?:loss|smoothed)' d='(M[^']*)'/)
     let lengths = paths.map { $0.1.split(separator: "L").count }
     #expect(lengths.count { $0 == finder.points.count } == 2)
   }
