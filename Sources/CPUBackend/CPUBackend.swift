@@ -1,4 +1,6 @@
+import ABNDNNL
 import ABNGraph
+import ABNKernels
 import ABNPasses
 import ABNPlanning
 import ABNRuntime
@@ -22,6 +24,12 @@ public struct CPUBackend: Backend {
   /// Turns of some 20 ms with runs of any process of the user on the same processors, for teams
   /// that take more than half of these.
   public var turns: (any Turns)? { TeamTurns() }
+
+  /// What decides on the last bits of results: `oneDNN 2.6.3, kernels avx512`.
+  package static var versions: String {
+    let kernels = try? ABNInstructionSet.selected()
+    return "oneDNN \(DNNL.versionString), kernels \(kernels?.rawValue ?? "unknown")"
+  }
 
   /// The backend; `passes` are what programs go through first.
   public init(

@@ -54,10 +54,13 @@ struct SettingsRecord {
     func text<T>(_ field: T) -> String {
       withUnsafeBytes(of: field) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
     }
+    let cards = backend.name == "cpu" ? [] : CUDAReport().libraries.filter { $0.path != nil }
     return [
       "abn \(ABN.configuration.version), \(Date.now.ISO8601Format())",
       "\(text(system.sysname)) \(text(system.release)), \(text(system.machine)), "
         + "backend \(backend.name), threads \(backend.threads)",
+      ([CPUBackend.versions] + cards.map { "\($0.name) \($0.version)" })
+        .joined(separator: ", "),
     ]
   }
 
