@@ -22,6 +22,8 @@ package struct ExponentialAverage: Sendable {
   package let restoreProgram: Program
   /// The names of what is averaged.
   package let averagedNames: [String]
+  /// The bytes that a scope holds more from apply to restore; no plan has them.
+  package let backupBytes: Int
   /// The names under which the scope keeps what was there before, from apply to restore.
   package var backupNames: [String] { averagedNames.map(Self.backupName) }
 
@@ -85,6 +87,7 @@ package struct ExponentialAverage: Sendable {
     applyProgram = apply
     restoreProgram = restore
     averagedNames = averaged.map(\.name)
+    backupBytes = averaged.reduce(0) { $0 + $1.type.bytes }
   }
 }
 

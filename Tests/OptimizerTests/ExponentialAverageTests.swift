@@ -24,6 +24,7 @@ import Testing
       net.loss, builder: net.builder)
     let average = try ExponentialAverage(decay: decay, builder: net.builder)
     #expect(average.averagedNames == ["first", "vector"])
+    #expect(average.backupBytes == (3 * 5 + 7) * dtype.bytes)
     try net.builder.main.verify()
     try net.start()
     var wanted: [String: [Double]] = [:]
