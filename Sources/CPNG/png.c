@@ -46,19 +46,17 @@ static void pass_over_texts(png_structp png) {
 #endif
 }
 
-// Reads the header and asks for 8 bits a channel and no palette.
+// Reads the header, and says what the pixels will be without making room for a row of them: a few bytes may
+// ask for rows of a gibibyte.
 static void read_header(png_structp png, png_infop info, abn_png_header *header) {
   png_set_user_limits(png, 0x7fffffff, 0x7fffffff);
   pass_over_texts(png);
   png_read_info(png, info);
-  png_set_scale_16(png);
-  // Palettes to colours, fewer than 8 bits to 8, a transparent colour to alpha.
-  png_set_expand(png);
-  png_set_interlace_handling(png);
-  png_read_update_info(png, info);
+  int type = png_get_color_type(png, info);
+  int has_alpha = (type & PNG_COLOR_MASK_ALPHA) || png_get_valid(png, info, PNG_INFO_tRNS);
   header->width = png_get_image_width(png, info);
   header->height = png_get_image_height(png, info);
-  header->channels = png_get_channels(png, info);
+  header->channels = (type & PNG_COLOR_MASK_COLOR ? 3 : 1) + (has_alpha ? 1 : 0);
 }
 
 int abn_png_probe(const uint8_t *bytes, size_t count, abn_png_header *header, char *message) {
@@ -97,9 +95,14 @@ int abn_png_decode(const uint8_t *bytes, size_t count, const abn_png_header *hea
   png_set_read_fn(png, &from, take);
   abn_png_header found;
   read_header(png, info, &found);
+  if (memcmp(&found, header, sizeof found) != 0) png_error(png, "another header than before");
+  png_set_scale_16(png);
+  // Palettes to colours, fewer than 8 bits to 8, a transparent colour to alpha.
+  png_set_expand(png);
+  png_set_interlace_handling(png);
+  png_read_update_info(png, info);
   size_t row_bytes = png_get_rowbytes(png, info);
-  if (memcmp(&found, header, sizeof found) != 0 ||
-      row_bytes != (size_t)found.width * found.channels || row_bytes * found.height != out_bytes) {
+  if (row_bytes != (size_t)found.width * found.channels || row_bytes * found.height != out_bytes) {
     png_error(png, "another size than its header said");
   }
   int passes = png_get_interlace_type(png, info) == PNG_INTERLACE_ADAM7 ? PNG_INTERLACE_ADAM7_PASSES : 1;

@@ -6,9 +6,12 @@ struct BenchData: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "data",
     abstract: "Measures how many pictures a second are read, decoded and changed.",
-    discussion: "Nothing is computed with the batches. Benchmarks/peers/loader.py is the same in PyTorch.")
+    discussion:
+      "Nothing is computed with the batches. Benchmarks/peers/loader.py is the same in PyTorch.")
 
-  @Argument(help: ArgumentHelp("The data: \(DataSource.forms.joined(separator: ", ")).", valueName: "source"))
+  @Argument(
+    help: ArgumentHelp(
+      "The data: \(DataSource.forms.joined(separator: ", ")).", valueName: "source"))
   var source: String
 
   @Option(parsing: .unconditional, help: ArgumentHelp("Pictures a batch.", valueName: "count"))
@@ -56,7 +59,8 @@ struct BenchData: ParsableCommand {
     let seconds = (clock.now - start) / .seconds(1)
     let used = Self.processorSeconds - processor
     let result = Result(
-      pictures: pictures, workers: workers, epochs: epochs, seconds: seconds, processorSeconds: used,
+      pictures: pictures, workers: workers, epochs: epochs, seconds: seconds,
+      processorSeconds: used,
       picturesPerSecond: Double(pictures) / seconds,
       processorMillisecondsPerPicture: used * 1000 / Double(pictures))
     if json { return try printJSON(result) }

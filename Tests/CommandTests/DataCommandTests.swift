@@ -65,7 +65,8 @@ import Testing
     ).finish()
     #expect(other.status == 0)
     #expect(try Picture.read(place.path + "/sheet.png") != sheet)
-    let held = try place.start(["data", "show", "digits", "--held-out", "--output", "d.png"]).finish()
+    let held = try place.start(["data", "show", "digits", "--held-out", "--output", "d.png"])
+      .finish()
     #expect(held.status == 0 && held.output.hasPrefix("\(Digits.dataset.test.labels[0])  "))
   }
 

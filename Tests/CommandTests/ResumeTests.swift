@@ -23,7 +23,9 @@ import Testing
     let place = try Workplace()
     let whole = try place.start(Self.train + ["whole"]).finish()
     #expect(whole.status == 0, "\(whole.errors)")
-    let wanted = try (place.data("whole/model.safetensors"), place.data("whole/best/model.safetensors"))
+    let wanted = try (
+      place.data("whole/model.safetensors"), place.data("whole/best/model.safetensors")
+    )
     let random = CounterRandom(seed: soakSeed, stream: 0x6b69)
     var (kills, runs) = (0, 0)
     while kills < 100 {

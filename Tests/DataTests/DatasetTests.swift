@@ -128,7 +128,8 @@ struct DataSourceTests {
 
   @Test(arguments: [
     ("digit", "Did you mean \"digits\"?"), ("mnits:x", "Did you mean \"mnist:DIR\"?"),
-    ("CIFAR-10:x", "Did you mean \"cifar10:DIR\"?"), ("imagenet:x", ""), ("floder:x", "Did you mean \"folder:DIR\"?"), ("", ""), (":", ""),
+    ("CIFAR-10:x", "Did you mean \"cifar10:DIR\"?"), ("imagenet:x", ""),
+    ("floder:x", "Did you mean \"folder:DIR\"?"), ("", ""), (":", ""),
     ("mnist", "Name the folder: mnist:DIR."), ("cifar10:", "Name the folder: cifar10:DIR."),
     ("digits:x", "The digits are built in and take no folder."),
   ])

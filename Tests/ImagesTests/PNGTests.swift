@@ -125,5 +125,8 @@ import Testing
     let png = HandMadePNG(width: 60000, height: 60000, depth: 1, colour: 0, rows: [[0]])
     let error = expectPictureError { _ = try decoded(png.bytes) }
     #expect(error?.got == "60000 x 60000 pixels")
+    // The header alone makes no room for a row.
+    let long = HandMadePNG(width: 1 << 30, height: 1, depth: 16, colour: 6, rows: [[0]])
+    #expect(expectPictureError { _ = try decoded(long.bytes) }?.got == "1073741824 x 1 pixels")
   }
 }

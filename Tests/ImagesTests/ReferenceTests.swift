@@ -2,7 +2,7 @@ import Testing
 
 @testable import ABNImages
 
-/// What Pillow 12 and torchvision 0.28 make of the same 6 x 7 pixels, of which a part is of one colour.
+/// What Pillow 13 and torchvision 0.28 make of the same 6 x 7 pixels, of which a part is of one colour.
 @Suite struct ReferenceTests {
   static let source = Picture(
     size: PictureSize(height: 6, width: 7), channels: 3,
