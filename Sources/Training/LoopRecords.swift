@@ -1,6 +1,7 @@
 import ABNData
 import ABNGraph
 import ABNModelFiles
+import ABNModels
 import ABNTensors
 
 /// The time of an epoch, and how much of it was spent waiting for data.
@@ -65,7 +66,7 @@ extension TrainingLoop {
       epochs: settings.epochs, stepsPerEpoch: progress.stepsPerEpoch,
       batchSize: settings.batchSize, trainCount: data.trainCount,
       validationCount: data.test.count, classCount: model.options.classes,
-      parameterCount: programs.training.parameters.reduce(0) { $0 + $1.shape.elementCount },
+      parameterCount: programs.training.trainedParameterCount,
       resumedStep: resumedStep, plannedPeakBytes: plannedPeakBytes,
       settings: settings.described(threads: threads))
   }
