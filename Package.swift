@@ -253,7 +253,7 @@ if Context.environment["ABN_FUZZ"] != nil {
   tests.append(
     .executableTarget(
       name: "FuzzWeights", dependencies: ["ABNFormats", "ABNTensors", "CZlib"],
-      path: "Tests/Fuzzing/Weights", swiftSettings: [.unsafeFlags(["-parse-as-library"])]))
+      path: "Tests/Fuzzing/Weights"))
   tests.append(
     .executableTarget(
       name: "FuzzPictures", dependencies: ["ABNImages", "ABNTensors", "CZlib"],

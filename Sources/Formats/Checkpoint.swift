@@ -25,6 +25,8 @@ struct Checkpoint {
   }
 
   let source: ByteSource
+  /// What the bytes in errors count in: the file, or an entry of a zip file.
+  private let pickle: ByteSource
   private(set) var names: [String] = []
   private var values: [String: Value] = [:]
   private var storages = Storages.none
@@ -42,7 +44,7 @@ struct Checkpoint {
 
   /// A pickle of arrays: `.pdparams`.
   init(pickle source: ByteSource) throws {
-    self.source = source
+    (self.source, pickle) = (source, source)
     var reader = try PickleReader(source, dialect: .checkpoint)
     try collect(reader.readCheckpoint(), reader)
     guard reader.place == reader.bytes.count else {
@@ -62,7 +64,7 @@ struct Checkpoint {
   /// object and the keys of the storages, and then for each of these the number of its elements in 64
   /// bits and the elements.
   init(legacy source: ByteSource) throws {
-    self.source = source
+    (self.source, pickle) = (source, source)
     var reader = try PickleReader(source, dialect: .checkpoint)
     reader.place = Self.legacyMagic.count
     let start = reader.place
@@ -99,7 +101,7 @@ struct Checkpoint {
           wanted: "little")
       }
     }
-    let pickle = ByteSource(
+    pickle = ByteSource(
       try Self.contents(of: entry, zip), path: source.path, kind: "\(source.kind) \(entry.name)",
       limits: source.limits)
     var reader = try PickleReader(pickle, dialect: .checkpoint)
@@ -131,19 +133,19 @@ struct Checkpoint {
       switch storages {
       case .rows(let rows):
         if let row = rows[key] {
-          return try tensor.read(source, name: name, storageBytes: row.count) {
+          return try tensor.read(source, pickle: pickle, name: name, storageBytes: row.count) {
             try source.bytes(at: row.lowerBound + $0.lowerBound, count: $0.count)
           }
         }
       case .zip(let zip, let entries):
         if let entry = entries[key] {
-          return try tensor.read(source, name: name, storageBytes: entry.bytes) {
+          return try tensor.read(source, pickle: pickle, name: name, storageBytes: entry.bytes) {
             try part($0, of: entry, zip)
           }
         }
       case .none: break
       }
-      throw source.fault(
+      throw pickle.fault(
         at: tensor.at, got: "tensor \(quoted(name)) without its elements",
         wanted: "the storage \(quoted(key))", fix: "The file is cut off or damaged.")
     }

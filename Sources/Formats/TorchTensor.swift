@@ -111,16 +111,18 @@ final class TorchTensor {
   /// Reads the elements.
   ///
   /// - Parameters:
+  ///   - source: the file.
+  ///   - pickle: what `at` counts in, for errors.
   ///   - name: for errors.
   ///   - bytes: reads a range of the storage's bytes.
   ///   - storageBytes: those that the file has of it.
   func read(
-    _ source: ByteSource, name: String, storageBytes: Int, bytes: (Range<Int>) throws -> [UInt8]
+    _ source: ByteSource, pickle: ByteSource, name: String, storageBytes: Int, bytes: (Range<Int>) throws -> [UInt8]
   ) throws -> Tensor {
     func fault(
       _ got: String, _ wanted: String, _ category: ABNError.Category = .file, fix: String = ""
     ) -> ABNError {
-      source.fault(
+      pickle.fault(
         category, at: at, got: "tensor \(quoted(name)): \(got)", wanted: wanted, fix: fix)
     }
     guard let dtype = type.dtype, storage.type == type || storage.type == .untyped else {

@@ -7,7 +7,8 @@ import ABNTensors
 
 /// How a file of weights is put into a network: format, names and prefix are found in the file.
 package struct WeightLoading: Sendable {
-  /// The file: safetensors, PyTorch's (also the older one), `.pdparams`, `.npz`, by its contents.
+  /// The file: safetensors, PyTorch's (also the older one), `.pdparams`, `.npz`, by its contents; or a
+  /// model's folder.
   package var path: String
   /// Whose names the tensors have; nil: those that fit best.
   package var names: WeightNames?
@@ -49,7 +50,7 @@ package struct WeightLoading: Sendable {
   package func values(
     for program: Program, model: Model, options: ModelOptions
   ) throws -> (values: [String: Tensor], report: WeightReport) {
-    let file = try WeightsFile(path: path)
+    let file = try WeightsFile(path: Self.file(path))
     let candidates = WeightNaming.all(of: model, options, only: names).compactMap { naming in
       naming.weights(of: program).map { (naming: naming, weights: $0) }
     }
@@ -90,6 +91,11 @@ package struct WeightLoading: Sendable {
       report.matched.removeAll { names.contains($0) }
     }
     return (values, report)
+  }
+
+  /// The file: of a model's folder the model.
+  private static func file(_ path: String) -> String {
+    ModelFile.isThere(inFolder: path) ? path + "/" + ModelFile.name : path
   }
 
   /// A model that this package wrote says which it is.

@@ -253,6 +253,17 @@ struct WeightsFileTests {
     expectError(.file) { _ = try Self.readAll(TorchFile.zip(.dictionary([("x", value)]))) }
   }
 
+  /// Opcodes of a byte or two that make lists, dictionaries and tuples: how many depends on the file.
+  @Test(arguments: ["]", "}", "]0", "}0", "N\u{85}0"]) func fewContainers(unit: String) throws {
+    let part = unit.unicodeScalars.map { UInt8($0.value) }
+    let body = [Bytes](repeating: part, count: 100_000).joined()
+    let source = ByteSource([0x80, 2] + body + [0x4e, 0x2e], path: "x", kind: "weights")
+    var reader = try PickleReader(source, dialect: .checkpoint)
+    expectError(.file) { _ = try reader.readCheckpoint() }
+    #expect(reader.containers.count <= 257 + source.byteCount / 4)
+    #expect(reader.stack.count <= reader.mostStack + 1)
+  }
+
   /// Cut off at every length, and every byte flipped: read or refused with a typed error.
   @Test(arguments: 0..<2) func survivesDamage(layout: Int) throws {
     let bytes = Self.layouts[layout].2(

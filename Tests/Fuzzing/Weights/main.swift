@@ -33,7 +33,7 @@ public func initialize(
   ])
   for (name, bytes) in [
     ("torch", TorchFile.zip(checkpoint)), ("torch-legacy", TorchFile.legacy(checkpoint)),
-    ("pickle", arrays),
+    ("pickle", arrays()),
   ] {
     try? Data(bytes).write(to: URL(filePath: "\(folder)/\(name)"))
   }
@@ -94,7 +94,7 @@ private func withRightChecksums(_ bytes: [UInt8]) -> [UInt8] {
 }
 
 /// `{"w": array([1, -2], dtype=float32)}` by numpy 1, with protocol 2.
-private let arrays: [UInt8] = {
+private func arrays() -> [UInt8] {
   func text(_ text: String) -> [UInt8] {
     [0x58, UInt8(text.utf8.count), 0, 0, 0] + Array(text.utf8)
   }
@@ -107,4 +107,4 @@ private let arrays: [UInt8] = {
     + Array("tR(K\u{1}(K\u{2}t".utf8) + type + [0x89, 0x55, 8, 0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0]
     + Array("tb".utf8)
   return [0x80, 2] + Array("}(".utf8) + text("w") + array + Array("u.".utf8)
-}()
+}
