@@ -63,17 +63,9 @@ package struct RestoreInputs: ProgramPass {
     }
 
     // 1. Readers of the forward pass.
-    for reader in later([x]) where list[reader].role == .forward {
-      // It may have moved with one before it.
-      guard list.precedes(layer, reader) else { continue }
-      let who = list.describe(reader)
-      guard let count = list.advance(reader, to: layer) else {
-        return .readerNeedsResult(who)
-      }
-      moves.append(
-        PassDecision(
-          .movedReader, list.program[x], at: made,
-          reason: MemoryReason.runsBefore(who, others: count - 1)))
+    let forward = later([x]).filter { list[$0].role == .forward }
+    if let reason = moveReaders(forward, of: x, before: layer, made, &list, &moves) {
+      return reason
     }
 
     // 2. Gradients.
@@ -114,6 +106,25 @@ package struct RestoreInputs: ProgramPass {
         .restored, list.program[x], at: made,
         reason: MemoryReason.computedBack(
           over: made.kindName, for: names, delayed: early.count)))
+    return nil
+  }
+
+  /// Moves readers of the input before the layer. Returns why the input must be kept where one
+  /// cannot be moved.
+  private func moveReaders(
+    _ readers: [OperatorList.Place], of x: VariableID, before layer: OperatorList.Place,
+    _ made: Operator, _ list: inout OperatorList, _ moves: inout [PassDecision]
+  ) -> MemoryReason? {
+    for reader in readers {
+      // It may have moved with one before it.
+      guard list.precedes(layer, reader) else { continue }
+      let who = list.describe(reader)
+      guard let count = list.advance(reader, to: layer) else { return .readerNeedsResult(who) }
+      moves.append(
+        PassDecision(
+          .movedReader, list.program[x], at: made,
+          reason: MemoryReason.runsBefore(who, others: count - 1)))
+    }
     return nil
   }
 }

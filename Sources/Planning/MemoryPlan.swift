@@ -49,34 +49,10 @@ public struct MemoryPlan: Sendable {
     let clock = ContinuousClock()
     let start = clock.now
     let classes = SharingClasses(request, mayShare: mode != .separate)
-    var blocks: [Block] = []
-    var roots: [Int] = []
-    var total = 0
-    for index in request.buffers.indices {
-      guard classes.root(BufferID(index)) == index, request.buffers[index].use.isInArena,
-        let life = classes.lives[index], classes.bytes[index] > 0
-      else { continue }
-      let guarded =
-        min(classes.bytes[index], Self.limit) + (mode == .guarded ? Self.alignment : 0)
-      let bytes = (guarded + Self.alignment - 1) / Self.alignment * Self.alignment
-      total = min(total + bytes, Self.limit)
-      // Bytes of their own are bytes for the whole run.
-      let whole = -1...request.steps.count
-      blocks.append(Block(bytes: bytes, life: mode == .separate ? whole : life))
-      roots.append(index)
-    }
+    var (blocks, roots, total) = Self.blocks(of: classes, request, mode)
     let fits = total < Self.limit && fault == nil
     if !fits { (blocks, roots) = ([], []) }
-    var alive = [Int](repeating: 0, count: request.steps.count + 3)
-    for block in blocks {
-      alive[block.life.lowerBound + 1] += block.bytes
-      alive[block.life.upperBound + 2] -= block.bytes
-    }
-    var (now, peak, at) = (0, 0, 0)
-    for (time, change) in alive.enumerated() {
-      now += change
-      if now > peak { (peak, at) = (now, time - 1) }
-    }
+    let (peak, at) = Self.peak(of: blocks, steps: request.steps.count)
     let best = Placement.best(blocks, bound: peak)
     var offsetOfRoot = [Int?](repeating: nil, count: request.buffers.count)
     for (block, root) in roots.enumerated() { offsetOfRoot[root] = best.placement.offsets[block] }
@@ -106,6 +82,44 @@ public struct MemoryPlan: Sendable {
       .sorted { $0.0.bytes > $1.0.bytes }
       .map { BufferID($0.1) }
     seconds = start.duration(to: clock.now) / .seconds(1)
+  }
+
+  /// The classes that stand in the arena, with their first members, and their bytes together.
+  private static func blocks(
+    of classes: SharingClasses, _ request: PlanRequest, _ mode: PlanningMode
+  ) -> (blocks: [Block], roots: [Int], bytes: Int) {
+    var blocks: [Block] = []
+    var roots: [Int] = []
+    var total = 0
+    for index in request.buffers.indices {
+      guard classes.root(BufferID(index)) == index, request.buffers[index].use.isInArena,
+        let life = classes.lives[index], classes.bytes[index] > 0
+      else { continue }
+      let guarded =
+        min(classes.bytes[index], limit) + (mode == .guarded ? alignment : 0)
+      let bytes = (guarded + alignment - 1) / alignment * alignment
+      total = min(total + bytes, limit)
+      // Bytes of their own are bytes for the whole run.
+      let whole = -1...request.steps.count
+      blocks.append(Block(bytes: bytes, life: mode == .separate ? whole : life))
+      roots.append(index)
+    }
+    return (blocks, roots, total)
+  }
+
+  /// The largest sum of bytes alive at one step, and the first such step.
+  private static func peak(of blocks: [Block], steps: Int) -> (bytes: Int, step: Int) {
+    var alive = [Int](repeating: 0, count: steps + 3)
+    for block in blocks {
+      alive[block.life.lowerBound + 1] += block.bytes
+      alive[block.life.upperBound + 2] -= block.bytes
+    }
+    var (now, peak, at) = (0, 0, 0)
+    for (time, change) in alive.enumerated() {
+      now += change
+      if now > peak { (peak, at) = (now, time - 1) }
+    }
+    return (peak, at)
   }
 }
 

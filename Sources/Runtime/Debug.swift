@@ -70,7 +70,7 @@ package enum Debug {
     guard let level = Int(value), (0...4).contains(level) else {
       return .failure(
         ABNError(
-          .attribute, "environment variable ABN_VERBOSE", got: "\(quoted(value))",
+          .attribute, "environment variable ABN_VERBOSE", got: quoted(value),
           wanted: "0, 1, 2, 3 or 4", fix: "See Documentation/Debugging.md."))
     }
     return .success(level)
@@ -93,8 +93,8 @@ extension Executable {
     guard verbosity >= 3 else { return }
     for decision in decisions {
       Debug.tell(
-        "abn: \(decision.action.rawValue) \(decision.variable), \(decision.bytes) bytes: "
-          + "\(decision.reason)")
+        "abn: \(decision.action.rawValue) \(decision.variable) (\(decision.source)), "
+          + "\(decision.bytes) bytes: \(decision.reason)")
     }
     for step in lowered.steps {
       if let note = step.note { Debug.tell("abn: \(step.name) \(step.layer): \(note)") }

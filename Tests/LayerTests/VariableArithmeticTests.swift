@@ -1,5 +1,6 @@
 import ABNTestSupport
 import InPlaceABN
+import Synchronization
 import Testing
 
 /// `+`, `-`, `*` and `/` of variables and numbers.
@@ -87,6 +88,22 @@ import Testing
     let kind = "elemen"
     expectError(.attribute, ["\"elemenx\"", "Did you mean \"element\"?"]) {
       try ProgramBuilder().build { try prelu(data("x", shape: [2, 3]), mode: "\(kind)x") }
+    }
+  }
+
+  @Test func elementsOfAnotherTypeAreConvertedWithAWord() throws {
+    let found = Mutex<[String]>([])
+    let tensor = Tensor([1.5, -2] as [Float])
+    UserWarning.$receiver.withValue({ text in found.withLock { $0.append(text) } }) {
+      #expect(tensor.elements(Float.self) == [1.5, -2] && tensor.doubles == [1.5, -2])
+      #expect(tensor.cast(to: .int32).elements(Int32.self) == [1, -2])
+      #expect(found.withLock { $0 } == [])
+      #expect(tensor.elements(Double.self) == [1.5, -2])
+    }
+    let warnings = found.withLock { $0 }
+    #expect(warnings.count == 1)
+    for word in ["VariableArithmeticTests.swift:\(#line - 4)", "Double", "float32", "doubles"] {
+      #expect(warnings.first?.contains(word) == true, "\(word) in \(warnings)")
     }
   }
 
