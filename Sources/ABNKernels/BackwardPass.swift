@@ -206,10 +206,11 @@ extension Engine {
   /// one takes z (y) as it is, and bias from the sums: a step rounds by u * abs(z) where the other
   /// road rounds by u * abs(y - bias), u being half an ulp of 1 in the type of parameters. So it is
   /// for channels where
-  /// * abs(bias) is at most 0.75 abs(scale), as with dz of one sign dscale would be off by more than its bound;
-  ///   or 8, the rule of rescue, for elements of 16 bits, as what z
+  /// * abs(bias) is at most 0.75 abs(scale), as with dz of one sign dscale would be off by more
+  ///   than its bound; or 8, the rule of rescue, for elements of 16 bits, as what z
   ///   has lost by being stored is far more than u;
-  /// * variance is at least epsilon, so that xhat has a deviation of 0.7 or more, and z is not all bias;
+  /// * variance is at least epsilon, so that xhat has a deviation of 0.7 or more, and z is not all
+  ///   bias;
   /// * no factor comes near underflow or overflow.
   ///
   /// A channel whose statistics are NaN is NaN on both roads, and must not change that of its

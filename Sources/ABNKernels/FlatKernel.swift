@@ -99,7 +99,8 @@ package struct FlatKernel: Sendable {
 
   /// The loop of an operation.
   ///
-  /// - Throws: `KernelError` for a set that the processor lacks, and for an `ABN_KERNELS` that names none.
+  /// - Throws: `KernelError` for a set that the processor lacks, and for an `ABN_KERNELS` that
+  ///   names none.
   package init(
     _ operation: FlatOperation, isWide: Bool = false, instructionSet: ABNInstructionSet? = nil
   ) throws(KernelError) {

@@ -138,8 +138,8 @@ package struct FlatOperation: Sendable {
 }
 
 extension FlatOperation {
-  /// What an update makes of a gradient g before it uses it: min(max(g, minimum), maximum) * scale + l2 p + l1 sign(p), p
-  /// the parameter.
+  /// What an update makes of a gradient g before it uses it: min(max(g, minimum), maximum) * scale
+  /// + l2 p + l1 sign(p), p the parameter.
   package struct Treatment: Sendable {
     fileprivate let constants: [Double]
 
@@ -181,7 +181,8 @@ extension FlatOperation {
     }
   }
 
-  /// (kept a - stride m / (sqrt(v) spread + epsilon); m = beta1 c + (1 - beta1) g; v = beta2 d + (1 - beta2) g^2).
+  /// (kept a - stride m / (sqrt(v) spread + epsilon); m = beta1 c + (1 - beta1) g; v = beta2 d +
+  /// (1 - beta2) g^2).
   package static func adam(_ treatment: Treatment, _ step: Adam) -> FlatOperation {
     FlatOperation(
       FlatCode.adam,

@@ -37,12 +37,12 @@ struct ChannelSpread {
 /// deviation's share, sqrt(variance / (variance + epsilon)), at most 1. What tells the elements of
 /// a channel apart in y is scale * xhat, whose size is scale * h. A channel is rescued if one of
 /// these holds:
-/// * abs(bias) > 8 * abs(scale) * h (2 in channels of fewer than 32 elements), a scale of 0 included: y
-///   is rounded by u * abs(y), so that xhat is restored with an error of u * (abs(bias / scale) + abs(xhat)),
-///   which is to be 8 u of its size;
+/// * abs(bias) > 8 * abs(scale) * h (2 in channels of fewer than 32 elements), a scale of 0
+///   included: y is rounded by u * abs(y), so that xhat is restored with an error of u * (abs(bias
+///   / scale) + abs(xhat)), which is to be 8 u of its size;
 /// * abs(scale) * h, or slope times that, is so small that z loses digits to underflow;
-/// * z may overflow: (abs(bias) + abs(scale) * h * sqrt(m)) * max(1, slope) is more than the largest
-///   element, no xhat of m elements being above h * sqrt(m);
+/// * z may overflow: (abs(bias) + abs(scale) * h * sqrt(m)) * max(1, slope) is more than the
+///   largest element, no xhat of m elements being above h * sqrt(m);
 /// * a slope of prelu is not positive, or a slope or its inverse has lost digits to underflow;
 /// * elu is saturated in the bulk of the channel (`saturation`);
 /// * scale, bias or slope is not finite.

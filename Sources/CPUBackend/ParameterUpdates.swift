@@ -79,8 +79,8 @@ extension MomentumUpdate: CPULowerable {
 
 /// Bounds that keep the moments of a gradient, and the quotient of the two, finite.
 struct MomentBounds: Sendable {
-  /// The divisor's smallest value: below the root of the least normal number the square of a gradient
-  /// has vanished, and a smaller divisor would make the step anything.
+  /// The divisor's smallest value: below the root of the least normal number the square of a
+  /// gradient has vanished, and a smaller divisor would make the step anything.
   let epsilon: Double
   /// Of finite gradients the largest that counts.
   let largest: Double

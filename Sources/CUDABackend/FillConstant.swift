@@ -34,8 +34,8 @@ extension SumOf: CUDALowerable {
     guard terms > most else {
       return try c.flat(sum(Array(repeating: dtype, count: terms), dtype), count: count, arguments)
     }
-    // Sums of the terms so far stand in between in float64; the last launch writes the result, which
-    // may be in the bytes of a term that was read before.
+    // Sums of the terms so far stand in between in float64; the last launch writes the result,
+    // which may be in the bytes of a term that was read before.
     let partial = terms + 1
     var launches = [
       try c.flatLaunch(

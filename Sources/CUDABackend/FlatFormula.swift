@@ -129,7 +129,8 @@ extension FlatFormula {
       : "loadGroup<V>(p_\(name), at, isWhole, left)"
   }
 
-  /// The kernel `flat` over many sets of arrays at once (see `FlatTable`): a block works on one set.
+  /// The kernel `flat` over many sets of arrays at once (see `FlatTable`): a block works on one
+  /// set.
   ///
   /// - Parameter updated: for each output, the input in whose place it is.
   func tableText(updated: [Int]) -> String {

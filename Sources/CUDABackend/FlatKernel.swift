@@ -1,8 +1,8 @@
 import ABNRuntime
 import ABNTensors
 
-// Steps over the elements of arrays: kernels that are made of one formula each. One kernel serves all
-// sizes, and all values of the formula's parameters.
+// Steps over the elements of arrays: kernels that are made of one formula each. One kernel serves
+// all sizes, and all values of the formula's parameters.
 
 extension CUDAContext {
   /// A launch of a formula over `count` elements of arrays, each an array of so many.

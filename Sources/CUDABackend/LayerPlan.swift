@@ -1,7 +1,7 @@
 import ABNRuntime
 
-/// Which kernels run a layer: those that keep what they read on the chip, where they can, else those
-/// of any size.
+/// Which kernels run a layer: those that keep what they read on the chip, where they can, else
+/// those of any size.
 struct LayerPlan {
   let resident: LayerResident?
   let general: LayerGeneral

@@ -7,8 +7,8 @@ struct LayerTuning: Sendable, Hashable {
   var threads = 512
   /// Blocks that a multiprocessor holds: one loads while another one waits at a barrier.
   var perMultiprocessor = 2
-  /// How many times 16 bytes of a row a slice may have, the widest first; none of less than a line of
-  /// the cache, which memory is read in.
+  /// How many times 16 bytes of a row a slice may have, the widest first; none of less than a line
+  /// of the cache, which memory is read in.
   var lanes = [16, 8]
   /// How many groups of blocks work on slices of their own, where there are so many, also where the
   /// chip does not hold theirs together: one reads while another one waits at its barrier.
@@ -26,8 +26,8 @@ struct LayerTuning: Sendable, Hashable {
 }
 
 /// The layer by kernels that keep what they have read in shared memory between the sums and what
-/// follows from them, so that memory is read once where a channel, or a slice of channels, fits on the
-/// chip. All their blocks are resident at once.
+/// follows from them, so that memory is read once where a channel, or a slice of channels, fits on
+/// the chip. All their blocks are resident at once.
 struct LayerResident {
   /// What a launch is about, beside pointers.
   private struct Launch {
@@ -50,8 +50,8 @@ struct LayerResident {
   /// Counters of the two kinds of kernels, which leave them in different states.
   private static let rowCounters = CUDADevice.counterCount / 2
 
-  /// nil where such kernels do not run the layer: in float64, where planes or rows are no multiples of
-  /// 16 bytes, where a channel is larger than the chip holds, or a card does not launch
+  /// nil where such kernels do not run the layer: in float64, where planes or rows are no multiples
+  /// of 16 bytes, where a channel is larger than the chip holds, or a card does not launch
   /// cooperatively.
   init?(
     _ variant: LayerVariant, _ device: CUDADevice, tuning: LayerTuning = LayerTuning()

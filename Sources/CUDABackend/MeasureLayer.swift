@@ -9,8 +9,8 @@ package struct CardLayerTiming: Sendable, Codable {
   /// Medians by the card's clock.
   package let forwardMilliseconds: Double
   package let backwardMilliseconds: Double
-  /// A copy of as many bytes as a forward pass moves at least (x read, z written), and as a backward
-  /// pass does (z and dz read, dx written).
+  /// A copy of as many bytes as a forward pass moves at least (x read, z written), and as a
+  /// backward pass does (z and dz read, dx written).
   package let forwardCopyMilliseconds: Double
   package let backwardCopyMilliseconds: Double
   /// Whether the kernels that read memory once ran it.

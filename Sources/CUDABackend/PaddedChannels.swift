@@ -6,9 +6,9 @@ import ABNTensors
 /// engines for: places of 2 x 2 become one place of four times the channels where the stride is two
 /// (space to depth), and channels of zeros fill it up to a multiple of 16 bytes.
 ///
-/// With the stride two, y at i reads x at 2i + a - p for taps a in 0 ..< k. Let q be p rounded up to
-/// an even number: then x at row u lies in cell (u + q) / 2, and cell i + A holds, at parity d, tap
-/// 2A + d - (q - p). So it is a convolution without stride or padding over as many cells as the
+/// With the stride two, y at i reads x at 2i + a - p for taps a in 0 ..< k. Let q be p rounded up
+/// to an even number: then x at row u lies in cell (u + q) / 2, and cell i + A holds, at parity d,
+/// tap 2A + d - (q - p). So it is a convolution without stride or padding over as many cells as the
 /// outputs reach, with weights that are 0 where there is no such tap.
 struct PaddedChannels {
   private let operands: ConvolutionOperands
@@ -24,7 +24,8 @@ struct PaddedChannels {
   /// Taps that the first cell has before the first of the kernel's.
   private let shift: [Int]
 
-  /// nil where nothing is to be gained: in exact float32, of more channels, in groups, or row-major.
+  /// nil where nothing is to be gained: in exact float32, of more channels, in groups, or
+  /// row-major.
   init?(_ operands: ConvolutionOperands) throws {
     let kind = operands.kind
     guard kind.layout == .nchw, operands.order == .channelsLast, kind.groups == 1,

@@ -37,7 +37,8 @@ private struct PoolGeometry {
     return isChannelsLast && channels % most == 0 ? most : 1
   }
 
-  /// Neighbours of a line of dx that one thread makes; nil where the lines do not consist of chunks.
+  /// Neighbours of a line of dx that one thread makes; nil where the lines do not consist of
+  /// chunks.
   var lineLanes: Int? {
     let most = 16 / x.dtype.bytes
     return !isChannelsLast && size(x.shape, 1) % most == 0 ? most : nil
@@ -66,7 +67,8 @@ private struct PoolGeometry {
     axes.allSatisfy { (1...3).contains($0.kernel) && (1...2).contains($0.stride) }
   }
 
-  /// A launch that makes an image of the shape `target`, with words of `along` neighbours of a line.
+  /// A launch that makes an image of the shape `target`, with words of `along` neighbours of a
+  /// line.
   func launch(
     _ c: CUDAContext, _ file: KernelFile, _ entry: String, making target: Shape, along: Int = 1,
     winners: DType? = nil, _ pointers: [KernelArgument]

@@ -3,8 +3,8 @@ import ABNOperators
 import ABNRuntime
 import ABNTensors
 
-/// A label that is no class: the processor's step throws an error before it starts; a card's does not
-/// look at data, and makes the loss of that row NaN, and its gradient.
+/// A label that is no class: the processor's step throws an error before it starts; a card's does
+/// not look at data, and makes the loss of that row NaN, and its gradient.
 extension SoftmaxCrossEntropy: CUDALowerable {
   func lower(_ c: inout CUDAContext) throws {
     let x = c.inputType(0)

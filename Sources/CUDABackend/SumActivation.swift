@@ -3,8 +3,8 @@ import ABNGraph
 import ABNOperators
 import ABNTensors
 
-/// z = f(u + v) for two images of one type: the end of a residual block in one way over memory. What
-/// a pass of this backend makes of the sum and the activation behind it.
+/// z = f(u + v) for two images of one type: the end of a residual block in one way over memory.
+/// What a pass of this backend makes of the sum and the activation behind it.
 struct SumActivation: OperatorKind {
   static let kindName = "sum_activation"
   static let formula = "z = f(u + v)"

@@ -10,10 +10,11 @@ struct ArrayPair {
   /// The kind of file, for errors: `IDX`.
   let kind: String
 
-  /// Pictures from uint8 [N, H, W], [N, C, H, W] or, with one or three channels, [N, H, W, C]; labels from
-  /// whole numbers [N] or [N, 1].
+  /// Pictures from uint8 [N, H, W], [N, C, H, W] or, with one or three channels, [N, H, W, C];
+  /// labels from whole numbers [N] or [N, 1].
   ///
-  /// - Throws: `ABNError(.shape)` or `(.dtype)` for other arrays, `(.data)` for a negative label or one above a million.
+  /// - Throws: `ABNError(.shape)` or `(.dtype)` for other arrays, `(.data)` for a negative label or
+  ///   one above a million.
   func split() throws -> DataSplit {
     func error(
       _ category: ABNError.Category, _ array: (value: Tensor, path: String),
@@ -84,9 +85,10 @@ struct ArrayFolder {
   let kind: String
   let read: (String) throws -> Tensor
 
-  /// The files whose names begin with `train` and with `t10k`, `test`, `val`, `valid` or `validation`, and go
-  /// on with `images` and `labels`. Without the second pair, a share of the first is held out. `classes.txt`, if
-  /// there is one, holds the class names, one a line; else classes are called by their numbers.
+  /// The files whose names begin with `train` and with `t10k`, `test`, `val`, `valid` or
+  /// `validation`, and go on with `images` and `labels`. Without the second pair, a share of the
+  /// first is held out. `classes.txt`, if there is one, holds the class names, one a line; else
+  /// classes are called by their numbers.
   func load(_ name: String, _ options: DataOptions) throws -> Dataset {
     try checkDirectory(directory, what: kind)
     let train = try pair(of: ["train"])

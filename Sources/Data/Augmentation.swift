@@ -2,9 +2,10 @@ import ABNTensors
 
 /// How a picture is changed each time that it is seen, and its class with it.
 ///
-/// In this order: a random part of it at the size that the network takes, or the middle; cutting and
-/// mirroring; distortion; colours; a policy; erasing. Then, of the whole batch, labels are smoothed, and pictures
-/// are mixed. Everything is drawn from (seed, epoch, picture), mixing from (seed, epoch, batch).
+/// In this order: a random part of it at the size that the network takes, or the middle; cutting
+/// and mirroring; distortion; colours; a policy; erasing. Then, of the whole batch, labels are
+/// smoothed, and pictures are mixed. Everything is drawn from (seed, epoch, picture), mixing from
+/// (seed, epoch, batch).
 public struct Augmentation: Sendable, Hashable, Codable {
   /// The picture gets this many rows and columns of zero bytes on each side, and a part of its
   /// former size is cut out at a random place; 0 for no cutting.
@@ -27,13 +28,15 @@ public struct Augmentation: Sendable, Hashable, Codable {
   /// Its area is 2 to 33 % of the picture's, its sides are in a ratio of 0.3 to 3.3.
   /// Source: Z. Zhong et al., "Random Erasing Data Augmentation" (AAAI 2020), arXiv 1708.04896.
   package var erasing: Double = 0
-  /// Two pictures of a batch are added with weights of a Beta(mixup, mixup) distribution, and so are their
-  /// classes; 0 for not.
+  /// Two pictures of a batch are added with weights of a Beta(mixup, mixup) distribution, and so
+  /// are their classes; 0 for not.
   ///
-  /// Source: H. Zhang et al., "mixup: Beyond Empirical Risk Minimization" (ICLR 2018), arXiv 1710.09412.
+  /// Source: H. Zhang et al., "mixup: Beyond Empirical Risk Minimization" (ICLR 2018), arXiv
+  /// 1710.09412.
   package var mixup: Double = 0
-  /// A rectangle of a picture is replaced by that of another one, and its class by the share of the area, drawn from
-  /// Beta(cutmix, cutmix); 0 for not. With `mixup` above 0 too, each batch gets one of the two, drawn evenly.
+  /// A rectangle of a picture is replaced by that of another one, and its class by the share of the
+  /// area, drawn from Beta(cutmix, cutmix); 0 for not. With `mixup` above 0 too, each batch gets
+  /// one of the two, drawn evenly.
   ///
   /// Source: S. Yun et al., "CutMix" (ICCV 2019), arXiv 1905.04899.
   package var cutmix: Double = 0
@@ -60,8 +63,8 @@ public struct Augmentation: Sendable, Hashable, Codable {
 
   /// What is usual for photographs: a random part, mirrored.
   ///
-  /// Source: the same of C. Szegedy et al., "Going Deeper with Convolutions" (CVPR 2015), as torchvision's
-  /// `RandomResizedCrop` and `RandomHorizontalFlip` do it.
+  /// Source: the same of C. Szegedy et al., "Going Deeper with Convolutions" (CVPR 2015), as
+  /// torchvision's `RandomResizedCrop` and `RandomHorizontalFlip` do it.
   package static let photographs: Augmentation = {
     var augmentation = Augmentation(cropPadding: 0, flipsHorizontally: true)
     augmentation.resizedCrop = ResizedCrop()
@@ -77,8 +80,8 @@ public struct Augmentation: Sendable, Hashable, Codable {
 
 /// A random rectangle of a picture, resized to what the network takes.
 ///
-/// Area and ratio are drawn ten times, until the rectangle lies inside; then the middle is taken, at the nearest
-/// ratio that is allowed.
+/// Area and ratio are drawn ten times, until the rectangle lies inside; then the middle is taken,
+/// at the nearest ratio that is allowed.
 package struct ResizedCrop: Sendable, Hashable, Codable {
   /// The share of the picture's area, from, to.
   package var leastArea: Double
@@ -96,8 +99,9 @@ package struct ResizedCrop: Sendable, Hashable, Codable {
   }
 }
 
-/// Brightness, contrast and saturation are multiplied by factors that are uniform in 1 - x ... 1 + x, the
-/// hue is turned by -x ... x of the circle; in an order that is drawn. As torchvision's `ColorJitter`.
+/// Brightness, contrast and saturation are multiplied by factors that are uniform in 1 - x ... 1 +
+/// x, the hue is turned by -x ... x of the circle; in an order that is drawn. As torchvision's
+/// `ColorJitter`.
 package struct ColourJitter: Sendable, Hashable, Codable {
   package var brightness: Double
   package var contrast: Double
@@ -117,12 +121,13 @@ package struct ColourJitter: Sendable, Hashable, Codable {
 package enum AugmentationPolicy: Sendable, Hashable, Codable {
   /// One change of the wide list, each as strong as is drawn.
   ///
-  /// Source: S. Mueller, F. Hutter, "TrivialAugment" (ICCV 2021), arXiv 2103.10158, as torchvision's
-  /// `TrivialAugmentWide`.
+  /// Source: S. Mueller, F. Hutter, "TrivialAugment" (ICCV 2021), arXiv 2103.10158, as
+  /// torchvision's `TrivialAugmentWide`.
   case trivial
   /// This many changes, all of one strength of 0...30.
   ///
-  /// Source: E. Cubuk et al., "RandAugment" (NeurIPS 2020), arXiv 1909.13719, as torchvision's `RandAugment`.
+  /// Source: E. Cubuk et al., "RandAugment" (NeurIPS 2020), arXiv 1909.13719, as torchvision's
+  /// `RandAugment`.
   case random(changes: Int, magnitude: Int)
 }
 

@@ -5,12 +5,14 @@ import ABNTensors
 
 /// Some pictures with their classes, ready to be fed.
 public struct Batch: Sendable {
-  /// The normalized pictures: float32 [B, C, H, W]. Where one could not be read, a tensor whose `failure` says
-  /// which one and why, so that a run with this batch throws it.
+  /// The normalized pictures: float32 [B, C, H, W]. Where one could not be read, a tensor whose
+  /// `failure` says which one and why, so that a run with this batch throws it.
   public let images: Tensor
-  /// The classes: int64 [B, 1]. Where pictures are mixed, those of the pictures that others were added to.
+  /// The classes: int64 [B, 1]. Where pictures are mixed, those of the pictures that others were
+  /// added to.
   public let labels: Tensor
-  /// The classes as shares: float32 [B, K], every row of sum 1; nil unless labels are smoothed or pictures mixed.
+  /// The classes as shares: float32 [B, K], every row of sum 1; nil unless labels are smoothed or
+  /// pictures mixed.
   package let softLabels: Tensor?
   /// Which pictures of the split these are.
   public let samples: [Int]
@@ -83,9 +85,9 @@ public struct BatchLoader: Sendable {
   /// A maker of batches.
   ///
   /// - Throws: `ABNError(.attribute)` for a batch size below 1 or above the number of pictures, a
-  ///   negative padding or number of prepared batches, a distortion outside 0..<1; `ABNError(.shape)` where the normalization
-  ///   has another number of channels than the pictures; `ABNError(.data)` for changes of colour where there are
-  ///   none.
+  ///   negative padding or number of prepared batches, a distortion outside 0..<1;
+  ///   `ABNError(.shape)` where the normalization has another number of channels than the pictures;
+  ///   `ABNError(.data)` for changes of colour where there are none.
   public init(
     _ split: DataSplit, normalization: ChannelNormalization, options: Options
   ) throws {
@@ -193,8 +195,8 @@ public struct BatchLoader: Sendable {
     return order
   }
 
-  /// What draws the changes of pictures in an epoch. Cutting, mirroring and distortion have blocks of their
-  /// own in it, all other changes a stream of their own.
+  /// What draws the changes of pictures in an epoch. Cutting, mirroring and distortion have blocks
+  /// of their own in it, all other changes a stream of their own.
   func changes(ofEpoch epoch: Int, others: Bool) -> CounterRandom {
     CounterRandom(
       seed: options.seed,

@@ -39,8 +39,8 @@ final class BatchMemory: @unchecked Sendable {
   /// The pictures of the batch; nothing where there is no memory for them.
   var sampleCount: Int { samples.count }
 
-  /// Calls `body` for places of the batch with the picture that belongs there and where its numbers go; it gives
-  /// the label and the picture that it has taken.
+  /// Calls `body` for places of the batch with the picture that belongs there and where its numbers
+  /// go; it gives the label and the picture that it has taken.
   func fill(
     _ places: Range<Int>,
     _ body: (Int, UnsafeMutableBufferPointer<Float>) throws -> (label: Int32, sample: Int)

@@ -6,10 +6,12 @@ import Glibc
 import Musl
 #endif
 
-/// Threads that make the batches of an epoch, and the few batches between them and whoever takes them.
+/// Threads that make the batches of an epoch, and the few batches between them and whoever takes
+/// them.
 ///
-/// The next picture that nobody has begun is given to whichever thread asks, so that all of them work on the
-/// batch that is needed first. A batch is begun when at most `prefetchCount` others wait or are being made.
+/// The next picture that nobody has begun is given to whichever thread asks, so that all of them
+/// work on the batch that is needed first. A batch is begun when at most `prefetchCount` others
+/// wait or are being made.
 final class BatchWorkers: @unchecked Sendable {
   private let loader: BatchLoader
   private let epoch: Int

@@ -4,16 +4,16 @@ import Foundation
 
 /// The CIFAR-100 pictures in their binary version: 3 x 32 x 32 pixels, 100 classes.
 ///
-/// A record of `train.bin` and `test.bin` is the coarse label (0...19), the fine label (0...99), which is the one
-/// that is used, and 1024 bytes each of red, green and blue.
+/// A record of `train.bin` and `test.bin` is the coarse label (0...19), the fine label (0...99),
+/// which is the one that is used, and 1024 bytes each of red, green and blue.
 ///
 /// Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009).
 enum CIFAR100 {
-  /// Reads `train.bin` and `test.bin` of a folder, and the class names in `fine_label_names.txt`, one a line;
-  /// without it classes are called by their numbers.
+  /// Reads `train.bin` and `test.bin` of a folder, and the class names in `fine_label_names.txt`,
+  /// one a line; without it classes are called by their numbers.
   ///
-  /// - Throws: `ABNError(.file)` for missing files and for a size that is no multiple of 3074 bytes, `.data`
-  ///   for a label above 99, with its byte.
+  /// - Throws: `ABNError(.file)` for missing files and for a size that is no multiple of 3074
+  ///   bytes, `.data` for a label above 99, with its byte.
   static func load(directory: String) throws -> Dataset {
     try checkDirectory(directory, what: "CIFAR-100")
     let format = CIFARRecords(kind: "CIFAR-100", labelBytes: 2, classes: 100)

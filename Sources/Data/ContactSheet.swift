@@ -9,7 +9,8 @@ package enum ContactSheet {
   ///   - images: float32 [B, C, H, W], normalized.
   ///   - rule: how they were normalized.
   ///   - most: the pictures that are shown at most.
-  /// - Throws: the tensor's failure; `ABNError(.data)` for pictures that are neither grey nor in colours.
+  /// - Throws: the tensor's failure; `ABNError(.data)` for pictures that are neither grey nor in
+  ///   colours.
   package static func make(
     _ images: Tensor, _ rule: PictureRule, columns: Int, most: Int = .max
   ) throws -> Picture {

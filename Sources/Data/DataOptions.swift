@@ -4,10 +4,11 @@ import ABNTensors
 package struct DataOptions: Sendable, Hashable, Codable {
   /// The share of the pictures of each class that is held out, where the data are not divided yet.
   package var validationShare = 0.2
-  /// The size at which pictures are seen; nil: that of the pictures or, of a folder, 224 x 224 from the middle of
-  /// pictures whose shorter side is 256.
+  /// The size at which pictures are seen; nil: that of the pictures or, of a folder, 224 x 224 from
+  /// the middle of pictures whose shorter side is 256.
   package var geometry: PictureGeometry?
-  /// Whether pictures that cannot be read are left out, and counted; else the first one is an error.
+  /// Whether pictures that cannot be read are left out, and counted; else the first one is an
+  /// error.
   package var skipsBroken = false
   /// The most bytes of decoded pictures that are kept in memory.
   package var cacheBytes = 0
@@ -37,9 +38,9 @@ package struct DataOptions: Sendable, Hashable, Codable {
 
 /// Which pictures of a class are held out.
 enum HeldOut {
-  /// The pictures with these labels, divided: round(n share) of the n of each class are held out, at least one of
-  /// two, but never all. Which ones depends on their number in the class alone, not on a run's seed: a
-  /// model is never judged by what another run of it was trained on.
+  /// The pictures with these labels, divided: round(n share) of the n of each class are held out,
+  /// at least one of two, but never all. Which ones depends on their number in the class alone, not
+  /// on a run's seed: a model is never judged by what another run of it was trained on.
   static func divide(_ labels: [Int32], share: Double) -> (train: [Int], test: [Int]) {
     var members: [Int32: [Int]] = [:]
     for (index, label) in labels.enumerated() { members[label, default: []].append(index) }

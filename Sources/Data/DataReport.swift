@@ -2,7 +2,8 @@ import ABNImages
 import ABNTensors
 import Synchronization
 
-/// What pictures are like: counts, sizes, what is broken, how even the classes are, mean and deviation.
+/// What pictures are like: counts, sizes, what is broken, how even the classes are, mean and
+/// deviation.
 package struct DataReport: Sendable, Encodable {
   /// A part of the data.
   package struct Part: Sendable, Encodable {
@@ -12,7 +13,8 @@ package struct DataReport: Sendable, Encodable {
     package let pictures: Int
     /// The pictures of each class, in the order of the classes.
     package let classCounts: [Int]
-    /// The size of the picture with the fewest pixels, of the middle one, and of the one with the most.
+    /// The size of the picture with the fewest pixels, of the middle one, and of the one with the
+    /// most.
     package let sizes: [PictureSize]
     /// The pictures of each kind: `JPEG`, `PNG`, or `array`.
     package let kinds: [String: Int]
@@ -23,7 +25,8 @@ package struct DataReport: Sendable, Encodable {
   package let data: String
   package let classNames: [String]
   package let parts: [Part]
-  /// Of the pixels of the pictures to learn from that can be read, channel by channel, in units of bytes.
+  /// Of the pixels of the pictures to learn from that can be read, channel by channel, in units of
+  /// bytes.
   package let mean: [Double]
   package let deviation: [Double]
   /// What was passed over.

@@ -12,8 +12,8 @@ public struct DataSplit: Sendable, Equatable {
   /// The class of each picture, N of them.
   public let labels: [Int32]
 
-  /// The pictures: uint8 [N, C, H, W]. Of pictures in files, which are not held in memory, it is a tensor
-  /// with a `failure`.
+  /// The pictures: uint8 [N, C, H, W]. Of pictures in files, which are not held in memory, it is a
+  /// tensor with a `failure`.
   public var images: Tensor {
     if let array = source as? PictureArray { return array.images }
     return Tensor(
@@ -25,8 +25,8 @@ public struct DataSplit: Sendable, Equatable {
 
   /// Pictures [N, C, H, W] with N classes.
   ///
-  /// - Throws: the failure of a tensor that could not be made; `ABNError(.dtype)` where the pictures are not
-  ///   uint8, `ABNError(.shape)` where they
+  /// - Throws: the failure of a tensor that could not be made; `ABNError(.dtype)` where the
+  ///   pictures are not uint8, `ABNError(.shape)` where they
   ///   have not four dimensions, a dimension but N is 0, or N is not the number of classes.
   public init(images: Tensor, labels: [Int32]) throws {
     guard images.dtype == .uint8 else {

@@ -13,8 +13,8 @@ public struct Dataset: Sendable {
   public let train: DataSplit
   /// The pictures to be judged by. That none of them is in `train` is the caller's business.
   public let test: DataSplit
-  /// What makes the bytes of pictures numbers that a network takes: mean and standard deviation of each
-  /// channel of `train` or, of pictures in files, those of ImageNet.
+  /// What makes the bytes of pictures numbers that a network takes: mean and standard deviation of
+  /// each channel of `train` or, of pictures in files, those of ImageNet.
   public let normalization: ChannelNormalization
   /// What white is in the units of the stored bytes: 255, and 16 for the built-in digits.
   package var white = 255.0
@@ -121,8 +121,8 @@ public struct ChannelNormalization: Sendable, Hashable {
 
   /// Mean and population deviation of the pictures, from exact integer sums.
   ///
-  /// A channel whose bytes are all equal, and that of no pictures, gets deviation 1. Pictures in files, which
-  /// would all have to be decoded, get the numbers of ImageNet.
+  /// A channel whose bytes are all equal, and that of no pictures, gets deviation 1. Pictures in
+  /// files, which would all have to be decoded, get the numbers of ImageNet.
   public init(of split: DataSplit) {
     guard split.source is PictureArray else {
       self = .imageNet(channels: split.source.channels)
@@ -160,7 +160,8 @@ public struct ChannelNormalization: Sendable, Hashable {
 }
 
 extension ChannelNormalization {
-  /// The numbers of ImageNet, with which most published weights were trained; for grey pictures their mean.
+  /// The numbers of ImageNet, with which most published weights were trained; for grey pictures
+  /// their mean.
   ///
   /// Source: torchvision, `transforms.Normalize` of its models.
   package static func imageNet(channels: Int) -> ChannelNormalization {

@@ -6,14 +6,16 @@ import Glibc
 import Musl
 #endif
 
-/// The random numbers of one picture or batch: as many as are asked for, the same for the same place.
+/// The random numbers of one picture or batch: as many as are asked for, the same for the same
+/// place.
 struct Draws {
   private let source: CounterRandom
   private let place: UInt64
   private var count: UInt64 = 0
   private var words = SIMD4<UInt32>()
 
-  /// - Parameter place: below 2^40: the numbers of different places are different blocks of the stream.
+  /// - Parameter place: below 2^40: the numbers of different places are different blocks of the
+  ///   stream.
   init(_ source: CounterRandom, place: Int) {
     self.source = source
     self.place = UInt64(place)
@@ -50,8 +52,8 @@ struct Draws {
 
   /// A number of the gamma distribution with this shape and scale 1.
   ///
-  /// Source: G. Marsaglia, W. Tsang, "A Simple Method for Generating Gamma Variables" (ACM TOMS 2000); shapes below
-  /// 1 by their section 6.
+  /// Source: G. Marsaglia, W. Tsang, "A Simple Method for Generating Gamma Variables" (ACM TOMS
+  /// 2000); shapes below 1 by their section 6.
   mutating func gamma(_ shape: Double) -> Double {
     if shape < 1 { return gamma(shape + 1) * pow(1 - uniform(), 1 / shape) }
     let d = shape - 1.0 / 3

@@ -33,8 +33,8 @@ enum Mixing {
       self = .added(share: Float(share))
       return
     }
-    // A rectangle of the picture's ratio and 1 - share of its area, around a point of the picture, as far as it
-    // lies inside. The share is that of the pixels that are left.
+    // A rectangle of the picture's ratio and 1 - share of its area, around a point of the picture,
+    // as far as it lies inside. The share is that of the pixels that are left.
     let side = (1 - share).squareRoot()
     let (height, width) = (
       Int(Double(size.height) * side), Int(Double(size.width) * side)
@@ -87,8 +87,8 @@ enum Mixing {
 }
 
 extension Augmentation {
-  /// The labels as shares of classes: float32 [B, K]. A label is 1 - s + s / K of its own class and s / K of
-  /// every other, s being `labelSmoothing`, and then mixed as the pictures are.
+  /// The labels as shares of classes: float32 [B, K]. A label is 1 - s + s / K of its own class and
+  /// s / K of every other, s being `labelSmoothing`, and then mixed as the pictures are.
   func softLabels(_ labels: [Int], classes: Int, _ mixing: Mixing?) -> [Float] {
     let rest = Float(labelSmoothing / Double(classes))
     let own = Float(1 - labelSmoothing) + rest

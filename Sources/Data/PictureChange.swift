@@ -1,6 +1,7 @@
 import ABNImages
 
-/// The changes that policies draw from: torchvision's list for `TrivialAugmentWide` and `RandAugment`.
+/// The changes that policies draw from: torchvision's list for `TrivialAugmentWide` and
+/// `RandAugment`.
 enum PictureChange: CaseIterable {
   case none
   case shearX, shearY, translateX, translateY, rotate
@@ -13,7 +14,8 @@ enum PictureChange: CaseIterable {
   /// A change with its strength.
   struct Strength: Equatable {
     let change: PictureChange
-    /// Shears and shifts in pixels or shares, degrees, the difference of a factor from 1, bits, a threshold.
+    /// Shears and shifts in pixels or shares, degrees, the difference of a factor from 1, bits, a
+    /// threshold.
     let amount: Double
   }
 

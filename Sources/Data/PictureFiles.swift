@@ -4,8 +4,8 @@ import Synchronization
 
 /// Pictures in files, decoded when they are asked for, the first ones kept in memory.
 ///
-/// What is decoded depends on the file and the geometry alone, so that a picture out of the cache has the
-/// same bits as one that is decoded again.
+/// What is decoded depends on the file and the geometry alone, so that a picture out of the cache
+/// has the same bits as one that is decoded again.
 final class PictureFiles: PictureSource {
   /// A file: its folder by number, and its name there.
   struct File: Sendable, Hashable {
@@ -86,8 +86,8 @@ final class PictureFiles: PictureSource {
   }
 }
 
-/// Decoded pictures by their numbers, up to a number of bytes. What is in stays in: an epoch asks for every
-/// picture once, and then the one that was used last is the one that is needed last.
+/// Decoded pictures by their numbers, up to a number of bytes. What is in stays in: an epoch asks
+/// for every picture once, and then the one that was used last is the one that is needed last.
 final class PictureCache: Sendable {
   let mostBytes: Int
   private let kept: Mutex<(pictures: [Picture?], bytes: Int)>

@@ -5,18 +5,21 @@ import Synchronization
 
 /// JPEG and PNG pictures in a folder for each class.
 enum PictureFolder {
-  /// The endings of files that are pictures, in small letters. What a file holds is seen when it is decoded.
+  /// The endings of files that are pictures, in small letters. What a file holds is seen when it is
+  /// decoded.
   static let endings = ["jpg", "jpeg", "jpe", "png"]
 
   /// Reads the names of the files below a folder; pictures are decoded when they are needed.
   ///
-  /// The folder holds `train` and one of `val`, `valid`, `validation` and `test`, and these a folder for each
-  /// class; or `train` alone, or the folders of the classes: then a share of each class is held out. Classes are
-  /// numbered in natural order of their names. Pictures may lie deeper in the folder of their class. Files that are
-  /// called otherwise than `endings` are named in `notes` and passed over.
+  /// The folder holds `train` and one of `val`, `valid`, `validation` and `test`, and these a
+  /// folder for each class; or `train` alone, or the folders of the classes: then a share of each
+  /// class is held out. Classes are numbered in natural order of their names. Pictures may lie
+  /// deeper in the folder of their class. Files that are called otherwise than `endings` are named
+  /// in `notes` and passed over.
   ///
-  /// - Throws: `ABNError(.file)` for folders that cannot be listed and names that are not UTF-8; `(.data)` for a
-  ///   folder without classes, a class without pictures, and one to be judged by that is none to learn.
+  /// - Throws: `ABNError(.file)` for folders that cannot be listed and names that are not UTF-8;
+  ///   `(.data)` for a folder without classes, a class without pictures, and one to be judged by
+  ///   that is none to learn.
   static func load(directory: String, _ options: DataOptions) throws -> Dataset {
     try checkDirectory(directory, what: "picture")
     var scan = Scan(skipsBroken: options.skipsBroken)

@@ -7,8 +7,9 @@ import ABNTensors
 package struct PictureGeometry: Sendable, Hashable, Codable {
   /// H and W.
   package var size: PictureSize
-  /// The shorter side of the picture becomes this long first, and the middle of it is seen. nil: pictures of
-  /// `size` are seen as they are, and of others the shorter side becomes as long as `size` needs.
+  /// The shorter side of the picture becomes this long first, and the middle of it is seen. nil:
+  /// pictures of `size` are seen as they are, and of others the shorter side becomes as long as
+  /// `size` needs.
   package var resize: Int?
 
   package init(size: PictureSize, resize: Int? = nil) {
@@ -34,8 +35,8 @@ package struct PictureGeometry: Sendable, Hashable, Codable {
     }
   }
 
-  /// The size of a picture of `from` before its middle is cut out, as torchvision's `Resize` has it: the
-  /// longer side is rounded down.
+  /// The size of a picture of `from` before its middle is cut out, as torchvision's `Resize` has
+  /// it: the longer side is rounded down.
   func resizedSize(_ from: PictureSize) -> PictureSize {
     if resize == nil, from == size { return from }
     // Without a rule of its own the picture is made just large enough.
@@ -65,8 +66,8 @@ package struct PictureGeometry: Sendable, Hashable, Codable {
         top: margin(whole.height, size.height), left: margin(whole.width, size.width), size: size))
   }
 
-  /// Pictures are decoded at twice the size that is seen, or a little more: a random part of a picture is
-  /// smaller than the whole.
+  /// Pictures are decoded at twice the size that is seen, or a little more: a random part of a
+  /// picture is smaller than the whole.
   package func decodingOptions(channels: Int) -> DecodingOptions {
     DecodingOptions(
       channels: channels == 1 || channels == 3 ? channels : nil,
@@ -74,8 +75,8 @@ package struct PictureGeometry: Sendable, Hashable, Codable {
   }
 }
 
-/// How a picture becomes what a network sees, where nothing is random: what a model file holds, so that a
-/// picture can be classified years later.
+/// How a picture becomes what a network sees, where nothing is random: what a model file holds, so
+/// that a picture can be classified years later.
 ///
 ///     value[c, y, x] = (byte white / 255 - mean[c]) / deviation[c]
 package struct PictureRule: Sendable, Hashable, Codable {

@@ -36,7 +36,8 @@ package protocol PictureSource: Sendable {
 }
 
 extension PictureSource {
-  /// The picture at an index or, where broken ones are skipped, the next one that can be read, and its index.
+  /// The picture at an index or, where broken ones are skipped, the next one that can be read, and
+  /// its index.
   ///
   /// - Throws: `ABNError` where the picture, or every one, cannot be read.
   package func readable(from index: Int) throws -> (index: Int, picture: Picture) {

@@ -32,8 +32,8 @@ package enum AtomicFile {
   /// that names no file is replaced itself.
   ///
   /// - Throws: `ABNError(.file)` that names the path and the system's reason, or what `body`
-  ///   throws; in both cases `path` is as it was before, unless the error says that the file is complete
-  ///   (its folder could not be flushed).
+  ///   throws; in both cases `path` is as it was before, unless the error says that the file is
+  ///   complete (its folder could not be flushed).
   package static func write(to path: String, _ body: (FileWriter) throws -> Void) throws {
     try Uninterrupted.run { try write(to: path, calls: .system, body) }
   }

@@ -37,11 +37,12 @@ package enum AtomicFiles {
   ///
   /// - Parameters:
   ///   - files: the most important one first; names without a slash, each once.
-  ///   - replacing: false: where one of the names is there, all stay as they are. Looked at last of all,
-  ///     when the contents are written: of two that began at once, the second finds the first's.
+  ///   - replacing: false: where one of the names is there, all stay as they are. Looked at last of
+  ///     all, when the contents are written: of two that began at once, the second finds the
+  ///     first's.
   /// - Returns: whether the files are written; true unless `replacing` is false.
-  /// - Throws: `ABNError(.file)` that names a path and the system's reason, or what gives the contents
-  ///   throws; then all files are as they were, unless it says that one is complete.
+  /// - Throws: `ABNError(.file)` that names a path and the system's reason, or what gives the
+  ///   contents throws; then all files are as they were, unless it says that one is complete.
   @discardableResult
   package static func write(
     _ files: [File], in folder: String, replacing: Bool = true

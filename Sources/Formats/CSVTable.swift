@@ -41,8 +41,8 @@ package struct CSVTable: Sendable, Equatable {
 
   /// Reads a file.
   ///
-  /// - Throws: `ABNError(.file)` for a file that cannot be read, of more than 256 MiB, or that is no
-  ///   such table.
+  /// - Throws: `ABNError(.file)` for a file that cannot be read, of more than 256 MiB, or that is
+  ///   no such table.
   package static func read(path: String) throws -> CSVTable {
     let source = try ByteSource(path: path, kind: "table")
     let mostBytes = 1 << 28
@@ -119,8 +119,8 @@ package final class GrowingTable {
     return CSVTable(columns: table.columns, rows: Array(table.rows.prefix(end ?? counts.count)))
   }
 
-  /// Appends a row, with the counter among its cells. A column that the table does not have is added
-  /// to it; of a column that the row does not have the cell is empty.
+  /// Appends a row, with the counter among its cells. A column that the table does not have is
+  /// added to it; of a column that the row does not have the cell is empty.
   ///
   /// - Throws: `ABNError(.file)` with the system's reason; the table is as before then.
   package func append(_ cells: [(name: String, value: String)]) throws {

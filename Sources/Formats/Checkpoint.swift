@@ -2,9 +2,9 @@ import ABNTensors
 
 /// The tensors of a pickle that a Python program saved, by name, whatever lies beside them.
 ///
-/// A name is the keys on the way from the root, joined by dots: `state_dict.conv1.weight`. Of objects
-/// the attributes count, and of PyTorch's modules their parameters, buffers and children, so that a
-/// network that was saved whole has the names of its state.
+/// A name is the keys on the way from the root, joined by dots: `state_dict.conv1.weight`. Of
+/// objects the attributes count, and of PyTorch's modules their parameters, buffers and children,
+/// so that a network that was saved whole has the names of its state.
 ///
 /// Source: PyTorch, `torch/serialization.py` and `torch/_utils.py`.
 struct Checkpoint {
@@ -60,9 +60,9 @@ struct Checkpoint {
     0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e,
   ]
 
-  /// A file of `torch.save` before version 1.6: pickles of a magic number, a version, the machine, the
-  /// object and the keys of the storages, and then for each of these the number of its elements in 64
-  /// bits and the elements.
+  /// A file of `torch.save` before version 1.6: pickles of a magic number, a version, the machine,
+  /// the object and the keys of the storages, and then for each of these the number of its elements
+  /// in 64 bits and the elements.
   init(legacy source: ByteSource) throws {
     (self.source, pickle) = (source, source)
     var reader = try PickleReader(source, dialect: .checkpoint)
@@ -88,7 +88,8 @@ struct Checkpoint {
     storages = .rows(try Self.rows(&reader))
   }
 
-  /// A file of `torch.save` since version 1.6: a zip file with a pickle and an entry for each storage.
+  /// A file of `torch.save` since version 1.6: a zip file with a pickle and an entry for each
+  /// storage.
   init(zip: ZipReader, pickle entry: ZipReader.Entry) throws {
     source = zip.source
     let folder = String(entry.name.dropLast("data.pkl".count))
@@ -117,8 +118,9 @@ struct Checkpoint {
 
   /// The tensor of a name that `names` has.
   ///
-  /// - Throws: `ABNError(.unsupported)` for an element type that is not read, `.file` where elements
-  ///   are missing or the file is damaged, `.data` for elements that their type does not have.
+  /// - Throws: `ABNError(.unsupported)` for an element type that is not read, `.file` where
+  ///   elements are missing or the file is damaged, `.data` for elements that their type does not
+  ///   have.
   func read(_ name: String) throws -> Tensor {
     switch values[name]! {
     case .array(let array):
@@ -206,8 +208,8 @@ struct Checkpoint {
     return rows
   }
 
-  /// Names everything in a value that is a tensor or an array; each list and dictionary once, so that
-  /// one that many others refer to costs no more.
+  /// Names everything in a value that is a tensor or an array; each list and dictionary once, so
+  /// that one that many others refer to costs no more.
   private mutating func collect(_ root: PickleValue, _ reader: PickleReader) throws {
     var seen: Set<Int> = []
     var nameBytes = 0

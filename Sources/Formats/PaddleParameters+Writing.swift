@@ -22,8 +22,8 @@ extension PaddleParameters {
   /// other names stay. Each file appears whole or not at all; the folder as a whole does not.
   ///
   /// - Throws: as `writeVariable`; `ABNError(.name)` for a name that leads out of the folder, is a
-  ///   folder of another name, or could not be read back (see `readDirectory`; parts of more than 255
-  ///   bytes, more than 32 parts). Names and types are checked before anything is written.
+  ///   folder of another name, or could not be read back (see `readDirectory`; parts of more than
+  ///   255 bytes, more than 32 parts). Names and types are checked before anything is written.
   public static func writeDirectory(_ tensors: [String: Tensor], to path: String) throws {
     let what = "folder \(quoted(path))"
     let names = try checkedNames(inOrder(tensors.keys), what, isWriting: true)

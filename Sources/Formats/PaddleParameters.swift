@@ -69,9 +69,9 @@ public enum PaddleParameters {
   /// - Parameters:
   ///   - names: the variables to read; nil: every file in the folder.
   ///   - limits: what may be taken from all files together.
-  /// - Throws: as `readVariable`; `ABNError(.file)` for a folder that cannot be read, a name that is
-  ///   not UTF-8 and a link to a folder; `ABNError(.name)` for a name that leads out of the folder
-  ///   or stands twice in `names`.
+  /// - Throws: as `readVariable`; `ABNError(.file)` for a folder that cannot be read, a name that
+  ///   is not UTF-8 and a link to a folder; `ABNError(.name)` for a name that leads out of the
+  ///   folder or stands twice in `names`.
   public static func readDirectory(
     _ path: String, names: [String]? = nil, limits: ReadLimits = ReadLimits()
   ) throws -> [String: Tensor] {
@@ -102,8 +102,8 @@ public enum PaddleParameters {
   /// Reads a file that holds the variables of these names, in the order of the names; the order in
   /// which `names` gives them does not matter. Levels of detail are checked and left out.
   ///
-  /// - Throws: as `readVariable`; `ABNError(.file)` where the file holds another number of variables
-  ///   than there are names; `ABNError(.name)` for a name that stands twice in `names`.
+  /// - Throws: as `readVariable`; `ABNError(.file)` where the file holds another number of
+  ///   variables than there are names; `ABNError(.name)` for a name that stands twice in `names`.
   public static func readCombined(
     _ path: String, names: [String], limits: ReadLimits = ReadLimits()
   ) throws -> [String: Tensor] {

@@ -1,6 +1,7 @@
 import ABNTensors
 
-/// A list, set, dictionary or object of a checkpoint, under construction: a memo may still refer to it.
+/// A list, set, dictionary or object of a checkpoint, under construction: a memo may still refer to
+/// it.
 struct PickleContainer {
   /// The keys of a dictionary, or of an object that is one; nil for a list.
   var keys: [PickleValue]?
@@ -265,7 +266,8 @@ extension PickleReader {
     return .storage(storage)
   }
 
-  /// The tensor of storage, first element, shape and strides; an object where they are something else.
+  /// The tensor of storage, first element, shape and strides; an object where they are something
+  /// else.
   private mutating func tensor(_ items: [PickleValue], type: TorchType?) throws -> PickleValue {
     guard items.count >= 4, case .storage(let storage) = items[0],
       case .integer(let first) = items[1],

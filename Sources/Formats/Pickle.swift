@@ -4,9 +4,9 @@ import ABNTensors
 ///
 /// A pickle is a program for a small stack machine, and in Python it may call whatever it imports.
 /// Here nothing is ever executed. Of a dictionary of arrays this reader knows the opcodes that it
-/// needs and the names of `PickleGlobal`; everything else is an error. A checkpoint holds much else:
-/// what an unknown import would make is an object without a meaning, and its attributes are kept
-/// (`Pickle+Checkpoint.swift`).
+/// needs and the names of `PickleGlobal`; everything else is an error. A checkpoint holds much
+/// else: what an unknown import would make is an object without a meaning, and its attributes are
+/// kept (`Pickle+Checkpoint.swift`).
 ///
 /// Its memory is bounded by the file's size: an opcode of one byte may put a value of many on the
 /// stack. Python needs 29 bytes and more for an array; of these come at most 5 to be remembered,
@@ -26,8 +26,8 @@ struct PickleReader {
   var elementBytes = 0
   var stack: [PickleValue] = []
   var marks: [Int] = []
-  /// What a checkpoint's lists, dictionaries and objects hold; values refer to them by number, so that
-  /// releasing them needs no stack, however deep they lie in one another.
+  /// What a checkpoint's lists, dictionaries and objects hold; values refer to them by number, so
+  /// that releasing them needs no stack, however deep they lie in one another.
   var containers: [PickleContainer] = []
   /// The storages of PyTorch that a checkpoint refers to, by key.
   var storages: [String: TorchStorage] = [:]

@@ -255,8 +255,8 @@ extension PaddleParameters {
   /// model carries (`StructuredToParameterName@@`) are left out.
   ///
   /// - Throws: `ABNError(.file)` with the byte at which the file is damaged;
-  ///   `ABNError(.unsupported)` with the byte of another opcode, import, protocol, kind of object or
-  ///   element type; `ABNError(.data)` for a boolean that is neither 0 nor 1.
+  ///   `ABNError(.unsupported)` with the byte of another opcode, import, protocol, kind of object
+  ///   or element type; `ABNError(.data)` for a boolean that is neither 0 nor 1.
   public static func readPickle(
     _ path: String, limits: ReadLimits = ReadLimits()
   ) throws -> [String: Tensor] {

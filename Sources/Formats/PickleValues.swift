@@ -4,8 +4,8 @@ import ABNTensors
 enum PickleDialect {
   /// One dictionary of numpy arrays, and nothing else.
   case arrays
-  /// Whatever Python programs save beside weights; tensors of PyTorch and arrays of numpy are found in
-  /// it.
+  /// Whatever Python programs save beside weights; tensors of PyTorch and arrays of numpy are found
+  /// in it.
   case checkpoint
 }
 

@@ -72,7 +72,8 @@ extension Safetensors {
     return metadata
   }
 
-  /// - Throws: `ABNError(.file)` where a file's metadata bear another checksum than its contents have.
+  /// - Throws: `ABNError(.file)` where a file's metadata bear another checksum than its contents
+  ///   have.
   static func verifyChecksum(
     _ tensors: [String: Tensor], _ metadata: [String: String], _ path: String
   ) throws {

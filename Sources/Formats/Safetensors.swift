@@ -21,11 +21,11 @@ public enum Safetensors {
   ///   - names: the tensors to read; nil: all. Of the others only the place is looked at.
   ///   - limits: what may be taken from the file.
   /// - Throws: `ABNError(.file)` with the byte at which the file is damaged: a header that is too
-  ///   long or no JSON, offsets that overlap, leave holes or do not fit shape or file; where it asks
-  ///   for more than `limits` allow; and for contents with another checksum than the metadata state
-  ///   (looked at where all tensors are read). `ABNError(.name)` for a name that the file does not
-  ///   have; `ABNError(.unsupported)` for an element type that is not read; `ABNError(.data)` for a
-  ///   boolean that is neither 0 nor 1, and for a U64 beyond 2^63 - 1.
+  ///   long or no JSON, offsets that overlap, leave holes or do not fit shape or file; where it
+  ///   asks for more than `limits` allow; and for contents with another checksum than the metadata
+  ///   state (looked at where all tensors are read). `ABNError(.name)` for a name that the file
+  ///   does not have; `ABNError(.unsupported)` for an element type that is not read;
+  ///   `ABNError(.data)` for a boolean that is neither 0 nor 1, and for a U64 beyond 2^63 - 1.
   public static func read(
     path: String, only names: [String]? = nil, limits: ReadLimits = ReadLimits()
   ) throws -> (tensors: [String: Tensor], metadata: [String: String]) {

@@ -31,8 +31,8 @@ package final class TensorBoardFile {
 
   /// Makes a new file in a folder: `events.out.tfevents.SECONDS.HOST.PROCESS.NUMBER`.
   ///
-  /// - Parameter purgingFrom: TensorBoard drops what the files before this one have of this step and
-  ///   of later ones; nil: nothing.
+  /// - Parameter purgingFrom: TensorBoard drops what the files before this one have of this step
+  ///   and of later ones; nil: nothing.
   /// - Throws: `ABNError(.file)` with the system's reason.
   package init(folder: String, purgingFrom step: Int? = nil) throws {
     file = try Self.make(in: folder)

@@ -1,7 +1,7 @@
 import ABNTensors
 
-/// How many numbers lie where, in the buckets of TensorFlow: their limits grow by a tenth from 1e-12
-/// to 1e20, the same on both sides of zero.
+/// How many numbers lie where, in the buckets of TensorFlow: their limits grow by a tenth from
+/// 1e-12 to 1e20, the same on both sides of zero.
 package struct TensorBoardHistogram: Sendable, Equatable {
   /// The finite numbers: how many, the smallest and the largest, their sum and that of their
   /// squares.

@@ -95,8 +95,8 @@ final class TorchTensor {
     (self.shape, self.strides, self.at) = (shape, strides, at)
   }
 
-  /// The elements from the first to the last that it has, counted in the storage; nil where it has none
-  /// or the numbers overflow.
+  /// The elements from the first to the last that it has, counted in the storage; nil where it has
+  /// none or the numbers overflow.
   private var extent: Range<Int>? {
     var last = storage.first
     for (size, stride) in [(2, first)] + Array(zip(shape, strides)) {

@@ -1,10 +1,10 @@
 import ABNTensors
 
-/// A file of named tensors in any of the formats that weights are published in. The contents say which
-/// it is; the name does not matter.
+/// A file of named tensors in any of the formats that weights are published in. The contents say
+/// which it is; the name does not matter.
 ///
-/// Nothing in a file is executed. A tensor that nobody asks for stands in nobody's way: only those that
-/// are read need an element type that `DType` has or that is widened to one.
+/// Nothing in a file is executed. A tensor that nobody asks for stands in nobody's way: only those
+/// that are read need an element type that `DType` has or that is widened to one.
 package struct WeightsFile {
   /// The formats.
   package enum Format: String, CaseIterable, Sendable {
@@ -37,8 +37,8 @@ package struct WeightsFile {
   package let format: Format
   /// Texts beside the tensors; only safetensors has them.
   package let metadata: [String: String]
-  /// The names of the tensors in the order of the file. In pickles those of dictionaries in one another
-  /// are joined by dots: `state_dict.conv1.weight`.
+  /// The names of the tensors in the order of the file. In pickles those of dictionaries in one
+  /// another are joined by dots: `state_dict.conv1.weight`.
   package let names: [String]
   private let contents: Contents
 
@@ -50,8 +50,8 @@ package struct WeightsFile {
 
   /// Opens a file and reads what it says of its tensors.
   ///
-  /// - Throws: `ABNError(.file)` with the byte at which the file is damaged, and for a file in none of
-  ///   the formats; `ABNError(.unsupported)` for formats that are known and not read.
+  /// - Throws: `ABNError(.file)` with the byte at which the file is damaged, and for a file in none
+  ///   of the formats; `ABNError(.unsupported)` for formats that are known and not read.
   package init(path: String, limits: ReadLimits = ReadLimits()) throws {
     try self.init(ByteSource(path: path, kind: "weights", limits: limits))
   }
@@ -88,9 +88,9 @@ package struct WeightsFile {
 
   /// Reads tensors of names that `names` has.
   ///
-  /// - Throws: `ABNError(.unsupported)` for an element type that is not read, `ABNError(.file)` where the
-  ///   file is damaged or asks for more than its limits allow, `ABNError(.data)` for elements that
-  ///   their type does not have.
+  /// - Throws: `ABNError(.unsupported)` for an element type that is not read, `ABNError(.file)`
+  ///   where the file is damaged or asks for more than its limits allow, `ABNError(.data)` for
+  ///   elements that their type does not have.
   package func read(_ wanted: [String]) throws -> [String: Tensor] {
     switch contents {
     case .safetensors(let header, let source):

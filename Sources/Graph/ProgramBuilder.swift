@@ -110,7 +110,8 @@ public final class ProgramBuilder: Sendable {
   /// The same name again gives the same variable (shared parameters), if it is a persistable of
   /// this type: its role, traits and first value stay those of the layer that made it.
   ///
-  /// - Parameter isNameMadeUp: whether nobody chose the name, so that another builder may make it up too.
+  /// - Parameter isNameMadeUp: whether nobody chose the name, so that another builder may make it
+  ///   up too.
   /// - Throws: `ABNError(.name)` where the name is in use for something else.
   public func addPersistable(
     named name: String, type: TensorType, role: VariableRole, initializer: any OperatorKind,

@@ -63,8 +63,8 @@ extension Picture {
     return changed
   }
 
-  /// Distances from a smoothed picture times a factor: 0 is smooth, 2 is sharp. The smooth one is the mean of
-  /// 3 x 3 pixels, the middle one five times; the pixels of the edge stay.
+  /// Distances from a smoothed picture times a factor: 0 is smooth, 2 is sharp. The smooth one is
+  /// the mean of 3 x 3 pixels, the middle one five times; the pixels of the edge stay.
   package func sharpness(_ factor: Double) -> Picture {
     guard width > 2, height > 2 else { return self }
     var changed = self
@@ -158,7 +158,8 @@ extension Picture {
           hue = (r - g) / spread + 4
         }
         hue += 6 * Float(turn) + 12
-        // A channel is `high` where the hue is within a sixth, `low` beyond two, and linear between.
+        // A channel is `high` where the hue is within a sixth, `low` beyond two, and linear
+        // between.
         func channel(_ middle: Float) -> UInt8 {
           var distance = (hue - middle).truncatingRemainder(dividingBy: 6)
           distance = min(distance, 6 - distance)

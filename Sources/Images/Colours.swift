@@ -1,7 +1,8 @@
 extension Picture {
   /// The picture in grey (1) or in red, green and blue (3).
   ///
-  /// Grey is (19595 R + 38470 G + 7471 B + 32768) / 65536, the luma of ITU-R 601 as Pillow rounds it.
+  /// Grey is (19595 R + 38470 G + 7471 B + 32768) / 65536, the luma of ITU-R 601 as Pillow rounds
+  /// it.
   ///
   /// - Precondition: the picture has one or three channels.
   package func converted(toChannels wanted: Int) -> Picture {
@@ -21,7 +22,8 @@ extension Picture {
     }
   }
 
-  /// The colours of a picture of four channels of inverted ink (255 is none): each times black, over 255.
+  /// The colours of a picture of four channels of inverted ink (255 is none): each times black,
+  /// over 255.
   static func fromInvertedInk(_ size: PictureSize, _ ink: UnsafeBufferPointer<UInt8>) -> Picture {
     Picture(size: size, channels: 3) { to in
       for i in 0..<size.height * size.width {

@@ -29,8 +29,8 @@ package struct PictureHeader: Sendable, Hashable {
 package struct DecodingOptions: Sendable, Hashable {
   /// The channels of the result: 1, 3, or nil for grey pictures in one and all others in three.
   package var channels: Int?
-  /// JPEG pictures are decoded at a half, a quarter or an eighth of their size where the shorter side of
-  /// the result is at least this long; nil: at their whole size.
+  /// JPEG pictures are decoded at a half, a quarter or an eighth of their size where the shorter
+  /// side of the result is at least this long; nil: at their whole size.
   package var leastShorterSide: Int?
   /// The most pixels of a picture that is decoded: a file of few bytes may ask for any number.
   package var mostPixels = 1 << 27
@@ -78,12 +78,13 @@ extension Picture {
     return try source.bytes(at: 0, count: source.byteCount)
   }
 
-  /// Decodes a JPEG or PNG picture: upright, without alpha (upon white), 8 bits a channel; palettes and ink
-  /// (CMYK) become colours, colour profiles are passed over. Which of the two it is, the bytes say.
+  /// Decodes a JPEG or PNG picture: upright, without alpha (upon white), 8 bits a channel; palettes
+  /// and ink (CMYK) become colours, colour profiles are passed over. Which of the two it is, the
+  /// bytes say.
   ///
   /// - Parameter path: what the picture is called, for errors.
-  /// - Throws: `ABNError(.file)` for bytes that are no such picture, that end early or are damaged, and for a
-  ///   picture of more than `options.mostPixels`.
+  /// - Throws: `ABNError(.file)` for bytes that are no such picture, that end early or are damaged,
+  ///   and for a picture of more than `options.mostPixels`.
   package init(
     decoding bytes: UnsafeRawBufferPointer, path: String,
     options: DecodingOptions = DecodingOptions()
@@ -152,7 +153,8 @@ extension Picture {
 extension PictureHeader {
   /// Reads the header in a picture's bytes.
   ///
-  /// - Throws: `ABNError(.file)` for bytes that are neither JPEG nor PNG, or whose header is damaged.
+  /// - Throws: `ABNError(.file)` for bytes that are neither JPEG nor PNG, or whose header is
+  ///   damaged.
   package init(_ bytes: UnsafeRawBufferPointer, path: String) throws {
     let start = bytes.bindMemory(to: UInt8.self).baseAddress
     if bytes.starts(with: [0xff, 0xd8, 0xff] as [UInt8]) {

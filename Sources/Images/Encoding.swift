@@ -14,7 +14,8 @@ extension Picture {
     }
   }
 
-  /// The bytes of a JPEG file of this picture: one channel is grey, three are colours, four are inverted ink.
+  /// The bytes of a JPEG file of this picture: one channel is grey, three are colours, four are
+  /// inverted ink.
   ///
   /// - Parameter quality: 1 to 100.
   package func encodedJPEG(quality: Int = 95, isProgressive: Bool = false) throws -> [UInt8] {

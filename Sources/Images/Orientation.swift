@@ -1,6 +1,7 @@
 /// How a stored picture is to be turned to be seen upright: the numbers of EXIF's tag 274.
 ///
-/// Source: CIPA DC-008, "Exchangeable image file format for digital still cameras: Exif 2.32", 4.6.4.
+/// Source: CIPA DC-008, "Exchangeable image file format for digital still cameras: Exif 2.32",
+/// 4.6.4.
 package enum Orientation: Int, Sendable {
   case upright = 1
   case mirrored, turnedAround, flipped, transposed, turnedLeft, transversed, turnedRight

@@ -35,8 +35,8 @@ package struct PictureRegion: Sendable, Hashable {
 
 /// A picture in memory: uint8 [H, W, C], rows from the top, the channels of a pixel side by side.
 ///
-/// One channel is grey, three are red, green and blue. Arrays in memory may have any other number; nothing
-/// but cutting and resizing is known of these.
+/// One channel is grey, three are red, green and blue. Arrays in memory may have any other number;
+/// nothing but cutting and resizing is known of these.
 package struct Picture: Sendable, Hashable {
   package let size: PictureSize
   package let channels: Int

@@ -2,8 +2,9 @@
 
 /// Which pixels of a line make each pixel of a line of another length, and with which weights.
 ///
-/// A pixel of the result covers `scale` = from / to pixels of the source. Its value is the mean under a triangle
-/// around its middle that reaches as far as the neighbour's middle, but at least to the next pixel:
+/// A pixel of the result covers `scale` = from / to pixels of the source. Its value is the mean
+/// under a triangle around its middle that reaches as far as the neighbour's middle, but at least
+/// to the next pixel:
 ///
 ///     centre = (i + 0.5) scale,  reach = max(scale, 1)
 ///     weight(j) = max(0, 1 - |j + 0.5 - centre| / reach), divided by the sum over the line
@@ -38,15 +39,16 @@ struct LineWeights {
   }
 }
 
-/// Added to a number in 0...255 it leaves the nearest whole number in the lower bits, as a float32 from 2^23 on has
-/// no fractions.
+/// Added to a number in 0...255 it leaves the nearest whole number in the lower bits, as a float32
+/// from 2^23 on has no fractions.
 private let toWhole: Float = 0x1p23
 /// Added before, it makes halves go up, as Pillow rounds them, and not to the even number.
 private let upward: Float = 0x1p-12
 
 extension Picture {
-  /// A region of the picture at another size: bilinear, and the mean of what a pixel covers where it becomes
-  /// smaller. Bytes are rounded to the nearest, after rows and after columns as Pillow does.
+  /// A region of the picture at another size: bilinear, and the mean of what a pixel covers where
+  /// it becomes smaller. Bytes are rounded to the nearest, after rows and after columns as Pillow
+  /// does.
   ///
   /// - Parameters:
   ///   - region: nil: the whole picture.

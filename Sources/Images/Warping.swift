@@ -23,7 +23,8 @@ package struct Warp: Sendable, Equatable {
     return Warp(yy: cosine, yx: sine, xy: -sine, xx: cosine)
   }
 
-  /// Rows are moved left by x of their distance from the top, columns up by y of theirs from the left.
+  /// Rows are moved left by x of their distance from the top, columns up by y of theirs from the
+  /// left.
   package static func shear(x: Double, y: Double, _ size: PictureSize) -> Warp {
     // From the middle the corner is at (-H / 2, -W / 2).
     Warp(yx: y, y0: y * Double(size.width) / 2, xy: x, x0: x * Double(size.height) / 2)
@@ -33,7 +34,8 @@ package struct Warp: Sendable, Equatable {
 extension Picture {
   /// The picture with its pixels elsewhere; 0 for what comes from outside.
   ///
-  /// - Parameter bilinear: the four pixels around a place, weighted by how near they are; else the nearest one.
+  /// - Parameter bilinear: the four pixels around a place, weighted by how near they are; else the
+  ///   nearest one.
   package func warped(_ warp: Warp, bilinear: Bool = false) -> Picture {
     let (middleY, middleX) = (Double(height - 1) / 2, Double(width - 1) / 2)
     return Picture(size: size, channels: channels) { to in

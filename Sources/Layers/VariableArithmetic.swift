@@ -6,8 +6,8 @@ import ABNTensors
 ///
 /// Two variables broadcast as in NumPy, aligned at the right; `elementwiseAdd` and its like have
 /// Paddle's `axis`. A number that is divided by, or divided, is rounded to the element type; of the
-/// other operators only the result is. An operator sign cannot know its own line: errors and reports name the line
-/// that made the later one of its operands.
+/// other operators only the result is. An operator sign cannot know its own line: errors and
+/// reports name the line that made the later one of its operands.
 ///
 /// - Throws: `ABNError(.dtype)` for element types that differ or are not floating point, `.shape`
 ///   for shapes that do not broadcast.

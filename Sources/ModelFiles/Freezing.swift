@@ -12,9 +12,9 @@ package struct Freezing: Sendable {
 
   /// The parameters that patterns name.
   ///
-  /// A pattern is a name or the beginning of one up to a dot, or it has `*` for any letters and `?` for
-  /// one: `conv2d_0`, `inplace_abn_*`, `layer1`. Names are those of the program and, where the model
-  /// has others in PyTorch, those too.
+  /// A pattern is a name or the beginning of one up to a dot, or it has `*` for any letters and `?`
+  /// for one: `conv2d_0`, `inplace_abn_*`, `layer1`. Names are those of the program and, where the
+  /// model has others in PyTorch, those too.
   ///
   /// - Throws: `ABNError(.name)` with the nearest for a pattern that names no parameter.
   package init(_ patterns: [String], of program: Program, model: Model) throws {
@@ -81,10 +81,10 @@ extension ProgramBuilder {
   ///     try optimizer.minimize(loss, parameters: trained)
   ///
   /// A normalization whose scale and bias are both frozen normalizes with its moving statistics in
-  /// training too, as it does in evaluation, and they stay as they are. Otherwise small batches of new
-  /// pictures would move them under weights that cannot follow, and the frozen layers would give
-  /// something else in training than afterwards. Where scale or bias is trained, the batch's statistics
-  /// are used and the moving ones follow them, whatever is frozen around the layer.
+  /// training too, as it does in evaluation, and they stay as they are. Otherwise small batches of
+  /// new pictures would move them under weights that cannot follow, and the frozen layers would
+  /// give something else in training than afterwards. Where scale or bias is trained, the batch's
+  /// statistics are used and the moving ones follow them, whatever is frozen around the layer.
   ///
   /// - Throws: `ABNError(.name)` for a pattern that names no parameter.
   package func freeze(_ patterns: [String], model: Model) throws -> Freezing {

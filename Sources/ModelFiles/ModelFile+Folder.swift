@@ -16,8 +16,8 @@ extension ModelFile {
   /// Makes a folder ready for a model, before hours are spent on it: makes it where there is none,
   /// removes what killed runs left in it, and checks that both files can be written there.
   ///
-  /// - Throws: `ABNError(.file)` for a folder that cannot be made or written, and for what stands in
-  ///   the place of a file and cannot be replaced; see `AtomicFile.check`.
+  /// - Throws: `ABNError(.file)` for a folder that cannot be made or written, and for what stands
+  ///   in the place of a file and cannot be replaced; see `AtomicFile.check`.
   public static func prepare(folder: String) throws {
     do {
       try Folder.make(folder)
@@ -53,8 +53,8 @@ extension ModelFile {
     try Safetensors.checksum(of: parameters, metadata: metadata)
   }
 
-  /// As `write(toFolder:)`, with parameters that are read one after the other in place of the file's
-  /// own: those of a scope need no second place in memory.
+  /// As `write(toFolder:)`, with parameters that are read one after the other in place of the
+  /// file's own: those of a scope need no second place in memory.
   @discardableResult
   package func write(
     _ parameters: TensorStream, toFolder folder: String, summary: TrainingSummary? = nil,

@@ -67,8 +67,8 @@ extension ModelFile {
   ///   - data: what the model is evaluated on where nothing else is asked for.
   ///   - backend: draws the values that the file does not have; nil: it must have all of them.
   /// - Returns: the model, and what became of the file's tensors.
-  /// - Throws: as `WeightLoading.values`; `ABNError(.name)` for tensors that are missing where there is
-  ///   no backend.
+  /// - Throws: as `WeightLoading.values`; `ABNError(.name)` for tensors that are missing where
+  ///   there is no backend.
   package static func imported(
     _ weights: WeightLoading, model: Model, options: ModelOptions, image: Shape,
     normalization: ChannelNormalization? = nil, data: String? = nil, dataset: Dataset? = nil,
@@ -102,8 +102,8 @@ extension ModelFile {
   /// Writes the weights, bit by bit, to `.safetensors` or `.npz`.
   ///
   /// - Parameter folder: what the model was read from, for errors.
-  /// - Throws: `ABNError(.unsupported)` for names that the network does not have, `.file` for a file
-  ///   with another ending or that cannot be written, or a model that lacks parameters.
+  /// - Throws: `ABNError(.unsupported)` for names that the network does not have, `.file` for a
+  ///   file with another ending or that cannot be written, or a model that lacks parameters.
   package func exportWeights(to path: String, names: WeightNames, folder: String) throws {
     let file = try WrittenFile(path)
     let programs = try ClassifierPrograms(model, options: options, image: image, seed: 0)

@@ -26,7 +26,8 @@ public struct ModelFile {
   public var data: String?
   /// What the classes are called, in their order; empty where nobody said.
   package var classNames: [String] = []
-  /// What becomes of the size of a picture before the network sees it: see `PictureGeometry.resize`.
+  /// What becomes of the size of a picture before the network sees it: see
+  /// `PictureGeometry.resize`.
   package var resize: Int?
   /// What white is in the units of the stored bytes that `normalization` is in.
   package var white = 255.0
@@ -39,7 +40,8 @@ public struct ModelFile {
 
   /// A model with these parameters.
   ///
-  /// - Parameter dataset: says what the classes are called and how pictures are resized; nil: nobody does.
+  /// - Parameter dataset: says what the classes are called and how pictures are resized; nil:
+  ///   nobody does.
   package init(
     parameters: [String: Tensor], model: Model, options: ModelOptions, image: Shape,
     normalization: ChannelNormalization, data: String?, dataset: Dataset? = nil

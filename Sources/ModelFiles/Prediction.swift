@@ -35,8 +35,8 @@ package struct Classifier {
   /// Builds the network of a model.
   ///
   /// - Parameter folder: what the model was read from, for errors.
-  /// - Throws: `ABNError(.unsupported)` for a network that segments; `ABNError(.file)` for a model that
-  ///   lacks parameters.
+  /// - Throws: `ABNError(.unsupported)` for a network that segments; `ABNError(.file)` for a model
+  ///   that lacks parameters.
   package init(_ file: ModelFile, folder: String, backend: any Backend) throws {
     let builder = ProgramBuilder()
     logits = try builder.build {
@@ -59,8 +59,8 @@ package struct Classifier {
   /// Decodes a picture, prepares it as the network was trained, and runs the network.
   ///
   /// - Parameter count: of the likeliest classes; all where there are fewer.
-  /// - Throws: `ABNError(.file)` with the path for what is no whole picture, `ABNError(.data)` for logits
-  ///   that are no numbers.
+  /// - Throws: `ABNError(.file)` with the path for what is no whole picture, `ABNError(.data)` for
+  ///   logits that are no numbers.
   package func predict(path: String, count: Int) throws -> Prediction {
     let images = try file.rule.prepare(path: path)
     let values = try executor.run(

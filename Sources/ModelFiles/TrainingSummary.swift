@@ -26,8 +26,8 @@ public struct TrainingSummary: Codable, Sendable {
   public var seed: UInt64
   /// Whether Ctrl-C ended the run early.
   public var interrupted: Bool
-  /// Why the run ended: `finished`, `earlyStopped`, `timeBudget` or `interrupted`; nil in files of older
-  /// versions.
+  /// Why the run ended: `finished`, `earlyStopped`, `timeBudget` or `interrupted`; nil in files of
+  /// older versions.
   package var stopReason: String?
   /// The best accuracy after an epoch, and the number of that epoch, from 1; that model is in
   /// `best`.
@@ -93,8 +93,8 @@ public struct TrainingSummary: Codable, Sendable {
 
   /// Reads the summary of the model in a folder.
   ///
-  /// - Throws: `ABNError(.file)` for a folder without one, for a file that is none, and for one that
-  ///   belongs to another model than the folder's.
+  /// - Throws: `ABNError(.file)` for a folder without one, for a file that is none, and for one
+  ///   that belongs to another model than the folder's.
   public static func read(folder: String) throws -> TrainingSummary {
     let path = "\(folder)/\(name)"
     let summary = try read(path: path)

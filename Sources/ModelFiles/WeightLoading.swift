@@ -12,22 +12,22 @@ package struct WeightLoading: Sendable {
   package var path: String
   /// Whose names the tensors have; nil: those that fit best.
   package var names: WeightNames?
-  /// Whether weights of a network with another activation are taken: they give other results until the
-  /// network has been trained on.
+  /// Whether weights of a network with another activation are taken: they give other results until
+  /// the network has been trained on.
   package var allowsOtherActivation = false
-  /// Whether any number of tensors may be missing or additional. Else parameters that the file does not
-  /// have are an error from a quarter of the model's on, and so are tensors that the model does not
-  /// have: it is another network's file.
+  /// Whether any number of tensors may be missing or additional. Else parameters that the file does
+  /// not have are an error from a quarter of the model's on, and so are tensors that the model does
+  /// not have: it is another network's file.
   package var allowsPartial = false
-  /// Whether the last layer begins afresh where the file has another number of classes; else that is an
-  /// error.
+  /// Whether the last layer begins afresh where the file has another number of classes; else that
+  /// is an error.
   package var replacesHead = true
 
   /// A file, taken as it is found.
   package init(_ path: String) { self.path = path }
 
-  /// Puts the file's values into a scope whose startup program has run; what the file does not have keeps
-  /// the values it has. The scope stays as it was where an error is thrown.
+  /// Puts the file's values into a scope whose startup program has run; what the file does not have
+  /// keeps the values it has. The scope stays as it was where an error is thrown.
   ///
   /// - Parameters:
   ///   - program: the model's, for training or evaluation, as `ClassifierPrograms` builds it.
@@ -43,10 +43,10 @@ package struct WeightLoading: Sendable {
 
   /// The file's values by the names of the program's parameters.
   ///
-  /// - Throws: `ABNError(.file)` with the byte for a damaged file, `.name` for one of another network,
-  ///   `.shape` and `.dtype` for a tensor that does not fit, `.attribute` for weights of a network with
-  ///   another activation, `.unsupported` for names that the network does not have or an element type
-  ///   that is not read.
+  /// - Throws: `ABNError(.file)` with the byte for a damaged file, `.name` for one of another
+  ///   network, `.shape` and `.dtype` for a tensor that does not fit, `.attribute` for weights of a
+  ///   network with another activation, `.unsupported` for names that the network does not have or
+  ///   an element type that is not read.
   package func values(
     for program: Program, model: Model, options: ModelOptions
   ) throws -> (values: [String: Tensor], report: WeightReport) {
@@ -238,8 +238,8 @@ struct WeightMatch {
   let names: Set<String>
   var found: Int { names.count }
 
-  /// The prefix, and the name of the last layer, with which the most are found; the first in the file
-  /// of equals.
+  /// The prefix, and the name of the last layer, with which the most are found; the first in the
+  /// file of equals.
   init(_ naming: WeightNaming, _ base: [NamedWeight], in file: [String]) {
     self.naming = naming
     let all = Set(file)

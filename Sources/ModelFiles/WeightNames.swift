@@ -7,13 +7,14 @@ package enum WeightNames: String, Sendable, CaseIterable {
   /// The program's: `conv2d_0.w_0`, `inplace_abn_0.w_1`, `fc_0.b_0`.
   case abn
   /// torchvision's, and of the ResNets for CIFAR those that their weights are published under:
-  /// `conv1.weight`, `layer1.0.bn1.running_mean`, `fc.bias`; matrices of connected layers as [outputs,
-  /// inputs]. Most of timm's are the same.
+  /// `conv1.weight`, `layer1.0.bn1.running_mean`, `fc.bias`; matrices of connected layers as
+  /// [outputs, inputs]. Most of timm's are the same.
   case torch
   /// timm's, where they are others than torchvision's.
   case timm
-  /// Those of the repository of "In-Place Activated BatchNorm": `mod2.block1.convs.conv1.weight`. The
-  /// in-place layers there scale by |w| + 1e-5, w the number in the file: in-place layers here get that.
+  /// Those of the repository of "In-Place Activated BatchNorm": `mod2.block1.convs.conv1.weight`.
+  /// The in-place layers there scale by |w| + 1e-5, w the number in the file: in-place layers here
+  /// get that.
   case original
   /// Those of another widespread program for CIFAR: `stage_1.0.conv_a.weight`.
   case cifar

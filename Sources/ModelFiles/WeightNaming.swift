@@ -7,8 +7,8 @@ import ABNTensors
 struct WeightNaming {
   /// Which program's names these are.
   let names: WeightNames
-  /// The layers that have parameters, in the order in which the model makes them; nil: the parameters
-  /// have the program's own names.
+  /// The layers that have parameters, in the order in which the model makes them; nil: the
+  /// parameters have the program's own names.
   let layers: [String]?
   /// The last layer's other names.
   var heads: [String] = []
@@ -18,8 +18,8 @@ struct WeightNaming {
   var isTransposed = true
   /// The activation that networks of these names have; nil: not known.
   var activation: Activation?
-  /// The prefixes of the program's layers that stand for one another in such a file: a network may have
-  /// been built with the other style of normalization.
+  /// The prefixes of the program's layers that stand for one another in such a file: a network may
+  /// have been built with the other style of normalization.
   var exchange: (from: String, to: String)?
   /// Whether the scale of a normalization is |w| + 1e-5 of the number w in the file.
   var isScaleAbsolute = false
@@ -96,8 +96,8 @@ struct WeightNaming {
     }
   }
 
-  /// The names of a layer of CIFAR's ResNets in "ResNeXt-DenseNet" of D-X-Y, which many have taken over:
-  /// `stage_1.0.conv_a`.
+  /// The names of a layer of CIFAR's ResNets in "ResNeXt-DenseNet" of D-X-Y, which many have taken
+  /// over: `stage_1.0.conv_a`.
   private static func cifar(_ layer: String) -> String {
     let ends = ["conv1": "conv_1_3x3", "bn1": "bn_1", "linear": "classifier"]
     if let end = ends[layer] { return end }
@@ -128,8 +128,8 @@ struct WeightNaming {
     }
   }
 
-  /// The parameters of a model's program under these names, in the order in which its layers made them;
-  /// nil where the program has others, the slopes of prelu, say.
+  /// The parameters of a model's program under these names, in the order in which its layers made
+  /// them; nil where the program has others, the slopes of prelu, say.
   func weights(of program: Program) -> [NamedWeight]? {
     let parameters = program.parameters
     guard let layers else {

@@ -35,18 +35,18 @@ package struct WeightReport: Sendable, Encodable {
   package internal(set) var matched: [String] = []
   /// Those among them that were widened.
   package internal(set) var widened: [Widened] = []
-  /// Tensors that the model needs and the file does not have, under the file's names; the parameters
-  /// have the values that training begins with.
+  /// Tensors that the model needs and the file does not have, under the file's names; the
+  /// parameters have the values that training begins with.
   package internal(set) var missing: [String] = []
   /// Tensors beside those of the model that it has no place for.
   package internal(set) var additional: [String] = []
   /// Tensors of the last layer for another number of classes; the model's begin afresh.
   package internal(set) var replacedHead: [Replaced] = []
-  /// How many tensors were left alone: counters of steps, and what does not stand under the prefix: an
-  /// optimizer's state, say.
+  /// How many tensors were left alone: counters of steps, and what does not stand under the prefix:
+  /// an optimizer's state, say.
   package internal(set) var leftAlone = 0
-  /// The activation of the network that the weights are of, where it is another one than the model's and
-  /// the weights were taken all the same.
+  /// The activation of the network that the weights are of, where it is another one than the
+  /// model's and the weights were taken all the same.
   package internal(set) var adaptedFrom: String?
 
   /// The report as a table: a line for each kind of tensors, with the first names.

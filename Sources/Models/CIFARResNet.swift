@@ -3,12 +3,12 @@ import ABNLayers
 import ABNTensors
 
 /// The networks for CIFAR-10 of He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition"
-/// (CVPR 2016, arXiv 1512.03385), section 4.2: a 3 x 3 convolution of 16 channels, then three stages
-/// of n blocks of two 3 x 3 convolutions with 16, 32 and 64 channels: 6 n + 2 layers.
+/// (CVPR 2016, arXiv 1512.03385), section 4.2: a 3 x 3 convolution of 16 channels, then three
+/// stages of n blocks of two 3 x 3 convolutions with 16, 32 and 64 channels: 6 n + 2 layers.
 ///
-/// No shortcut has parameters (option A): where a stage halves the image, the shortcut takes every other
-/// pixel of every other row, and channels of zeros stand before and after its own, as many on each
-/// side, as in the weights that others publish.
+/// No shortcut has parameters (option A): where a stage halves the image, the shortcut takes every
+/// other pixel of every other row, and channels of zeros stand before and after its own, as many on
+/// each side, as in the weights that others publish.
 ///
 /// `Model.resnet20` is the same network with 1 x 1 convolutions for shortcuts (option B).
 struct CIFARResNet: Sendable {

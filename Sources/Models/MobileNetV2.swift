@@ -46,7 +46,8 @@ struct MobileNetV2: Sendable {
     return names + ["features.\(number).0", "features.\(number).1", "classifier.1"]
   }
 
-  /// Table 1: 1 x 1 to t times the channels, a 3 x 3 of each channel alone, 1 x 1 without activation.
+  /// Table 1: 1 x 1 to t times the channels, a 3 x 3 of each channel alone, 1 x 1 without
+  /// activation.
   private func block(
     _ x: Variable, _ filters: Int, expansion: Int, stride: Int, _ options: ModelOptions
   ) throws -> Variable {

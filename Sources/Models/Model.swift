@@ -112,8 +112,8 @@ public struct Model: Sendable {
   /// What the network's usual PyTorch program, torchvision's as a rule, calls the layers that have
   /// parameters, in the order in which `build` makes them; nil where there is no such program.
   package let torchNames: [String]?
-  /// The same in the repository of "In-Place Activated BatchNorm", where a network has no other PyTorch
-  /// program.
+  /// The same in the repository of "In-Place Activated BatchNorm", where a network has no other
+  /// PyTorch program.
   package var originalNames: [String]? {
     name == "wideresnet38" ? WideResNet38().originalNames : nil
   }

@@ -32,8 +32,8 @@ extension Model {
     return try fc(x, size: options.classes)
   }
 
-  /// torchvision numbers the modules: convolution, normalization and activation take three, a pooling
-  /// one, an activation and a dropout between connected layers two.
+  /// torchvision numbers the modules: convolution, normalization and activation take three, a
+  /// pooling one, an activation and a dropout between connected layers two.
   private static var vgg16Names: [String] {
     var names: [String] = []
     var next = 0

@@ -5,10 +5,11 @@ import ABNTensors
 /// The exponential moving average (EMA) of each parameter over all updates, to evaluate with in its
 /// place.
 ///
-/// average = d * average + (1 - d) * parameter after each update, d = min(decay, (1 + n) / (10 + n))
-/// with n updates before it; the first update sets the average (see `ExponentialAverageUpdate`).
-/// `applyProgram` puts the averages into the scope and keeps what was there; `restoreProgram` puts
-/// that back, bit by bit. Before the first update both leave the parameters as they are.
+/// average = d * average + (1 - d) * parameter after each update, d = min(decay, (1 + n) / (10 +
+/// n)) with n updates before it; the first update sets the average (see
+/// `ExponentialAverageUpdate`). `applyProgram` puts the averages into the scope and keeps what was
+/// there; `restoreProgram` puts that back, bit by bit. Before the first update both leave the
+/// parameters as they are.
 ///
 /// Averaged is what `ModelAverage` averages, and every moving statistic that the forward pass
 /// updates, whether it asks for that or not: those of the last weights do not fit averaged ones.

@@ -70,9 +70,10 @@ extension LearningRate {
 }
 
 extension Schedule {
-  /// The name, after the builder's prefix, of the step counter of a program's first schedule; those of
-  /// further ones end in `_1`, `_2`, ...: each optimizer counts for itself. int64 [1], persistent, 0 in
-  /// the first run and one more in each run. To go on where a training stopped, save it.
+  /// The name, after the builder's prefix, of the step counter of a program's first schedule; those
+  /// of further ones end in `_1`, `_2`, ...: each optimizer counts for itself. int64 [1],
+  /// persistent, 0 in the first run and one more in each run. To go on where a training stopped,
+  /// save it.
   package static let counterName = "@LR_DECAY_COUNTER@"
 
   /// Appends the learning rate of each run, and its counter, to the main program.

@@ -38,8 +38,8 @@ package struct ClassificationMetrics: Sendable, Codable, Equatable {
   ///   - logits: [B, classes], of a floating-point type.
   ///   - labels: the classes, int64 [B] or [B, 1].
   ///   - meanLoss: the mean of the losses of these B pictures.
-  /// - Throws: `ABNError(.shape)` or `.dtype` for tensors that are not such, `ABNError(.data)` for a
-  ///   label that is no class; nothing is counted then.
+  /// - Throws: `ABNError(.shape)` or `.dtype` for tensors that are not such, `ABNError(.data)` for
+  ///   a label that is no class; nothing is counted then.
   package mutating func add(logits: Tensor, labels: Tensor, meanLoss: Double) throws {
     let rows = try rows(logits, labels)
     let classes = labels.elements(Int64.self)

@@ -23,7 +23,8 @@ public enum Interruption {
   /// longest before it does not end, and then the process does.
   package static let patienceSeconds = 60
 
-  /// Turns the first SIGINT, SIGTERM or SIGHUP into a request; a second one ends the process at once.
+  /// Turns the first SIGINT, SIGTERM or SIGHUP into a request; a second one ends the process at
+  /// once.
   ///
   /// A terminal that is closed sends SIGHUP more than once (the system does, and the shell), and so
   /// does a service manager after SIGTERM: SIGHUP asks, and never ends. Where it is ignored, by
@@ -32,8 +33,8 @@ public enum Interruption {
   /// The process ends too where no step ends within `patienceSeconds` of the first one, or of the
   /// step before, or within twice the time that the longest step took.
   ///
-  /// - Parameter notice: is written to standard error at the first one: what happens now, and what a
-  ///   second one would do.
+  /// - Parameter notice: is written to standard error at the first one: what happens now, and what
+  ///   a second one would do.
   package static func install(notice text: String = "") {
     let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: text.utf8.count, alignment: 1)
     bytes.copyBytes(from: text.utf8)

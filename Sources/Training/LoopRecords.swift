@@ -91,7 +91,8 @@ extension TrainingLoop {
 }
 
 extension SamplePicture {
-  /// The pictures that normalized values stand for: grey or in colours, and the first channel of any others.
+  /// The pictures that normalized values stand for: grey or in colours, and the first channel of
+  /// any others.
   ///
   /// - Parameter images: float32 [B, C, H, W].
   static func drawn(_ images: Tensor, by model: ModelFile, most: Int) -> [SamplePicture] {

@@ -77,7 +77,8 @@ struct ModelEvaluation {
 }
 
 extension ModelFile {
-  /// The first class that is called otherwise; nil where all have their names, or nobody said which.
+  /// The first class that is called otherwise; nil where all have their names, or nobody said
+  /// which.
   fileprivate func otherClass(_ names: [String]) -> Int? {
     classNames.isEmpty ? nil : names.indices.first { names[$0] != className($0) }
   }

@@ -9,7 +9,8 @@ extension Tensor {
     switch dtype {
     case .float32:
       return withUnsafeBytes { bytes in
-        // The exponent of infinities and NaN is all ones. No early exit, so that it is a vector loop.
+        // The exponent of infinities and NaN is all ones. No early exit, so that it is a vector
+        // loop.
         let exponent: UInt32 = 0x7f80_0000
         var found = false
         for word in bytes.bindMemory(to: UInt32.self) {

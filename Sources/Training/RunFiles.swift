@@ -121,7 +121,8 @@ package final class RunFiles {
   /// Makes the folder of the checkpoints, before the first one.
   func prepareCheckpoints() throws { try Folder.make(checkpoints) }
 
-  /// Keeps the last checkpoint as that of an epoch, and removes the oldest such ones beyond `limit`.
+  /// Keeps the last checkpoint as that of an epoch, and removes the oldest such ones beyond
+  /// `limit`.
   ///
   /// - Parameter epoch: epochs done, from 1.
   func keepLast(asEpoch epoch: Int, limit: Int) throws {

@@ -38,8 +38,8 @@ package struct RunOverview: Sendable, Encodable {
     }
   }
 
-  /// Reads `summary.json` and `log.csv`; of a run that goes on, the summary of its first part may be
-  /// older than the log.
+  /// Reads `summary.json` and `log.csv`; of a run that goes on, the summary of its first part may
+  /// be older than the log.
   ///
   /// - Parameter settings: those of a run without a summary.
   /// - Throws: `ABNError(.file)` for a folder with neither, or with one that cannot be read.

@@ -180,8 +180,8 @@ final class TrainingLoop<Task: TrainingTask> {
     }
   }
 
-  /// Calls `body` with the weights in the scope that are evaluated and saved: the average, if there is
-  /// one.
+  /// Calls `body` with the weights in the scope that are evaluated and saved: the average, if there
+  /// is one.
   func withSavedWeights<R>(_ body: () throws -> R) throws -> R {
     try made.average.map { try $0.apply(executor, scope: scope, body) } ?? body()
   }

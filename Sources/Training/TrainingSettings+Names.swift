@@ -69,7 +69,8 @@ extension TrainingSettings {
     return named
   }
 
-  /// Settings that do not decide what the steps of a run compute, and may be others when it goes on.
+  /// Settings that do not decide what the steps of a run compute, and may be others when it goes
+  /// on.
   private static let freeNames: Set<String> = [
     "output", "threads", "epochs", "workers", "cache", "patience", "time-budget",
     "checkpoint-minutes", "checkpoint-epochs", "keep-checkpoints", "memory-budget",

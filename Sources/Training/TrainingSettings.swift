@@ -50,7 +50,8 @@ public struct TrainingSettings: Sendable {
   package var warmupEpochs: Double?
   /// The batches whose gradients make one update.
   package var accumulate = 1
-  /// The decay of the average of the weights that is evaluated and saved; nil: the weights themselves.
+  /// The decay of the average of the weights that is evaluated and saved; nil: the weights
+  /// themselves.
   package var ema: Double?
   /// A file of weights to begin with.
   package var weights: String?

@@ -10,8 +10,8 @@ extension ProgressLine {
 
 /// The terminal at standard error.
 enum Terminal {
-  /// Whether a line can be written over: a terminal that cannot go back to its beginning gets lines,
-  /// too.
+  /// Whether a line can be written over: a terminal that cannot go back to its beginning gets
+  /// lines, too.
   static var canGoBack: Bool {
     let kind = ProcessInfo.processInfo.environment["TERM"] ?? ""
     return isatty(2) == 1 && kind != "dumb" && !kind.isEmpty

@@ -62,7 +62,8 @@ struct PictureOptions: ParsableArguments {
     inversion: .prefixedNo, help: "Leave out pictures that cannot be read, and say how many.")
   var skipBroken = false
 
-  /// - Throws: `ABNError(.name)` for an unknown augmentation, `.attribute` for a number out of range.
+  /// - Throws: `ABNError(.name)` for an unknown augmentation, `.attribute` for a number out of
+  ///   range.
   func apply(to settings: inout TrainingSettings) throws {
     settings.dataOptions.validationShare = valSplit
     settings.dataOptions.skipsBroken = skipBroken

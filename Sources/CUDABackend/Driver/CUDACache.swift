@@ -11,9 +11,9 @@ import Musl
 /// of a library's engines is the fastest.
 ///
 /// One file for each key, in the folder that `ABN_CUDA_CACHE` names, else
-/// `$XDG_CACHE_HOME/swift-inplace-abn`, else `~/.cache/swift-inplace-abn`; none where `ABN_CUDA_CACHE` is
-/// empty. Files are written whole or not at all, so that two processes may write the same one; a file
-/// that is damaged, or of another key, counts as missing.
+/// `$XDG_CACHE_HOME/swift-inplace-abn`, else `~/.cache/swift-inplace-abn`; none where
+/// `ABN_CUDA_CACHE` is empty. Files are written whole or not at all, so that two processes may
+/// write the same one; a file that is damaged, or of another key, counts as missing.
 enum CUDACache {
   private static let magic = Array("abn cache 1\n".utf8)
 

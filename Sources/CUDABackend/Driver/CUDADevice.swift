@@ -3,8 +3,8 @@ import Synchronization
 
 /// One card, with everything that programs share on it: context, stream, compiled kernels.
 package final class CUDADevice: @unchecked Sendable {
-  // Sendable: all is set in init but the table of kernels, which has a lock; the handles may be used
-  // from any thread, with the context made current there first.
+  // Sendable: all is set in init but the table of kernels, which has a lock; the handles may be
+  // used from any thread, with the context made current there first.
   let driver: CUDADriver
   let card: CUDACard
   let compiler: NVRTC
@@ -17,11 +17,12 @@ package final class CUDADevice: @unchecked Sendable {
   /// Held by whoever puts something on the stream.
   let streamLock = StreamLock()
   /// `counterCount` numbers of 32 bits for the barriers of kernels, zero at first and left by every
-  /// kernel as `groupBarrier` of device.cuh says. Kernels of one stream use them one after the other.
+  /// kernel as `groupBarrier` of device.cuh says. Kernels of one stream use them one after the
+  /// other.
   let counters: DeviceAddress
   static let counterCount = 1 << 16
-  /// A number that kernels set where something is wrong with the data: memory of the host, so that it
-  /// is looked at without a copy.
+  /// A number that kernels set where something is wrong with the data: memory of the host, so that
+  /// it is looked at without a copy.
   private let fault: UnsafeMutablePointer<UInt32>
   private let products = Mutex<CuBLASLt?>(nil)
   private let convolutions = Mutex<CuDNN?>(nil)

@@ -7,9 +7,9 @@ import Glibc
 import Musl
 #endif
 
-/// Memory of the host that kernels read and write, slowly: for what finds no room on the card. It is
-/// asked for when a kernel runs that may need it; where the card reaches any memory of the process, no
-/// page of it is taken before it is written.
+/// Memory of the host that kernels read and write, slowly: for what finds no room on the card. It
+/// is asked for when a kernel runs that may need it; where the card reaches any memory of the
+/// process, no page of it is taken before it is written.
 final class HostRows: @unchecked Sendable {
   // Sendable: the address is behind a lock and does not change once it is there.
   let bytes: Int

@@ -148,8 +148,8 @@ final class ConvolutionPlan: Sendable {
     return candidates
   }
 
-  /// An engine with its settings, before it is made ready to run, which takes long where the library
-  /// compiles it then.
+  /// An engine with its settings, before it is made ready to run, which takes long where the
+  /// library compiles it then.
   struct Candidate {
     fileprivate let library: CuDNN
     fileprivate let configuration: CuDNN.Descriptor

@@ -1,6 +1,7 @@
 import ABNTensors
 
-/// A convolution by one of the libraries: a product of matrices where it is one, else cuDNN's engine.
+/// A convolution by one of the libraries: a product of matrices where it is one, else cuDNN's
+/// engine.
 enum ConvolutionRun: Sendable {
   case engine(ConvolutionPlan)
   case matrices(MatrixProductPlan, ConvolutionProduct.Kind)

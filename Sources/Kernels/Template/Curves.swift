@@ -173,8 +173,8 @@ enum Mish: ActivationFunction {
     return V.choose(left, b * h * h * ((V(2) + e) / d), b * (n / d))
   }
 
-  /// dz * (t + y (1 - t^2) sigmoid(y)) with t = n / d, which is dz * (n + 4 y (1 + e) w / d) / d, w = e left of 0 and e^2
-  /// right of it.
+  /// dz * (t + y (1 - t^2) sigmoid(y)) with t = n / d, which is dz * (n + 4 y (1 + e) w / d) / d, w
+  /// = e left of 0 and e^2 right of it.
   @inline(__always) static func gradient<V: Vector>(_ y: V, _ dz: V, _ slope: V) -> V {
     let t = -y.magnitude
     if !V.isPlain(t) { return gradientFar(y, dz) }

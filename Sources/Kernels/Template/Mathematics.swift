@@ -76,8 +76,8 @@ extension Vector {
   @inline(__always) static func logOfOnePlusNegative(_ t: Self) -> Self {
     let w = Self(1) + t
     let (scale, k) = scaling(w)
-    // w * scale - 1, but from t and in one rounding, as w has been rounded: t itself where scale is 1.
-    // For w = 0, which counts as u / 2, scale - 1 is rounded to scale, and f is 0.
+    // w * scale - 1, but from t and in one rounding, as w has been rounded: t itself where scale is
+    // 1. For w = 0, which counts as u / 2, scale - 1 is rounded to scale, and f is 0.
     let f = fma(scale - Self(1), t, scale)
     let part = logOnePlus(f)
     if hasNearLn2 { return fma(part, k, Self(ln2 / exponentUnit)) }
