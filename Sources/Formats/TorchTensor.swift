@@ -117,7 +117,8 @@ final class TorchTensor {
   ///   - bytes: reads a range of the storage's bytes.
   ///   - storageBytes: those that the file has of it.
   func read(
-    _ source: ByteSource, pickle: ByteSource, name: String, storageBytes: Int, bytes: (Range<Int>) throws -> [UInt8]
+    _ source: ByteSource, pickle: ByteSource, name: String, storageBytes: Int,
+    bytes: (Range<Int>) throws -> [UInt8]
   ) throws -> Tensor {
     func fault(
       _ got: String, _ wanted: String, _ category: ABNError.Category = .file, fix: String = ""

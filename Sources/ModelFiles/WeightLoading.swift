@@ -7,8 +7,8 @@ import ABNTensors
 
 /// How a file of weights is put into a network: format, names and prefix are found in the file.
 package struct WeightLoading: Sendable {
-  /// The file: safetensors, PyTorch's (also the older one), `.pdparams`, `.npz`, by its contents; or a
-  /// model's folder.
+  /// The file: safetensors, PyTorch's (also the older one), `.pdparams`, `.npz`, by its contents;
+  /// or a model's folder.
   package var path: String
   /// Whose names the tensors have; nil: those that fit best.
   package var names: WeightNames?

@@ -61,14 +61,10 @@ package struct Checkpoint {
   ///   `ABNError(.data)` with the name of a parameter or statistic that is not finite: what is on
   ///   disk is better.
   package func write(_ program: Program, _ scope: Scope, to path: String) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys]
-    func text(_ value: some Encodable) throws -> String {
-      String(decoding: try encoder.encode(value), as: UTF8.self)
-    }
     let metadata = [
       FileFormat.key: Self.format.description, Safetensors.checksumKey: "",
-      Self.stateKey: try text(state), Self.settingsKey: try text(settings),
+      Self.stateKey: try JSON(encoding: state).line,
+      Self.settingsKey: try JSON(encoding: settings).line,
     ]
     let values = TensorStream(program.persistables, in: scope) { try NonFinite.require($0, $1) }
     try AtomicFile.write(

@@ -19,6 +19,7 @@ package enum ExistingRun: String, Sendable, CaseIterable {
 ///     best/model.safetensors                 the weights of the best evaluation
 ///     checkpoints/last.safetensors           where the run goes on
 ///     checkpoints/epoch-0005.safetensors     kept ones
+///     metrics.json                           the last evaluation, class by class
 ///     log.csv, settings.yaml, events.out...  what the run says of itself
 ///     run.lock                               while a process writes here
 package final class RunFiles {
@@ -29,11 +30,15 @@ package final class RunFiles {
   private var checkpoints: String { folder + "/checkpoints" }
   private var lockPath: String { folder + "/run.lock" }
   private var lock: Int32 = -1
+  /// TensorBoard's files of earlier runs.
+  private let oldEvents: [String]
   /// Whether this process has saved a model or a checkpoint.
   private(set) var hasSaved = false
 
   /// The names of what `abn train` writes beside models: `events.out...` by its beginning.
-  package static let logNames = ["log.csv", "steps.csv", "settings.yaml"]
+  package static let logNames = [metricsName, CSVLog.name, CSVLog.stepsName, "settings.yaml"]
+  /// The counts of the last evaluation: confusion, precision and recall of each class.
+  package static let metricsName = "metrics.json"
   package static let eventsPrefix = "events.out.tfevents."
 
   /// Makes the folder, takes its lock, and looks at what is there.
@@ -45,6 +50,8 @@ package final class RunFiles {
   package init(folder: String, existing: ExistingRun) throws {
     self.folder = folder
     try ModelFile.prepare(folder: folder)
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    oldEvents = names.filter { $0.hasPrefix(Self.eventsPrefix) }
     try takeLock()
     guard existing == .refused, let found = Self.run(in: folder) else { return }
     release()
@@ -111,6 +118,7 @@ package final class RunFiles {
   /// the first one.
   func noteSaved(overwriting: Bool) {
     if overwriting, !hasSaved {
+      for name in oldEvents { unlink("\(folder)/\(name)") }
       for name in archives() where name != URL(filePath: last).lastPathComponent {
         unlink("\(checkpoints)/\(name)")
       }

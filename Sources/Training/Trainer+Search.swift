@@ -9,13 +9,13 @@ extension Trainer {
   ///
   /// - Throws: `ABNError(.system)` where that is more than there is, or than the budget.
   func plannedMemory(
-    _ task: some TrainingTask, _ programs: ClassifierPrograms, _ data: TrainingData,
-    _ executor: Executor
+    _ task: some TrainingTask, _ made: RunPrograms, _ data: TrainingData, _ executor: Executor
   ) throws -> TrainingMemory {
+    let programs = made.all
     func memory(_ executor: Executor, _ batchSize: Int) throws -> TrainingMemory {
       try TrainingMemory(
         programs, executor, loader: data.loader, batchSize: batchSize, testCount: data.test.count,
-        evaluationFetches: task.evaluationFetches(programs))
+        evaluationFetches: task.evaluationFetches(programs), average: made.average)
     }
     func compact(_ batchSize: Int) throws -> Int {
       try memory(
@@ -50,8 +50,8 @@ extension Trainer {
           .system, "--batch-size auto", got: "a system that does not tell its memory",
           wanted: "a memory budget", fix: "Say how much: --memory-budget 4GiB.")
       }()
-    let programs = try programs(task, rates: settings.rates(stepsPerEpoch: 1)).all
-    let fetches = task.evaluationFetches(programs)
+    let made = try programs(task, rates: settings.rates(stepsPerEpoch: 1))
+    let fetches = task.evaluationFetches(made.all)
     let data = try data(of: dataset)
     return try AutomaticBatchSize.largest(
       budget: budget, images: min(settings.batchSize, dataset.train.count)
@@ -59,8 +59,8 @@ extension Trainer {
       let executor = Executor(
         backend: backend, mode: .compact, keepsConstants: false, memoryLimit: .none)
       return try TrainingMemory(
-        programs, executor, loader: data.loader, batchSize: size, testCount: dataset.test.count,
-        evaluationFetches: fetches
+        made.all, executor, loader: data.loader, batchSize: size, testCount: dataset.test.count,
+        evaluationFetches: fetches, average: made.average
       ).peakBytes
     }
   }

@@ -149,7 +149,7 @@ public final class Trainer {
     // Weights change between evaluations, and memory is what this is about. What fits is checked
     // below, with the batches that wait.
     let executor = Executor(backend: backend, keepsConstants: false, memoryLimit: .none)
-    let memory = try plannedMemory(task, programs.all, data, executor)
+    let memory = try plannedMemory(task, programs, data, executor)
     let meter = MemoryMeter(backend.memory)
     let baseBytes = meter.baseBytes
     let scope = Scope()

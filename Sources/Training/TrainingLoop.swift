@@ -141,6 +141,8 @@ final class TrainingLoop<Task: TrainingTask> {
       }
     }
     if isBest, settings.checkpoints.keepsBest { try saveBest() }
+    try AtomicFile.write(
+      metrics.report(names: model.classNames), to: "\(files.folder)/\(RunFiles.metricsName)")
     progress.openNextEpoch()
     let isKept = settings.checkpoints.everyEpochs.map { progress.epochsDone % $0 == 0 } ?? false
     if isKept || checkpointIsDue || progress.epoch == settings.epochs { try saveCheckpoint() }

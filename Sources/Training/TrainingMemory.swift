@@ -1,6 +1,7 @@
 import ABNData
 import ABNGraph
 import ABNModelFiles
+import ABNOptimizers
 import ABNRuntime
 
 /// What a training run needs beside what the process holds before its first step.
@@ -28,9 +29,10 @@ struct TrainingMemory {
   /// - Parameters:
   ///   - loader: prepares the batches; what it is for another batch size is worked out.
   ///   - testCount: the images of the evaluation.
+  ///   - average: keeps the weights aside during an evaluation.
   init(
     _ programs: ClassifierPrograms, _ executor: Executor, loader: BatchLoader, batchSize: Int,
-    testCount: Int, evaluationFetches: [Variable]
+    testCount: Int, evaluationFetches: [Variable], average: ExponentialAverage? = nil
   ) throws {
     let step = try executor.compile(
       programs.training, feed: programs.feedShapes(batchSize: batchSize, training: true),
@@ -41,6 +43,7 @@ struct TrainingMemory {
     stepBytes = step.plannedPeakBytes
     evaluationBytes =
       evaluation.plan.arenaBytes + step.plannedPeakBytes - step.plan.arenaBytes
+      + (average?.backupBytes ?? 0)
     batchBytes = loader.bytesInFlight(batchSize: batchSize)
     copyBytes = programs.training.persistables.map(\.type.bytes).max() ?? 0
   }

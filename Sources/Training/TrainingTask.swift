@@ -1,4 +1,5 @@
 import ABNData
+import ABNFormats
 import ABNGraph
 import ABNLayers
 import ABNModelFiles
@@ -32,6 +33,10 @@ package protocol TaskMetrics: Sendable {
   var evaluation: Evaluation { get }
   /// What logs say, in this order.
   var values: [NamedValue] { get }
+  /// All that was counted, as JSON: `metrics.json` of a run.
+  ///
+  /// - Parameter names: what the classes are called.
+  func report(names: [String]) throws -> String
 }
 
 extension TrainingTask {
@@ -91,6 +96,10 @@ extension ClassificationMetrics: TaskMetrics {
     Evaluation(
       accuracy: Double(top1Count) / Double(max(count, 1)), loss: lossSum / Double(max(count, 1)),
       count: count)
+  }
+
+  package func report(names: [String]) throws -> String {
+    try JSON(encoding: ClassificationReport(self, names: names)).lines
   }
 
   package var values: [NamedValue] {

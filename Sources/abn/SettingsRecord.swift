@@ -88,15 +88,18 @@ struct SettingsRecord {
 final class SettingsFile: TrainingObserver {
   private let command: any ParsableCommand.Type
   private let versions: [String]
+  private let others: [String: String]
 
-  init(of command: any ParsableCommand.Type, versions: [String]) {
-    (self.command, self.versions) = (command, versions)
+  /// - Parameter others: options that a run's settings do not have.
+  init(of command: any ParsableCommand.Type, others: [String: String], versions: [String]) {
+    (self.command, self.others, self.versions) = (command, others, versions)
   }
 
   /// A run that goes on keeps the record of its beginning.
   func began(_ run: RunRecord) throws {
     if run.resumedStep > 0 { return }
-    let record = try SettingsRecord(run.settings, of: command, versions: versions)
+    let settings = run.settings.merging(others) { own, _ in own }
+    let record = try SettingsRecord(settings, of: command, versions: versions)
     try AtomicFile.write(record.text, to: "\(run.folder)/\(SettingsRecord.fileName)")
   }
 }

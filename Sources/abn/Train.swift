@@ -180,7 +180,10 @@ struct Train: ParsableCommand {
       settings, backend: backend, isInterrupted: { Interruption.isRequested })
     trainer.note = { writeError("note: \($0)\n") }
     trainer.observers = [
-      line, SettingsFile(of: Self.self, versions: SettingsRecord.versions(backend: backend)),
+      line,
+      SettingsFile(
+        of: Self.self, others: ["device": place.device, "precision": place.precision],
+        versions: SettingsRecord.versions(backend: backend)),
       CSVLog(), TensorBoardLog(),
     ]
     if common.json { trainer.observers.append(JSONLines(write: printNow)) }

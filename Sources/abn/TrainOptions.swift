@@ -4,43 +4,52 @@ import InPlaceABN
 /// Which pictures, how they are read, and how they are changed.
 struct PictureOptions: ParsableArguments {
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "The share of each class that is held out, where the data are not divided.",
       valueName: "share"))
   var valSplit = 0.2
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "Pictures are seen at this size; default: that of the data, 224 of a folder's.",
       valueName: "pixels"))
   var imageSize: Int?
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "How pictures are changed: \(AugmentationName.allCases.map(\.rawValue).joined(separator: ", ")); "
         + "basic is what is usual for the data.", valueName: "name"))
   var augment = "basic"
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "Brightness, contrast and saturation change by up to this share.", valueName: "share"))
   var colorJitter: Double?
 
-  @Option(help: ArgumentHelp("With this probability a rectangle is erased.", valueName: "share"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("With this probability a rectangle is erased.", valueName: "share"))
   var randomErasing = 0.0
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "Two pictures are added, by weights of Beta(alpha, alpha).", valueName: "alpha"))
   var mixup = 0.0
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "A rectangle is replaced by that of another picture, of Beta(alpha, alpha) of the area.",
       valueName: "alpha"))
   var cutmix = 0.0
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "The share of a label that is spread over all classes.", valueName: "share"))
   var labelSmoothing = 0.0
@@ -50,10 +59,13 @@ struct PictureOptions: ParsableArguments {
     help: "Train on the images too that do not fill the last batch of an epoch.")
   var keepLast = false
 
-  @Option(help: ArgumentHelp("The threads that prepare batches.", valueName: "count"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("The threads that prepare batches.", valueName: "count"))
   var workers = 2
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "Keep decoded pictures in memory up to so much: 500MB, 2GiB.", valueName: "bytes"))
   var cache: String?
@@ -90,6 +102,7 @@ struct PictureOptions: ParsableArguments {
 /// How weights are changed.
 struct OptimizationOptions: ParsableArguments {
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       OptimizerSettings.Name.allCases.map(\.rawValue).joined(separator: ", ") + ".",
       valueName: "name"))
@@ -101,6 +114,7 @@ struct OptimizationOptions: ParsableArguments {
   var momentum = 0.9
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp("The two shares of adam, adamw and lamb that stay.", valueName: "a,b"))
   var betas = "0.9,0.999"
 
@@ -110,11 +124,13 @@ struct OptimizationOptions: ParsableArguments {
   var decayAll = true
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "The learning rate of a layer is this times that of the next.", valueName: "factor"))
   var layerDecay = 1.0
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "The course of the learning rate: "
         + ScheduleSettings.Name.allCases.map(\.rawValue).joined(separator: ", ") + ".",
@@ -122,20 +138,24 @@ struct OptimizationOptions: ParsableArguments {
   var schedule = "one-cycle"
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "Epochs in which the rate rises; default: none, 0.3 of a one-cycle.", valueName: "count"))
   var warmupEpochs: Double?
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "A bound on gradients: none, value:X, norm:X, or global:X for all together.",
       valueName: "bound"))
   var clip = "none"
 
-  @Option(help: ArgumentHelp("The batches of one update.", valueName: "count"))
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("The batches of one update.", valueName: "count"))
   var accumulate = 1
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "Evaluate and save an average of the weights with this decay: 0.999, say.",
       valueName: "decay"))
@@ -165,6 +185,7 @@ struct OptimizationOptions: ParsableArguments {
 /// What a run begins with, when it ends, and what it keeps.
 struct RunOptions: ParsableArguments {
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "Begin with the weights of a file: safetensors, PyTorch's, .pdparams, .npz.",
       valueName: "file"))
@@ -175,48 +196,60 @@ struct RunOptions: ParsableArguments {
   var adapt = false
 
   @Option(
+    parsing: .unconditionalSingleValue,
     help: ArgumentHelp(
       "Parameters that stay as they are, by name, beginning or pattern (*); may be given repeatedly.",
       valueName: "pattern"))
   var freeze: [String] = []
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "What the run may hold beside its first bytes: 800MB, 2GiB.", valueName: "bytes"))
   var memoryBudget: String?
 
-  @Option(help: ArgumentHelp("Steps of an epoch at most.", valueName: "count"))
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Steps of an epoch at most.", valueName: "count"))
   var limitBatches: Int?
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "Learn so many batches by heart: a network that cannot has a fault.", valueName: "count"))
   var overfit: Int?
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "Batches that are evaluated before the first step, to see that they can be.",
       valueName: "count"))
   var sanityBatches = 1
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "End after so many epochs without a better evaluation.", valueName: "epochs"))
   var patience: Int?
 
-  @Option(help: ArgumentHelp("End after such a time: 90s, 40m, 2h.", valueName: "time"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("End after such a time: 90s, 40m, 2h.", valueName: "time"))
   var timeBudget: String?
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "Write a checkpoint at the first step after so many minutes.", valueName: "count"))
   var checkpointMinutes = 1.0
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp("Keep a checkpoint of every so many epochs.", valueName: "count"))
   var checkpointEpochs: Int?
 
-  @Option(help: ArgumentHelp("Keep so many of these, the newest.", valueName: "count"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Keep so many of these, the newest.", valueName: "count"))
   var keepCheckpoints = 3
 
   /// - Throws: `ABNError(.attribute)` for what is no time or no number of bytes.

@@ -41,7 +41,7 @@ import Testing
       "train", "--data", "cifar10:data", "--model", "resnet20", "--batch-size", "256", "--epochs",
       "2", "--output", "run", "--json")
     #expect(run.status == 0, "\(run.errors)")
-    let json = try run.json()
+    let json = try run.lastJSON()
     func bytes(_ key: String) throws -> Double { Double(try #require(json[key] as? Int, "\(key)")) }
     // Four batches of 3 MiB beside the step; an epoch has as many. The 3 MiB of code and stacks that first
     // steps touch, more in unoptimized code, are a hundredth of such a plan.
