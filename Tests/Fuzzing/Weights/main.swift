@@ -6,18 +6,34 @@ import Foundation
 // libFuzzer's program: the reader of weights of every format, on bytes that it makes. `scripts/fuzz weights`
 // builds it with the address sanitizer and runs it.
 
-/// Writes the first files, one of each format, into the folder that ABN_FUZZ_SEEDS names.
-@_cdecl("LLVMFuzzerInitialize")
-public func initialize(
-  _ count: UnsafeMutablePointer<Int32>?, _ words: UnsafeMutableRawPointer?
-) -> Int32 {
-  guard let folder = ProcessInfo.processInfo.environment["ABN_FUZZ_SEEDS"] else { return 0 }
+/// libFuzzer's loop: it calls the function with each input.
+@_silgen_name("LLVMFuzzerRunDriver")
+private func runFuzzer(
+  _ count: UnsafeMutablePointer<Int32>,
+  _ words: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
+  _ testOneInput: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32
+) -> Int32
+
+if let folder = ProcessInfo.processInfo.environment["ABN_FUZZ_SEEDS"] { try writeSeeds(folder) }
+var count = CommandLine.argc
+var words = CommandLine.unsafeArgv
+exit(
+  runFuzzer(&count, &words) { start, count in
+    let bytes = Array(UnsafeBufferPointer(start: start, count: count))
+    read(bytes)
+    // A zip file ends at the first wrong checksum: behind it is looked with all of them right.
+    if bytes.starts(with: [0x50, 0x4b]) { read(withRightChecksums(bytes)) }
+    return 0
+  })
+
+/// The first files, one of each format.
+private func writeSeeds(_ folder: String) throws {
   let tensors = [
     "conv1.weight": Tensor((0..<54).map { Float($0) }, shape: [2, 3, 3, 3]),
     "bn1.num_batches_tracked": Tensor(scalar: 3 as Int64),
   ]
-  try? Safetensors.write(tensors, metadata: ["model": "x"], to: "\(folder)/safetensors")
-  try? NPZ.write(tensors, to: "\(folder)/npz")
+  try Safetensors.write(tensors, metadata: ["model": "x"], to: "\(folder)/safetensors")
+  try NPZ.write(tensors, to: "\(folder)/npz")
   let checkpoint = TorchFile.Value.dictionary([
     ("epoch", .integer(3)), ("best", .float(0.5)),
     ("state_dict", TorchFile.state(["conv1.weight": tensors["conv1.weight"]!], prefix: "module.")),
@@ -35,21 +51,11 @@ public func initialize(
     ("torch", TorchFile.zip(checkpoint)), ("torch-legacy", TorchFile.legacy(checkpoint)),
     ("pickle", arrays()),
   ] {
-    try? Data(bytes).write(to: URL(filePath: "\(folder)/\(name)"))
+    try Data(bytes).write(to: URL(filePath: "\(folder)/\(name)"))
   }
-  return 0
 }
 
 /// One input: it is opened, and every tensor in it is read.
-@_cdecl("LLVMFuzzerTestOneInput")
-public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
-  let bytes = Array(UnsafeBufferPointer(start: start, count: count))
-  read(bytes)
-  // A zip file ends at the first wrong checksum: behind it is looked with all of them right.
-  if bytes.starts(with: [0x50, 0x4b]) { read(withRightChecksums(bytes)) }
-  return 0
-}
-
 private func read(_ bytes: [UInt8]) {
   var limits = ReadLimits()
   limits.mostBytes = 1 << 26
