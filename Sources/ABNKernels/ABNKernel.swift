@@ -56,11 +56,7 @@ public struct ABNKernel: Hashable, Sendable {
     self.element = element
     self.activation = activation
     self.epsilon = epsilon
-    if let instructionSet {
-      self.instructionSet = try ABNInstructionSet.named(instructionSet.rawValue).get()
-    } else {
-      self.instructionSet = try ABNInstructionSet.selected()
-    }
+    self.instructionSet = try ABNInstructionSet.checked(instructionSet)
   }
 
   /// Bytes of the tensor's buffer, padding of blocked layouts included.
@@ -94,18 +90,6 @@ public struct ABNKernel: Hashable, Sendable {
     return element.statistics == .float64
       ? base.load(fromByteOffset: index * 8, as: Double.self)
       : Double(base.load(fromByteOffset: index * 4, as: Float.self))
-  }
-
-  /// Stores value `index` of an array of parameters or statistics.
-  @inline(__always) func setStatistic(
-    _ base: UnsafeMutableRawPointer?, _ index: Int, _ value: Double
-  ) {
-    guard let base else { return }
-    if element.statistics == .float64 {
-      base.storeBytes(of: value, toByteOffset: index * 8, as: Double.self)
-    } else {
-      base.storeBytes(of: Float(value), toByteOffset: index * 4, as: Float.self)
-    }
   }
 
   /// Element `index` of a tensor.

@@ -36,8 +36,13 @@ struct BackwardPass: LayerPass, @unchecked Sendable {
     mayBeDirect = engine.canBeDirect && isBatch && !isInput
     // The matching apply follows each reduce.
     let reduce =
-      isInput ? Step.reduceInput : engine.isInvertible ? Step.reduce : Step.reduceStored
-    sumCall = engine.call(KernelStep(reduce, engine.code, kept, call.gradient))
+      isInput
+      ? Step.reduceInput
+      : engine.kernel.activation.isInvertible ? Step.reduce : Step.reduceStored
+    var sums = engine.call(KernelStep(reduce, engine.code, kept, call.gradient))
+    // What has just been written, and what it was made of, are in a cache.
+    if behind != nil { sums.prefetches = false }
+    sumCall = sums
     mapCall = engine.call(
       KernelStep(reduce + 1, engine.code, kept, call.gradient, to: call.destination))
     (totals, room) = (scratch.totals, scratch.room)
@@ -72,19 +77,26 @@ struct BackwardPass: LayerPass, @unchecked Sendable {
   @inline(never) func first(_ window: Window, _ room: Room) {
     if let outer {
       let element = engine.kernel.element
-      engine.forEachRun(window, room) { start, count in
-        let offset = start * engine.bytes
-        outer.gradient(
-          FlatOperands(
-            FlatOperand(kept + offset, element), FlatOperand(outer.dz + offset, element),
-            FlatOperand(call.destination + offset, element)), 0..<count)
+      engine.forEachPart(window, isReversed: false, room) { part in
+        engine.forEachRun(window.unit, part) { offset, count in
+          outer.gradient(
+            FlatOperands(
+              FlatOperand(kept + offset, element), FlatOperand(outer.dz + offset, element),
+              FlatOperand(call.destination + offset, element)), 0..<count)
+        }
+        sum(window, part, room)
       }
-    }
-    if !engine.isRescuedWhole(window.unit) {
-      let isDirect = room.isDirect(window.unit)
-      engine.go(sumCall, step: isDirect ? Step.reduceDirect : nil, window, room)
+    } else {
+      sum(window, nil, room)
     }
     if engine.hasRescued { reduceRescued(window, room) }
+  }
+
+  /// The sums over a window, or a part of it.
+  @inline(__always) private func sum(_ window: Window, _ part: Extent?, _ room: Room) {
+    if engine.isRescuedWhole(window.unit) { return }
+    let isDirect = room.isDirect(window.unit)
+    engine.go(sumCall, step: isDirect ? Step.reduceDirect : nil, window, room, part: part)
   }
 
   @inline(never) func total(_ unit: Int, _ numbers: Range<Int>, _ room: Room) {

@@ -28,12 +28,12 @@ struct Caches: Hashable, Sendable {
   static let ofThisMachine = Caches(victimBytes: Int(abn_cpu_victim_cache_bytes()))
 
   /// Whether runs of `run` bytes of a tensor of `tensor` are prefetched, within a pass.
-  func areFar(runs run: Int, of tensor: Int) -> Bool {
+  func prefetches(runs run: Int, of tensor: Int) -> Bool {
     tensor >= sharedBytes && (victimBytes == 0 || run < longRunBytes)
   }
 
   /// Whether rows of so many channels are prefetched.
-  func areFar(rowsOf channels: Int, of tensor: Int) -> Bool {
+  func prefetches(rowsOf channels: Int, of tensor: Int) -> Bool {
     tensor >= crossedBytes && (victimBytes == 0 || channels > shortRowChannels)
   }
 

@@ -108,6 +108,14 @@ struct CallBuffers {
     }
   }
 
+  /// What a forward pass writes beside its destination.
+  mutating func add(_ state: ABNLayerState, _ activated: ABNActivated?) throws(KernelError) {
+    if let activated {
+      try tensor("activated destination", activated.destination, isAlone: true)
+    }
+    try add(state, isWritten: true)
+  }
+
   mutating func add(
     _ gradients: ABNGradients, _ parameters: ABNParameters
   ) throws(KernelError) {

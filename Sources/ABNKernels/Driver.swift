@@ -13,7 +13,7 @@ protocol LayerPass: Sendable {
   var hasMap: Bool { get }
   /// Tensors of a unit that are to be in a cache for its second pass.
   var tensors: Int { get }
-  /// Whether the first pass prefetches for a later call too; else its own tensors leave no room for
+  /// Whether the first pass prefetches for the next unit too; else its own tensors leave no room for
   /// it.
   var prefetchesFirst: Bool { get }
 
@@ -49,13 +49,13 @@ extension LayerPass {
     let plan = engine.plan
     if plan.units == 0 { return }
     if plan.isOnStack {
-      let later = engine.later(tensors: tensors, parts: team.count, step: plan.unitsPerPart)
+      let nextUnit = engine.nextUnit(tensors: tensors, parts: team.count, step: plan.unitsPerPart)
       team.run(plan.parts) { part in
         let units = plan.units(ofPart: part)
         let step = Room.unitsOnStack(plan)
         for first in stride(from: units.lowerBound, to: units.upperBound, by: step) {
           Room.onStack(plan, isDouble: engine.isDouble, first: first) { room in
-            inCache(first..<min(first + step, units.upperBound), room, later)
+            inCache(first..<min(first + step, units.upperBound), room, nextUnit)
           }
         }
       }
@@ -66,11 +66,11 @@ extension LayerPass {
       return
     }
     let threads = min(team.count, plan.units * plan.slices)
-    let later = engine.later(tensors: tensors, parts: threads, step: 1)
-    if threads <= 1 || later != 0
+    let nextUnit = engine.nextUnit(tensors: tensors, parts: threads, step: 1)
+    if threads <= 1 || nextUnit != 0
       || tensors * plan.unitElements * engine.bytes <= engine.kernel.caches.coreBytes
     {
-      team.run(plan.units) { unit in inCache(unit..<unit + 1, room, later) }
+      team.run(plan.units) { unit in inCache(unit..<unit + 1, room, nextUnit) }
       return
     }
     // As few units as give every thread the same number of slices.
@@ -80,16 +80,16 @@ extension LayerPass {
   }
 
   /// Both passes over units that are in one core's cache. Small ones go through each step together:
-  /// the steps of one wait for one another, those of several do not. `later`: elements to the unit
+  /// the steps of one wait for one another, those of several do not. `nextUnit`: elements to the unit
   /// that this thread is to read next.
-  private func inCache(_ units: Range<Int>, _ room: Room, _ later: Int) {
+  private func inCache(_ units: Range<Int>, _ room: Room, _ nextUnit: Int) {
     let plan = engine.plan
     begin(units, room)
     if hasSums {
       for unit in units {
-        let next = prefetchesFirst && unit &+ plan.unitsPerPart < plan.units ? later : 0
+        let next = prefetchesFirst && unit &+ plan.unitsPerPart < plan.units ? nextUnit : 0
         for slice in 0..<plan.slices {
-          first(Window(unit: unit, slice: slice, later: next), room)
+          first(Window(unit: unit, slice: slice, nextUnit: next), room)
         }
         total(unit, 0..<plan.channels(unit).count, room)
       }
@@ -98,9 +98,9 @@ extension LayerPass {
     for unit in units { settle(unit, room) }
     if !hasMap { return }
     for unit in units {
-      let next = unit &+ plan.unitsPerPart < plan.units ? later : 0
+      let next = unit &+ plan.unitsPerPart < plan.units ? nextUnit : 0
       for slice in 1...plan.slices {
-        second(Window(unit: unit, slice: plan.slices &- slice, later: next), room)
+        second(Window(unit: unit, slice: plan.slices &- slice, nextUnit: next), room)
       }
     }
   }
@@ -111,7 +111,7 @@ extension LayerPass {
   private func inShares(_ team: KernelTeam, unitsAtOnce units: Int) {
     let plan = engine.plan
     let threads = max(1, min(team.count, plan.units * plan.slices))
-    let later = units < plan.units ? engine.later(tensors: tensors, parts: 1, step: units) : 0
+    let nextUnit = units < plan.units ? engine.nextUnit(tensors: tensors, parts: 1, step: units) : 0
     /// Calls `body` for a thread's slices of the units from `start` on.
     @Sendable func forShare(
       _ start: Int, _ thread: Int, isReversed: Bool, _ body: (Window, Room) -> Void
@@ -123,7 +123,7 @@ extension LayerPass {
         let isFull = start + 2 * units <= plan.units
         let window = Window(
           unit: start + at / plan.slices, slice: at % plan.slices,
-          later: isFull && (isReversed || prefetchesFirst) ? later : 0)
+          nextUnit: isFull && (isReversed || prefetchesFirst) ? nextUnit : 0)
         body(window, room)
       }
     }
@@ -182,7 +182,7 @@ extension Engine {
   /// for that beside the passes over this one brings it nearer (in the second the memory has
   /// nothing else to do); else 0. `parts`: how many parts of `step` units are worked on at the same
   /// time, of `tensors` tensors.
-  func later(tensors: Int, parts: Int, step: Int) -> Int {
+  func nextUnit(tensors: Int, parts: Int, step: Int) -> Int {
     let atOnce = min(max(1, min(parts, plan.units)) * step, plan.units)
     let next = tensors * atOnce * plan.unitElements * bytes
     return kernel.caches.hold(next: next, of: kernel.bufferBytes) ? step * plan.unitStride : 0

@@ -18,12 +18,13 @@ final class Engine: @unchecked Sendable {
   let aside: Aside?
   let run: KernelEntry
   let code: Int
-  let isInvertible: Bool
+  /// The activation that the forward pass applies: none where y is stored.
+  let appliedCode: Int
   let canBeDirect: Bool
   let bytes: Int
   let isDouble: Bool
   /// Whether the tensor is larger than the caches that make asking for it ahead a loss.
-  let isFar: Bool
+  let prefetches: Bool
   /// The slope and its inverse where all channels have one: a division for each of thousands of
   /// small channels is felt.
   let alpha: Double
@@ -41,24 +42,24 @@ final class Engine: @unchecked Sendable {
 
   init(
     _ kernel: ABNKernel, _ parameters: ABNParameters, _ saved: ABNSavedStatistics?,
-    _ rescue: ABNRescue? = nil, plan given: Plan? = nil
+    _ rescue: ABNRescue? = nil
   ) {
     self.kernel = kernel
-    plan = given ?? Plan(kernel.geometry, kernel.element, kernel.caches)
+    plan = Plan(kernel.geometry, kernel.element, kernel.caches)
     self.parameters = parameters
     self.saved = saved
     self.rescue = rescue
     hasRescued = (rescue?.count ?? 0) > 0
     aside = (rescue?.asideCount ?? 0) > 0 ? rescue?.aside : nil
-    run = kernel.instructionSet.run
+    run = kernel.instructionSet.entries.run
     code = kernel.activation.code
-    isInvertible = kernel.activation.isInvertible
+    appliedCode = kernel.activation.isInvertible ? code : ActivationCode.identity
     canBeDirect = Self.canBeDirect(kernel)
     bytes = kernel.element.bytes
-    isFar =
+    prefetches =
       plan.isRows
-      ? kernel.caches.areFar(rowsOf: kernel.geometry.channels, of: kernel.bufferBytes)
-      : kernel.caches.areFar(runs: plan.length * bytes, of: kernel.bufferBytes)
+      ? kernel.caches.prefetches(rowsOf: kernel.geometry.channels, of: kernel.bufferBytes)
+      : kernel.caches.prefetches(runs: plan.length * bytes, of: kernel.bufferBytes)
     isDouble = kernel.element.statistics == .float64
     hasSlopes = kernel.activation == .prelu
     // As the kernels have it: the inverse must be that of the rounded slope, so that -alpha times
@@ -75,9 +76,6 @@ final class Engine: @unchecked Sendable {
   var count: Int { kernel.geometry.countPerChannel }
   /// Whether two tensors are more than all caches hold.
   var isBeyondCaches: Bool { 2 * kernel.bufferBytes > kernel.caches.sharedBytes }
-
-  /// The activation that the forward pass applies: none where y is stored.
-  var appliedCode: Int { isInvertible ? code : ActivationCode.identity }
 
   /// Value `channel` of an array of parameters or statistics: `ABNKernel.statistic` with the type
   /// looked up once.
@@ -161,27 +159,30 @@ final class Engine: @unchecked Sendable {
       b: step.b, out: step.out, parameters: step.out, state: step.out, sums: step.out,
       lanes: plan.parameterLanes, is_rows: plan.isRows,
       // A channel in all lanes is rescued as a whole, by other calls.
-      keeps: hasRescued && !plan.isUniform, starts: step.isSum, is_far: isFar, later: 0, count: 1,
+      keeps: hasRescued && !plan.isUniform, starts: step.isSum, prefetches: prefetches,
+      next_unit: 0, count: 1,
       stride: step.isSum || plan.isRows ? plan.stride : -plan.stride, length: 0)
   }
 
   /// A call over a window. The second pass over a unit goes from its last run to its first, as what
   /// was read last is nearest; the first begins sums. `notes`: where elements that are kept aside
-  /// are noted.
+  /// are noted. `part`: of the window, if not all of it.
   @inline(__always) func go(
     _ call: abn_kernel_call, step: Int? = nil, _ window: Window, _ room: Room,
-    notes: UnsafeMutableRawPointer? = nil
+    part: Extent? = nil, notes: UnsafeMutableRawPointer? = nil
   ) {
     let sums = room.sums(window.unit, window.slice)
     var (runs, length) = (room.plan.runs, room.plan.length)
     var start = window.unit &* room.plan.unitStride
-    if room.plan.slices != 1 {
-      let extent = extent(window, room)
+    var starts = call.starts
+    if part != nil || room.plan.slices != 1 {
+      let extent = part ?? extent(window, room)
       (runs, length) = (extent.runs.count, extent.elements.count)
       start &+= extent.runs.lowerBound &* room.plan.stride &+ extent.elements.lowerBound
+      starts = starts && extent.starts
     }
     // Rows are summed in groups of channels and chunks of rows, each of which adds.
-    if call.starts && (call.is_rows || runs == 0) { clearSums(sums, room.plan.lanes) }
+    if starts && (call.is_rows || runs == 0) { clearSums(sums, room.plan.lanes) }
     if runs == 0 { return }
     if call.stride < 0 { start &-= (runs &- 1) &* call.stride }
     // Within the buffers, whose sizes have been checked. Made in one piece: of a struct that is
@@ -194,32 +195,32 @@ final class Engine: @unchecked Sendable {
         b: call.b + offset, out: call.out + offset, parameters: room.block(window.unit),
         state: notes ?? sums, sums: sums,
         lanes: call.lanes, is_rows: call.is_rows, keeps: call.keeps,
-        starts: call.starts && !call.is_rows,
-        is_far: call.is_far, later: window.later, count: runs, stride: call.stride,
+        starts: starts && !call.is_rows,
+        prefetches: call.prefetches, next_unit: window.nextUnit, count: runs, stride: call.stride,
         length: length))
   }
 
-  /// Calls `body` with the first element of each run of a window, and their number.
-  func forEachRun(_ window: Window, _ room: Room, _ body: (Int, Int) -> Void) {
-    var extent = (runs: 0..<room.plan.runs, elements: 0..<room.plan.length)
-    if room.plan.slices != 1 { extent = self.extent(window, room) }
-    // Rows follow one another: they are one run.
-    if room.plan.isRows {
-      let rows = extent.runs
-      return body(rows.lowerBound * room.plan.stride, rows.count * room.plan.stride)
-    }
-    for run in extent.runs {
-      body(
-        window.unit * room.plan.unitStride + run * room.plan.stride + extent.elements.lowerBound,
-        extent.elements.count)
-    }
+  /// What a window covers. Not inlined, as the plan is copied for it.
+  @inline(never) private func extent(_ window: Window, _ room: Room) -> Extent {
+    room.plan.extent(window.slice)
   }
 
-  /// What a window covers. Not inlined, as the plan is copied for it.
-  @inline(never) private func extent(
-    _ window: Window, _ room: Room
-  ) -> (runs: Range<Int>, elements: Range<Int>) {
-    room.plan.extent(window.slice)
+  /// Calls `body` with parts of a window so small that a loop over one finds what the loop before
+  /// it left in the nearest cache.
+  func forEachPart(
+    _ window: Window, isReversed: Bool, _ room: Room, _ body: (Extent) -> Void
+  ) {
+    extent(window, room).forEachPart(isRows: plan.isRows, isReversed: isReversed, body)
+  }
+
+  /// Calls `body` with the first byte of each run of a unit's part, and the number of its elements.
+  func forEachRun(_ unit: Int, _ part: Extent, _ body: (_ offset: Int, _ count: Int) -> Void) {
+    let start = unit * plan.unitStride + part.elements.lowerBound
+    // Rows follow one another: they are one run.
+    if plan.isRows {
+      return body(part.runs.lowerBound * plan.stride * bytes, part.runs.count * plan.stride)
+    }
+    for run in part.runs { body((start + run * plan.stride) * bytes, part.elements.count) }
   }
 
   /// A step on `count` elements side by side, of one channel, whose parameters stand in `room`.
@@ -228,8 +229,9 @@ final class Engine: @unchecked Sendable {
       abn_kernel_call(
         step: step.step, element: kernel.element.rawValue, activation: step.activation, a: step.a,
         b: step.b, out: step.out, parameters: room.blocks, state: room.allSums,
-        sums: room.allSums, lanes: 1, is_rows: false, keeps: false, starts: false, is_far: false,
-        later: 0, count: 1, stride: 0, length: count))
+        sums: room.allSums, lanes: 1, is_rows: false, keeps: false, starts: false,
+        prefetches: false,
+        next_unit: 0, count: 1, stride: 0, length: count))
   }
 
   /// Room on the stack for one channel in all lanes, with its parameters and sums that are 0.

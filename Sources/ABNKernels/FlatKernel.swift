@@ -104,11 +104,7 @@ package struct FlatKernel: Sendable {
   package init(
     _ operation: FlatOperation, isWide: Bool = false, instructionSet: ABNInstructionSet? = nil
   ) throws(KernelError) {
-    if let instructionSet {
-      entry = try ABNInstructionSet.named(instructionSet.rawValue).get().flat
-    } else {
-      entry = try ABNInstructionSet.selected().flat
-    }
+    entry = try ABNInstructionSet.checked(instructionSet).entries.flat
     code = operation.code
     self.isWide = isWide
     let given = operation.constants

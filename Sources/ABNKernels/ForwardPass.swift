@@ -239,17 +239,18 @@ struct ForwardPass: LayerPass, @unchecked Sendable {
     if hasRescued(window.unit) {
       engine.forRescued(window) { row, stretch in engine.keep(source, row, stretch) }
     }
-    let part = window.unit &* engine.plan.slices &+ window.slice
-    engine.go(secondCall, window, room, notes: keepsAside ? engine.rescue?.aside.words(part) : nil)
-    guard let behind else { return }
-    // Of elements that are still in a cache.
+    let number = window.unit &* engine.plan.slices &+ window.slice
+    let notes = keepsAside ? engine.rescue?.aside.words(number) : nil
+    guard let behind else { return engine.go(secondCall, window, room, notes: notes) }
     let (element, y) = (engine.kernel.element, UnsafeRawPointer(secondCall.out))
-    engine.forEachRun(window, room) { start, count in
-      let offset = start * engine.bytes
-      var operands = FlatOperands(
-        FlatOperand(y + offset, element), FlatOperand(behind.destination + offset, element))
-      operands.streams = engine.isBeyondCaches
-      behind.loop(operands, 0..<count)
+    engine.forEachPart(window, isReversed: true, room) { part in
+      engine.go(secondCall, window, room, part: part, notes: notes)
+      engine.forEachRun(window.unit, part) { offset, count in
+        var operands = FlatOperands(
+          FlatOperand(y + offset, element), FlatOperand(behind.destination + offset, element))
+        operands.streams = engine.isBeyondCaches
+        behind.loop(operands, 0..<count)
+      }
     }
   }
 }

@@ -47,6 +47,12 @@ public enum ABNInstructionSet: String, Hashable, Sendable, CaseIterable {
     return named(String(cString: value))
   }()
 
+  /// A set that this processor runs; nil is that of the process.
+  static func checked(_ set: ABNInstructionSet?) throws(KernelError) -> ABNInstructionSet {
+    guard let set else { return try selected() }
+    return try named(set.rawValue).get()
+  }
+
   /// The set of a name, if this processor runs it.
   static func named(_ name: String) -> Result<ABNInstructionSet, KernelError> {
     let valid = allCases.map(\.rawValue).joined(separator: ", ")
@@ -66,29 +72,14 @@ public enum ABNInstructionSet: String, Hashable, Sendable, CaseIterable {
     return .success(set)
   }
 
-  /// The entry of the set.
-  var run: KernelEntry {
+  /// The ways into the set: the layer's steps, and the flat loops.
+  var entries: (run: KernelEntry, flat: @Sendable (UnsafePointer<abn_flat_call>) -> Void) {
     switch self {
-    case .baseline: ABNKernelsBaseline.run
     #if arch(x86_64)
-    case .avx2: ABNKernelsAVX2.run
-    case .avx512: ABNKernelsAVX512.run
-    #else
-    default: ABNKernelsBaseline.run
+    case .avx2: (ABNKernelsAVX2.run, ABNKernelsAVX2.flat)
+    case .avx512: (ABNKernelsAVX512.run, ABNKernelsAVX512.flat)
     #endif
-    }
-  }
-
-  /// The set's flat loops.
-  var flat: @Sendable (UnsafePointer<abn_flat_call>) -> Void {
-    switch self {
-    case .baseline: ABNKernelsBaseline.flat
-    #if arch(x86_64)
-    case .avx2: ABNKernelsAVX2.flat
-    case .avx512: ABNKernelsAVX512.flat
-    #else
-    default: ABNKernelsBaseline.flat
-    #endif
+    default: (ABNKernelsBaseline.run, ABNKernelsBaseline.flat)
     }
   }
 }

@@ -25,6 +25,10 @@ struct MapPass: LayerPass, @unchecked Sendable {
   func begin(_ slots: ChannelSlots) {
     for index in 0..<slots.channels.count {
       var values = engine.values(slots.channels.lowerBound + index)
+      if engine.saved == nil {
+        // With this sign a sum with it keeps that of 0.
+        (values.gain, values.shiftedBias) = (1, -0.0)
+      }
       values.spread = 1 / values.gain
       values.unit = 1
       slots.put(index, values)
@@ -55,22 +59,13 @@ extension Engine {
     zeroPadding(destination)
   }
 
-  /// z = act(y). With one slope the layout does not matter: all elements are one run.
-  func activate(
+  /// z = act(y) of prelu, whose slopes may be the channels': what training makes of an x that is
+  /// xhat, with a scale of 1 and a bias of 0.
+  func activateLearned(
     _ source: UnsafeRawPointer, _ destination: UnsafeMutableRawPointer, _ workspace: ABNWorkspace
   ) {
-    var engine = self
-    var room = Scratch(workspace.scratch, self).room
-    if !hasSlopes {
-      let plan = Plan(flat: kernel.geometry.elementCount, kernel.element)
-      engine = Engine(kernel, parameters, nil, plan: plan)
-      room = Room(
-        plan: plan, isDouble: isDouble, blocks: workspace.scratch,
-        allSums: workspace.scratch, windowBytes: 0)
-      if plan.length == 0 { return }
-    }
-    let step = KernelStep(Step.activate, code, source, to: destination)
-    MapPass(engine, step, room).run(workspace.team)
+    let step = KernelStep(Step.forward, code, source, to: destination)
+    MapPass(self, step, Scratch(workspace.scratch, self).room).run(workspace.team)
     zeroPadding(destination)
   }
 }

@@ -41,10 +41,7 @@ extension ABNKernel {
     var buffers = CallBuffers(self)
     try buffers.add(workspace)
     try buffers.pair(source, destination)
-    if let activated {
-      try buffers.tensor("activated destination", activated.destination, isAlone: true)
-    }
-    try buffers.add(state, isWritten: true)
+    try buffers.add(state, activated)
     try buffers.array("moving mean", moving?.mean, isWritten: true)
     try buffers.array("moving variance", moving?.variance, isWritten: true)
     try buffers.check()
@@ -66,10 +63,7 @@ extension ABNKernel {
     var buffers = CallBuffers(self)
     try buffers.add(workspace)
     try buffers.pair(source, destination)
-    if let activated {
-      try buffers.tensor("activated destination", activated.destination, isAlone: true)
-    }
-    try buffers.add(state, isWritten: true)
+    try buffers.add(state, activated)
     try buffers.array("mean", given.mean, isWritten: false)
     try buffers.array("variance", given.variance, isWritten: false)
     try buffers.check()
@@ -81,10 +75,11 @@ extension ABNKernel {
 
   private func behind(_ activated: ABNActivated?) throws(KernelError) -> ForwardPass.Behind? {
     guard let activated else { return nil }
-    let loop = try FlatKernel(
-      .activation(activated.activation), isWide: element == .float64,
-      instructionSet: instructionSet)
-    return (loop, activated.destination)
+    return (try flat(.activation(activated.activation)), activated.destination)
+  }
+
+  private func flat(_ operation: FlatOperation) throws(KernelError) -> FlatKernel {
+    try FlatKernel(operation, isWide: element == .float64, instructionSet: instructionSet)
   }
 
   /// z = act(y), element by element, for any activation; `source` holds y. In place or apart.
@@ -100,7 +95,16 @@ extension ABNKernel {
     try buffers.pair(source, destination)
     try buffers.add(parameters)
     try buffers.check()
-    Engine(self, parameters, nil).activate(source, destination, workspace)
+    let engine = Engine(self, parameters, nil)
+    if activation == .prelu { return engine.activateLearned(source, destination, workspace) }
+    let loop = try flat(.activation(activation))
+    let count = geometry.elementCount
+    let (from, to) = (FlatOperand(source, element), FlatOperand(destination, element))
+    workspace.team.run((count + Plan.partElements - 1) / Plan.partElements) { part in
+      let first = part * Plan.partElements
+      loop(FlatOperands(from, to), first..<min(first + Plan.partElements, count), length: count)
+    }
+    engine.zeroPadding(destination)
   }
 
   /// The backward pass: dx, and the gradients of scale, bias and slopes.
@@ -133,12 +137,19 @@ extension ABNKernel {
     try buffers.add(pass.gradients, state.parameters)
     try buffers.check()
     if case .output = pass.kept { try checkInvertible(state) }
-    var behind: FlatKernel?
-    if let activation = pass.behind {
-      behind = try FlatKernel(
-        .gradient(activation), isWide: element == .float64, instructionSet: instructionSet)
-    }
-    Engine(self, state).backward(pass, behind, workspace)
+    let behind = try checkedBehind(pass)
+    let gradient = try behind.map { act throws(KernelError) in try flat(.gradient(act)) }
+    Engine(self, state).backward(pass, gradient, workspace)
+  }
+
+  /// The activation behind the layer, which reads what the layer keeps.
+  private func checkedBehind(_ pass: ABNBackward) throws(KernelError) -> ABNActivation? {
+    guard let behind = pass.behind else { return nil }
+    if case .output = pass.kept, activation.isInvertible { return behind }
+    throw KernelError(
+      what: "activation behind the layer", got: "\(behind)",
+      wanted: "none beside a kept input, nor beside the layer's own \(activation)",
+      fix: "Keep the output, of a layer whose own activation is undone from it.")
   }
 
   /// Computes x back from z (or y), in place or apart. Rescued channels come back bit for bit, the

@@ -141,13 +141,49 @@ struct Plan {
   var isOnStack: Bool { slices == 1 && !isRows }
 
   /// The runs of a slice and the elements of each that it covers.
-  func extent(_ slice: Int) -> (runs: Range<Int>, elements: Range<Int>) {
-    if slices == 1 { return (0..<runs, 0..<length) }
-    if pieces == 1 { return (share(slice, of: slices, in: runs), 0..<length) }
+  func extent(_ slice: Int) -> Extent {
+    let whole = Extent(runs: 0..<runs, elements: 0..<length)
+    if slices == 1 { return whole }
+    if pieces == 1 { return Extent(runs: share(slice, of: slices, in: runs), elements: 0..<length) }
     let (run, piece) = slice.quotientAndRemainder(dividingBy: pieces)
-    let vectors = share(piece, of: pieces, in: length / 16)
-    let end = piece == pieces - 1 ? length : vectors.upperBound * 16
-    return (run..<run + 1, vectors.lowerBound * 16..<end)
+    return Extent(runs: run..<run + 1, elements: whole.piece(piece, of: pieces))
+  }
+}
+
+/// Some runs of a unit, and the elements of each of them that are meant.
+struct Extent {
+  var runs: Range<Int>
+  var elements: Range<Int>
+  /// Whether sums begin with it.
+  var starts = true
+
+  /// Elements of a part: those of two tensors fill half of the nearest cache.
+  private static let partElements = 1 << 11
+  /// Rows that their sums' chunks end with, in any element type.
+  private static let partRows = 128
+
+  /// Piece `index` of `count` that its runs are cut into: whole vectors, but for the end.
+  func piece(_ index: Int, of count: Int) -> Range<Int> {
+    let vectors = share(index, of: count, in: elements.count / 16)
+    let end =
+      index == count - 1 ? elements.upperBound : elements.lowerBound + vectors.upperBound * 16
+    return elements.lowerBound + vectors.lowerBound * 16..<end
+  }
+
+  /// Calls `body` with parts of it: some runs, or a piece of one.
+  func forEachPart(isRows: Bool, isReversed: Bool, _ body: (Extent) -> Void) {
+    let most = Self.partElements / max(1, elements.count)
+    let together = isRows ? max(1, most / Self.partRows) * Self.partRows : max(1, most)
+    let pieces = isRows ? 1 : max(1, elements.count / Self.partElements)
+    let parts = (runs.count + together - 1) / together * pieces
+    for number in 0..<parts {
+      let part = isReversed ? parts - 1 - number : number
+      let first = runs.lowerBound + part / pieces * together
+      body(
+        Extent(
+          runs: first..<min(first + together, runs.upperBound),
+          elements: piece(part % pieces, of: pieces), starts: starts && part == 0))
+    }
   }
 }
 
@@ -155,8 +191,8 @@ struct Plan {
 struct Window {
   var unit: Int
   var slice: Int
-  /// Elements from each run to one that is prefetched beside it for a later call; 0 for none.
-  var later = 0
+  /// Elements from each run to one that is prefetched beside it for the next unit; 0 for none.
+  var nextUnit = 0
 }
 
 /// Share `index` of `shares` that `count` things in order are cut into: as even as they can be,

@@ -53,40 +53,33 @@ extension Engine {
   /// Copies a stretch of x to the rescue row.
   func keep(_ source: UnsafeRawPointer, _ row: UnsafeMutableRawPointer, _ stretch: Stretch) {
     copy(
-      Strided(source + stretch.tensor * bytes, step: stretch.step),
-      to: row + stretch.rescue * bytes, step: 1, stretch.count)
+      source + stretch.tensor * bytes, step: stretch.step, to: row + stretch.rescue * bytes,
+      step: 1, stretch.count)
   }
 
   /// Copies a stretch of the rescue row to x.
   func give(_ row: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ stretch: Stretch) {
     copy(
-      Strided(row + stretch.rescue * bytes, step: 1),
-      to: target + stretch.tensor * bytes, step: stretch.step, stretch.count)
+      row + stretch.rescue * bytes, step: 1, to: target + stretch.tensor * bytes,
+      step: stretch.step, stretch.count)
   }
 
-  /// Elements that stand `step` apart.
-  struct Strided {
-    var base: UnsafeRawPointer
-    var step: Int
-    init(_ base: UnsafeRawPointer, step: Int) {
-      self.base = base
-      self.step = step
-    }
-  }
-
-  /// Copies `count` elements to places that are `step` apart.
-  func copy(_ source: Strided, to target: UnsafeMutableRawPointer, step: Int, _ count: Int) {
+  /// Copies `count` elements that stand `from` apart to places that are `step` apart.
+  func copy(
+    _ source: UnsafeRawPointer, step from: Int, to target: UnsafeMutableRawPointer, step: Int,
+    _ count: Int
+  ) {
     func copy<T: BitwiseCopyable>(_ type: T.Type) {
-      let from = source.base.assumingMemoryBound(to: T.self)
-      let to = target.assumingMemoryBound(to: T.self)
+      let source = source.assumingMemoryBound(to: T.self)
+      let target = target.assumingMemoryBound(to: T.self)
       var index = 0
       while index < count {
-        to[index &* step] = from[index &* source.step]
+        target[index &* step] = source[index &* from]
         index &+= 1
       }
     }
-    if source.step == 1 && step == 1 {
-      target.copyMemory(from: source.base, byteCount: count * bytes)
+    if from == 1 && step == 1 {
+      target.copyMemory(from: source, byteCount: count * bytes)
       return
     }
     switch bytes {
@@ -167,7 +160,7 @@ extension BackwardPass {
             engine.go(
               KernelStep(Step.applyInput, engine.code, x, dz, to: out), piece.count, own)
             if piece.step == 1 { return }
-            engine.copy(Engine.Strided(dz, step: 1), to: dx, step: piece.step, piece.count)
+            engine.copy(dz, step: 1, to: dx, step: piece.step, piece.count)
           }
         }
       }
@@ -189,8 +182,8 @@ extension BackwardPass {
         piece.rescue = stretch.rescue + done
         piece.tensor = stretch.tensor + done * stretch.step
         piece.count = min(StackElements.capacity, stretch.count - done)
-        let from = Engine.Strided(call.gradient + piece.tensor * bytes, step: piece.step)
-        engine.copy(from, to: values, step: 1, piece.count)
+        let from = call.gradient + piece.tensor * bytes
+        engine.copy(from, step: piece.step, to: values, step: 1, piece.count)
         body(piece, values)
       }
     }

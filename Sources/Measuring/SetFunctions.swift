@@ -20,26 +20,22 @@ extension ABNInstructionSet {
   /// The set's way over memory, for what a layer is held against.
   package var sweep: Sweep {
     switch self {
-    case .baseline: ABNKernelsBaseline.sweep
     #if arch(x86_64)
     case .avx2: ABNKernelsAVX2.sweep
     case .avx512: ABNKernelsAVX512.sweep
-    #else
-    default: ABNKernelsBaseline.sweep
     #endif
+    default: ABNKernelsBaseline.sweep
     }
   }
 
   /// The elementary functions of the set, for the tests of their bounds.
   package var evaluate: Evaluate {
     switch self {
-    case .baseline: ABNKernelsBaseline.evaluate
     #if arch(x86_64)
     case .avx2: ABNKernelsAVX2.evaluate
     case .avx512: ABNKernelsAVX512.evaluate
-    #else
-    default: ABNKernelsBaseline.evaluate
     #endif
+    default: ABNKernelsBaseline.evaluate
     }
   }
 }

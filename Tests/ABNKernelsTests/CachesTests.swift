@@ -30,17 +30,17 @@ import Testing
 
   @Test func withoutAVictimCacheRunsOfLargeTensorsAreFar() {
     let caches = Caches(sharedBytes: 1000)
-    #expect(caches.areFar(runs: 1 << 20, of: 1000))
-    #expect(caches.areFar(runs: 64, of: 1000))
-    #expect(!caches.areFar(runs: 64, of: 999))
+    #expect(caches.prefetches(runs: 1 << 20, of: 1000))
+    #expect(caches.prefetches(runs: 64, of: 1000))
+    #expect(!caches.prefetches(runs: 64, of: 999))
     #expect(!caches.hold(next: 1, of: .max))
   }
 
   @Test func withOneShortRunsAreFarAndNextUnitsAreAskedFor() {
     let caches = Caches(sharedBytes: 1000, victimBytes: 4000, longRunBytes: 128)
-    #expect(!caches.areFar(runs: 128, of: 1000))
-    #expect(caches.areFar(runs: 127, of: 1000))
-    #expect(!caches.areFar(runs: 127, of: 999))
+    #expect(!caches.prefetches(runs: 128, of: 1000))
+    #expect(caches.prefetches(runs: 127, of: 1000))
+    #expect(!caches.prefetches(runs: 127, of: 999))
     #expect(caches.hold(next: 1000, of: 1000))
     #expect(!caches.hold(next: 1001, of: 1000))
     #expect(!caches.hold(next: 1000, of: 999))
@@ -48,12 +48,12 @@ import Testing
 
   @Test func rowsOfFewChannelsAreReadInOrder() {
     let plain = Caches(crossedBytes: 1000)
-    #expect(plain.areFar(rowsOf: 2, of: 1000))
-    #expect(!plain.areFar(rowsOf: 2, of: 999))
+    #expect(plain.prefetches(rowsOf: 2, of: 1000))
+    #expect(!plain.prefetches(rowsOf: 2, of: 999))
     let victim = Caches(crossedBytes: 1000, victimBytes: 4000)
-    #expect(!victim.areFar(rowsOf: 64, of: 1000))
-    #expect(victim.areFar(rowsOf: 65, of: 1000))
-    #expect(!victim.areFar(rowsOf: 65, of: 999))
+    #expect(!victim.prefetches(rowsOf: 64, of: 1000))
+    #expect(victim.prefetches(rowsOf: 65, of: 1000))
+    #expect(!victim.prefetches(rowsOf: 65, of: 999))
   }
 
   /// Asked for is the unit after those that are worked on, if the cache has room for both.
@@ -61,21 +61,21 @@ import Testing
     let geometry = try ABNGeometry(outer: 4, channels: 12, spatial: 1024, layout: .channelSecond)
     var kernel = try ABNKernel(geometry: geometry, element: .float32, activation: .identity)
     let parameters = ABNParameters(scale: nil, bias: nil)
-    func later(_ victim: Int, _ tensors: Int, _ parts: Int, step: Int = 1) -> Int {
+    func nextUnit(_ victim: Int, _ tensors: Int, _ parts: Int, step: Int = 1) -> Int {
       kernel.caches = Caches(victimBytes: victim)
       let engine = Engine(kernel, parameters, nil)
-      return engine.later(tensors: tensors, parts: parts, step: step)
+      return engine.nextUnit(tensors: tensors, parts: parts, step: step)
     }
     let unit = 4 * 1024 * 4
-    #expect(later(0, 1, 1) == 0)
-    #expect(later(4 * 2 * unit, 2, 1) == 1024)
-    #expect(later(4 * 2 * unit - 4, 2, 1) == 0)
-    #expect(later(4 * 4 * unit, 2, 2) == 1024)
-    #expect(later(4 * 4 * unit, 2, 3) == 0)
-    #expect(later(4 * 6 * unit, 2, 1, step: 3) == 3 * 1024)
-    #expect(later(4 * 6 * unit - 4, 2, 1, step: 3) == 0)
+    #expect(nextUnit(0, 1, 1) == 0)
+    #expect(nextUnit(4 * 2 * unit, 2, 1) == 1024)
+    #expect(nextUnit(4 * 2 * unit - 4, 2, 1) == 0)
+    #expect(nextUnit(4 * 4 * unit, 2, 2) == 1024)
+    #expect(nextUnit(4 * 4 * unit, 2, 3) == 0)
+    #expect(nextUnit(4 * 6 * unit, 2, 1, step: 3) == 3 * 1024)
+    #expect(nextUnit(4 * 6 * unit - 4, 2, 1, step: 3) == 0)
     // No more units are worked on than there are.
-    #expect(later(4 * 12 * unit, 1, .max) == 1024)
-    #expect(later(4 * 12 * unit, 1, .max, step: 3) == 3 * 1024)
+    #expect(nextUnit(4 * 12 * unit, 1, .max) == 1024)
+    #expect(nextUnit(4 * 12 * unit, 1, .max, step: 3) == 3 * 1024)
   }
 }

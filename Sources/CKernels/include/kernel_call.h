@@ -38,9 +38,9 @@ typedef struct {
   /// Whether the sums, of runs, begin with this call, whatever memory holds.
   bool starts;
   /// Whether the elements come from memory, and are to be prefetched.
-  bool is_far;
-  /// Elements from each run to one that is prefetched as well, for a later call; 0 for none.
-  intptr_t later;
+  bool prefetches;
+  /// Elements from each run to one that is prefetched as well, for the next unit; 0 for none.
+  intptr_t next_unit;
   intptr_t count;
   intptr_t stride;
   intptr_t length;

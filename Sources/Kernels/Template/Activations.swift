@@ -63,27 +63,13 @@ extension LeakyActivation {
 }
 
 /// alpha * (exp(y) - 1) left of zero.
-protocol ExponentialActivation: InvertibleActivation {
-  /// Whether alpha is 1, as nearly all have it: the same bits without the products with alpha and
-  /// its inverse, an eighth of what undoing takes.
-  static var isUnit: Bool { get }
-}
-
-enum Elu: ExponentialActivation {
-  static var isUnit: Bool { @inline(__always) get { false } }
-}
-enum UnitElu: ExponentialActivation {
-  static var isUnit: Bool { @inline(__always) get { true } }
-}
-
-extension ExponentialActivation {
+enum Elu: InvertibleActivation {
   static var saturates: Bool { @inline(__always) get { true } }
   static var isPiecewiseLinear: Bool { @inline(__always) get { false } }
 
   @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {
     // What comes out for y > 0 is not used.
-    let curve = V.expMinusOneOfNegative(y)
-    return V.choose(V.exceedsNot(y, V(0)), isUnit ? curve : curve * slope, y)
+    V.choose(V.exceedsNot(y, V(0)), V.expMinusOneOfNegative(y) * slope, y)
   }
 
   /// dz where y > 0, else dz * alpha * exp(y).
@@ -98,15 +84,14 @@ extension ExponentialActivation {
     _ element: E.Type, _ z: E.V, _ slope: E.V, _ inverseSlope: E.V
   ) -> (y: E.V, derivative: E.V) {
     let bent = E.V.exceedsNot(z, E.V(0))
-    var t = isUnit ? z : z * inverseSlope
-    var derivative = z + (isUnit ? E.V(1) : slope)
+    var t = z * inverseSlope
+    var derivative = z + slope
     // Where z has been rounded to -alpha, y is the largest that could have been, the logarithm of
     // half a u.
     if !E.isExact {
-      // Here it may have been rounded to below -alpha, which is no element; with an alpha of 1 no
-      // element of any type lies between -1 and the rounding of it.
+      // Here it may have been rounded to below -alpha, which is no element.
       t = t.atLeast(E.V(E.roundoff / 2 - 1))
-      if !isUnit { derivative = derivative.atLeast(E.V(0)) }
+      derivative = derivative.atLeast(E.V(0))
     }
     return (
       E.V.choose(bent, E.V.logOfOnePlusNegative(t), z), E.V.choose(bent, derivative, E.V(1))
@@ -155,18 +140,8 @@ protocol ActivationBody {
   }
 }
 
-// Of single vectors, for what is not worth a loop for each activation. Those that are lines are no
-// calls.
-
-@inline(__always) func anyActivation<V: Vector>(_ code: Int, _ y: V, _ slope: V) -> V {
-  switch code {
-  case ActivationCode.identity: y
-  case ActivationCode.leaky, ActivationCode.learnedLeaky: Leaky.activate(y, slope)
-  default: otherActivation(code, y, slope)
-  }
-}
-
-/// f'(y).
+/// f'(y) of a single vector, for what is not worth a loop for each activation. Those that are lines
+/// are no calls.
 @inline(__always) func anyDerivative<V: Vector>(_ code: Int, _ y: V, _ slope: V) -> V {
   switch code {
   case ActivationCode.identity: V(1)
@@ -175,20 +150,8 @@ protocol ActivationBody {
   }
 }
 
-@inline(never) private func otherActivation<V: Vector>(_ code: Int, _ y: V, _ slope: V) -> V {
-  withActivation(code, Value(y: y, slope: slope))
-}
-
 @inline(never) private func otherDerivative<V: Vector>(_ code: Int, _ y: V, _ slope: V) -> V {
   withActivation(code, Derivative(y: y, slope: slope))
-}
-
-private struct Value<V: Vector>: ActivationBody {
-  let y: V
-  let slope: V
-  @inline(__always) func run<A: ActivationFunction>(_ activation: A.Type) -> V {
-    A.activate(y, slope)
-  }
 }
 
 private struct Derivative<V: Vector>: ActivationBody {

@@ -13,21 +13,21 @@ package enum Slot {
   package static let slope = 4
   package static let inverseSlope = 5
   /// dx = dyFactor * dy + offset + distanceFactor * (y - bias, or x - mean).
-  package static let dyFactor = 7
-  package static let offset = 8
-  package static let distanceFactor = 9
+  package static let dyFactor = 6
+  package static let offset = 7
+  package static let distanceFactor = 8
   /// Standard deviation / scale: x = mean + (y - bias) * spread.
-  package static let spread = 10
+  package static let spread = 9
   /// Going forward, in its place: the y below which x is kept aside.
-  package static let limit = 10
+  package static let limit = 9
   /// Not 0 where the destination must stay what it is.
-  package static let keep = 11
+  package static let keep = 10
   /// bias less what rounding took from the mean, times gain: y = (x - mean) * gain + shiftedBias.
-  package static let shiftedBias = 12
+  package static let shiftedBias = 11
   /// A power of two that x, as the mean, its remainder and 1 / gain, is taken times by the steps
   /// that take x and dz: 1, but for channels whose gain / deviation is no number of float32 by far.
-  package static let unit = 13
-  package static let count = 14
+  package static let unit = 12
+  package static let count = 13
 }
 
 /// What to do with a range of elements; the same numbers for every instruction set.
@@ -44,18 +44,16 @@ package enum Step {
   /// out = x; a = z.
   package static let restore = 4
   /// `reduce` and `apply` for any activation, a = y.
-  package static let reduceStored = 5
-  package static let applyStored = 6
+  package static let reduceStored = 10
+  package static let applyStored = 11
   /// `reduce` and `apply` for any activation, a = x; x - mean stands for y - bias.
-  package static let reduceInput = 7
-  package static let applyInput = 8
-  /// out = act(a) for any activation.
-  package static let activate = 9
+  package static let reduceInput = 5
+  package static let applyInput = 6
   /// `reduce` and `apply` without y - bias, and for the activations that are lines without y.
-  package static let reduceDirect = 12
-  package static let applyDirect = 13
+  package static let reduceDirect = 7
+  package static let applyDirect = 8
   /// sums 0, 1: of x - pivot and its square, in float64. Of runs only.
-  package static let carefulStatistics = 14
+  package static let carefulStatistics = 9
 }
 
 /// What one call is about.

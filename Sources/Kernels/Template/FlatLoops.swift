@@ -5,30 +5,7 @@ struct Lanes<V: Vector> {
 
   @inline(__always) func constant(_ index: Int) -> V { V(tile.constants[index]) }
 
-  @inline(__always) func map(_ f: (V) -> V) {
-    var i = 0
-    while i < tile.count {
-      f(V.load(tile.a, i)).store(tile.out, i)
-      i &+= 16
-    }
-  }
-
-  @inline(__always) func map(_ f: (V, V) -> V) {
-    var i = 0
-    while i < tile.count {
-      f(V.load(tile.a, i), V.load(tile.b, i)).store(tile.out, i)
-      i &+= 16
-    }
-  }
-
-  @inline(__always) func map(_ f: (V, V, V) -> V) {
-    var i = 0
-    while i < tile.count {
-      f(V.load(tile.a, i), V.load(tile.b, i), V.load(tile.c, i)).store(tile.out, i)
-      i &+= 16
-    }
-  }
-
+  /// One result. What `f` does not look at is not read.
   @inline(__always) func map(_ f: (V, V, V, V) -> V) {
     var i = 0
     while i < tile.count {
@@ -37,27 +14,11 @@ struct Lanes<V: Vector> {
       i &+= 16
     }
   }
+  @inline(__always) func map(_ f: (V) -> V) { map { a, _, _, _ in f(a) } }
+  @inline(__always) func map(_ f: (V, V) -> V) { map { a, b, _, _ in f(a, b) } }
+  @inline(__always) func map(_ f: (V, V, V) -> V) { map { a, b, c, _ in f(a, b, c) } }
 
-  @inline(__always) func map(_ f: (V) -> (V, V)) {
-    var i = 0
-    while i < tile.count {
-      let (x, y) = f(V.load(tile.a, i))
-      x.store(tile.out, i)
-      y.store(tile.second, i)
-      i &+= 16
-    }
-  }
-
-  @inline(__always) func map(_ f: (V, V, V) -> (V, V)) {
-    var i = 0
-    while i < tile.count {
-      let (x, y) = f(V.load(tile.a, i), V.load(tile.b, i), V.load(tile.c, i))
-      x.store(tile.out, i)
-      y.store(tile.second, i)
-      i &+= 16
-    }
-  }
-
+  /// Two results.
   @inline(__always) func map(_ f: (V, V, V, V) -> (V, V)) {
     var i = 0
     while i < tile.count {
@@ -68,6 +29,8 @@ struct Lanes<V: Vector> {
       i &+= 16
     }
   }
+  @inline(__always) func map(_ f: (V) -> (V, V)) { map { a, _, _, _ in f(a) } }
+  @inline(__always) func map(_ f: (V, V, V) -> (V, V)) { map { a, b, c, _ in f(a, b, c) } }
 
   @inline(__always) func mapThree(_ f: (V, V, V, V) -> (V, V, V)) {
     var i = 0

@@ -30,13 +30,13 @@ struct Inverse<E: Element, A: InvertibleActivation>: PointSource {
   let slope: E.V
   let inverseSlope: E.V
   /// What bias is stored as: z where xhat is 0.
-  let plain: E.V
+  let storedBias: E.V
 
   @inline(__always) init(_ call: Call, _ lane: Int) {
     bias = call.parameter(Slot.bias, lane)
     slope = call.parameter(Slot.slope, lane)
     inverseSlope = call.parameter(Slot.inverseSlope, lane)
-    plain = E.rounded(A.activate(bias, slope))
+    storedBias = E.rounded(A.activate(bias, slope))
   }
 
   static var hasSlopeGradient: Bool { A.hasSlopeGradient }
@@ -44,7 +44,7 @@ struct Inverse<E: Element, A: InvertibleActivation>: PointSource {
   @inline(__always) func point(_ kept: E.V) -> Point<E.V> {
     let (y, derivative) = A.invert(E.self, kept, slope, inverseSlope)
     var distance = y - bias
-    if !(A.isIdentity && E.isExact) { distance = E.V.choose(kept == plain, E.V(0), distance) }
+    if !(A.isIdentity && E.isExact) { distance = E.V.choose(kept == storedBias, E.V(0), distance) }
     return Point(y: y, derivative: derivative, distance: distance)
   }
 }
@@ -61,7 +61,7 @@ struct Kept<E: Element>: PointSource {
   let shiftedBias: E.V
   let slope: E.V
   let unit: E.V
-  let plain: E.V
+  let storedBias: E.V
 
   @inline(__always) init(_ call: Call, _ lane: Int) {
     activation = call.activation
@@ -74,7 +74,7 @@ struct Kept<E: Element>: PointSource {
     shiftedBias = call.parameter(Slot.shiftedBias, lane)
     slope = call.parameter(Slot.slope, lane)
     unit = call.parameter(Slot.unit, lane)
-    plain = E.rounded(bias)
+    storedBias = E.rounded(bias)
   }
 
   static var hasSlopeGradient: Bool { true }
@@ -88,7 +88,7 @@ struct Kept<E: Element>: PointSource {
       distance = centred - remainder
       y = E.V.fma(shiftedBias, centred, gain)
     } else {
-      distance = E.V.choose(kept == plain, E.V(0), kept - bias)
+      distance = E.V.choose(kept == storedBias, E.V(0), kept - bias)
     }
     return Point(
       y: y, derivative: anyDerivative(activation, y, slope), distance: distance)

@@ -46,18 +46,3 @@ struct Restore<E: Element, A: InvertibleActivation>: LaneMap {
     E.V.fma(remainder, inverse.point(a).distance, spread) + mean
   }
 }
-
-/// z = act(y) for any activation.
-struct Activate<E: Element>: LaneMap {
-  let slope: E.V
-  let activation: Int
-
-  @inline(__always) init(_ call: Call, _ lane: Int) {
-    slope = call.parameter(Slot.slope, lane)
-    activation = call.activation
-  }
-
-  @inline(__always) func map(_ a: E.V, _ b: E.V) -> E.V {
-    anyActivation(activation, a, slope)
-  }
-}

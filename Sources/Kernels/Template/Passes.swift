@@ -37,7 +37,7 @@ protocol LaneSum: LaneOperation {
   associatedtype Sum: Vector
   /// Whether two sets of accumulators take turns, so that their chains of additions do not wait for
   /// one another.
-  static var takesTurns: Bool { get }
+  static var hasTwoAccumulators: Bool { get }
   /// Whether there is a third sum.
   static var hasThird: Bool { get }
   /// What a lane without an element counts as, beside a b of 0: it adds 0 to every sum.
@@ -50,7 +50,7 @@ protocol LaneSum: LaneOperation {
 
 extension LaneSum {
   static var readsBoth: Bool { false }
-  static var takesTurns: Bool { false }
+  static var hasTwoAccumulators: Bool { false }
   static var hasThird: Bool { false }
   @inline(__always) var neutral: E.V { E.V(0) }
   @inline(__always) mutating func begin(_ call: Call, _ chunk: Chunk) {}
@@ -88,11 +88,11 @@ protocol Pass {
 
 /// A pass over one group of lanes.
 protocol LanePass: Pass {
-  /// Whether it is the second of two passes, beside which memory has little else to do (`later`).
-  static var prefetchesLater: Bool { get }
+  /// Whether it is the second of two passes, beside which memory has little else to do (`next_unit`).
+  static var prefetchesNextUnit: Bool { get }
   /// Whether it is a sum with two sets of accumulators, and their exchange.
-  static var takesTurns: Bool { get }
-  mutating func takeTurns()
+  static var hasTwoAccumulators: Bool { get }
+  mutating func swapAccumulators()
   /// 32 elements; those of one channel in any order.
   mutating func processTwo(_ index: Int)
   /// `count` elements of 16 that exist.
@@ -124,9 +124,9 @@ struct MapPass<M: LaneMap>: LanePass {
 
   static var readsBoth: Bool { M.readsBoth }
   static var width: Int { 16 }
-  static var prefetchesLater: Bool { true }
-  static var takesTurns: Bool { false }
-  @inline(__always) mutating func takeTurns() {}
+  static var prefetchesNextUnit: Bool { true }
+  static var hasTwoAccumulators: Bool { false }
+  @inline(__always) mutating func swapAccumulators() {}
   @inline(__always) mutating func begin(_ chunk: Chunk) {}
   @inline(__always) mutating func end(_ count: E.V) {}
 
@@ -202,9 +202,9 @@ struct SumPass<S: LaneSum>: LanePass {
 
   static var readsBoth: Bool { S.readsBoth }
   static var width: Int { 16 }
-  static var prefetchesLater: Bool { false }
-  static var takesTurns: Bool { S.takesTurns }
-  @inline(__always) mutating func takeTurns() { swap(&sums, &others) }
+  static var prefetchesNextUnit: Bool { false }
+  static var hasTwoAccumulators: Bool { S.hasTwoAccumulators }
+  @inline(__always) mutating func swapAccumulators() { swap(&sums, &others) }
   @inline(__always) mutating func begin(_ chunk: Chunk) { operation.begin(call, chunk) }
 
   /// Adds the lanes that `load` reads, or those of a mask.
@@ -225,9 +225,9 @@ struct SumPass<S: LaneSum>: LanePass {
   @inline(__always) mutating func processTwo(_ index: Int) {
     let isPair = E.hasPairs && call.isUniform
     add { isPair ? E.loadPair($0, index).0 : E.load($0, index) }
-    takeTurns()
+    swapAccumulators()
     add { isPair ? E.loadPair($0, index).1 : E.load($0, index &+ 16) }
-    takeTurns()
+    swapAccumulators()
   }
 
   /// What the sums of the other lanes are is not looked at.
@@ -244,7 +244,7 @@ struct SumPass<S: LaneSum>: LanePass {
   }
 
   @inline(__always) mutating func end(_ count: E.V) {
-    if S.takesTurns || E.hasPairs {
+    if S.hasTwoAccumulators || E.hasPairs {
       sums.first = sums.first + others.first
       sums.second = sums.second + others.second
       sums.third = sums.third + others.third

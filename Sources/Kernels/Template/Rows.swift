@@ -12,19 +12,19 @@ import CKernels
     // Neighbouring groups at once: fewer crossings, over whole cache lines, and chains of sums that
     // do not wait for one another.
     while most == 4 && lane &+ 64 <= channels {
-      rows.cross(SideBySide<SideBySide<P>>.self, lane, 64)
+      rows.cross(TwoGroups<TwoGroups<P>>.self, lane, 64)
       lane &+= 64
     }
     while most >= 2 && lane &+ 32 <= channels {
-      rows.cross(SideBySide<P>.self, lane, 32)
+      rows.cross(TwoGroups<P>.self, lane, 32)
       lane &+= 32
     }
     while lane &+ 16 <= channels {
-      rows.cross(Alone<P>.self, lane, 16)
+      rows.cross(OneGroup<P>.self, lane, 16)
       lane &+= 16
     }
     let width = channels &- lane
-    if width > 0 { rows.cross(LastLanes<P>.self, lane, width) }
+    if width > 0 { rows.cross(TailGroup<P>.self, lane, width) }
     row &+= rows.count
   }
 }
@@ -36,7 +36,7 @@ import CKernels
   #if ABN_AVX512
   4
   #else
-  isTuned || P.takesTurns ? 2 : 1
+  isTuned || P.hasTwoAccumulators ? 2 : 1
   #endif
 }
 
@@ -69,7 +69,7 @@ private struct Rows<E: Element> {
       Chunk(
         index: index, step: channels, vectors: count, count: isInside || width >= 16 ? 16 : width))
     while index < end {
-      if call.is_far { call.prefetch(E.self, index &+ ahead, width, both: P.readsBoth) }
+      if call.prefetches { call.prefetch(E.self, index &+ ahead, width, both: P.readsBoth) }
       pass.process(index)
       index &+= channels
     }
@@ -78,7 +78,7 @@ private struct Rows<E: Element> {
 }
 
 /// Two passes over neighbouring groups of lanes.
-private struct SideBySide<P: Pass>: Pass {
+private struct TwoGroups<P: Pass>: Pass {
   typealias E = P.E
   static var readsBoth: Bool { P.readsBoth }
   static var width: Int { 2 &* P.width }
@@ -112,7 +112,7 @@ private struct SideBySide<P: Pass>: Pass {
 // in memory.
 
 /// A pass over one group of lanes by itself.
-private struct Alone<P: LanePass>: Pass {
+private struct OneGroup<P: LanePass>: Pass {
   typealias E = P.E
   static var readsBoth: Bool { P.readsBoth }
   static var width: Int { 16 }
@@ -122,13 +122,13 @@ private struct Alone<P: LanePass>: Pass {
   @inline(__always) mutating func begin(_ chunk: Chunk) { pass.begin(chunk) }
   @inline(__always) mutating func process(_ index: Int) {
     pass.process(index)
-    if P.takesTurns { pass.takeTurns() }
+    if P.hasTwoAccumulators { pass.swapAccumulators() }
   }
   @inline(__always) mutating func end(_ count: E.V) { pass.end(count) }
 }
 
 /// A pass over the last group of lanes, of which fewer than 16 are channels.
-private struct LastLanes<P: LanePass>: Pass {
+private struct TailGroup<P: LanePass>: Pass {
   typealias E = P.E
   static var readsBoth: Bool { P.readsBoth }
   static var width: Int { 16 }

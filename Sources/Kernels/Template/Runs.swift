@@ -80,16 +80,16 @@ private func process<P: LanePass>(
   var index = first
   while index < end {
     var stop = end
-    let later = P.prefetchesLater ? call.later : 0
-    if call.is_far || later != 0 {
+    let nextUnit = P.prefetchesNextUnit ? call.next_unit : 0
+    if call.prefetches || nextUnit != 0 {
       stop = min(index &+ stretchVectors &* 16, end)
       prefetch.advance(stop &- index)
       // At most one line for each vector, or this pass waits for the memory: of elements of 4 bytes
       // a alone.
       let both = P.readsBoth && P.E.bytes < 4
-      if later != 0 { call.prefetch(P.E.self, index &+ later, stop &- index, both: both) }
+      if nextUnit != 0 { call.prefetch(P.E.self, index &+ nextUnit, stop &- index, both: both) }
     }
-    if P.takesTurns || P.E.hasPairs && call.isUniform {
+    if P.hasTwoAccumulators || P.E.hasPairs && call.isUniform {
       while index &+ 16 < stop {
         pass.processTwo(index)
         index &+= 32
@@ -114,7 +114,7 @@ private struct Prefetch<P: LanePass> {
   @inline(__always) init(_ call: Call) {
     self.call = call
     let ahead = chunkVectors(of: P.E.self) &* 16
-    let run = call.is_far ? ahead / max(call.length, 1) : call.count
+    let run = call.prefetches ? ahead / max(call.length, 1) : call.count
     // Of short runs whole ones, so that requests are as long as what is taken beside them.
     let inside = run == 0 ? ahead : 0
     index = run &* call.stride &+ inside

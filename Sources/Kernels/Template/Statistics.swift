@@ -14,7 +14,7 @@ import CKernels
 /// `CarefulStatistics`.
 struct Statistics<E: Element>: LaneSum {
   typealias Sum = E.V
-  static var takesTurns: Bool { true }
+  static var hasTwoAccumulators: Bool { true }
   static var hasThird: Bool { true }
   var centre = E.V(0)
 
