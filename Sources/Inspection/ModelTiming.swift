@@ -34,6 +34,8 @@ package struct ModelTiming: Sendable, Codable {
 
   package let model: String
   package let norm: String
+  /// The activation after a normalization.
+  package let activation: String
   /// training or inference.
   package let pass: String
   package let batchSize: Int
@@ -81,6 +83,7 @@ package struct TimedModel {
 /// in a fresh process, as the peak is that of the process.
 ///
 /// - Parameters:
+///   - options: what the model is built with.
 ///   - image: [C, H, W].
 ///   - measuresFloor: whether to run every convolution alone, which takes about as long as four
 ///     steps.
@@ -88,12 +91,12 @@ package struct TimedModel {
 ///   the plan is larger than the machine, `ABNError(.unsupported)` in the checking mode, and where
 ///   a backend that cannot measure its floor is to do so.
 package func timeModel(
-  _ model: Model, norm: NormStyle, pass: TimedPass, image: Shape, batchSize: Int, steps: Int,
-  measuresFloor: Bool = true, backend: any Backend
+  _ model: Model, options: ModelOptions, pass: TimedPass, image: Shape, batchSize: Int,
+  steps: Int, measuresFloor: Bool = true, backend: any Backend
 ) throws -> TimedModel {
   let measuring = measuresFloor ? try backend.measuringFloors() : nil
   let subject = try BenchmarkSubject(
-    model, norm: norm, pass: pass, image: image, batchSize: batchSize, steps: steps,
+    model, options: options, pass: pass, image: image, batchSize: batchSize, steps: steps,
     backend: backend)
   var seconds: [Double] = []
   var profiles: [StepProfile] = []
@@ -136,8 +139,9 @@ package func timeModel(
   let flops = lowered.steps.reduce(0) { $0 + $1.flops }
   return TimedModel(
     timing: ModelTiming(
-      model: model.name, norm: norm.rawValue, pass: pass.rawValue, batchSize: batchSize,
-      imageSize: image[1], threads: backend.threads, stepSeconds: median,
+      model: model.name, norm: options.norm.rawValue, activation: options.activation.name,
+      pass: pass.rawValue, batchSize: batchSize, imageSize: image[1], threads: backend.threads,
+      stepSeconds: median,
       imagesPerSecond: Double(batchSize) / median,
       plannedPeakBytes: executable.plannedPeakBytes, measuredPeakBytes: peak,
       baseBytes: subject.baseBytes, gflops: Double(flops) / median / 1e9, floorSeconds: floor,
@@ -159,8 +163,8 @@ private struct BenchmarkSubject {
   let meter: MemoryMeter
 
   init(
-    _ model: Model, norm: NormStyle, pass: TimedPass, image: Shape, batchSize: Int, steps: Int,
-    backend: any Backend
+    _ model: Model, options: ModelOptions, pass: TimedPass, image: Shape, batchSize: Int,
+    steps: Int, backend: any Backend
   ) throws {
     let sizes = [batchSize, steps] + image.dimensions
     // Below 2^30 elements all later products of sizes stay far from overflow.
@@ -173,7 +177,7 @@ private struct BenchmarkSubject {
     }
     meter = MemoryMeter(backend.memory)
     programs = try ClassifierPrograms(
-      model, options: ModelOptions(classes: model.classes, norm: norm), image: image, seed: 1
+      model, options: options, image: image, seed: 1
     ) { loss in
       guard pass == .training else { return }
       _ = try Momentum(learningRate: 0.01, momentum: 0.9).minimize(loss)
@@ -192,7 +196,7 @@ private struct BenchmarkSubject {
     }
     let random = CounterRandom(seed: 1, stream: 1)
     let (images, labels) = (shapes["images"]!, shapes["labels"]!)
-    let classes = UInt32(model.classes)
+    let classes = UInt32(options.classes)
     feed = [
       "images": Tensor(
         (0..<images.elementCount).map { Float(random.uniform(UInt64($0)) - 0.5) }, shape: images),

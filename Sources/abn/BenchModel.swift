@@ -14,6 +14,9 @@ struct BenchModel: ParsableCommand {
 
   @OptionGroup var network: NetworkOptions
 
+  @Option(help: ArgumentHelp("The activation after a normalization.", valueName: "name"))
+  var activation = "leaky_relu"
+
   @Option(parsing: .unconditional, help: ArgumentHelp("Images a step.", valueName: "count"))
   var batchSize = 32
 
@@ -44,9 +47,12 @@ struct BenchModel: ParsableCommand {
     try common.apply()
     let (model, style) = (try network.chosenModel(), try network.style())
     let size = network.size(for: model)
+    let options = ModelOptions(
+      classes: model.classes, norm: style,
+      activation: try ModelOptions.activation(named: activation))
     if let trace { try requireResult(trace, isNoneOf: []) }
     let timed = try timeModel(
-      model, norm: style, pass: TimedPass.named(passName, as: "--pass"),
+      model, options: options, pass: TimedPass.named(passName, as: "--pass"),
       image: Shape([model.image[0], size, size]),
       batchSize: batchSize, steps: steps, measuresFloor: !hasNoFloor, backend: place.backend())
     if let trace { try AtomicFile.write(timed.trace.json, to: trace) }
@@ -64,7 +70,8 @@ struct BenchModel: ParsableCommand {
     func ms(_ seconds: Double) -> String { String(format: "%.2f", seconds * 1e3) }
     var lines = [
       "\(timing.model), \(timing.norm), \(timing.pass), \(timing.batchSize) images of "
-        + "\(timing.imageSize) x \(timing.imageSize), \(timing.threads) threads",
+        + "\(timing.imageSize) x \(timing.imageSize), \(timing.threads) threads, "
+        + timing.activation,
       String(
         format: "step           %@ ms, %.1f images a second, %.0f GFLOP/s",
         ms(timing.stepSeconds), timing.imagesPerSecond, timing.gflops),

@@ -52,6 +52,18 @@ import Testing
     #expect(events.contains { ($0["args"] as? [String: Any])?["flops"] as? Int ?? 0 > 0 })
   }
 
+  @Test func theActivationIsChosen() throws {
+    let outcome = try run(Workplace(), "--json", "--activation", "swish")
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    let result = try outcome.json()
+    #expect(result["activation"] as? String == "swish")
+    let kinds = try #require(result["kinds"] as? [[String: Any]])
+    let names = kinds.compactMap { $0["name"] as? String }
+    #expect(names.contains { $0.contains("swish") }, "\(names)")
+    let wrong = try run(Workplace(), "--activation", "swush")
+    #expect(wrong.status != 0 && wrong.errors.contains("swish"), "\(wrong.errors)")
+  }
+
   @Test func theTableNamesKindsAndShares() throws {
     let outcome = try run(Workplace())
     #expect(outcome.status == 0, "\(outcome.errors)")

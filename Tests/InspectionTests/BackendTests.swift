@@ -17,7 +17,8 @@ import Testing
       of: .lenet, norm: .inplace, image: [1, 28, 28], batchSize: 2, steps: 1, backend: backend)
     #expect(backend.wasUsed())
     let timing = try timeModel(
-      .lenet, norm: .inplace, pass: .training, image: [1, 28, 28], batchSize: 2, steps: 1,
+      .lenet, options: ModelOptions(classes: 10), pass: .training, image: [1, 28, 28], batchSize: 2,
+      steps: 1,
       measuresFloor: false, backend: backend
     ).timing
     #expect(backend.wasUsed())
@@ -36,13 +37,15 @@ import Testing
   @Test func aBackendMayMeasureNoFloor() throws {
     let error = #expect(throws: ABNError.self) {
       try timeModel(
-        .lenet, norm: .inplace, pass: .inference, image: [1, 28, 28], batchSize: 2, steps: 1,
+        .lenet, options: ModelOptions(classes: 10), pass: .inference, image: [1, 28, 28],
+        batchSize: 2, steps: 1,
         backend: Unmeasured())
     }
     #expect(error?.category == .unsupported)
     #expect(error?.description.contains("\"unmeasured\"") == true)
     let timed = try timeModel(
-      .lenet, norm: .inplace, pass: .inference, image: [1, 28, 28], batchSize: 2, steps: 1,
+      .lenet, options: ModelOptions(classes: 10), pass: .inference, image: [1, 28, 28],
+      batchSize: 2, steps: 1,
       measuresFloor: false, backend: Unmeasured())
     #expect(timed.timing.floorSeconds == 0 && timed.timing.threads == 1)
   }
