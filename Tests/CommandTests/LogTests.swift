@@ -22,7 +22,7 @@ import Testing
       events == [
         "began", "step", "epoch", "step", "epoch", "step", "epoch", "ended", "summary",
       ])
-    #expect(lines[0]["parameterCount"] as? Int == 26_122)
+    #expect(lines[0]["parameterCount"] as? Int == 26_378)
     #expect(lines[0]["stepsPerEpoch"] as? Int == 11 && lines[0]["epochs"] as? Int == 3)
     #expect(lines.compactMap { $0["stepInEpoch"] as? Int } == [10, 9, 8])
     #expect(lines[7]["reason"] as? String == "finished")
