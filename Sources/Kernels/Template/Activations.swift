@@ -63,13 +63,27 @@ extension LeakyActivation {
 }
 
 /// alpha * (exp(y) - 1) left of zero.
-enum Elu: InvertibleActivation {
+protocol ExponentialActivation: InvertibleActivation {
+  /// Whether alpha is 1, as nearly all have it: the same bits without the products with alpha and
+  /// its inverse, an eighth of what undoing takes.
+  static var isUnit: Bool { get }
+}
+
+enum Elu: ExponentialActivation {
+  static var isUnit: Bool { @inline(__always) get { false } }
+}
+enum UnitElu: ExponentialActivation {
+  static var isUnit: Bool { @inline(__always) get { true } }
+}
+
+extension ExponentialActivation {
   static var saturates: Bool { @inline(__always) get { true } }
   static var isPiecewiseLinear: Bool { @inline(__always) get { false } }
 
   @inline(__always) static func activate<V: Vector>(_ y: V, _ slope: V) -> V {
     // What comes out for y > 0 is not used.
-    V.choose(V.exceedsNot(y, V(0)), V.expMinusOneOfNegative(y) * slope, y)
+    let curve = V.expMinusOneOfNegative(y)
+    return V.choose(V.exceedsNot(y, V(0)), isUnit ? curve : curve * slope, y)
   }
 
   /// dz where y > 0, else dz * alpha * exp(y).
@@ -84,14 +98,15 @@ enum Elu: InvertibleActivation {
     _ element: E.Type, _ z: E.V, _ slope: E.V, _ inverseSlope: E.V
   ) -> (y: E.V, derivative: E.V) {
     let bent = E.V.exceedsNot(z, E.V(0))
-    var t = z * inverseSlope
-    var derivative = z + slope
+    var t = isUnit ? z : z * inverseSlope
+    var derivative = z + (isUnit ? E.V(1) : slope)
     // Where z has been rounded to -alpha, y is the largest that could have been, the logarithm of
     // half a u.
     if !E.isExact {
-      // Here it may have been rounded to below -alpha, which is no element.
+      // Here it may have been rounded to below -alpha, which is no element; with an alpha of 1 no
+      // element of any type lies between -1 and the rounding of it.
       t = t.atLeast(E.V(E.roundoff / 2 - 1))
-      derivative = derivative.atLeast(E.V(0))
+      if !isUnit { derivative = derivative.atLeast(E.V(0)) }
     }
     return (
       E.V.choose(bent, E.V.logOfOnePlusNegative(t), z), E.V.choose(bent, derivative, E.V(1))

@@ -21,7 +21,7 @@ private func run<E: Element>(_ element: E.Type, _ call: Call) {
   default:
     switch call.activation {
     case ActivationCode.identity: run(element, Identity.self, call)
-    case ActivationCode.elu: run(element, Elu.self, call)
+    case ActivationCode.elu: runElu(element, call)
     // Only the sums know that a slope is learned.
     case ActivationCode.learnedLeaky where call.step == Step.reduce:
       sum(Gradient<Inverse<E, LearnedLeaky>>.self, call)
@@ -40,9 +40,30 @@ private func run<E: Element, A: InvertibleActivation>(
   case Step.reduce: sum(Gradient<Inverse<E, A>>.self, call)
   case Step.apply: map(Gradient<Inverse<E, A>>.self, call)
   case Step.restore: map(Restore<E, A>.self, call)
+  default: runUsual(element, activation, call)
+  }
+}
+
+/// The steps that nearly all elements of a training go through.
+private func runUsual<E: Element, A: InvertibleActivation>(
+  _ element: E.Type, _ activation: A.Type, _ call: Call
+) {
+  switch call.step {
   case Step.forward: map(Forward<E, A>.self, call)
   case Step.reduceDirect: sum(DirectGradient<E, A>.self, call)
   default: map(DirectGradient<E, A>.self, call)
+  }
+}
+
+/// Nearly always alpha is 1. All channels have the same, which stands in every lane.
+private func runElu<E: Element>(_ element: E.Type, _ call: Call) {
+  let step = call.step
+  let isUsual = step == Step.forward || step == Step.reduceDirect || step == Step.applyDirect
+  let alpha: E.V = call.parameter(Slot.slope, 0)
+  if isUsual && alpha.first == 1 {
+    runUsual(element, UnitElu.self, call)
+  } else {
+    run(element, Elu.self, call)
   }
 }
 

@@ -25,6 +25,8 @@ protocol Vector: ElementaryVector {
   static func fma(_ c: Self, _ a: Self, _ b: Self) -> Self
   var magnitude: Self { get }
   var wide: F64 { get }
+  /// Lane 0.
+  var first: Double { get }
   /// 0, 1 ... 15.
   static var lanes: Self { get }
 
@@ -98,6 +100,9 @@ struct F32: Vector {
   }
   var magnitude: F32 { F32(v: Builtin.int_fabs_Vec16xFPIEEE32(v)) }
   var wide: F64 { F64(v: Builtin.fpext_Vec16xFPIEEE32_Vec16xFPIEEE64(v)) }
+  var first: Double {
+    Double(Float(Builtin.extractelement_Vec16xFPIEEE32_Int32(v, Builtin.zeroInitializer())))
+  }
   static var lanes: F32 {
     F32(v: SIMD16<Float>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)._storage._value)
   }
@@ -149,6 +154,9 @@ struct F64: Vector {
   }
   var magnitude: F64 { F64(v: Builtin.int_fabs_Vec16xFPIEEE64(v)) }
   var wide: F64 { self }
+  var first: Double {
+    Double(Builtin.extractelement_Vec16xFPIEEE64_Int32(v, Builtin.zeroInitializer()))
+  }
   static var lanes: F64 {
     F64(v: SIMD16<Double>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)._storage._value)
   }
