@@ -13,8 +13,8 @@ protocol LayerPass: Sendable {
   var hasMap: Bool { get }
   /// Tensors of a unit that are to be in a cache for its second pass.
   var tensors: Int { get }
-  /// Whether the first pass prefetches for the next unit too; else its own tensors leave no room for
-  /// it.
+  /// Whether the first pass prefetches for the next unit too; else its own tensors leave no room
+  /// for it.
   var prefetchesFirst: Bool { get }
 
   /// Writes the parameters of channels that are known before their sums.
@@ -80,8 +80,8 @@ extension LayerPass {
   }
 
   /// Both passes over units that are in one core's cache. Small ones go through each step together:
-  /// the steps of one wait for one another, those of several do not. `nextUnit`: elements to the unit
-  /// that this thread is to read next.
+  /// the steps of one wait for one another, those of several do not. `nextUnit`: elements to the
+  /// unit that this thread is to read next.
   private func inCache(_ units: Range<Int>, _ room: Room, _ nextUnit: Int) {
     let plan = engine.plan
     begin(units, room)

@@ -3,7 +3,8 @@ import ABNTensors
 
 /// Writes `log.csv`, a row a pass, and `steps.csv`, every so many steps one, into the run's folder.
 ///
-/// A row of `log.csv` is on the disk when `epoch` returns. After a resumption the rows of later
+/// A row is written when `epoch` or `step` returns, so that a kill loses none, and is flushed to
+/// the disk before a checkpoint that knows of it. After a resumption the rows of later
 /// steps are cut away, and what is told again takes the place of its row.
 package final class CSVLog: TrainingObserver {
   /// The files in the run's folder.
@@ -53,7 +54,6 @@ package final class CSVLog: TrainingObserver {
           ("wait_share", Self.rounded(record.waitShare)),
           ("seconds", Self.rounded(record.seconds)), ("is_best", record.isBest ? "1" : "0"),
         ])
-    try flush()
   }
 
   package func willSaveCheckpoint(step: Int) throws { try flush() }

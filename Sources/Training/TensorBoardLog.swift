@@ -49,7 +49,6 @@ package final class TensorBoardLog: TrainingObserver {
         ("epoch/train_loss", record.trainLoss), ("epoch/train_accuracy", record.trainAccuracy),
         ("epoch/seconds", record.seconds),
       ] + record.validation.map { ("val/\($0.name)", $0.value) })
-    try file?.flush()
   }
 
   private func append(_ step: Int, _ values: [(String, Double?)]) throws {

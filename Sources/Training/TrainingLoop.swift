@@ -46,6 +46,8 @@ final class TrainingLoop<Task: TrainingTask> {
   var observers = TrainingObservers([])
   private let nonFinite: NonFinite
   var epochClock = EpochClock()
+  /// Of the last evaluation, until they are written beside a checkpoint.
+  private var unsavedMetrics: Task.Metrics?
   private let looksAhead: Bool
   private let threads: Int
   private let start = ContinuousClock.now
@@ -141,8 +143,7 @@ final class TrainingLoop<Task: TrainingTask> {
       }
     }
     if isBest, settings.checkpoints.keepsBest { try saveBest() }
-    try AtomicFile.write(
-      metrics.report(names: model.classNames), to: "\(files.folder)/\(RunFiles.metricsName)")
+    unsavedMetrics = metrics
     progress.openNextEpoch()
     let isKept = settings.checkpoints.everyEpochs.map { progress.epochsDone % $0 == 0 } ?? false
     if isKept || checkpointIsDue || progress.epoch == settings.epochs { try saveCheckpoint() }
@@ -198,6 +199,11 @@ final class TrainingLoop<Task: TrainingTask> {
   func saveCheckpoint() throws {
     progress.state.seconds = seconds
     try observers.willSaveCheckpoint(step: progress.stepsDone)
+    if let metrics = unsavedMetrics {
+      try AtomicFile.write(
+        metrics.report(names: model.classNames), to: "\(files.folder)/\(RunFiles.metricsName)")
+      unsavedMetrics = nil
+    }
     try files.prepareCheckpoints()
     try Checkpoint(
       state: progress.state, settings: settings.described(threads: threads)

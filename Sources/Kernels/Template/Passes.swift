@@ -88,7 +88,8 @@ protocol Pass {
 
 /// A pass over one group of lanes.
 protocol LanePass: Pass {
-  /// Whether it is the second of two passes, beside which memory has little else to do (`next_unit`).
+  /// Whether it is the second of two passes, beside which memory has little else to do
+  /// (`next_unit`).
   static var prefetchesNextUnit: Bool { get }
   /// Whether it is a sum with two sets of accumulators, and their exchange.
   static var hasTwoAccumulators: Bool { get }
