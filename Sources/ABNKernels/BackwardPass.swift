@@ -39,10 +39,7 @@ struct BackwardPass: LayerPass, @unchecked Sendable {
       isInput
       ? Step.reduceInput
       : engine.kernel.activation.isInvertible ? Step.reduce : Step.reduceStored
-    var sums = engine.call(KernelStep(reduce, engine.code, kept, call.gradient))
-    // What has just been written, and what it was made of, are in a cache.
-    if behind != nil { sums.prefetches = false }
-    sumCall = sums
+    sumCall = engine.call(KernelStep(reduce, engine.code, kept, call.gradient))
     mapCall = engine.call(
       KernelStep(reduce + 1, engine.code, kept, call.gradient, to: call.destination))
     (totals, room) = (scratch.totals, scratch.room)
@@ -77,26 +74,20 @@ struct BackwardPass: LayerPass, @unchecked Sendable {
   @inline(never) func first(_ window: Window, _ room: Room) {
     if let outer {
       let element = engine.kernel.element
-      engine.forEachPart(window, isReversed: false, room) { part in
-        engine.forEachRun(window.unit, part) { offset, count in
-          outer.gradient(
-            FlatOperands(
-              FlatOperand(kept + offset, element), FlatOperand(outer.dz + offset, element),
-              FlatOperand(call.destination + offset, element)), 0..<count)
-        }
-        sum(window, part, room)
+      // Over the whole window before the sums begin: by parts their chunks would end elsewhere, and
+      // an activation behind the layer would have other last bits than one apart.
+      engine.forEachRun(window.unit, engine.extent(window, room)) { offset, count in
+        outer.gradient(
+          FlatOperands(
+            FlatOperand(kept + offset, element), FlatOperand(outer.dz + offset, element),
+            FlatOperand(call.destination + offset, element)), 0..<count)
       }
-    } else {
-      sum(window, nil, room)
+    }
+    if !engine.isRescuedWhole(window.unit) {
+      let isDirect = room.isDirect(window.unit)
+      engine.go(sumCall, step: isDirect ? Step.reduceDirect : nil, window, room)
     }
     if engine.hasRescued { reduceRescued(window, room) }
-  }
-
-  /// The sums over a window, or a part of it.
-  @inline(__always) private func sum(_ window: Window, _ part: Extent?, _ room: Room) {
-    if engine.isRescuedWhole(window.unit) { return }
-    let isDirect = room.isDirect(window.unit)
-    engine.go(sumCall, step: isDirect ? Step.reduceDirect : nil, window, room, part: part)
   }
 
   @inline(never) func total(_ unit: Int, _ numbers: Range<Int>, _ room: Room) {

@@ -201,7 +201,7 @@ final class Engine: @unchecked Sendable {
   }
 
   /// What a window covers. Not inlined, as the plan is copied for it.
-  @inline(never) private func extent(_ window: Window, _ room: Room) -> Extent {
+  @inline(never) func extent(_ window: Window, _ room: Room) -> Extent {
     room.plan.extent(window.slice)
   }
 

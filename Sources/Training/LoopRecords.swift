@@ -98,9 +98,13 @@ extension SamplePicture {
   static func drawn(_ images: Tensor, by model: ModelFile, most: Int) -> [SamplePicture] {
     let shape = images.shape
     let (channels, plane) = (shape[1], shape[2] * shape[3])
-    let values = images.elements(Float.self)
     let rule = model.rule
-    return (0..<min(most, shape[0])).map { number in
+    // Not of the whole batch: it is as large as a step's input.
+    let count = min(most, shape[0])
+    let values = images.withUnsafeBytes {
+      Array($0.bindMemory(to: Float.self).prefix(count * channels * plane))
+    }
+    return (0..<count).map { number in
       var pixels = [UInt8](repeating: 0, count: 3 * plane)
       for pixel in 0..<plane {
         for colour in 0..<3 {

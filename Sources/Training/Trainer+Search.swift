@@ -52,9 +52,10 @@ extension Trainer {
       }()
     let made = try programs(task, rates: settings.rates(stepsPerEpoch: 1))
     let fetches = task.evaluationFetches(made.all)
-    let data = try data(of: dataset)
+    let most = min(settings.batchSize, dataset.train.count)
+    let data = try data(of: dataset, batchSize: most)
     return try AutomaticBatchSize.largest(
-      budget: budget, images: min(settings.batchSize, dataset.train.count)
+      budget: budget, images: most
     ) { size in
       let executor = Executor(
         backend: backend, mode: .compact, keepsConstants: false, memoryLimit: .none)

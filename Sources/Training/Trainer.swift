@@ -95,11 +95,13 @@ public final class Trainer {
       usesSoftLabels: settings.overfit == nil && settings.augmentation.hasSoftLabels)
   }
 
-  func data(of dataset: Dataset) throws -> TrainingData {
+  /// - Parameter batchSize: nil: that of the settings.
+  func data(of dataset: Dataset, batchSize: Int? = nil) throws -> TrainingData {
     let isWhole = settings.overfit == nil
+    let batchSize = batchSize ?? settings.batchSize
     var options = BatchLoader.Options(
       batchSize: settings.dropsLast && isWhole
-        ? settings.batchSize : min(settings.batchSize, dataset.train.count),
+        ? batchSize : min(batchSize, dataset.train.count),
       seed: settings.seed, isShuffled: isWhole,
       lastBatch: settings.dropsLast && isWhole ? .dropped : .kept,
       augmentation: isWhole ? settings.augmentation : nil,

@@ -53,8 +53,10 @@ import Testing
       let line = words.joined(separator: " ")
       if words.first == "train", !words.contains("--resume") {
         let isAutomatic = words.contains("auto")
+        let warmsUp = words.contains("--warmup-epochs")
         words += Self.short
         if isAutomatic { words += ["--batch-size", "auto"] }
+        if warmsUp { words += ["--warmup-epochs", "1"] }
         // A search needs its hundred rates; a digit has 8 x 8 pixels.
         if line.contains("recipes/digits") { words += ["--image-size", "8"] }
       }
