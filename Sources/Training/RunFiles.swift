@@ -34,9 +34,13 @@ package final class RunFiles {
   private let oldEvents: [String]
   /// Whether this process has saved a model or a checkpoint.
   private(set) var hasSaved = false
+  /// Whether there is a checkpoint of this run.
+  private(set) var hasCheckpoint = false
 
   /// The names of what `abn train` writes beside models: `events.out...` by its beginning.
-  package static let logNames = [metricsName, CSVLog.name, CSVLog.stepsName, "settings.yaml"]
+  package static let logNames = [metricsName, CSVLog.name, CSVLog.stepsName, settingsName]
+  /// The settings, as `abn train` writes them.
+  package static let settingsName = "settings.yaml"
   /// The counts of the last evaluation: confusion, precision and recall of each class.
   package static let metricsName = "metrics.json"
   package static let eventsPrefix = "events.out.tfevents."
@@ -52,6 +56,9 @@ package final class RunFiles {
     try ModelFile.prepare(folder: folder)
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
     oldEvents = names.filter { $0.hasPrefix(Self.eventsPrefix) }
+    hasCheckpoint =
+      existing == .resumed
+      && FileManager.default.fileExists(atPath: "\(folder)/checkpoints/last.safetensors")
     try takeLock()
     guard existing == .refused, let found = Self.run(in: folder) else { return }
     release()
@@ -114,16 +121,20 @@ package final class RunFiles {
     lock = -1
   }
 
-  /// A model or a checkpoint of this run is there; what an overwritten run has left is removed at
-  /// the first one.
-  func noteSaved(overwriting: Bool) {
-    if overwriting, !hasSaved {
-      for name in oldEvents { unlink("\(folder)/\(name)") }
-      for name in archives() where name != URL(filePath: last).lastPathComponent {
-        unlink("\(checkpoints)/\(name)")
-      }
-    }
-    hasSaved = true
+  /// Whether a run has begun here.
+  var hasSettings: Bool { FileManager.default.fileExists(atPath: "\(folder)/\(Self.settingsName)") }
+
+  /// A model of this run is there.
+  func noteSaved() { hasSaved = true }
+
+  /// A checkpoint of this run is there.
+  func noteCheckpoint() { (hasSaved, hasCheckpoint) = (true, true) }
+
+  /// Removes what the overwritten run could go on with, and its logs: beside those of the new run
+  /// they would belong to nothing. Its models stay until the new ones take their places.
+  func removeOldRun() {
+    for name in archives() { unlink("\(checkpoints)/\(name)") }
+    for name in oldEvents + Self.logNames { unlink("\(folder)/\(name)") }
   }
 
   /// Makes the folder of the checkpoints, before the first one.

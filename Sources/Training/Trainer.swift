@@ -116,11 +116,18 @@ public final class Trainer {
   /// The summary of a run that is to be resumed and has ended; nil where there is something to do.
   private func ended(_ files: RunFiles) throws -> TrainingSummary? {
     guard settings.existing == .resumed else { return nil }
+    guard let summary = try ownSummary(files), summary.hasEnded(settings) else { return nil }
+    note("the run in \(quoted(files.folder)) has ended: nothing to do")
+    return summary
+  }
+
+  /// The summary in the folder, if it is of a run with these settings: one that is being
+  /// overwritten leaves its own there until the new model is.
+  private func ownSummary(_ files: RunFiles) throws -> TrainingSummary? {
     let path = files.folder + "/" + TrainingSummary.name
     guard FileManager.default.fileExists(atPath: path) else { return nil }
     let summary = try TrainingSummary.read(folder: files.folder)
-    return summary.interrupted || summary.epochsDone < settings.epochs && summary.isOpenEnded
-      ? nil : summary
+    return settings.difference(from: summary.settings) == nil ? summary : nil
   }
 
   /// The programs of a run of so many steps an epoch.
@@ -132,6 +139,11 @@ public final class Trainer {
       let trained =
         settings.freeze.isEmpty
         ? nil : try ProgramBuilder.current.freeze(settings.freeze, model: settings.model).trained
+      if trained?.isEmpty == true {
+        throw ABNError(
+          .attribute, "--freeze", got: "patterns that name all parameters",
+          wanted: "at least one parameter that is trained")
+      }
       try settings.optimizerSettings.make(schedule: rates).minimize(
         loss, parameters: trained, microBatches: settings.accumulate)
       average = try settings.ema.map { try ExponentialAverage(decay: $0) }
@@ -155,18 +167,22 @@ public final class Trainer {
     let meter = MemoryMeter(backend.memory)
     let baseBytes = meter.baseBytes
     let scope = Scope()
-    let state = try begin(programs.all, executor, scope, files)
+    let state = try begin(
+      programs.all, executor, scope, files, identity: data.identity(model.classNames))
     let loop = TrainingLoop(
       task, settings, programs, data: data, executor: executor, backend: backend,
       scope: scope, files: files, model: model, state: state, stepsPerEpoch: stepsPerEpoch)
     (loop.isInterrupted, loop.report) = (isInterrupted, report)
     loop.observers = TrainingObservers(observers)
     do {
-      try loop.observers.began(
-        loop.runRecord(
-          plannedPeakBytes: memory.peakBytes, resumedStep: state.stepsDone,
-          threads: backend.threads))
+      loop.announce = { [backend] in
+        try loop.observers.began(
+          loop.runRecord(
+            plannedPeakBytes: memory.peakBytes, resumedStep: state.stepsDone,
+            threads: backend.threads))
+      }
       let reason = try loop.run()
+      noteBroken(data)
       let measured = { (baseBytes, meter.peakBytes) }
       let summary = try finish(loop, reason, memory, measured)
       try loop.observers.ended(loop.endRecord(reason, modelPath: summary.modelPath))
@@ -176,6 +192,16 @@ public final class Trainer {
       try? loop.observers.ended(loop.endRecord(.failed, error: error))
       throw error
     }
+  }
+
+  /// Names the pictures that training has left out.
+  private func noteBroken(_ data: TrainingData) {
+    let broken = data.loader.split.broken
+    guard !broken.isEmpty else { return }
+    let some = broken.prefix(3).map(\.description).joined(separator: "; ")
+    note(
+      "left out \(broken.count) of \(data.trainCount) pictures to train on that cannot be read: "
+        + some + (broken.count > 3 ? "; ..." : ""))
   }
 
   /// The last checkpoint, the evaluation of the weights, and the model.
@@ -219,21 +245,31 @@ public final class Trainer {
         wanted: "a folder without a model",
         fix: "This run is in \(quoted(files.last)): move that model away, and --resume.")
     }
-    files.noteSaved(overwriting: settings.existing == .overwritten)
+    files.noteSaved()
   }
 
   /// First values, or those of the checkpoint.
   private func begin(
-    _ programs: ClassifierPrograms, _ executor: Executor, _ scope: Scope, _ files: RunFiles
+    _ programs: ClassifierPrograms, _ executor: Executor, _ scope: Scope, _ files: RunFiles,
+    identity: [String: String]
   ) throws -> TrainingState {
     try executor.run(programs.startup, scope: scope)
     guard settings.existing == .resumed else { return try firstState(programs, scope) }
     guard FileManager.default.fileExists(atPath: files.last) else {
+      if let model = RunFiles.run(in: files.folder),
+        try !files.hasSettings || ownSummary(files) != nil
+      {
+        throw ABNError(
+          .file, "output \(quoted(files.folder))",
+          got: "\(quoted(model)), and no checkpoint to go on from",
+          wanted: "the folder of a run",
+          fix: "Begin with its weights instead: --weights \(files.folder), with another --output.")
+      }
       note("no checkpoint in \(quoted(files.folder)): training starts from the beginning")
       return try firstState(programs, scope)
     }
     let (checkpoint, tensors) = try Checkpoint.read(files.last)
-    try settings.requireSame(as: checkpoint, path: files.last)
+    try settings.requireSame(as: checkpoint, identity: identity, path: files.last)
     try Checkpoint.restore(tensors, of: programs.training, into: scope, path: files.last)
     return checkpoint.state
   }
@@ -272,6 +308,16 @@ public final class Trainer {
 }
 
 extension TrainingSummary {
-  /// Whether more epochs than it was given would go on with it.
-  fileprivate var isOpenEnded: Bool { stopReason == EndRecord.Reason.finished.rawValue }
+  /// Whether a run that is asked for with these settings is done.
+  fileprivate func hasEnded(_ settings: TrainingSettings) -> Bool {
+    if interrupted { return false }
+    switch stopReason.flatMap(EndRecord.Reason.init) {
+    case .timeBudget:
+      return settings.timeBudget.map { $0 <= seconds } ?? false
+    case .earlyStopped:
+      guard let patience = settings.patience, let bestEpoch else { return false }
+      return epochsDone - bestEpoch >= patience
+    default: return epochsDone >= settings.epochs
+    }
+  }
 }

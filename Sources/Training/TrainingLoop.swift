@@ -15,6 +15,11 @@ struct TrainingData {
   let normalization: ChannelNormalization
   /// The pictures that the batches are made of.
   var trainCount: Int { loader.split.count }
+
+  /// By what a run that goes on knows its data again, wherever they are now.
+  func identity(_ classNames: [String]) -> [String: String] {
+    ["classes": classNames.joined(separator: ", "), "pictures": "\(trainCount) + \(test.count)"]
+  }
 }
 
 /// The programs of a run.
@@ -44,6 +49,10 @@ final class TrainingLoop<Task: TrainingTask> {
   var isInterrupted: () -> Bool = { false }
   var report: (TrainingProgress) -> Void = { _ in }
   var observers = TrainingObservers([])
+  /// What the data are, in names: see `TrainingData.identity`.
+  private let dataIdentity: [String: String]
+  /// Tells the observers that the run begins; nil once they know.
+  var announce: (() throws -> Void)?
   private let nonFinite: NonFinite
   var epochClock = EpochClock()
   /// Of the last evaluation, until they are written beside a checkpoint.
@@ -65,6 +74,7 @@ final class TrainingLoop<Task: TrainingTask> {
     self.made = made
     programs = made.all
     self.data = data
+    dataIdentity = data.identity(model.classNames)
     self.executor = executor
     looksAhead = backend.memory.stages
     threads = backend.threads
@@ -102,12 +112,13 @@ final class TrainingLoop<Task: TrainingTask> {
     while progress.step < progress.stepsPerEpoch {
       if let reason = reasonToStop { return reason }
       guard let feed = batches.next() else { break }
-      if progress.step == first { try showPictures(feed) }
       let results = try executor.run(
         program, feed: feed, next: batches.upcoming,
         fetch: [programs.loss, programs.accuracy], scope: scope)
       progress.add(loss: results[0].doubles[0], accuracy: results[1].doubles[0])
       try requireFinite(results[0].doubles[0])
+      try begin()
+      if progress.step == first + 1 { try showPictures(feed) }
       epochClock.add(waited: batches.waitedSeconds)
       try observers.step(record(loss: results[0].doubles[0], accuracy: results[1].doubles[0]))
       Interruption.noteStep()
@@ -129,7 +140,17 @@ final class TrainingLoop<Task: TrainingTask> {
       ? programs.training : accumulating
   }
 
+  /// A step, or the evaluation of one, is done: what an overwritten run goes on with is removed,
+  /// and the logs begin. Before it all files are as they were.
+  private func begin() throws {
+    guard let announce else { return }
+    self.announce = nil
+    if overwriting { files.removeOldRun() }
+    try announce()
+  }
+
   private func endEpoch() throws {
+    try begin()
     epochClock.endSteps()
     let metrics = try evaluate()
     let evaluation = metrics.evaluation
@@ -146,7 +167,11 @@ final class TrainingLoop<Task: TrainingTask> {
     unsavedMetrics = metrics
     progress.openNextEpoch()
     let isKept = settings.checkpoints.everyEpochs.map { progress.epochsDone % $0 == 0 } ?? false
-    if isKept || checkpointIsDue || progress.epoch == settings.epochs { try saveCheckpoint() }
+    // The first one at the end of the first epoch, so that a fault after it finds something to go
+    // on with.
+    if isKept || checkpointIsDue || !files.hasCheckpoint || progress.epoch == settings.epochs {
+      try saveCheckpoint()
+    }
     if isKept {
       try files.keepLast(asEpoch: progress.epochsDone, limit: settings.checkpoints.limit)
     }
@@ -206,9 +231,10 @@ final class TrainingLoop<Task: TrainingTask> {
     }
     try files.prepareCheckpoints()
     try Checkpoint(
-      state: progress.state, settings: settings.described(threads: threads)
+      state: progress.state,
+      settings: settings.described(threads: threads).merging(dataIdentity) { $1 }
     ).write(programs.training, scope, to: files.last)
-    files.noteSaved(overwriting: overwriting)
+    files.noteCheckpoint()
     lastCheckpoint = .now
   }
 
@@ -217,6 +243,7 @@ final class TrainingLoop<Task: TrainingTask> {
       _ = try model.write(
         TensorStream(programs.training.parameters, in: scope), toFolder: files.best)
     }
+    files.noteSaved()
   }
 
   private func requireFinite(_ loss: Double, _ what: String = "loss") throws {

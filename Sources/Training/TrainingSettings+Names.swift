@@ -71,23 +71,34 @@ extension TrainingSettings {
 
   /// Settings that do not decide what the steps of a run compute, and may be others when it goes
   /// on.
+  /// Where the data are is such a setting: their classes and numbers are compared instead.
   private static let freeNames: Set<String> = [
-    "output", "threads", "epochs", "workers", "cache", "patience", "time-budget",
+    "output", "data", "threads", "epochs", "workers", "cache", "patience", "time-budget",
     "checkpoint-minutes", "checkpoint-epochs", "keep-checkpoints", "memory-budget",
     "sanity-batches",
   ]
 
   /// - Throws: `ABNError(.file)` with the first setting that a checkpoint's run had otherwise.
-  func requireSame(as checkpoint: Checkpoint, path: String) throws {
-    let own = described(threads: 0)
-    let names = Set(own.keys).union(checkpoint.settings.keys).subtracting(Self.freeNames)
-    for name in names.sorted() where own[name] != checkpoint.settings[name] {
-      throw ABNError(
-        .file, "checkpoint \(quoted(path)): \(name)",
-        got: checkpoint.settings[name] ?? "no such setting",
-        wanted: own[name] ?? "no such setting",
-        fix: "Resume with the settings that the run was begun with.")
-    }
+  ///
+  /// - Parameter identity: that of the data.
+  func requireSame(
+    as checkpoint: Checkpoint, identity: [String: String], path: String
+  ) throws {
+    guard let name = difference(from: checkpoint.settings, identity: identity) else { return }
+    let own = described(threads: 0).merging(identity) { $1 }
+    throw ABNError(
+      .file, "checkpoint \(quoted(path)): \(name)",
+      got: checkpoint.settings[name] ?? "no such setting",
+      wanted: own[name] ?? "no such setting",
+      fix: "Resume with the settings that the run was begun with.")
+  }
+
+  /// The name of the first setting that decides what steps compute and that another run had
+  /// otherwise.
+  func difference(from others: [String: String], identity: [String: String] = [:]) -> String? {
+    let own = described(threads: 0).merging(identity) { $1 }
+    let names = Set(own.keys).union(others.keys).subtracting(Self.freeNames)
+    return names.sorted().first { own[$0] != others[$0] }
   }
 }
 

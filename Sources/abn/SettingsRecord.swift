@@ -7,7 +7,7 @@ import InPlaceABN
 /// Above them, as comments, stand the versions and the command that was given.
 struct SettingsRecord {
   /// Its name beside the results.
-  static let fileName = "settings.yaml"
+  static let fileName = RunFiles.settingsName
   /// What a run says of itself and not of what it computes.
   private static let ofTheRun: Set = ["output", "overwrite", "resume", "json", RecipeFile.option]
 
@@ -95,9 +95,8 @@ final class SettingsFile: TrainingObserver {
     (self.command, self.others, self.versions) = (command, others, versions)
   }
 
-  /// A run that goes on keeps the record of its beginning.
+  /// A run that goes on writes them anew: it may have got more epochs.
   func began(_ run: RunRecord) throws {
-    if run.resumedStep > 0 { return }
     let settings = run.settings.merging(others) { own, _ in own }
     let record = try SettingsRecord(settings, of: command, versions: versions)
     try AtomicFile.write(record.text, to: "\(run.folder)/\(SettingsRecord.fileName)")

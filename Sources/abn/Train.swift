@@ -133,6 +133,11 @@ struct Train: ParsableCommand {
     try pictures.apply(to: &settings)
     try optimization.apply(to: &settings)
     try runs.apply(to: &settings)
+    guard !(existing.overwrite && resume) else {
+      throw ABNError(
+        .attribute, "--resume", got: "--overwrite beside it", wanted: "one of the two",
+        fix: "--resume goes on with the run that is there, --overwrite begins anew in its place.")
+    }
     settings.existing = existing.overwrite ? .overwritten : resume ? .resumed : .refused
     try settings.validate()
     return settings
@@ -186,7 +191,14 @@ struct Train: ParsableCommand {
         versions: SettingsRecord.versions(backend: backend)),
       CSVLog(), TensorBoardLog(),
     ]
-    if common.json { trainer.observers.append(JSONLines(write: printNow)) }
+    if common.json {
+      // Who reads the lines may have gone: that asks to stop, as Ctrl-C does.
+      signal(SIGPIPE, SIG_IGN)
+      trainer.observers.append(
+        JSONLines { text in
+          if (try? printNow(text)) == nil { Interruption.request() }
+        })
+    }
     return try trainer.run()
   }
 
@@ -202,6 +214,7 @@ struct Train: ParsableCommand {
     let trainer = Trainer(settings, backend: backend)
     trainer.note = { writeError("note: \($0)\n") }
     let finder = try trainer.findLearningRate(LearningRateFinder())
+    guard !Interruption.isRequested else { throw ExitCode(130) }
     guard !finder.points.isEmpty else {
       throw ABNError(
         .data, "--lr-find", got: "no step with a finite loss", wanted: "at least one",
@@ -235,10 +248,19 @@ struct Train: ParsableCommand {
         of which \(describeBytes(summary.plannedStepBytes)) for a step
         measured peak      \(describeBytes(summary.measuredPeakBytes)), \
         of which \(describeBytes(summary.baseBytes)) before the first step
+        best               \(best(summary))
         saved              \(summary.modelPath)\(summary.interrupted ? " (interrupted)" : "")
         """)
     }
   }
+}
+
+/// The best epoch, and where its weights are.
+private func best(_ summary: TrainingSummary) -> String {
+  guard let accuracy = summary.bestAccuracy, let epoch = summary.bestEpoch else {
+    return "not evaluated"
+  }
+  return String(format: "%.2f %% after epoch %d", accuracy * 100, epoch)
 }
 
 /// A line of standard output that is there at once.

@@ -200,7 +200,8 @@ import Testing
     let run = try place.train(
       "--seed", "9", "--output", "out", "--overwrite", shell: "ulimit -f 20")
     expectOneLine(run, before: 1, says: ["out/", "cannot be written"])
-    #expect(place.files("out") == runFiles)
+    // The counts of the old run's last evaluation went with its logs.
+    #expect(place.files("out") == runFiles.filter { $0 != "metrics.json" })
     #expect(try place.data("out/model.safetensors") == model)
     #expect(try place.data("out/summary.json") == summary)
   }

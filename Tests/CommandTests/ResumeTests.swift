@@ -128,6 +128,75 @@ import Testing
     #expect(try place.start(command + ["2", "--resume"]).finish().status == 0)
   }
 
+  /// A folder with a model and no checkpoint is no run: nothing in it is replaced.
+  @Test func aModelIsNoRun() throws {
+    let place = try Workplace()
+    #expect(
+      try place.abn("weights", "init", "--model", "mlp", "--output", "net").status == 0)
+    let model = try place.data("net/model.safetensors")
+    let outcome = try place.train("--resume", "--output", "net")
+    #expect(outcome.status == 1 && outcome.errors.contains("--weights net"), "\(outcome.errors)")
+    #expect(try place.data("net/model.safetensors") == model)
+    let both = try place.train("--resume", "--overwrite", "--output", "net")
+    #expect(both.status == 1 && both.errors.contains("--overwrite"), "\(both.errors)")
+  }
+
+  /// More epochs, or more time, are remembered: a run that was killed on its way there goes on to them.
+  @Test func whatARunGetsLaterIsRemembered() throws {
+    let place = try Workplace()
+    #expect(try place.train("--epochs", "2", "--output", "run").status == 0)
+    let running = try place.start(["train", "--resume", "--output", "run", "--epochs", "100000"])
+    while running.process.isRunning, try losses(place, "run").count < 6 { usleep(5_000) }
+    kill(running.process.processIdentifier, SIGKILL)
+    running.process.waitUntilExit()
+    let rest = try place.start(
+      ["train", "--resume", "--output", "run", "--time-budget", "4s", "--json"]
+    ).finish()
+    #expect(try rest.lastJSON()["stopReason"] as? String == "timeBudget", "\(rest.errors)")
+    let done = try #require(rest.lastJSON()["epochsDone"] as? Int)
+    #expect(done > 2)
+    let again = try place.start(["train", "--resume", "--output", "run"]).finish()
+    #expect(again.status == 0 && again.errors.contains("has ended"), "\(again.errors)")
+    let more = try place.start(
+      [
+        "train", "--resume", "--output", "run", "--time-budget", "1h", "--epochs", "\(done + 2)",
+        "--json",
+      ]
+    ).finish()
+    #expect(try more.lastJSON()["epochsDone"] as? Int == done + 2, "\(more.errors)")
+  }
+
+  /// An overwritten run is never gone on with.
+  @Test func anOverwrittenRunIsGone() throws {
+    let place = try Workplace()
+    #expect(try place.train("--epochs", "3", "--output", "run").status == 0)
+    let command = ["train", "--model", "mlp", "--epochs", "100000", "--seed", "7", "--overwrite"]
+    let running = try place.start(command + ["--output", "run", "--checkpoint-minutes", "60"])
+    while running.process.isRunning, !running.errors.contains("\n") { usleep(5_000) }
+    kill(running.process.processIdentifier, SIGKILL)
+    running.process.waitUntilExit()
+    let rest = try place.start(["train", "--resume", "--output", "run", "--epochs", "30"]).finish()
+    #expect(rest.status == 0, "\(rest.errors)")
+    let whole = try place.start(
+      ["train", "--model", "mlp", "--epochs", "30", "--seed", "7", "--output", "whole"]
+    ).finish()
+    #expect(whole.status == 0)
+    // The schedule had other epochs before the kill: seeds and rows are what is compared.
+    let epochs = try losses(place, "run").dropFirst().map { $0[0] }
+    #expect(epochs == (1...30).map { Substring("\($0)") })
+    #expect(try object(place.data("run/summary.json"))["seed"] as? Int == 7)
+  }
+
+  /// Whoever reads the lines and goes asks to stop.
+  @Test func aClosedPipeAsksToStop() throws {
+    let place = try Workplace()
+    let running = try place.start(
+      ["train", "--model", "mlp", "--epochs", "100000", "--output", "run", "--json"],
+      shell: "set -- \"$@\"; \"$0\" \"$@\" | head -1 >/dev/null; exit 0")
+    running.wait(seconds: 60)
+    #expect(place.files("run/checkpoints") == ["last.safetensors"], "\(running.errors)")
+  }
+
   @Test func keepsTheNewestCheckpoints() throws {
     let place = try Workplace()
     let run = try place.train(
