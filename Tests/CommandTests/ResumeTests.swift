@@ -21,20 +21,23 @@ import Testing
   /// and a log without a doubled or a lost row.
   @Test func killedAtAHundredMoments() throws {
     let place = try Workplace()
+    let begin = ContinuousClock.now
     let whole = try place.start(Self.train + ["whole"]).finish()
     #expect(whole.status == 0, "\(whole.errors)")
+    let duration = begin.duration(to: .now) / .milliseconds(1)
     let wanted = try (
       place.data("whole/model.safetensors"), place.data("whole/best/model.safetensors")
     )
     let random = CounterRandom(seed: soakSeed, stream: 0x6b69)
-    var (kills, runs) = (0, 0)
+    var (kills, runs, starts) = (0, 0, UInt64(0))
     while kills < 100 {
       let folder = "run\(runs)"
       runs += 1
       while true {
         let running = try place.start(Self.train + [folder, "--resume"])
-        let most: UInt32 = 900_000
-        usleep(20_000 + random.bits(UInt64(kills)) % most)
+        // Up to the time of a whole run, so that most are hit, on a fast machine too.
+        usleep(UInt32(random.uniform(starts) * duration * 1000))
+        starts += 1
         if running.process.isRunning {
           kill(running.process.processIdentifier, SIGKILL)
           running.process.waitUntilExit()
