@@ -91,13 +91,9 @@ extension PickleReader {
       let items = try popMark()
       try addItems(items)
     case UInt8(ascii: "G"):
-      let bits = UInt64(bigEndian: bytes.withUnsafeBytes(at: try range(8).lowerBound))
-      stack.append(.float(Double(bitPattern: bits)))
+      stack.append(.float(Double(bitPattern: try integer(UInt64.self).byteSwapped)))
     case 0x8b:
-      // A number of so many bytes; longer ones than 8 are nothing that is needed.
-      let count = Int(try integer(Int32.self))
-      let digits = bytes[try range(count)]
-      stack.append(digits.count <= 8 ? .integer(Self.integer(digits)) : .opaque)
+      stack.append(try longInteger(Int(integer(Int32.self))))
     case UInt8(ascii: "Q"): stack.append(try persistent(pop(1)[0]))
     case 0x81:
       let operands = try pop(2)
@@ -248,7 +244,7 @@ extension PickleReader {
       try text(tuple.items[0])?.elementsEqual("storage".utf8) == true
     else { return .opaque }
     guard case .checkpointGlobal(.storage(let type)) = tuple.items[1],
-      let key = try text(tuple.items[2]), case .integer(let count) = tuple.items[4], count >= 0
+      let key = try text(tuple.items[2]), case .integer(0...) = tuple.items[4]
     else { return .opaque }
     var view = 0
     if tuple.items.count > 5, case .tuple(let place) = tuple.items[5] {
@@ -261,7 +257,7 @@ extension PickleReader {
     let mostBytes = 256
     guard key.count <= mostBytes else { return .opaque }
     let name = try String.checked(key) { fault($0, $1) }
-    let storage = TorchStorage(key: name, type: type, count: count, first: view)
+    let storage = TorchStorage(key: name, type: type, first: view)
     storages[name] = storage
     return .storage(storage)
   }
@@ -296,12 +292,5 @@ extension PickleReader {
     case .text(let opcode), .raw(let opcode): bytes[try range(ofStringAt: opcode)]
     default: nil
     }
-  }
-}
-
-extension [UInt8] {
-  /// The eight bytes from `offset` on, as they stand.
-  fileprivate func withUnsafeBytes(at offset: Int) -> UInt64 {
-    withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
   }
 }

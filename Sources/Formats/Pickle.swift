@@ -123,7 +123,7 @@ struct PickleReader {
     case UInt8(ascii: "K"): stack.append(.integer(Int(try byte())))
     case UInt8(ascii: "M"): stack.append(.integer(Int(try integer(UInt16.self))))
     case UInt8(ascii: "J"): stack.append(.integer(Int(try integer(Int32.self))))
-    case 0x8a: stack.append(try longInteger())
+    case 0x8a: stack.append(try longInteger(Int(byte())))
     case UInt8(ascii: "("): marks.append(stack.count)
     case UInt8(ascii: "}") where dialect == .arrays:
       dictionaryCount += 1
@@ -308,9 +308,9 @@ struct PickleReader {
     bytes.littleEndian(I.self, at: try range(MemoryLayout<I>.size).lowerBound)
   }
 
-  /// A number of 0...255 bytes in two's complement.
-  mutating func longInteger() throws -> PickleValue {
-    let digits = bytes[try range(Int(byte()))]
+  /// A number of so many bytes in two's complement.
+  mutating func longInteger(_ count: Int) throws -> PickleValue {
+    let digits = bytes[try range(count)]
     guard digits.count <= 8 else {
       // The seed of a random number generator, say.
       if dialect == .checkpoint { return .opaque }

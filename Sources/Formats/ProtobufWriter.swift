@@ -10,24 +10,14 @@ struct ProtobufWriter {
     case fourBytes = 5
   }
 
-  /// Seven bits a byte, the lowest first; the highest bit says that another byte follows.
-  private mutating func appendVarint(_ value: UInt64) {
-    var rest = value
-    while rest >= 0x80 {
-      bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
-      rest >>= 7
-    }
-    bytes.append(UInt8(rest))
-  }
-
   private mutating func appendTag(_ field: Int, _ type: WireType) {
-    appendVarint(UInt64(field) << 3 | type.rawValue)
+    bytes.appendVarint(UInt64(field) << 3 | type.rawValue)
   }
 
   /// int32, int64, bool or an enumeration.
   mutating func integer(_ field: Int, _ value: Int) {
     appendTag(field, .varint)
-    appendVarint(UInt64(bitPattern: Int64(value)))
+    bytes.appendVarint(UInt64(bitPattern: Int64(value)))
   }
 
   mutating func double(_ field: Int, _ value: Double) {
@@ -42,7 +32,7 @@ struct ProtobufWriter {
 
   mutating func bytes(_ field: Int, _ value: [UInt8]) {
     appendTag(field, .length)
-    appendVarint(UInt64(value.count))
+    bytes.appendVarint(UInt64(value.count))
     bytes += value
   }
 

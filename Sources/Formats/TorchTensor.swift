@@ -35,10 +35,9 @@ enum TorchType: String, CaseIterable {
   var bytes: Int {
     switch self {
     case .complex128: 16
-    case .float64, .int64, .uint64, .complex64: 8
-    case .float32, .int32, .uint32, .qint32, .complex32: 4
-    case .float16, .bfloat16, .int16, .uint16: 2
-    default: 1
+    case .complex64: 8
+    case .complex32, .qint32: 4
+    default: foreign?.bytes ?? DType(rawValue: rawValue)?.bytes ?? 1
     }
   }
 
@@ -66,13 +65,11 @@ enum TorchType: String, CaseIterable {
 final class TorchStorage {
   let key: String
   let type: TorchType
-  /// Its elements; bytes where it is untyped.
-  let count: Int
   /// The first element of the part that tensors count from.
   let first: Int
 
-  init(key: String, type: TorchType, count: Int, first: Int) {
-    (self.key, self.type, self.count, self.first) = (key, type, count, first)
+  init(key: String, type: TorchType, first: Int) {
+    (self.key, self.type, self.first) = (key, type, first)
   }
 }
 

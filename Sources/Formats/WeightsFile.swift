@@ -31,8 +31,6 @@ package struct WeightsFile {
     }
   }
 
-  /// The path, for errors.
-  package let path: String
   /// What the contents are.
   package let format: Format
   /// Texts beside the tensors; only safetensors has them.
@@ -45,7 +43,7 @@ package struct WeightsFile {
   private enum Contents {
     case safetensors(SafetensorsHeader, ByteSource)
     case npz(ByteSource)
-    case checkpoint(Checkpoint)
+    case checkpoint(PickledTensors)
   }
 
   /// Opens a file and reads what it says of its tensors.
@@ -58,7 +56,6 @@ package struct WeightsFile {
 
   /// The same of bytes in memory, or of a file that is open.
   package init(_ source: ByteSource) throws {
-    path = source.path
     format = try Self.format(of: source)
     switch format {
     case .safetensors:
@@ -72,13 +69,13 @@ package struct WeightsFile {
         .map { String($0.name.dropLast(".npy".count)) }
       contents = .npz(source)
     case .torch, .torchLegacy, .pickle:
-      let checkpoint: Checkpoint
+      let checkpoint: PickledTensors
       if format == .torch {
         let zip = try ZipReader(source)
-        checkpoint = try Checkpoint(zip: zip, pickle: Self.pickle(in: zip)!)
+        checkpoint = try PickledTensors(zip: zip, pickle: Self.pickle(in: zip)!)
       } else {
         checkpoint =
-          try format == .pickle ? Checkpoint(pickle: source) : Checkpoint(legacy: source)
+          try format == .pickle ? PickledTensors(pickle: source) : PickledTensors(legacy: source)
       }
       metadata = [:]
       names = checkpoint.names
@@ -127,7 +124,7 @@ package struct WeightsFile {
         at: 0, got: "a zip file without data.pkl or arrays", wanted: wanted,
         fix: "Unpack it, if the weights are in there.")
     }
-    if begins(Checkpoint.legacyMagic) { return .torchLegacy }
+    if begins(PickledTensors.legacyMagic) { return .torchLegacy }
     if head.count >= 2, head[0] == 0x80, (2...5).contains(head[1]) { return .pickle }
     if head.count >= 9, head[8] == UInt8(ascii: "{") { return .safetensors }
     let known: [(Bool, String, String)] = [

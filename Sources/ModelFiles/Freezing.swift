@@ -90,13 +90,13 @@ extension ProgramBuilder {
   package func freeze(_ patterns: [String], model: Model) throws -> Freezing {
     let freezing = try Freezing(patterns, of: main, model: model)
     let frozen = Set(freezing.frozen.map(\.id))
-    replaceMain { program in
+    try replaceMain { program in
       program = program.with(
-        operators: program.operators.map { op in
+        operators: try program.operators.map { op in
           // x, scale, bias, ...
           guard op.inputs.count >= 5, frozen.contains(op.inputs[1]), frozen.contains(op.inputs[2])
           else { return op }
-          return op.withMovingStatistics
+          return try op.withMovingStatistics()
         })
     }
     return freezing
@@ -105,7 +105,7 @@ extension ProgramBuilder {
 
 extension Operator {
   /// A normalization as it is with moving statistics in training; any other operator as it is.
-  fileprivate var withMovingStatistics: Operator {
+  fileprivate func withMovingStatistics() throws -> Operator {
     var norm: NormalizationAttributes
     switch kind {
     case let kind as BatchNorm: norm = kind.norm
@@ -119,10 +119,8 @@ extension Operator {
     var copy = self
     if kind is BatchNorm {
       copy.kind = BatchNorm(norm)
-    } else if let kind = kind as? InPlaceActivatedBatchNorm,
-      let made = try? InPlaceActivatedBatchNorm(norm, activation: kind.activation)
-    {
-      copy.kind = made
+    } else if let kind = kind as? InPlaceActivatedBatchNorm {
+      copy.kind = try InPlaceActivatedBatchNorm(norm, activation: kind.activation)
     }
     if hadMomentum { copy.inputs.removeLast() }
     // The result and the saved statistics; the moving ones are no outputs any more.

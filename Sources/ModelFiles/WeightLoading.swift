@@ -104,7 +104,7 @@ package struct WeightLoading: Sendable {
     else { return }
     throw ABNError(
       .file, what, got: "a \(name)", wanted: "the weights of a \(model.name)",
-      fix: "Choose that network, or take what fits with --partial.")
+      fix: "Choose that network, or take what fits: abn weights import --partial.")
   }
 
   /// Whether metadata are those that this package writes.
@@ -143,7 +143,7 @@ package struct WeightLoading: Sendable {
       throw ABNError(
         .name, what, got: "\(quoted(report.additional[0]))\(Self.more(report.additional.count))",
         wanted: "the \(wanted.count) tensors of \(model.name), and few others",
-        fix: "Is it another network's? With --partial what fits is taken.")
+        fix: "Is it another network's? abn weights import --partial takes what fits.")
     }
   }
 

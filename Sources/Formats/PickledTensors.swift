@@ -7,7 +7,7 @@ import ABNTensors
 /// so that a network that was saved whole has the names of its state.
 ///
 /// Source: PyTorch, `torch/serialization.py` and `torch/_utils.py`.
-struct Checkpoint {
+struct PickledTensors {
   /// A tensor of PyTorch, or an array of numpy.
   enum Value {
     case tensor(TorchTensor)
@@ -32,10 +32,24 @@ struct Checkpoint {
   private var storages = Storages.none
   private let progress = Progress()
 
-  /// What has been read of a zip file.
+  /// What has been read of a file.
   private final class Progress {
+    /// Entries of a zip file whose checksums were right.
     var verified: Set<Int> = []
-    var unpackedBytes = 0
+    private var bytes = 0
+
+    /// Counts bytes that are read or unpacked next: many tensors may share a storage, and few bytes
+    /// unpack to many, but what a file asks for in all is a small multiple of its own size.
+    func admit(_ count: Int, _ source: ByteSource, at place: Int) throws {
+      let most = 64 * (source.byteCount + 1 << 10)
+      guard count <= most - bytes else {
+        throw source.fault(
+          .unsupported, at: place, got: "\(count) bytes to read, after \(bytes)",
+          wanted: "at most \(most) in this file",
+          fix: "Save it as PyTorch does: without compression.")
+      }
+      bytes += count
+    }
   }
 
   /// Children, parameters and buffers of a module stand under these attributes.
@@ -94,7 +108,7 @@ struct Checkpoint {
     source = zip.source
     let folder = String(entry.name.dropLast("data.pkl".count))
     if let order = zip.entries.first(where: { $0.name == folder + "byteorder" }) {
-      let text = try Self.contents(of: order, zip)
+      let text = try Self.contents(of: order, zip, progress)
       guard text.elementsEqual("little".utf8) else {
         throw source.fault(
           .unsupported, at: order.tableOffset,
@@ -103,7 +117,8 @@ struct Checkpoint {
       }
     }
     pickle = ByteSource(
-      try Self.contents(of: entry, zip), path: source.path, kind: "\(source.kind) \(entry.name)",
+      try Self.contents(of: entry, zip, progress), path: source.path,
+      kind: "\(source.kind) \(entry.name)",
       limits: source.limits)
     var reader = try PickleReader(pickle, dialect: .checkpoint)
     try collect(reader.readCheckpoint(), reader)
@@ -136,7 +151,8 @@ struct Checkpoint {
       case .rows(let rows):
         if let row = rows[key] {
           return try tensor.read(source, pickle: pickle, name: name, storageBytes: row.count) {
-            try source.bytes(at: row.lowerBound + $0.lowerBound, count: $0.count)
+            try progress.admit($0.count, source, at: row.lowerBound)
+            return try source.bytes(at: row.lowerBound + $0.lowerBound, count: $0.count)
           }
         }
       case .zip(let zip, let entries):
@@ -157,22 +173,19 @@ struct Checkpoint {
   private func part(
     _ range: Range<Int>, of entry: ZipReader.Entry, _ zip: ZipReader
   ) throws -> [UInt8] {
-    let isVerified = !progress.verified.insert(entry.headerOffset).inserted
-    if isVerified, entry.coding == .stored {
+    if progress.verified.contains(entry.headerOffset), entry.coding == .stored {
+      try progress.admit(range.count, source, at: entry.tableOffset)
       return try source.bytes(at: entry.dataOffset + range.lowerBound, count: range.count)
     }
-    progress.unpackedBytes += entry.bytes
-    let most = 64 * (source.byteCount + 1 << 10)
-    guard progress.unpackedBytes <= most else {
-      throw source.fault(
-        .unsupported, at: entry.tableOffset, got: "\(progress.unpackedBytes) bytes unpacked",
-        wanted: "at most \(most) in this file", fix: "Save it as PyTorch does: without compression."
-      )
-    }
-    return Array(try Self.contents(of: entry, zip)[range])
+    let whole = try Self.contents(of: entry, zip, progress)
+    progress.verified.insert(entry.headerOffset)
+    return Array(whole[range])
   }
 
-  private static func contents(of entry: ZipReader.Entry, _ zip: ZipReader) throws -> [UInt8] {
+  private static func contents(
+    of entry: ZipReader.Entry, _ zip: ZipReader, _ progress: Progress
+  ) throws -> [UInt8] {
+    try progress.admit(entry.bytes, zip.source, at: entry.tableOffset)
     let stream = try zip.stream(entry)
     let bytes = try stream.bytes(entry.bytes)
     try zip.check(entry, stream)
@@ -216,14 +229,14 @@ struct Checkpoint {
     var waiting: [(path: String, depth: Int, value: PickleValue)] = [("", 0, root)]
     while let (path, depth, value) = waiting.popLast() {
       switch value {
-      case .tensor(let tensor): note(path, .tensor(tensor), &nameBytes)
-      case .array(let array): note(path, .array(array), &nameBytes)
+      case .tensor(let tensor): note(path, .tensor(tensor))
+      case .array(let array): note(path, .array(array))
       case .tuple(let tuple):
         // Paddle's name and array.
         if tuple.items.count == 2, case .array(let array) = tuple.items[1],
           try reader.text(tuple.items[0]) != nil
         {
-          note(path, .array(array), &nameBytes)
+          note(path, .array(array))
         } else {
           try add(tuple.items.enumerated().map { (.integer($0), $1) })
         }
@@ -265,7 +278,7 @@ struct Checkpoint {
     }
   }
 
-  private mutating func note(_ name: String, _ value: Value, _ nameBytes: inout Int) {
+  private mutating func note(_ name: String, _ value: Value) {
     guard values[name] == nil else { return }
     values[name] = value
     names.append(name)
