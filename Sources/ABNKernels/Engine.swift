@@ -166,7 +166,7 @@ final class Engine: @unchecked Sendable {
 
   /// A call over a window. The second pass over a unit goes from its last run to its first, as what
   /// was read last is nearest; the first begins sums. `notes`: where elements that are kept aside
-  /// are noted. `part`: of the window, if not all of it.
+  /// are noted. `part`: of a map's window, if not all of it.
   @inline(__always) func go(
     _ call: abn_kernel_call, step: Int? = nil, _ window: Window, _ room: Room,
     part: Extent? = nil, notes: UnsafeMutableRawPointer? = nil
@@ -174,15 +174,13 @@ final class Engine: @unchecked Sendable {
     let sums = room.sums(window.unit, window.slice)
     var (runs, length) = (room.plan.runs, room.plan.length)
     var start = window.unit &* room.plan.unitStride
-    var starts = call.starts
     if part != nil || room.plan.slices != 1 {
       let extent = part ?? extent(window, room)
       (runs, length) = (extent.runs.count, extent.elements.count)
       start &+= extent.runs.lowerBound &* room.plan.stride &+ extent.elements.lowerBound
-      starts = starts && extent.starts
     }
     // Rows are summed in groups of channels and chunks of rows, each of which adds.
-    if starts && (call.is_rows || runs == 0) { clearSums(sums, room.plan.lanes) }
+    if call.starts && (call.is_rows || runs == 0) { clearSums(sums, room.plan.lanes) }
     if runs == 0 { return }
     if call.stride < 0 { start &-= (runs &- 1) &* call.stride }
     // Within the buffers, whose sizes have been checked. Made in one piece: of a struct that is
@@ -195,7 +193,7 @@ final class Engine: @unchecked Sendable {
         b: call.b + offset, out: call.out + offset, parameters: room.block(window.unit),
         state: notes ?? sums, sums: sums,
         lanes: call.lanes, is_rows: call.is_rows, keeps: call.keeps,
-        starts: starts && !call.is_rows,
+        starts: call.starts && !call.is_rows,
         prefetches: call.prefetches, next_unit: window.nextUnit, count: runs, stride: call.stride,
         length: length))
   }
@@ -203,14 +201,6 @@ final class Engine: @unchecked Sendable {
   /// What a window covers. Not inlined, as the plan is copied for it.
   @inline(never) func extent(_ window: Window, _ room: Room) -> Extent {
     room.plan.extent(window.slice)
-  }
-
-  /// Calls `body` with parts of a window so small that a loop over one finds what the loop before
-  /// it left in the nearest cache.
-  func forEachPart(
-    _ window: Window, isReversed: Bool, _ room: Room, _ body: (Extent) -> Void
-  ) {
-    extent(window, room).forEachPart(isRows: plan.isRows, isReversed: isReversed, body)
   }
 
   /// Calls `body` with the first byte of each run of a unit's part, and the number of its elements.

@@ -243,7 +243,7 @@ struct ForwardPass: LayerPass, @unchecked Sendable {
     let notes = keepsAside ? engine.rescue?.aside.words(number) : nil
     guard let behind else { return engine.go(secondCall, window, room, notes: notes) }
     let (element, y) = (engine.kernel.element, UnsafeRawPointer(secondCall.out))
-    engine.forEachPart(window, isReversed: true, room) { part in
+    engine.extent(window, room).forEachPart(isRows: engine.plan.isRows) { part in
       engine.go(secondCall, window, room, part: part, notes: notes)
       engine.forEachRun(window.unit, part) { offset, count in
         var operands = FlatOperands(

@@ -136,8 +136,8 @@ extension ABNKernel {
     try buffers.add(state, isWritten: false)
     try buffers.add(pass.gradients, state.parameters)
     try buffers.check()
-    if case .output = pass.kept { try checkInvertible(state) }
     let behind = try checkedBehind(pass)
+    if case .output = pass.kept { try checkInvertible(state) }
     let gradient = try behind.map { act throws(KernelError) in try flat(.gradient(act)) }
     Engine(self, state).backward(pass, gradient, workspace)
   }

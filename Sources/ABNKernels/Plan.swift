@@ -154,13 +154,11 @@ struct Plan {
 struct Extent {
   var runs: Range<Int>
   var elements: Range<Int>
-  /// Whether sums begin with it.
-  var starts = true
 
   /// Elements of a part: those of two tensors fill half of the nearest cache.
-  private static let partElements = 1 << 11
-  /// Rows that their sums' chunks end with, in any element type.
-  private static let partRows = 128
+  private static let nearElements = 1 << 11
+  /// Rows of a part are a multiple of those that the kernels cross at a time, in any element type.
+  private static let nearRows = 128
 
   /// Piece `index` of `count` that its runs are cut into: whole vectors, but for the end.
   func piece(_ index: Int, of count: Int) -> Range<Int> {
@@ -170,19 +168,19 @@ struct Extent {
     return elements.lowerBound + vectors.lowerBound * 16..<end
   }
 
-  /// Calls `body` with parts of it: some runs, or a piece of one.
-  func forEachPart(isRows: Bool, isReversed: Bool, _ body: (Extent) -> Void) {
-    let most = Self.partElements / max(1, elements.count)
-    let together = isRows ? max(1, most / Self.partRows) * Self.partRows : max(1, most)
-    let pieces = isRows ? 1 : max(1, elements.count / Self.partElements)
+  /// Calls `body` with parts of it, the last first: some runs, or a piece of one, so small that a
+  /// loop over one finds what the loop before it left in the nearest cache.
+  func forEachPart(isRows: Bool, _ body: (Extent) -> Void) {
+    let most = Self.nearElements / max(1, elements.count)
+    let together = isRows ? max(1, most / Self.nearRows) * Self.nearRows : max(1, most)
+    let pieces = isRows ? 1 : max(1, elements.count / Self.nearElements)
     let parts = (runs.count + together - 1) / together * pieces
-    for number in 0..<parts {
-      let part = isReversed ? parts - 1 - number : number
+    for part in (0..<parts).reversed() {
       let first = runs.lowerBound + part / pieces * together
       body(
         Extent(
           runs: first..<min(first + together, runs.upperBound),
-          elements: piece(part % pieces, of: pieces), starts: starts && part == 0))
+          elements: piece(part % pieces, of: pieces)))
     }
   }
 }

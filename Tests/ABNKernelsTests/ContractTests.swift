@@ -227,6 +227,17 @@ import ABNMeasuring
         element: element, activation: .prelu)
       expectError("rescue") { try backward(x + 512, ABNRescue(other)) }
     }
+    func behind(_ own: ABNActivation, _ kept: ABNKept) throws {
+      try ABNKernel(geometry: geometry, element: .float32, activation: own).backward(
+        ABNBackward(
+          mode: .batch, kept: kept, gradient: x + 512, destination: x + 512,
+          gradients: ABNGradients(scale: nil, bias: nil), behind: .swish),
+        state: ABNLayerState(
+          parameters: ABNParameters(scale: nil, bias: nil), saved: saved, rescue: nil),
+        workspace: ABNWorkspace(scratch: scratch.base))
+    }
+    expectError("activation behind") { try behind(.identity, .input(x)) }
+    expectError("activation behind") { try behind(.gelu, .output(x)) }
     #expect(memory.contents == before, "something was written before an error")
   }
 
