@@ -59,9 +59,8 @@ public func evaluateModel(
   in folder: String, data: DataSource? = nil, batchSize: Int = 128, backend: any Backend
 ) throws -> Evaluation {
   let evaluation = try ModelEvaluation(folder: folder, data: data, backend: backend)
-  return try evaluation.task.evaluate(
-    evaluation.programs, evaluation.dataset.test, normalization: evaluation.file.normalization,
-    batchSize: batchSize, executor: Executor(backend: backend), scope: evaluation.scope
+  return try evaluation.metrics(
+    batchSize: batchSize, executor: Executor(backend: backend)
   ).evaluation
 }
 

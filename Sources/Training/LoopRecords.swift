@@ -35,7 +35,7 @@ struct EpochClock {
 extension TrainingLoop {
   /// The learning rate of the step that was done last.
   private var learningRate: Double {
-    made.rates.value(step: max(0, progress.stepsDone - 1) / settings.accumulate)
+    runPrograms.rates.value(step: max(0, progress.stepsDone - 1) / settings.accumulate)
   }
 
   func record(loss: Double, accuracy: Double) -> StepRecord {
@@ -84,7 +84,7 @@ extension TrainingLoop {
   /// Shows the first pictures of a batch, as the network sees them, to those who want them.
   func showPictures(_ feed: [String: Tensor]) throws {
     guard let images = feed["images"] else { return }
-    try observers.pictures(step: progress.stepsDone + 1) { [model] in
+    try observers.pictures(step: progress.stepsDone) { [model] in
       try SamplePicture.drawn(images.checked(), by: model, most: 8)
     }
   }

@@ -58,21 +58,9 @@ struct ModelEvaluation {
 
   /// What the model says of every picture, the last, smaller batch included.
   func metrics(batchSize: Int, executor: Executor) throws -> ClassificationMetrics {
-    let split = dataset.test
-    let loader = try BatchLoader(
-      split, normalization: file.normalization,
-      options: .init(
-        batchSize: min(batchSize, split.count), isShuffled: false, lastBatch: .kept))
-    var metrics = ClassificationMetrics(classCount: file.options.classes)
-    for batch in loader.epoch(0) {
-      let results = try executor.run(
-        programs.evaluation, feed: task.evaluationFeed(batch),
-        fetch: [programs.labelLoss, programs.logits], scope: scope)
-      try metrics.add(
-        logits: results[1], labels: batch.labels, meanLoss: results[0].doubles[0])
-      Interruption.noteStep()
-    }
-    return metrics
+    try task.evaluate(
+      programs, dataset.test, normalization: file.normalization, batchSize: batchSize,
+      executor: executor, scope: scope)
   }
 }
 

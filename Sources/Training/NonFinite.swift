@@ -12,11 +12,9 @@ extension Tensor {
         // The exponent of infinities and NaN is all ones. No early exit, so that it is a vector
         // loop.
         let exponent: UInt32 = 0x7f80_0000
-        var found = false
-        for word in bytes.bindMemory(to: UInt32.self) {
-          found = found || word & exponent == exponent
-        }
-        return !found
+        var largest: UInt32 = 0
+        for word in bytes.bindMemory(to: UInt32.self) { largest = max(largest, word & exponent) }
+        return largest < exponent
       }
     case .float16, .bfloat16, .float64: return doubles.allSatisfy(\.isFinite)
     case .int8, .uint8, .int32, .int64, .bool: return true
@@ -26,17 +24,22 @@ extension Tensor {
 
 /// Says where a run has left the finite numbers.
 struct NonFinite {
-  private let program: Program
+  /// Parameters and statistics, in the order of the layers.
+  private let parameters: [Variable]
+  /// What the optimizer updates.
+  private let trained: Set<VariableID>
   /// A small parameter as near the input as there is: a gradient that is not finite anywhere has
   /// spread to it by the end of the step.
   private let watched: Variable?
 
   init(_ programs: ClassifierPrograms) {
-    program = programs.training
-    let written = Set(program.operators.filter { $0.role == .optimize }.flatMap(\.outputs))
+    let program = programs.training
+    let updated = Set(program.operators.filter { $0.role == .optimize }.flatMap(\.outputs))
+    parameters = program.parameters
+    trained = updated
     let most = 1 << 16
-    let trained = program.parameters.filter { written.contains($0.id) }
-    watched = trained.first { $0.type.bytes <= most } ?? trained.first
+    let candidates = parameters.filter { updated.contains($0.id) }
+    watched = candidates.first { $0.type.bytes <= most } ?? candidates.first
   }
 
   /// Whether the weights, as far as they are looked at, are still finite.
@@ -51,8 +54,6 @@ struct NonFinite {
   /// loss to the first layer, and leaves the weights of the layer at the fault, and of all before
   /// it, not finite.
   func place(_ scope: Scope, lossIsFinite: Bool) -> String {
-    let parameters = program.parameters
-    let trained = Set(program.operators.filter { $0.role == .optimize }.flatMap(\.outputs))
     func isBroken(_ variable: Variable) -> Bool { scope[variable.name]?.isFinite == false }
     if !lossIsFinite {
       let statistics = parameters.first { !trained.contains($0.id) && isBroken($0) }

@@ -84,13 +84,4 @@ package final class ProgressLine: TrainingObserver {
     write(back + text)
     drawn = max(1, TerminalText.columns(of: text))
   }
-
-  /// Shows the progress of a trainer that tells no observers.
-  package func show(_ progress: TrainingProgress) {
-    if progress.isEndOfEpoch {
-      keep(progress.line, progress.line(columns:))
-    } else {
-      draw(progress.line(columns:))
-    }
-  }
 }

@@ -25,13 +25,14 @@ package enum ExistingRun: String, Sendable, CaseIterable {
 package final class RunFiles {
   /// The output folder.
   package let folder: String
-  package var last: String { checkpoints + "/last.safetensors" }
+  package var last: String { "\(folder)/\(Self.lastName)" }
   package var best: String { folder + "/best" }
+  private static let lastName = "checkpoints/last.safetensors"
   private var checkpoints: String { folder + "/checkpoints" }
   private var lockPath: String { folder + "/run.lock" }
   private var lock: Int32 = -1
   /// TensorBoard's files of earlier runs.
-  private let oldEvents: [String]
+  private var oldEvents: [String] = []
   /// Whether this process has saved a model or a checkpoint.
   private(set) var hasSaved = false
   /// Whether there is a checkpoint of this run.
@@ -54,12 +55,10 @@ package final class RunFiles {
   package init(folder: String, existing: ExistingRun) throws {
     self.folder = folder
     try ModelFile.prepare(folder: folder)
+    try takeLock()
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
     oldEvents = names.filter { $0.hasPrefix(Self.eventsPrefix) }
-    hasCheckpoint =
-      existing == .resumed
-      && FileManager.default.fileExists(atPath: "\(folder)/checkpoints/last.safetensors")
-    try takeLock()
+    hasCheckpoint = existing == .resumed && FileManager.default.fileExists(atPath: last)
     guard existing == .refused, let found = Self.run(in: folder) else { return }
     release()
     throw ABNError(
@@ -72,7 +71,7 @@ package final class RunFiles {
 
   /// The file that shows that a folder holds a run or a model; nil where it holds none.
   package static func run(in folder: String) -> String? {
-    [ModelFile.name, TrainingSummary.name, "checkpoints/last.safetensors"]
+    [ModelFile.name, TrainingSummary.name, lastName]
       .map { "\(folder)/\($0)" }.first { FileManager.default.fileExists(atPath: $0) }
   }
 

@@ -66,21 +66,18 @@ extension Trainer {
     }
   }
 
-  /// Looks for a learning rate: see `LearningRateFinder`. Nothing is saved.
-  ///
-  /// - Parameter report: is told after each step.
-  package func findLearningRate(
-    _ finder: LearningRateFinder,
-    report: (LearningRateFinder) -> Void = { _ in }
-  ) throws -> LearningRateFinder {
+  /// Looks for a learning rate, from the weights that a run would begin with: see
+  /// `LearningRateFinder`. Nothing is saved.
+  package func findLearningRate(_ finder: LearningRateFinder) throws -> LearningRateFinder {
     try settings.validate()
-    let dataset = try dataset()
-    let task = try task(for: dataset)
+    let (dataset, task) = try prepared()
     let data = try data(of: dataset)
     let programs = try programs(task, rates: finder.schedule)
-    let executor = Executor(backend: backend, keepsConstants: false)
+    let executor = Executor(backend: backend, keepsConstants: false, memoryLimit: .none)
+    _ = try plannedMemory(task, programs, data, executor)
     let scope = Scope()
     try executor.run(programs.all.startup, scope: scope)
+    _ = try firstState(programs.all, scope)
     var finder = finder
     var (epoch, step) = (0, 0)
     while finder.wantsMore, !Interruption.isRequested {
@@ -92,7 +89,6 @@ extension Trainer {
           feed: task.feed(batch), fetch: [programs.all.loss], scope: scope)[0].doubles[0]
         if isLast { finder.add(loss: loss) }
         Interruption.noteStep()
-        report(finder)
       }
       epoch += 1
     }

@@ -51,9 +51,7 @@ public final class Trainer {
   ///   interruption before the first step.
   public func run() throws -> TrainingSummary {
     try settings.validate()
-    let dataset = try dataset()
-    let task = try task(for: dataset)
-    try chooseBatchSize(task, dataset)
+    let (dataset, task) = try prepared()
     let data = try data(of: dataset)
     let files = try RunFiles(folder: settings.output, existing: settings.existing)
     defer { files.release() }
@@ -70,29 +68,24 @@ public final class Trainer {
     }
   }
 
-  /// The data, read.
-  func dataset() throws -> Dataset {
+  /// The data, and the task that they are for. Where the batch is what a budget allows, it is known
+  /// from here on.
+  func prepared() throws -> (Dataset, ClassificationTask) {
     let dataset = try settings.data.load(settings.dataOptions)
     for text in dataset.notes { note(text) }
-    guard let batches = settings.overfit else { return dataset }
-    let few = dataset.train.selecting(
-      Array(0..<min(dataset.train.count, batches * settings.batchSize)))
-    return try dataset.replacing(train: few, test: few)
-  }
-
-  /// The batch that the budget allows, where that is asked for.
-  private func chooseBatchSize(_ task: some TrainingTask, _ dataset: Dataset) throws {
-    guard settings.fitsBatch else { return }
-    settings.batchSize = try batchSize(task, dataset)
-    note("batch size \(settings.batchSize)")
-  }
-
-  func task(for dataset: Dataset) throws -> ClassificationTask {
     let options = settings.options(classes: dataset.classCount)
     try settings.model.requireClassifies(dataset, options)
-    return ClassificationTask(
+    let task = ClassificationTask(
       settings.model, options: options, image: dataset.imageShape,
       usesSoftLabels: settings.overfit == nil && settings.augmentation.hasSoftLabels)
+    if settings.fitsBatch {
+      settings.batchSize = try batchSize(task, dataset)
+      note("batch size \(settings.batchSize)")
+    }
+    guard let batches = settings.overfit else { return (dataset, task) }
+    let few = dataset.train.selecting(
+      Array(0..<min(dataset.train.count, batches * settings.batchSize)))
+    return (try dataset.replacing(train: few, test: few), task)
   }
 
   /// - Parameter batchSize: nil: that of the settings.
@@ -110,7 +103,8 @@ public final class Trainer {
     let loader = try BatchLoader(
       dataset.train, normalization: dataset.normalization, options: options)
     return TrainingData(
-      loader: loader, test: dataset.test, normalization: dataset.normalization)
+      loader: loader, test: dataset.test, normalization: dataset.normalization,
+      classNames: dataset.classNames)
   }
 
   /// The summary of a run that is to be resumed and has ended; nil where there is something to do.
@@ -121,13 +115,16 @@ public final class Trainer {
     return summary
   }
 
-  /// The summary in the folder, if it is of a run with these settings: one that is being
+  /// The summary in the folder, if it is of a run with these settings and data: one that is being
   /// overwritten leaves its own there until the new model is.
   private func ownSummary(_ files: RunFiles) throws -> TrainingSummary? {
     let path = files.folder + "/" + TrainingSummary.name
     guard FileManager.default.fileExists(atPath: path) else { return nil }
     let summary = try TrainingSummary.read(folder: files.folder)
-    return settings.difference(from: summary.settings) == nil ? summary : nil
+    let isOwn =
+      settings.difference(from: summary.settings) == nil
+      && summary.settings["data"] == settings.data.absolute.description
+    return isOwn ? summary : nil
   }
 
   /// The programs of a run of so many steps an epoch.
@@ -167,8 +164,7 @@ public final class Trainer {
     let meter = MemoryMeter(backend.memory)
     let baseBytes = meter.baseBytes
     let scope = Scope()
-    let state = try begin(
-      programs.all, executor, scope, files, identity: data.identity(model.classNames))
+    let state = try begin(programs.all, executor, scope, files, data.identity)
     let loop = TrainingLoop(
       task, settings, programs, data: data, executor: executor, backend: backend,
       scope: scope, files: files, model: model, state: state, stepsPerEpoch: stepsPerEpoch)
@@ -251,11 +247,11 @@ public final class Trainer {
   /// First values, or those of the checkpoint.
   private func begin(
     _ programs: ClassifierPrograms, _ executor: Executor, _ scope: Scope, _ files: RunFiles,
-    identity: [String: String]
+    _ identity: [String: String]
   ) throws -> TrainingState {
     try executor.run(programs.startup, scope: scope)
     guard settings.existing == .resumed else { return try firstState(programs, scope) }
-    guard FileManager.default.fileExists(atPath: files.last) else {
+    guard files.hasCheckpoint else {
       if let model = RunFiles.run(in: files.folder),
         try !files.hasSettings || ownSummary(files) != nil
       {
@@ -275,7 +271,7 @@ public final class Trainer {
   }
 
   /// A run from its beginning, with weights of a file if there is one.
-  private func firstState(
+  func firstState(
     _ programs: ClassifierPrograms, _ scope: Scope
   ) throws -> TrainingState {
     if let path = settings.weights {

@@ -13,11 +13,13 @@ struct TrainingData {
   let loader: BatchLoader
   let test: DataSplit
   let normalization: ChannelNormalization
+  /// What the classes are called.
+  let classNames: [String]
   /// The pictures that the batches are made of.
   var trainCount: Int { loader.split.count }
 
   /// By what a run that goes on knows its data again, wherever they are now.
-  func identity(_ classNames: [String]) -> [String: String] {
+  var identity: [String: String] {
     ["classes": classNames.joined(separator: ", "), "pictures": "\(trainCount) + \(test.count)"]
   }
 }
@@ -38,7 +40,7 @@ final class TrainingLoop<Task: TrainingTask> {
   let task: Task
   let settings: TrainingSettings
   let programs: ClassifierPrograms
-  let made: RunPrograms
+  let runPrograms: RunPrograms
   let data: TrainingData
   let executor: Executor
   let scope: Scope
@@ -49,8 +51,6 @@ final class TrainingLoop<Task: TrainingTask> {
   var isInterrupted: () -> Bool = { false }
   var report: (TrainingProgress) -> Void = { _ in }
   var observers = TrainingObservers([])
-  /// What the data are, in names: see `TrainingData.identity`.
-  private let dataIdentity: [String: String]
   /// Tells the observers that the run begins; nil once they know.
   var announce: (() throws -> Void)?
   private let nonFinite: NonFinite
@@ -65,16 +65,15 @@ final class TrainingLoop<Task: TrainingTask> {
   private let overwriting: Bool
 
   init(
-    _ task: Task, _ settings: TrainingSettings, _ made: RunPrograms, data: TrainingData,
+    _ task: Task, _ settings: TrainingSettings, _ runPrograms: RunPrograms, data: TrainingData,
     executor: Executor, backend: any Backend, scope: Scope, files: RunFiles,
     model: ModelFile, state: TrainingState, stepsPerEpoch: Int
   ) {
     self.task = task
     self.settings = settings
-    self.made = made
-    programs = made.all
+    self.runPrograms = runPrograms
+    programs = runPrograms.all
     self.data = data
-    dataIdentity = data.identity(model.classNames)
     self.executor = executor
     looksAhead = backend.memory.stages
     threads = backend.threads
@@ -93,10 +92,11 @@ final class TrainingLoop<Task: TrainingTask> {
   func run() throws -> EndRecord.Reason {
     try sanityCheck()
     while progress.epoch < settings.epochs {
+      // Also of a run that was killed between this epoch's checkpoint and its model.
+      if hasLostPatience { return .earlyStopped }
       if let reason = reasonToStop { return reason }
       if let reason = try trainEpoch() { return reason }
       try endEpoch()
-      if hasLostPatience { return .earlyStopped }
     }
     return .finished
   }
@@ -135,7 +135,7 @@ final class TrainingLoop<Task: TrainingTask> {
 
   /// The program of the next step: several batches may make one update.
   private var program: Program {
-    guard let accumulating = made.accumulating else { return programs.training }
+    guard let accumulating = runPrograms.accumulating else { return programs.training }
     return (progress.stepsDone + 1).isMultiple(of: settings.accumulate)
       ? programs.training : accumulating
   }
@@ -211,7 +211,7 @@ final class TrainingLoop<Task: TrainingTask> {
   /// Calls `body` with the weights in the scope that are evaluated and saved: the average, if there
   /// is one.
   func withSavedWeights<R>(_ body: () throws -> R) throws -> R {
-    try made.average.map { try $0.apply(executor, scope: scope, body) } ?? body()
+    try runPrograms.average.map { try $0.apply(executor, scope: scope, body) } ?? body()
   }
 
   /// Some batches of an evaluation before the first epoch: what ends it ends it now.
@@ -232,7 +232,7 @@ final class TrainingLoop<Task: TrainingTask> {
     try files.prepareCheckpoints()
     try Checkpoint(
       state: progress.state,
-      settings: settings.described(threads: threads).merging(dataIdentity) { $1 }
+      settings: settings.described(threads: threads).merging(data.identity) { $1 }
     ).write(programs.training, scope, to: files.last)
     files.noteCheckpoint()
     lastCheckpoint = .now
@@ -252,7 +252,7 @@ final class TrainingLoop<Task: TrainingTask> {
     let got =
       isFinite ? "a gradient that is not finite" : "\(what) \(loss.isNaN ? "nan" : "\(loss)")"
     let kept =
-      files.hasSaved || settings.existing == .resumed
+      files.hasCheckpoint
       ? "The last good checkpoint is \(quoted(files.last))." : "Nothing was saved."
     throw ABNError(
       .data, "training", at: "epoch \(progress.epoch + 1), step \(progress.step)",

@@ -71,7 +71,8 @@ extension TrainingSettings {
 
   /// Settings that do not decide what the steps of a run compute, and may be others when it goes
   /// on.
-  /// Where the data are is such a setting: their classes and numbers are compared instead.
+  /// Where the data are is one of them: their classes and numbers are compared, see
+  /// `TrainingData.identity`.
   private static let freeNames: Set<String> = [
     "output", "data", "threads", "epochs", "workers", "cache", "patience", "time-budget",
     "checkpoint-minutes", "checkpoint-epochs", "keep-checkpoints", "memory-budget",

@@ -93,9 +93,7 @@ extension ClassificationMetrics: TaskMetrics {
   }
 
   package var evaluation: Evaluation {
-    Evaluation(
-      accuracy: Double(top1Count) / Double(max(count, 1)), loss: lossSum / Double(max(count, 1)),
-      count: count)
+    Evaluation(accuracy: accuracy, loss: meanLoss, count: count)
   }
 
   package func report(names: [String]) throws -> String {
@@ -103,13 +101,10 @@ extension ClassificationMetrics: TaskMetrics {
   }
 
   package var values: [NamedValue] {
-    let evaluation = evaluation
-    var values = [
-      NamedValue("loss", evaluation.loss), NamedValue("accuracy", evaluation.accuracy),
-    ]
+    var values = [NamedValue("loss", meanLoss), NamedValue("accuracy", accuracy)]
     // Of five classes or fewer all are among the best five.
     if classCount > 5 {
-      values.append(NamedValue("top5", Double(top5Count) / Double(max(count, 1))))
+      values.append(NamedValue("top5", top5Accuracy))
     }
     return values
   }

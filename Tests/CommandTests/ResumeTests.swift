@@ -190,6 +190,28 @@ import Testing
     #expect(try object(place.data("run/summary.json"))["seed"] as? Int == 7)
   }
 
+  /// The same settings on other data: what is there of the old run is not taken for the new one's.
+  @Test func anOverwrittenRunOnOtherData() throws {
+    let place = try Workplace()
+    for folder in ["a", "b"] { try place.makePhotographs(folder, train: 40, test: 10) }
+    let command = [
+      "train", "--model", "mlp", "--batch-size", "10", "--epochs", "40", "--output", "run",
+      "--data",
+    ]
+    #expect(try place.start(command + ["cifar10:a"]).finish().status == 0)
+    let running = try place.start(command + ["cifar10:b", "--overwrite"])
+    while running.process.isRunning,
+      place.files("run/checkpoints").isEmpty
+        || !running.errors.contains("\n")
+    { usleep(1_000) }
+    kill(running.process.processIdentifier, SIGKILL)
+    running.process.waitUntilExit()
+    let rest = try place.start(["train", "--resume", "--output", "run"]).finish()
+    #expect(rest.status == 0, "\(rest.errors)")
+    let settings = try object(place.data("run/summary.json"))["settings"] as? [String: String]
+    #expect(settings?["data"]?.hasSuffix("/b") == true, "\(rest.errors)")
+  }
+
   /// Whoever reads the lines and goes asks to stop.
   @Test func aClosedPipeAsksToStop() throws {
     let place = try Workplace()
