@@ -149,26 +149,31 @@ int abn_jpeg_decode(const uint8_t *bytes, size_t count, const abn_jpeg_header *h
   return 0;
 }
 
+// What most pictures do not fill.
+enum { FIRST_BYTES = 1 << 12 };
+
 int abn_jpeg_encode(const uint8_t *pixels, uint32_t width, uint32_t height, uint32_t channels,
                     int quality, int progressive, uint8_t **out, size_t *out_bytes, char *message) {
   struct jpeg_compress_struct info;
   failure f;
-  // libjpeg replaces the buffer as it grows, also between setjmp and longjmp.
-  struct {
-    unsigned char *bytes;
-    unsigned long count;
-  } volatile result = {NULL, 0};
+  // The first buffer is ours: libjpeg never frees it, and tells only at the end which one it has written to. One
+  // of its own is lost where an error comes before that, for want of memory alone.
+  unsigned char *own = malloc(FIRST_BYTES);
   *out = NULL;
   *out_bytes = 0;
   memset(&info, 0, sizeof info);
   catch_errors((j_common_ptr)&info, &f, message);
+  if (!own) return refuse(message, "no memory");
   if (setjmp(f.jump)) {
     jpeg_destroy_compress(&info);
-    free(result.bytes);
+    free(own);
     return 1;
   }
+  // Not looked at after a longjmp.
+  unsigned char *written = own;
+  unsigned long written_bytes = FIRST_BYTES;
   jpeg_create_compress(&info);
-  jpeg_mem_dest(&info, (unsigned char **)&result.bytes, (unsigned long *)&result.count);
+  jpeg_mem_dest(&info, &written, &written_bytes);
   info.image_width = width;
   info.image_height = height;
   info.input_components = (int)channels;
@@ -183,8 +188,9 @@ int abn_jpeg_encode(const uint8_t *pixels, uint32_t width, uint32_t height, uint
   }
   jpeg_finish_compress(&info);
   jpeg_destroy_compress(&info);
-  *out = result.bytes;
-  *out_bytes = result.count;
+  if (written != own) free(own);
+  *out = written;
+  *out_bytes = written_bytes;
   return 0;
 }
 

@@ -45,7 +45,7 @@ final class BatchMemory: @unchecked Sendable {
     _ places: Range<Int>,
     _ body: (Int, UnsafeMutableBufferPointer<Float>) throws -> (label: Int32, sample: Int)
   ) {
-    guard !imageElements.isEmpty else { return }
+    guard !imageElements.isEmpty, !labelElements.isEmpty else { return }
     let size = imageElements.count / samples.count
     for place in places {
       let to = UnsafeMutableBufferPointer(
@@ -73,7 +73,7 @@ final class BatchMemory: @unchecked Sendable {
       for (place, sample) in events.replaced { samples[place] = sample }
       return events.failure
     }
-    if let failure {
+    if let failure = failure ?? images.failure ?? labels.failure {
       return Batch(
         images: Tensor(failure: failure, shape: images.shape, dtype: .float32), labels: labels,
         softLabels: nil, samples: samples, epoch: epoch, index: index)
@@ -83,11 +83,9 @@ final class BatchMemory: @unchecked Sendable {
       let classes = loader.options.classCount
     {
       let mixing = loader.mixing(ofBatch: index, epoch: epoch)
-      if images.failure == nil {
-        mixing?.mix(
-          imageElements, count: samples.count, channels: images.shape[1],
-          PictureSize(height: images.shape[2], width: images.shape[3]))
-      }
+      mixing?.mix(
+        imageElements, count: samples.count, channels: images.shape[1],
+        PictureSize(height: images.shape[2], width: images.shape[3]))
       softLabels = Tensor(
         augmentation.softLabels(labelElements.map(Int.init), classes: classes, mixing),
         shape: [samples.count, classes])

@@ -28,10 +28,7 @@ extension BatchLoader {
       }
     let window = window(of: sample, random)
     if let distortion = distortion(of: sample, window, random) {
-      seen = seen.warped(
-        Warp(
-          yy: distortion.yy, yx: distortion.yx, y0: distortion.y0, xy: distortion.xy,
-          xx: distortion.xx, x0: distortion.x0), bilinear: true)
+      seen = seen.warped(distortion, bilinear: true)
     } else {
       if window.isMirrored { seen = seen.mirrored }
       if window.rows != 0 || window.columns != 0 {

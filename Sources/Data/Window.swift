@@ -1,5 +1,6 @@
 // Shapes: C channels, H rows, W columns of a picture.
 
+import ABNImages
 import ABNTensors
 
 extension BatchLoader {
@@ -54,15 +55,8 @@ extension BatchLoader {
     }
   }
 
-  /// Where the pixel of row y and column x comes from, both counted from the middle of the picture:
-  /// (yy y + yx x + y0, xy y + xx x + x0).
-  struct Distortion: Equatable {
-    var (yy, yx, xy, xx) = (1.0, 0.0, 0.0, 1.0)
-    var (y0, x0) = (0.0, 0.0)
-  }
-
   /// nil where pictures are not distorted.
-  func distortion(of sample: Int, _ window: Window, _ random: CounterRandom) -> Distortion? {
+  func distortion(of sample: Int, _ window: Window, _ random: CounterRandom) -> Warp? {
     guard let augmentation = options.augmentation, augmentation.distortion > 0 else { return nil }
     // Six numbers of two blocks that no window reads: there are fewer than 2^40 samples.
     let first = UInt64(sample) | 1 << 40
@@ -72,16 +66,17 @@ extension BatchLoader {
     }
     let (size, shift) = (augmentation.distortion, Double(augmentation.cropPadding))
     let sign = window.isMirrored ? -1.0 : 1.0
-    return Distortion(
+    return Warp(
       yy: 1 + uniform(words[0][0], size), yx: sign * uniform(words[0][1], size),
+      y0: uniform(words[1][0], shift),
       xy: uniform(words[0][2], size), xx: sign * (1 + uniform(words[0][3], size)),
-      y0: uniform(words[1][0], shift), x0: uniform(words[1][1], shift))
+      x0: uniform(words[1][1], shift))
   }
 
   /// Writes a picture: the four pixels around each place, weighted by how near they are; 0 for the
   /// byte outside of the picture.
   func write(
-    _ from: UnsafeRawBufferPointer, to: UnsafeMutableBufferPointer<Float>, _ d: Distortion
+    _ from: UnsafeRawBufferPointer, to: UnsafeMutableBufferPointer<Float>, _ d: Warp
   ) {
     let (channels, height, width) = (split.imageShape[0], split.imageShape[1], split.imageShape[2])
     let (middleY, middleX) = (Double(height - 1) / 2, Double(width - 1) / 2)

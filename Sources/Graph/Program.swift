@@ -36,7 +36,7 @@ public struct Program: Sendable {
   public func requireVariable(named name: String) throws -> Variable {
     if let found = variable(named: name) { return found }
     throw ABNError(
-      .name, "variable", got: "\(quoted(name))", wanted: "the name of a variable of the program",
+      .name, "variable", got: quoted(name), wanted: "the name of a variable of the program",
       fix: didYouMean(
         name, in: variables.map(\.name), otherwise: "Print the program to see its variables."))
   }

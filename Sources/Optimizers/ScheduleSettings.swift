@@ -55,9 +55,12 @@ package struct ScheduleSettings: Sendable, Equatable, Codable {
     }
     try require(totalSteps >= 1, "updates of the training", "\(totalSteps)", "at least 1")
     let warmup = warmupSteps ?? 0
+    // A course that falls has its last rate, 0 as a rule, in the last update: a warm-up up to there
+    // would never leave it.
+    let most = name == .oneCycle || name == .constant ? totalSteps : totalSteps - 1
     try require(
-      (0...totalSteps).contains(warmup), "warm-up", "\(warmup) updates",
-      "0...\(totalSteps), the updates of the whole training")
+      (0...most).contains(warmup), "warm-up", "\(warmup) updates",
+      "0...\(most): what follows it is to have updates too")
     let share = finalShare ?? (name == .exponential ? 0.01 : 0)
     try require((0...1).contains(share), "final share", "\(share)", "a number in 0...1")
     let (steps, end) = (totalSteps, peak * share)

@@ -56,7 +56,7 @@ package enum Debug {
     default:
       .failure(
         ABNError(
-          .attribute, "environment variable \(name)", got: "\(quoted(value!))", wanted: "0 or 1",
+          .attribute, "environment variable \(name)", got: quoted(value!), wanted: "0 or 1",
           fix: "See Documentation/Debugging.md."))
     }
   }

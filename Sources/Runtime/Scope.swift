@@ -104,7 +104,8 @@ public final class Scope {
       let parameters = Set(program.parameters.map { "\($0.name): \($0.type)" })
       let madeUp = program.persistables.filter(\.isNameMadeUp)
       for variable in madeUp {
-        guard let owner = state.owners[variable.name],
+        // A run that was refused has left its names, but no values.
+        guard state.values[variable.name] != nil, let owner = state.owners[variable.name],
           owner.variable.identity != variable.identity
         else { continue }
         guard owner.variable.source == variable.source, owner.parameters == parameters else {

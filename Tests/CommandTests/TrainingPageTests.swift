@@ -56,7 +56,7 @@ import Testing
         let warmsUp = words.contains("--warmup-epochs")
         words += Self.short
         if isAutomatic { words += ["--batch-size", "auto"] }
-        if warmsUp { words += ["--warmup-epochs", "1"] }
+        if warmsUp { words += ["--warmup-epochs", "0.5"] }
         // A search needs its hundred rates; a digit has 8 x 8 pixels.
         if line.contains("recipes/digits") { words += ["--image-size", "8"] }
       }

@@ -199,7 +199,8 @@ import Testing
   @Test func refusals() throws {
     let changes: [(inout ScheduleSettings) -> Void] = [
       { $0.totalSteps = 0 }, { $0.warmupSteps = -1 }, { $0.warmupSteps = 101 },
-      { ($0.name, $0.finalShare) = (.cosine, 2) }, { ($0.name, $0.stepEvery) = (.step, 0) },
+      { ($0.name, $0.warmupSteps) = (.cosine, 100) }, { ($0.name, $0.finalShare) = (.cosine, 2) },
+      { ($0.name, $0.stepEvery) = (.step, 0) },
     ]
     for (index, change) in changes.enumerated() {
       var settings = ScheduleSettings(totalSteps: 100)

@@ -48,11 +48,19 @@ import Testing
       expectError(
         .name, ["\"fc_0.w_0\" in the scope", "SharedNamesTests.swift:", "prefix", "ParamAttr"]
       ) {
-        try executor.run(
-          program, feed: program.operators.count > 4 ? ["x": Self.x] : [:], scope: scope)
+        try executor.run(program, scope: scope)
       }
     }
     #expect(scope.snapshot() == before)
+    try step(teacher, executor, scope)
+  }
+
+  /// A program that was refused for its missing values owns no names.
+  @Test func aRefusedRunOwnsNothing() throws {
+    let (executor, scope) = (Executor(), Scope())
+    let (teacher, student) = (try Self.teacher(), try Self.student())
+    #expect(throws: ABNError.self) { try step(student, executor, scope) }
+    try executor.run(teacher.builder.startup, scope: scope)
     try step(teacher, executor, scope)
   }
 
