@@ -215,7 +215,7 @@ public final class Trainer {
     let evaluation =
       loop.progress.evaluationIsCurrent
       ? loop.progress.evaluation
-      : reason == .interrupted ? nil : try loop.evaluate().evaluation
+      : reason == .interrupted ? nil : try loop.lastEvaluation()
     return try loop.withSavedWeights {
       let parameters = TensorStream(loop.programs.training.parameters, in: loop.scope)
       var summary = summary(of: loop.progress, evaluation, reason)

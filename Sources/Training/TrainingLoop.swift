@@ -35,6 +35,9 @@ struct RunPrograms {
   let rates: Schedule
 }
 
+/// A request to stop came during an evaluation.
+private struct EvaluationStopped: Error {}
+
 /// The loop of a run: steps, an evaluation after each epoch, checkpoints.
 final class TrainingLoop<Task: TrainingTask> {
   let task: Task
@@ -90,6 +93,14 @@ final class TrainingLoop<Task: TrainingTask> {
 
   /// Trains until there is a reason to stop. The state is that of the scope's values then.
   func run() throws -> EndRecord.Reason {
+    do {
+      return try epochs()
+    } catch is EvaluationStopped {
+      return .interrupted
+    }
+  }
+
+  private func epochs() throws -> EndRecord.Reason {
     try sanityCheck()
     while progress.epoch < settings.epochs {
       // Also of a run that was killed between this epoch's checkpoint and its model.
@@ -197,14 +208,28 @@ final class TrainingLoop<Task: TrainingTask> {
   }
 
   /// The evaluation of the weights as they are, or of their average.
+  ///
+  /// - Parameter limit: of so many batches; nil: of all.
+  /// - Throws: `EvaluationStopped` where a request to stop comes meanwhile: whoever has asked does
+  ///   not wait for it, and a run that goes on begins with it.
   func evaluate(limit: Int? = nil) throws -> Task.Metrics {
     try withSavedWeights {
       try task.evaluate(
         programs, data.test, normalization: data.normalization, batchSize: settings.batchSize,
         limit: limit, executor: executor, scope: scope, workers: settings.workers
-      ) { [observers, data] in
-        try observers.validating(done: $0, count: data.test.count)
+      ) { [observers, data, isInterrupted] done in
+        try observers.validating(done: done, count: data.test.count)
+        if done < data.test.count, isInterrupted() { throw EvaluationStopped() }
       }
+    }
+  }
+
+  /// The evaluation of a run that has ended; nil where it was asked to stop meanwhile.
+  func lastEvaluation() throws -> Evaluation? {
+    do {
+      return try evaluate().evaluation
+    } catch is EvaluationStopped {
+      return nil
     }
   }
 

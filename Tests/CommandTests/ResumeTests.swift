@@ -238,6 +238,13 @@ import Testing
       "--epochs", "1000", "--lr", "1e-30", "--patience", "3", "--output", "a", "--json")
     #expect(try patience.lastJSON()["stopReason"] as? String == "earlyStopped")
     #expect(try patience.lastJSON()["epochsDone"] as? Int == 4)
+    // Killed between the last checkpoint and the model: nothing more is trained.
+    for name in ["model.safetensors", "summary.json"] {
+      try FileManager.default.removeItem(atPath: "\(place.path)/a/\(name)")
+    }
+    let rest = try place.start(["train", "--resume", "--output", "a", "--json"]).finish()
+    #expect(try rest.lastJSON()["stopReason"] as? String == "earlyStopped", "\(rest.errors)")
+    #expect(try rest.lastJSON()["epochsDone"] as? Int == 4)
     let time = try place.train(
       "--epochs", "100000", "--time-budget", "1s", "--output", "b", "--json")
     #expect(try time.lastJSON()["stopReason"] as? String == "timeBudget")

@@ -116,6 +116,20 @@ import Testing
     #expect(running.errors.contains("abn: ") == false)
   }
 
+  /// The batch that a budget allows is known before the data are cut for --overfit, and --lr-find begins
+  /// where a run would.
+  @Test func whatIsChosenBeforeTheFirstStep() throws {
+    let place = try Workplace()
+    let run = try place.train(
+      "--overfit", "1", "--batch-size", "auto", "--memory-budget", "3MiB", "--output", "run",
+      "--json")
+    #expect(run.status == 0, "\(run.errors)")
+    let began = try object(Data(#require(run.output.split(separator: "\n").first).utf8))
+    #expect(try #require(began["trainCount"] as? Int) == began["batchSize"] as? Int)
+    let search = try place.train("--lr-find", "--weights", "nowhere.pth", "--output", "find")
+    #expect(search.status == 1 && search.errors.contains("nowhere.pth"), "\(search.errors)")
+  }
+
   @Test func helpNamesWhatThereIs() throws {
     let place = try Workplace()
     let help = try place.abn("train", "--help")

@@ -54,6 +54,36 @@ struct WeightsFileTests {
     ("complex", .tensor(randomTensor(.float32, [4], seed: 4), storage: "ComplexFloatStorage")),
   ])
 
+  /// A damaged entry is refused each time that it is read, also after a first error.
+  @Test func aDamagedEntryStaysDamaged() throws {
+    let numbers: [Float] = [1234.5, 6.25, -7.75]
+    let tensor = Tensor(numbers, shape: [3])
+    var bytes = TorchFile.zip(.dictionary([("x", .tensor(tensor, storage: "FloatStorage"))]))
+    let pattern = tensor.withUnsafeBytes { Array($0) }
+    let place = try #require(
+      (0..<bytes.count - pattern.count).first {
+        bytes[$0..<$0 + pattern.count].elementsEqual(pattern)
+      })
+    #expect(try Self.readAll(bytes)["x"] == tensor)
+    bytes[place + 5] ^= 0x40
+    let file = try Self.open(bytes)
+    for _ in 0..<3 { expectError(.file) { _ = try file.read(["x"]) } }
+  }
+
+  /// Tensors that share a storage of which each reads all: what is copied in all is bounded by the
+  /// file.
+  @Test(arguments: [true, false]) func manyReadsOfOneStorage(isZip: Bool) throws {
+    let tensor = randomTensor(.float32, [4096], seed: 3)
+    let view = Value.strided(
+      tensor, storage: "FloatStorage", shape: [2], strides: [4095], first: 0)
+    let root = Value.dictionary([("x", view)])
+    let bytes: Bytes = isZip ? TorchFile.zip(root) : TorchFile.legacy(root)
+    let file = try Self.open(bytes)
+    #expect(try file.read(["x"])["x"]?.elementCount == 2)
+    let most = 64 * (bytes.count + 1 << 10) / (4 * 4096)
+    expectError(.unsupported) { for _ in 0...most { _ = try file.read(["x"]) } }
+  }
+
   /// The same without the complex numbers: an older file says how many elements there are, and the
   /// writer has none of that type.
   static let legacyCheckpoint: Value = {

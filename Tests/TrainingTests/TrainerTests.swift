@@ -83,6 +83,26 @@ import Testing
     }
   }
 
+  /// Whoever asks to stop during an evaluation does not wait for its end.
+  @Test func anInterruptionDuringAnEvaluation() throws {
+    final class Watcher: TrainingObserver {
+      var calls = 0
+      func validating(done: Int, count: Int) { calls += 1 }
+    }
+    try withFolder { folder in
+      var one = settings(folder)
+      one.sanityBatches = 0
+      let watcher = Watcher()
+      let trainer = Trainer(one, isInterrupted: { watcher.calls > 0 })
+      trainer.observers = [watcher]
+      let summary = try trainer.run()
+      #expect(watcher.calls == 1 && summary.interrupted && summary.epochsDone == 0)
+      one.existing = .resumed
+      let rest = try Trainer(one).run()
+      #expect(rest.epochsDone == 1 && !rest.interrupted && rest.accuracy != nil)
+    }
+  }
+
   @Test func theFileHoldsEveryParameterAndTheStatistics() throws {
     try withFolder { folder in
       let summary = try Trainer(settings(folder)).run()
