@@ -76,7 +76,7 @@ struct BackwardPass: LayerPass, @unchecked Sendable {
       let element = engine.kernel.element
       // Over the whole window before the sums begin: by parts their chunks would end elsewhere, and
       // an activation behind the layer would have other last bits than one apart.
-      engine.forEachRun(window.unit, engine.extent(window, room)) { offset, count in
+      engine.forEachRun(window, room) { offset, count in
         outer.gradient(
           FlatOperands(
             FlatOperand(kept + offset, element), FlatOperand(outer.dz + offset, element),

@@ -166,16 +166,16 @@ final class Engine: @unchecked Sendable {
 
   /// A call over a window. The second pass over a unit goes from its last run to its first, as what
   /// was read last is nearest; the first begins sums. `notes`: where elements that are kept aside
-  /// are noted. `part`: of a map's window, if not all of it.
+  /// are noted.
   @inline(__always) func go(
     _ call: abn_kernel_call, step: Int? = nil, _ window: Window, _ room: Room,
-    part: Extent? = nil, notes: UnsafeMutableRawPointer? = nil
+    notes: UnsafeMutableRawPointer? = nil
   ) {
     let sums = room.sums(window.unit, window.slice)
     var (runs, length) = (room.plan.runs, room.plan.length)
     var start = window.unit &* room.plan.unitStride
-    if part != nil || room.plan.slices != 1 {
-      let extent = part ?? extent(window, room)
+    if room.plan.slices != 1 {
+      let extent = extent(window, room)
       (runs, length) = (extent.runs.count, extent.elements.count)
       start &+= extent.runs.lowerBound &* room.plan.stride &+ extent.elements.lowerBound
     }
@@ -203,14 +203,15 @@ final class Engine: @unchecked Sendable {
     room.plan.extent(window.slice)
   }
 
-  /// Calls `body` with the first byte of each run of a unit's part, and the number of its elements.
-  func forEachRun(_ unit: Int, _ part: Extent, _ body: (_ offset: Int, _ count: Int) -> Void) {
-    let start = unit * plan.unitStride + part.elements.lowerBound
+  /// Calls `body` with the first byte of each run of a window, and the number of its elements.
+  func forEachRun(_ window: Window, _ room: Room, _ body: (_ offset: Int, _ count: Int) -> Void) {
+    let (plan, extent) = (room.plan, extent(window, room))
     // Rows follow one another: they are one run.
     if plan.isRows {
-      return body(part.runs.lowerBound * plan.stride * bytes, part.runs.count * plan.stride)
+      return body(extent.runs.lowerBound * plan.stride * bytes, extent.runs.count * plan.stride)
     }
-    for run in part.runs { body((start + run * plan.stride) * bytes, part.elements.count) }
+    let start = window.unit * plan.unitStride + extent.elements.lowerBound
+    for run in extent.runs { body((start + run * plan.stride) * bytes, extent.elements.count) }
   }
 
   /// A step on `count` elements side by side, of one channel, whose parameters stand in `room`.

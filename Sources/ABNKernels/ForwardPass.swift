@@ -241,16 +241,15 @@ struct ForwardPass: LayerPass, @unchecked Sendable {
     }
     let number = window.unit &* engine.plan.slices &+ window.slice
     let notes = keepsAside ? engine.rescue?.aside.words(number) : nil
-    guard let behind else { return engine.go(secondCall, window, room, notes: notes) }
+    engine.go(secondCall, window, room, notes: notes)
+    guard let behind else { return }
+    // Of elements that are still in a cache.
     let (element, y) = (engine.kernel.element, UnsafeRawPointer(secondCall.out))
-    engine.extent(window, room).forEachPart(isRows: engine.plan.isRows) { part in
-      engine.go(secondCall, window, room, part: part, notes: notes)
-      engine.forEachRun(window.unit, part) { offset, count in
-        var operands = FlatOperands(
-          FlatOperand(y + offset, element), FlatOperand(behind.destination + offset, element))
-        operands.streams = engine.isBeyondCaches
-        behind.loop(operands, 0..<count)
-      }
+    engine.forEachRun(window, room) { offset, count in
+      var operands = FlatOperands(
+        FlatOperand(y + offset, element), FlatOperand(behind.destination + offset, element))
+      operands.streams = engine.isBeyondCaches
+      behind.loop(operands, 0..<count)
     }
   }
 }

@@ -155,33 +155,12 @@ struct Extent {
   var runs: Range<Int>
   var elements: Range<Int>
 
-  /// Elements of a part: those of two tensors fill half of the nearest cache.
-  private static let nearElements = 1 << 11
-  /// Rows of a part are a multiple of those that the kernels cross at a time, in any element type.
-  private static let nearRows = 128
-
   /// Piece `index` of `count` that its runs are cut into: whole vectors, but for the end.
   func piece(_ index: Int, of count: Int) -> Range<Int> {
     let vectors = share(index, of: count, in: elements.count / 16)
     let end =
       index == count - 1 ? elements.upperBound : elements.lowerBound + vectors.upperBound * 16
     return elements.lowerBound + vectors.lowerBound * 16..<end
-  }
-
-  /// Calls `body` with parts of it, the last first: some runs, or a piece of one, so small that a
-  /// loop over one finds what the loop before it left in the nearest cache.
-  func forEachPart(isRows: Bool, _ body: (Extent) -> Void) {
-    let most = Self.nearElements / max(1, elements.count)
-    let together = isRows ? max(1, most / Self.nearRows) * Self.nearRows : max(1, most)
-    let pieces = isRows ? 1 : max(1, elements.count / Self.nearElements)
-    let parts = (runs.count + together - 1) / together * pieces
-    for part in (0..<parts).reversed() {
-      let first = runs.lowerBound + part / pieces * together
-      body(
-        Extent(
-          runs: first..<min(first + together, runs.upperBound),
-          elements: piece(part % pieces, of: pieces)))
-    }
   }
 }
 

@@ -25,16 +25,26 @@ struct LineWeights {
     let reach = max(scale, 1)
     stride = Int(reach.rounded(.up)) * 2 + 1
     weights.reserveCapacity(range.count * stride)
+    starts.reserveCapacity(range.count)
+    counts.reserveCapacity(range.count)
+    // One array for all pixels of the line: each picture has several hundred.
+    var values: [Double] = []
+    values.reserveCapacity(stride)
     for i in range {
       let centre = (Double(i) + 0.5) * scale
       let first = max(0, Int(centre - reach + 0.5))
       let end = min(from, Int(centre + reach + 0.5))
-      let values = (first..<end).map { max(0, 1 - abs(Double($0) + 0.5 - centre) / reach) }
-      let sum = values.reduce(0, +)
+      values.removeAll(keepingCapacity: true)
+      var sum = 0.0
+      for j in first..<end {
+        let value = max(0, 1 - abs(Double(j) + 0.5 - centre) / reach)
+        values.append(value)
+        sum += value
+      }
       starts.append(first)
       counts.append(values.count)
-      weights += values.map { Float($0 / sum) }
-      weights += [Float](repeating: 0, count: stride - values.count)
+      for value in values { weights.append(Float(value / sum)) }
+      for _ in values.count..<stride { weights.append(0) }
     }
   }
 }
