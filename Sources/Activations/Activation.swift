@@ -57,7 +57,9 @@ public enum Activation: Hashable, Sendable {
       ) { .elu(alpha: $0) }
     case .sigmoid: ActivationRow("sigmoid", .curve(isSmooth: true), saturates: true, ulps: 3, 5)
     case .tanh: ActivationRow("tanh", .curve(isSmooth: true), saturates: true, ulps: 3, 5)
-    case .swish: ActivationRow("swish", .curve(isSmooth: true), ulps: 3.5, 5.5, crosses: true)
+    case .swish:
+      ActivationRow(
+        "swish", aliases: ["silu"], .curve(isSmooth: true), ulps: 3.5, 5.5, crosses: true)
     case .gelu:
       ActivationRow(
         "gelu", .curve(isSmooth: true), ulps: 4, 2.5, perSquare: 1.5, crosses: true)

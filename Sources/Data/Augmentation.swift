@@ -152,9 +152,9 @@ extension Augmentation {
         "area of the random part", "\(crop.leastArea)...\(crop.mostArea)",
         "two shares in 0...1, the first above 0 and not above the second")
       try require(
-        crop.leastRatio > 0 && crop.leastRatio <= crop.mostRatio && crop.mostRatio.isFinite,
+        crop.leastRatio >= 1e-3 && crop.leastRatio <= crop.mostRatio && crop.mostRatio <= 1e3,
         "ratio of the random part", "\(crop.leastRatio)...\(crop.mostRatio)",
-        "two numbers above 0, the first not above the second")
+        "two numbers in 0.001...1000, the first not above the second")
     }
     if let jitter {
       for (what, value) in [

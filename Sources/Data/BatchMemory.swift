@@ -31,6 +31,8 @@ final class BatchMemory: @unchecked Sendable {
       images = Tensor(uninitialized: shape, dtype: .float32)
       labels = Tensor(uninitialized: [samples.count, 1], dtype: .int64)
     }
+    images.leaveShared()
+    labels.leaveShared()
     imageElements = images.withUnsafeMutableBytes { $0.bindMemory(to: Float.self) }
     labelElements = labels.withUnsafeMutableBytes { $0.bindMemory(to: Int64.self) }
     events.withLock { $0 = Events() }

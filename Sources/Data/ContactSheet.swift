@@ -31,25 +31,10 @@ package enum ContactSheet {
       size: PictureSize(
         height: rows * (size.height + gap) + gap, width: columns * (size.width + gap) + gap),
       colour: [UInt8](repeating: 255, count: channels))
-    images.withUnsafeBytes { bytes in
-      let values = bytes.bindMemory(to: Float.self)
-      let plane = size.height * size.width
-      for index in 0..<count {
-        let start = index * channels * plane
-        let picture = Picture(size: size, channels: channels) { to in
-          for channel in 0..<channels {
-            for i in 0..<plane {
-              let value = Double(values[start + channel * plane + i])
-              let stored = value * rule.deviation[channel] + rule.mean[channel]
-              to[i * channels + channel] = UInt8(
-                min(max((stored * 255 / rule.white).rounded(), 0), 255))
-            }
-          }
-        }
-        sheet.paste(
-          picture, top: gap + index / columns * (size.height + gap),
-          left: gap + index % columns * (size.width + gap))
-      }
+    for index in 0..<count {
+      sheet.paste(
+        rule.picture(index, of: images), top: gap + index / columns * (size.height + gap),
+        left: gap + index % columns * (size.width + gap))
     }
     return sheet
   }

@@ -1,11 +1,5 @@
 import ABNTensors
 
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#endif
-
 /// Where a data set comes from, as it is written on the command line.
 public enum DataSource: Sendable, Hashable, CustomStringConvertible {
   /// The 1,797 digits of 8 x 8 pixels that come with the package.
@@ -89,20 +83,23 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
     return try dataset.seen(at: geometry)
   }
 
+  /// Checks that a folder may be written to without becoming part of the data.
+  ///
+  /// - Throws: `ABNError(.file)` where it would be taken for a class.
+  package func requireOutside(_ output: String) throws {
+    if case .folder(let directory) = self {
+      try PictureFolder.requireOutside(output, of: directory)
+    }
+  }
+
   /// The same data with the folder from the root on, for a record that is read from another folder.
   /// It stays as it is where the name of the current folder is no text in UTF-8.
   package var absolute: DataSource {
-    func path(_ folder: String) -> String {
-      guard !folder.hasPrefix("/"), let bytes = getcwd(nil, 0) else { return folder }
-      defer { free(bytes) }
-      guard let current = String(validatingCString: bytes) else { return folder }
-      return (current == "/" ? "" : current) + "/" + folder
-    }
     if case .npy(let paths) = self {
-      return .npy(paths: NPYPictures.files(paths).map(path).joined(separator: ","))
+      return .npy(paths: NPYPictures.files(paths).map(absolutePath).joined(separator: ","))
     }
     guard let directory, let make = Self.kinds[name] else { return self }
-    return make(path(directory))
+    return make(absolutePath(directory))
   }
 
   /// The folder, or the files; nil for data that is built in.

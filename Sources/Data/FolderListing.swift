@@ -51,6 +51,11 @@ struct FolderListing {
     if kind == Int(DT_DIR) { return true }
     if kind == Int(DT_REG) { return false }
     // A link, or a file system that does not tell.
+    return isFolder(path)
+  }
+
+  /// Whether a path leads to a folder.
+  static func isFolder(_ path: String) -> Bool {
     var status = stat()
     return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
   }

@@ -22,15 +22,15 @@ final class PictureFiles: PictureSource {
   private let faults = Mutex<[Int: ABNError]>([:])
 
   init(
-    folders: [String], files: [File], channels: Int, geometry: PictureGeometry, cacheBytes: Int,
-    skipsBroken: Bool
+    folders: [String], files: [File], channels: Int, geometry: PictureGeometry,
+    budget: CacheBudget, skipsBroken: Bool
   ) {
     self.folders = folders
     self.files = files
     self.channels = channels
     self.skipsBroken = skipsBroken
     options = geometry.decodingOptions(channels: channels)
-    cache = PictureCache(count: files.count, mostBytes: cacheBytes)
+    cache = PictureCache(count: files.count, budget: budget)
   }
 
   var count: Int { files.count }
@@ -39,8 +39,10 @@ final class PictureFiles: PictureSource {
     faults.withLock { $0.sorted { $0.key < $1.key }.map(\.value) }
   }
 
+  var unreadable: Set<Int> { faults.withLock { Set($0.keys) } }
+
   /// The most bytes that pictures are kept in.
-  var cacheBytes: Int { cache.mostBytes }
+  var cacheBytes: Int { cache.budget.mostBytes }
 
   func name(of index: Int) -> String { folders[files[index].folder] + "/" + files[index].name }
 
@@ -52,11 +54,9 @@ final class PictureFiles: PictureSource {
   }
 
   func original(_ index: Int) throws -> (picture: Picture, kind: String) {
-    let path = name(of: index)
-    return (
-      try Picture.read(path, options: DecodingOptions(channels: channels)),
-      try Picture.readHeader(path).format.rawValue
-    )
+    let (picture, header) = try Picture.readWithHeader(
+      name(of: index), options: DecodingOptions(channels: channels))
+    return (picture, header.format.rawValue)
   }
 
   func noteBroken(_ index: Int, _ error: ABNError) { faults.withLock { $0[index] = error } }
@@ -75,7 +75,7 @@ final class PictureFiles: PictureSource {
     channels = other.channels
     skipsBroken = other.skipsBroken
     self.options = options
-    cache = PictureCache(count: files.count, mostBytes: other.cacheBytes)
+    cache = PictureCache(count: files.count, budget: other.cache.budget)
   }
 
   func isSame(as other: any PictureSource) -> Bool {
@@ -86,27 +86,49 @@ final class PictureFiles: PictureSource {
   }
 }
 
-/// Decoded pictures by their numbers, up to a number of bytes. What is in stays in: an epoch asks
-/// for every picture once, and then the one that was used last is the one that is needed last.
-final class PictureCache: Sendable {
+/// The bytes that decoded pictures may be kept in: those of all parts of the data together.
+final class CacheBudget: Sendable {
   let mostBytes: Int
-  private let kept: Mutex<(pictures: [Picture?], bytes: Int)>
+  private let used = Mutex(0)
 
-  init(count: Int, mostBytes: Int) {
-    self.mostBytes = mostBytes
-    kept = Mutex(([Picture?](repeating: nil, count: mostBytes > 0 ? count : 0), 0))
+  init(mostBytes: Int) { self.mostBytes = mostBytes }
+
+  /// Takes so many bytes, if there are as many.
+  func take(_ bytes: Int) -> Bool {
+    used.withLock { used in
+      guard bytes <= mostBytes - used else { return false }
+      used += bytes
+      return true
+    }
+  }
+
+  func giveBack(_ bytes: Int) { used.withLock { $0 -= bytes } }
+}
+
+/// Decoded pictures by their numbers, as many as the budget allows. What is in stays in: an epoch
+/// asks for every picture once, and then the one that was used last is the one that is needed last.
+final class PictureCache: Sendable {
+  let budget: CacheBudget
+  private let kept: Mutex<[Picture?]>
+
+  init(count: Int, budget: CacheBudget) {
+    self.budget = budget
+    kept = Mutex([Picture?](repeating: nil, count: budget.mostBytes > 0 ? count : 0))
+  }
+
+  deinit {
+    budget.giveBack(kept.withLock { $0.reduce(0) { $0 + ($1?.byteCount ?? 0) } })
   }
 
   subscript(index: Int) -> Picture? {
-    mostBytes > 0 ? kept.withLock { $0.pictures[index] } : nil
+    budget.mostBytes > 0 ? kept.withLock { $0[index] } : nil
   }
 
   func keep(_ picture: Picture, at index: Int) {
-    guard mostBytes > 0 else { return }
+    guard budget.mostBytes > 0 else { return }
     kept.withLock { kept in
-      guard kept.pictures[index] == nil, picture.byteCount <= mostBytes - kept.bytes else { return }
-      kept.pictures[index] = picture
-      kept.bytes += picture.byteCount
+      guard kept[index] == nil, budget.take(picture.byteCount) else { return }
+      kept[index] = picture
     }
   }
 }

@@ -1,10 +1,11 @@
 import ABNImages
 import ABNTensors
 import Dispatch
+import Foundation
 import Synchronization
 
 /// JPEG and PNG pictures in a folder for each class.
-enum PictureFolder {
+package enum PictureFolder {
   /// The endings of files that are pictures, in small letters. What a file holds is seen when it is
   /// decoded.
   static let endings = ["jpg", "jpeg", "jpe", "png"]
@@ -41,15 +42,49 @@ enum PictureFolder {
     return try dataset(learned, held: held, scan, geometry, options)
   }
 
+  /// The pictures that a path leads to: those below a folder, in natural order, or the file itself.
+  ///
+  /// - Throws: `ABNError(.file)` for a folder that cannot be listed, `.data` for one without
+  ///   pictures.
+  package static func pictures(at path: String) throws -> [String] {
+    guard FolderListing.isFolder(path) else { return [path] }
+    var scan = Scan(skipsBroken: true)
+    var found = Classes()
+    try scan.collect(path, label: 0, depth: 0, into: &found)
+    guard !found.files.isEmpty else {
+      throw ABNError(
+        .data, "folder \(quoted(path))", got: "no picture", wanted: "JPEG or PNG pictures")
+    }
+    return found.files.map { found.folders[$0.folder] + "/" + $0.name }
+  }
+
+  /// Checks that what is written to a folder does not become part of the data.
+  ///
+  /// - Throws: `ABNError(.file)` where the folder lies in one whose folders are the classes.
+  static func requireOutside(_ output: String, of directory: String) throws {
+    func real(_ path: String) -> String {
+      URL(fileURLWithPath: path).standardizedFileURL.resolvingSymlinksInPath().path
+    }
+    let (inner, outer) = (real(output), real(directory))
+    guard inner == outer || inner.hasPrefix(outer == "/" ? outer : outer + "/"),
+      try !FolderListing(directory).folders.contains(where: { $0.lowercased() == "train" })
+    else { return }
+    throw ABNError(
+      .file, "output \(quoted(output))", got: "a folder within the data \(quoted(directory))",
+      wanted: "another one: there it would be taken for a class",
+      fix: "Choose one with --output.")
+  }
+
   private static func dataset(
     _ learned: Classes, held: Classes?, _ scan: Scan, _ geometry: PictureGeometry,
     _ options: DataOptions
   ) throws -> Dataset {
+    let budget = CacheBudget(mostBytes: options.cacheBytes)
     func split(_ classes: Classes) -> DataSplit {
       DataSplit(
         source: PictureFiles(
           folders: classes.folders, files: classes.files, channels: 3, geometry: geometry,
-          cacheBytes: options.cacheBytes, skipsBroken: options.skipsBroken),
+          budget: budget, skipsBroken: options.skipsBroken),
         labels: classes.labels, geometry: geometry)
     }
     var train = split(learned)
@@ -65,6 +100,9 @@ enum PictureFolder {
       let whole = test.withoutBroken(threads: options.threads)
       notes += whole.broken.map { "left out: \($0)" }
       test = whole.split
+    }
+    for (label, name) in learned.names.enumerated() where !test.labels.contains(Int32(label)) {
+      notes.append("no picture of the class \(quoted(name)) is held out: it is not judged")
     }
     var dataset = try Dataset(
       name: "folder", classNames: learned.names, train: train, test: test,
@@ -126,7 +164,7 @@ enum PictureFolder {
       return found
     }
 
-    private mutating func collect(
+    mutating func collect(
       _ directory: String, label: Int32, depth: Int, into found: inout Classes
     ) throws {
       let listing = try FolderListing(directory)

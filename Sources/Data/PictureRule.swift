@@ -139,6 +139,30 @@ package struct PictureRule: Sendable, Hashable, Codable {
   }
 }
 
+extension PictureRule {
+  /// The picture that normalized values stand for, in grey or in colours; of values with other
+  /// channels the first one, in grey.
+  ///
+  /// - Parameter images: float32 [B, C, H, W] without a failure.
+  package func picture(_ index: Int, of images: Tensor) -> Picture {
+    let (stored, plane) = (images.shape[1], images.shape[2] * images.shape[3])
+    let shown = stored == 3 ? 3 : 1
+    let size = PictureSize(height: images.shape[2], width: images.shape[3])
+    return Picture(size: size, channels: shown) { to in
+      images.withUnsafeBytes { bytes in
+        let values = bytes.bindMemory(to: Float.self)
+        for channel in 0..<shown {
+          let start = (index * stored + channel) * plane
+          for i in 0..<plane {
+            let byte = Double(values[start + i]) * deviation[channel] + mean[channel]
+            to[i * shown + channel] = UInt8(min(max((byte * 255 / white).rounded(), 0), 255))
+          }
+        }
+      }
+    }
+  }
+}
+
 /// to[c, y, x] = values[c][picture[y, x, c]]; `values` are 256 for each channel.
 func writeNormalized(
   _ picture: Picture, _ values: [Float], to: UnsafeMutableBufferPointer<Float>

@@ -27,6 +27,8 @@ package protocol PictureSource: Sendable {
   func noteBroken(_ index: Int, _ error: ABNError)
   /// What was noted, in the order of the pictures.
   var broken: [ABNError] { get }
+  /// The pictures that it was noted of.
+  var unreadable: Set<Int> { get }
   /// These pictures in this order.
   func selecting(_ indices: [Int]) -> any PictureSource
   /// The same pictures for a network that takes this geometry.
@@ -65,6 +67,7 @@ struct PictureArray: PictureSource {
   var size: PictureSize? { PictureSize(height: images.shape[2], width: images.shape[3]) }
   var skipsBroken: Bool { false }
   var broken: [ABNError] { [] }
+  var unreadable: Set<Int> { [] }
 
   func name(of index: Int) -> String { "picture \(index)" }
   func noteBroken(_ index: Int, _ error: ABNError) {}

@@ -57,15 +57,17 @@ extension Picture {
   package static func read(
     _ path: String, options: DecodingOptions = DecodingOptions()
   ) throws -> Picture {
-    let bytes = try fileBytes(path)
-    return try bytes.withUnsafeBytes { try Picture(decoding: $0, path: path, options: options) }
+    try readWithHeader(path, options: options).picture
   }
 
-  /// The header of a JPEG or PNG file.
-  ///
-  /// - Throws: as `read`.
-  package static func readHeader(_ path: String) throws -> PictureHeader {
-    try fileBytes(path).withUnsafeBytes { try PictureHeader($0, path: path) }
+  /// The same, and what the file says before its pixels.
+  package static func readWithHeader(
+    _ path: String, options: DecodingOptions = DecodingOptions()
+  ) throws -> (picture: Picture, header: PictureHeader) {
+    try fileBytes(path).withUnsafeBytes { bytes in
+      let header = try PictureHeader(bytes, path: path)
+      return (try Picture(decoding: bytes, header, path: path, options: options), header)
+    }
   }
 
   private static func fileBytes(_ path: String) throws -> [UInt8] {
@@ -89,7 +91,14 @@ extension Picture {
     decoding bytes: UnsafeRawBufferPointer, path: String,
     options: DecodingOptions = DecodingOptions()
   ) throws {
-    let header = try PictureHeader(bytes, path: path)
+    try self.init(
+      decoding: bytes, PictureHeader(bytes, path: path), path: path, options: options)
+  }
+
+  private init(
+    decoding bytes: UnsafeRawBufferPointer, _ header: PictureHeader, path: String,
+    options: DecodingOptions
+  ) throws {
     let stored = header.storedSize
     guard stored.height * stored.width <= options.mostPixels else {
       throw pictureError(

@@ -63,7 +63,8 @@ extension ModelFile {
   /// - Parameters:
   ///   - weights: the file, and what is taken of it.
   ///   - image: [C, H, W].
-  ///   - normalization: of the stored bytes of pixels; nil: none, mean 0 and deviation 1.
+  ///   - normalization: of the stored bytes of pixels; nil: what the file says or, where it does
+  ///     not, that of the data, and without data none: mean 0 and deviation 1.
   ///   - data: what the model is evaluated on where nothing else is asked for.
   ///   - backend: draws the values that the file does not have; nil: it must have all of them.
   /// - Returns: the model, and what became of the file's tensors.
@@ -92,10 +93,14 @@ extension ModelFile {
       try Executor(backend: backend).run(programs.startup, scope: scope)
       for parameter in absent { parameters[parameter.name] = scope[parameter.name] }
     }
-    let file = ModelFile(
+    let stated = try weights.statedPixels(channels: image[0])
+    let white = dataset?.white ?? (normalization == nil ? stated?.white : nil) ?? 255
+    var file = ModelFile(
       parameters: parameters, model: model, options: options, image: image,
-      normalization: try normalization ?? .identity(channels: image[0]), data: data,
-      dataset: dataset)
+      normalization: try normalization ?? stated?.at(white: white).normalization
+        ?? dataset?.normalization ?? .identity(channels: image[0]), data: data, dataset: dataset)
+    file.white = white
+    if dataset == nil { try weights.readPictures(into: &file) }
     return (file, report)
   }
 
@@ -116,7 +121,9 @@ extension ModelFile {
     }
     TemporaryFiles.removeAbandoned(in: Folder.parent(of: path))
     // What the weights are of, for whoever imports them. PyTorch's readers ask for "format".
-    let kept = ["model", "norm", "activation", "alpha", "mean", "deviation"]
+    let kept = [
+      "model", "norm", "activation", "alpha", "mean", "deviation", "white", "class_names", "resize",
+    ]
     var metadata = metadata.filter { kept.contains($0.key) }
     metadata["format"] = "pt"
     try file.write(tensors, metadata: metadata, to: path)

@@ -67,6 +67,9 @@ public struct ModelFile {
       normalization: normalization, white: white)
   }
 
+  /// What the bytes of pixels become.
+  package var pixels: PixelScale { PixelScale(normalization: normalization, white: white) }
+
   /// What a class is called: its number where nobody said.
   package func className(_ number: Int) -> String {
     classNames.indices.contains(number) ? classNames[number] : "\(number)"
@@ -79,22 +82,24 @@ public struct ModelFile {
       "norm": options.norm.rawValue, "activation": options.activation.name,
       "alpha": "\(options.activation.alpha ?? 1)", "classes": "\(options.classes)",
       "image": image.dimensions.map(String.init).joined(separator: "x"),
-      "mean": normalization.mean.map { "\($0)" }.joined(separator: " "),
-      "deviation": normalization.standardDeviation.map { "\($0)" }.joined(separator: " "),
     ]
+    metadata.merge(pixels.texts) { $1 }
     metadata["data"] = data
     if !classNames.isEmpty {
       metadata["class_names"] = JSON.array(classNames.map { .string($0) }).line
     }
     metadata["resize"] = resize.map { "\($0)" }
-    if white != 255 { metadata["white"] = "\(white)" }
     return metadata
   }
 
-  /// Reads the model in a folder.
+  /// Reads the model in a folder, or the model file itself where that is named.
   ///
   /// - Throws: `ABNError(.file)` for a folder without a model, or with a file that is none.
   public static func read(folder: String) throws -> ModelFile {
+    var isFolder: ObjCBool = false
+    if FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), !isFolder.boolValue {
+      return try read(folder)
+    }
     let path = folder + "/" + name
     guard FileManager.default.fileExists(atPath: path) else {
       throw ABNError(
@@ -112,56 +117,31 @@ public struct ModelFile {
       Safetensors.names(path: path).metadata, kind: Self.format.kind, newest: Self.format.major,
       path: path)
     let (tensors, metadata) = try Safetensors.read(path: path)
-    func field<T>(_ key: String, _ convert: (String) -> T?) throws -> T {
-      guard let value = metadata[key].flatMap(convert) else {
-        throw ABNError(
-          .file, "model file \(quoted(path))", got: "\(key): \(metadata[key] ?? "nothing")",
-          wanted: "a model saved by abn train", fix: "Pass the output folder of a training run.")
-      }
-      return value
-    }
-    func numbers(_ text: String) -> [Double]? {
-      let values = text.split(separator: " ").map { Double($0) }
-      return values.contains { $0 == nil } ? nil : values.map { $0! }
-    }
-    if format.major >= 2 { _ = try field(Safetensors.checksumKey) { $0 } }
+    let stated = ModelMetadata(path: path, texts: metadata)
+    if format.major >= 2 { _ = try stated.field(Safetensors.checksumKey) { $0 } }
     let options = ModelOptions(
-      classes: try field("classes") { Int($0).flatMap { (1...1 << 20).contains($0) ? $0 : nil } },
-      norm: try field("norm") { NormStyle(rawValue: $0) },
+      classes: try stated.field("classes") {
+        Int($0).flatMap { (1...1 << 20).contains($0) ? $0 : nil }
+      },
+      norm: try stated.field("norm") { NormStyle(rawValue: $0) },
       activation: try Activation(
-        named: field("activation") { $0 },
-        alpha: field("alpha") { Double($0).flatMap { $0.isFinite ? $0 : nil } }))
+        named: stated.field("activation") { $0 },
+        alpha: stated.field("alpha") { Double($0).flatMap { $0.isFinite ? $0 : nil } }))
     let image = Shape(
-      try field("image") { text -> [Int]? in
+      try stated.field("image") { text -> [Int]? in
         let words = text.split(separator: "x", omittingEmptySubsequences: false)
         let sizes = words.compactMap { Int($0) }
         let isPlausible = sizes.allSatisfy { (1...1 << 16).contains($0) }
         return words.count == 3 && sizes.count == 3 && isPlausible ? sizes : nil
       })
+    let pixels = try stated.pixels()
     var file = ModelFile(
-      parameters: tensors, model: try Model.named(field("model") { $0 }), options: options,
-      image: image,
-      normalization: try ChannelNormalization(
-        mean: field("mean", numbers), standardDeviation: field("deviation", numbers)),
-      data: metadata["data"])
-    // What older files do not say.
-    if metadata["class_names"] != nil {
-      file.classNames = try field("class_names") { text -> [String]? in
-        let names = try? JSONDecoder().decode([String].self, from: Data(text.utf8))
-        return names?.count == options.classes ? names : nil
-      }
-    }
-    if metadata["resize"] != nil {
-      file.resize = try field("resize") {
-        Int($0).flatMap { (1...1 << 15).contains($0) ? $0 : nil }
-      }
-      try file.rule.geometry.validate()
-    }
-    if metadata["white"] != nil {
-      file.white = try field("white") { Double($0).flatMap { $0 > 0 && $0.isFinite ? $0 : nil } }
-    } else if file.data == DataSource.digits.description {
-      file.white = Digits.dataset.white
-    }
+      parameters: tensors, model: try Model.named(stated.field("model") { $0 }), options: options,
+      image: image, normalization: pixels.normalization, data: metadata["data"])
+    file.white = pixels.white
+    file.classNames = try stated.classNames(count: options.classes)
+    file.resize = try stated.resize()
+    if file.resize != nil { try file.rule.geometry.validate() }
     return file
   }
 

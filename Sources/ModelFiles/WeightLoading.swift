@@ -93,6 +93,34 @@ package struct WeightLoading: Sendable {
     return (values, report)
   }
 
+  /// What pixels were for the network that the weights are of; nil where the file does not say, or
+  /// its pictures had other channels.
+  ///
+  /// - Throws: `ABNError(.file)` for a damaged file.
+  package func statedPixels(channels: Int) throws -> PixelScale? {
+    let stated = try metadata()
+    guard Self.isOurs(stated.texts), stated.statesPixels else { return nil }
+    let pixels = try stated.pixels()
+    return pixels.normalization.mean.count == channels ? pixels : nil
+  }
+
+  /// What the file says of classes and of the size of pictures, into a model that has no data to
+  /// say it.
+  func readPictures(into file: inout ModelFile) throws {
+    let stated = try metadata()
+    guard Self.isOurs(stated.texts) else { return }
+    file.classNames = (try? stated.classNames(count: file.options.classes)) ?? []
+    guard let resize = try stated.resize(), resize >= max(file.image[1], file.image[2]) else {
+      return
+    }
+    file.resize = resize
+  }
+
+  private func metadata() throws -> ModelMetadata {
+    let file = Self.file(path)
+    return ModelMetadata(path: file, texts: try WeightsFile(path: file).metadata)
+  }
+
   /// The file: of a model's folder the model.
   private static func file(_ path: String) -> String {
     ModelFile.isThere(inFolder: path) ? path + "/" + ModelFile.name : path
@@ -169,16 +197,16 @@ package struct WeightLoading: Sendable {
     guard let activation = stated ?? match.naming.activation, activation != options.activation
     else { return }
     if allowsOtherActivation {
-      report.adaptedFrom = activation.text
+      report.adaptedFrom = activation.description
       return
     }
     let origin =
       stated == nil
-      ? "\(match.naming.names.rawValue)'s names, whose networks have \(activation.text)"
-      : "weights of a network with \(activation.text)"
+      ? "\(match.naming.names.rawValue)'s names, whose networks have \(activation)"
+      : "weights of a network with \(activation)"
     throw ABNError(
       .attribute, what, got: origin,
-      wanted: "weights of a network with \(options.activation.text), as this one is built",
+      wanted: "weights of a network with \(options.activation), as this one is built",
       fix: "Build it with --activation \(activation.name), or take them all the same, to train on, "
         + "with --adapt.")
   }
@@ -220,11 +248,6 @@ package struct WeightLoading: Sendable {
     report.matched.append(weight.name)
     return value
   }
-}
-
-extension Activation {
-  /// As one reads it: `leaky_relu(0.01)`.
-  fileprivate var text: String { alpha.map { "\(name)(\($0))" } ?? name }
 }
 
 /// The tensors of a file that a network's parameters find under one program's names.

@@ -15,6 +15,11 @@ package struct OptimizerSettings: Sendable, Equatable, Codable {
     case adamw
     /// AdamW with steps as long as each parameter's norm says.
     case lamb
+
+    /// Whether `momentum` means anything to it.
+    package var hasMomentum: Bool { self == .momentum }
+    /// Whether `betas` mean anything to it.
+    package var hasBetas: Bool { [.adam, .adamw, .lamb].contains(self) }
   }
 
   package var name = Name.momentum

@@ -52,65 +52,14 @@ extension Program {
     let wanted =
       try variables?.map { try owned($0) }
       ?? parameters.filter { $0.parameterTraits?.trainable == true }
-    var program = self
-    let active = try program.active(towards: loss, from: wanted)
-
-    var pending: [VariableID: [Variable]] = [:]
-    if let seed {
-      pending[loss.id] = [seed]
-    } else {
-      pending[loss.id] = try program.append(
-        FillConstant(1, type: loss.type), [], role: .backward, layer: loss.name,
-        source: loss.source)
-    }
-    var gradients: [VariableID: Variable] = [:]
-
-    /// The sum of all contributions to a variable's gradient, once all its readers are done.
-    func collect(_ id: VariableID, source: SourceLocation) throws -> Variable? {
-      if let done = gradients[id] { return done }
-      guard let parts = pending[id], let first = parts.first else { return nil }
-      let total =
-        parts.count == 1
-        ? first
-        : try program.append(
-          SumOf(), parts.map(\.id), role: .backward, layer: program[id].name, source: source)[0]
-      program.addName("\(program[id].name)@GRAD", to: total.id)
-      gradients[id] = program[total.id]
-      return gradients[id]
-    }
-
-    for op in operators.reversed() where op.role == .forward {
-      guard op.outputs.contains(where: { pending[$0] != nil && active.contains($0) })
-      else { continue }
-      let needs = op.inputs.map { active.contains($0) }
-      guard needs.contains(true) else { continue }
-      let outputGradients = try op.outputs.map { id in
-        self[id].isPersistable ? nil : try collect(id, source: op.source)
-      }
-      // Handed over and given back: a second owner would make each append copy the whole program.
-      let given = program
-      program = Program()
-      var context = GradientContext(
-        program: consume given, op: op, outputGradients: outputGradients,
-        needsGradient: needs)
-      let results: [Variable?]
-      do {
-        results = try op.kind.gradients(&context)
-      } catch let error as ABNError {
-        throw error.located(
-          in: "gradient of \(op.kindName) \(quoted(op.layer))", at: op.source)
-      }
-      program = context.finish()
-      for (position, gradient) in results.enumerated() {
-        guard let gradient, needs[position] else { continue }
-        pending[op.inputs[position], default: []].append(gradient)
-      }
-    }
+    var pass = try ReversePass(
+      self, active: active(towards: loss, from: wanted), loss: loss, seed: seed)
+    for op in operators.reversed() where op.role == .forward { try pass.appendGradients(of: op) }
     var found: [VariableID: Variable] = [:]
     for variable in wanted {
-      found[variable.id] = try collect(variable.id, source: variable.source)
+      found[variable.id] = try pass.gradient(of: variable.id, source: variable.source)
     }
-    return Differentiated(program: program, gradients: found)
+    return Differentiated(program: pass.program, gradients: found)
   }
 
   /// Variables through which gradients flow from `loss` to one of `wanted`.
@@ -148,5 +97,72 @@ extension Program {
         fix: "Feed the gradient to a program of its own where it is to count as a constant.")
     }
     return reached.intersection(needed)
+  }
+}
+
+/// A backward pass that is being appended, operator by operator from the last one.
+private struct ReversePass {
+  private(set) var program: Program
+  /// Variables through which gradients flow.
+  private let active: Set<VariableID>
+  /// The contributions to a variable's gradient so far.
+  private var pending: [VariableID: [Variable]]
+  /// Their sums, where all readers of the variable are done.
+  private var gradients: [VariableID: Variable] = [:]
+
+  /// - Parameter seed: the gradient of the loss; nil: 1.
+  init(
+    _ program: Program, active: Set<VariableID>, loss: Variable, seed: Variable?
+  ) throws {
+    self.program = program
+    self.active = active
+    pending = [:]
+    pending[loss.id] =
+      try seed.map { [$0] }
+      ?? self.program.append(
+        FillConstant(1, type: loss.type), [], role: .backward, layer: loss.name,
+        source: loss.source)
+  }
+
+  /// The sum of all contributions to a variable's gradient, once all its readers are done.
+  mutating func gradient(of id: VariableID, source: SourceLocation) throws -> Variable? {
+    if let done = gradients[id] { return done }
+    guard let parts = pending[id], let first = parts.first else { return nil }
+    let total =
+      parts.count == 1
+      ? first
+      : try program.append(
+        SumOf(), parts.map(\.id), role: .backward, layer: program[id].name, source: source)[0]
+    program.addName("\(program[id].name)@GRAD", to: total.id)
+    gradients[id] = program[total.id]
+    return gradients[id]
+  }
+
+  /// Appends what an operator of the forward pass contributes to the gradients of its inputs.
+  mutating func appendGradients(of op: Operator) throws {
+    guard op.outputs.contains(where: { pending[$0] != nil && active.contains($0) }) else { return }
+    let needs = op.inputs.map { active.contains($0) }
+    guard needs.contains(true) else { return }
+    var outputGradients: [Variable?] = []
+    for id in op.outputs {
+      outputGradients.append(
+        program[id].isPersistable ? nil : try gradient(of: id, source: op.source))
+    }
+    // Handed over and given back: a second owner would make each append copy the whole program.
+    let given = program
+    program = Program()
+    var context = GradientContext(
+      program: consume given, op: op, outputGradients: outputGradients, needsGradient: needs)
+    let results: [Variable?]
+    do {
+      results = try op.kind.gradients(&context)
+    } catch let error as ABNError {
+      throw error.located(in: "gradient of \(op.kindName) \(quoted(op.layer))", at: op.source)
+    }
+    program = context.finish()
+    for (position, gradient) in results.enumerated() {
+      guard let gradient, needs[position] else { continue }
+      pending[op.inputs[position], default: []].append(gradient)
+    }
   }
 }

@@ -21,8 +21,16 @@ package enum ByteCount {
     }
     let known = units.first { $0.name.lowercased() == (unit.isEmpty ? "b" : unit.lowercased()) }
     guard let known else {
+      // 2G may be 2GB or 2GiB, which differ by 7 %.
+      let meant = units.map(\.name).filter {
+        $0.count > 1 && $0.lowercased().hasPrefix(unit.lowercased())
+      }
       throw ABNError(
-        unknown: String(unit), "unit of \(what) \(quoted(text))", names: units.map(\.name))
+        .name, "unit of \(what) \(quoted(text))", got: quoted(String(unit)),
+        wanted: "one of \(units.map(\.name).joined(separator: ", "))",
+        fix: meant.count == 2
+          ? "Write \(meant[0]) (powers of 1024) or \(meant[1]) (of 1000)."
+          : didYouMean(String(unit), in: units.map(\.name)))
     }
     let bytes = (value * known.bytes).rounded(.down)
     // Beyond this a Double is not every integer; no machine has it.

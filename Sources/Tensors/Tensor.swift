@@ -239,6 +239,14 @@ public struct Tensor: @unchecked Sendable {
     return try body(UnsafeMutableRawBufferPointer(start: storage.base, count: bytes))
   }
 
+  /// Takes other memory, its elements not set, where this tensor's is shared: for who writes all of
+  /// them, so that nothing is copied.
+  package mutating func leaveShared() {
+    if failure == nil, !isKnownUniquelyReferenced(&storage) {
+      self = Tensor(uninitialized: shape, dtype: dtype)
+    }
+  }
+
   /// Calls the function for the tensor's element type.
   private func dispatch<R>(
     _ f16: (Float16.Type) -> R, _ bf16: (BFloat16.Type) -> R, _ f32: (Float.Type) -> R,

@@ -75,23 +75,38 @@ package struct Checkpoint {
   ///
   /// - Throws: `ABNError(.file)` for one that is damaged or no checkpoint.
   package static func read(_ path: String) throws -> (Checkpoint, tensors: [String: Tensor]) {
-    _ = try FileFormat.read(
-      Safetensors.names(path: path).metadata, kind: format.kind, newest: format.major, path: path)
+    try requireFormat(Safetensors.names(path: path).metadata, path)
     let (tensors, metadata) = try Safetensors.read(path: path)
-    func field<T: Decodable>(_ key: String, _ type: T.Type) throws -> T {
-      guard let text = metadata[key],
-        let value = try? JSONDecoder().decode(type, from: Data(text.utf8))
-      else {
-        throw ABNError(
-          .file, "checkpoint \(quoted(path))", got: "\(key): \(metadata[key] ?? "nothing")",
-          wanted: "a checkpoint that abn train wrote")
-      }
-      return value
-    }
     let checkpoint = Checkpoint(
-      state: try field(stateKey, TrainingState.self),
-      settings: try field(settingsKey, [String: String].self))
+      state: try field(stateKey, of: metadata, path),
+      settings: try field(settingsKey, of: metadata, path))
     return (checkpoint, tensors)
+  }
+
+  /// The settings of a file alone, without its tensors.
+  ///
+  /// - Throws: as `read`, but for damage among the tensors.
+  static func settings(of path: String) throws -> [String: String] {
+    let metadata = try Safetensors.names(path: path).metadata
+    try requireFormat(metadata, path)
+    return try field(settingsKey, of: metadata, path)
+  }
+
+  private static func requireFormat(_ metadata: [String: String], _ path: String) throws {
+    _ = try FileFormat.read(metadata, kind: format.kind, newest: format.major, path: path)
+  }
+
+  private static func field<T: Decodable>(
+    _ key: String, of metadata: [String: String], _ path: String
+  ) throws -> T {
+    guard let text = metadata[key],
+      let value = try? JSONDecoder().decode(T.self, from: Data(text.utf8))
+    else {
+      throw ABNError(
+        .file, "checkpoint \(quoted(path))", got: "\(key): \(metadata[key] ?? "nothing")",
+        wanted: "a checkpoint that abn train wrote")
+    }
+    return value
   }
 
   /// Puts the tensors of a checkpoint into the scope of a program.

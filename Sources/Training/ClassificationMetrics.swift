@@ -100,23 +100,6 @@ package struct ClassificationMetrics: Sendable, Codable, Equatable {
       if before < 5, !score.isNaN { top5Count += 1 }
     }
   }
-
-  /// Adds what another has counted of the same classes.
-  ///
-  /// - Throws: `ABNError(.shape)` for another number of classes.
-  package mutating func merge(_ other: ClassificationMetrics) throws {
-    guard classCount == other.classCount else {
-      throw ABNError(
-        .shape, "metrics", got: "metrics of \(other.classCount) classes",
-        wanted: "metrics of \(classCount)")
-    }
-    count += other.count
-    top1Count += other.top1Count
-    top5Count += other.top5Count
-    lossSum += other.lossSum
-    for number in 0..<classCount { support[number] += other.support[number] }
-    for (pair, times) in other.pairs { pairs[pair, default: 0] += times }
-  }
 }
 
 extension ClassificationMetrics {

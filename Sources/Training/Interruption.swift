@@ -99,12 +99,6 @@ public enum Interruption {
 
   /// Asks to stop, as Ctrl-C does.
   package static func request() { flag.store(true, ordering: .relaxed) }
-
-  /// Forgets the request.
-  package static func reset() {
-    flag.store(false, ordering: .relaxed)
-    isUrgent.store(false, ordering: .relaxed)
-  }
 }
 
 // What follows is called by signal handlers: no allocation, no locks.

@@ -6,7 +6,7 @@ import ABNTensors
 ///
 /// The loss is smoothed: s = (m / (1 - b^t)) with m = b * m + (1 - b) * loss. The search ends where
 /// s is above `divergence` times its least value so far, or the loss is no number any more. What is
-/// suggested is the rate at which s falls most steeply over the logarithm of the rate.
+/// suggested is the rate at which the loss falls most steeply over the logarithm of the rate.
 ///
 /// Sources: Smith, "Cyclical Learning Rates for Training Neural Networks" (WACV 2017), section 3.3;
 /// the smoothing as fastai has it.
@@ -89,25 +89,46 @@ package struct LearningRateFinder: Sendable, Equatable {
     return wantsMore
   }
 
-  /// Where the smoothed loss falls most steeply; nil where it never falls, or there are too few
-  /// points to tell.
+  /// Where the loss falls most steeply; nil where it does not fall by more than its noise, or there
+  /// are too few points to tell.
   ///
-  /// Slopes are differences over the two neighbours. The first tenth does not count: there the mean
-  /// is of few losses; nor does what comes after the least loss.
+  /// The slope at a point is that of the line of least squares through the losses of the steps
+  /// around it, over the logarithm of the rate; it counts where it is more than four times its
+  /// standard error. What comes after the least smoothed loss does not count.
   package var steepest: Point? {
     guard points.count >= 10,
-      let bottom = points.indices.min(by: {
-        points[$0].smoothed < points[$1].smoothed
-      })
+      let bottom = points.indices.min(by: { points[$0].smoothed < points[$1].smoothed })
     else { return nil }
-    let first = max(1, points.count / 10)
-    guard first < bottom else { return nil }
-    // Neighbours are equally far apart in the logarithm.
-    let slopes = (first..<bottom).map { index in
-      (index, points[index + 1].smoothed - points[index - 1].smoothed)
+    let reach = max(2, points.count / 12)
+    var best: (index: Int, slope: Double)?
+    for index in 0..<bottom where index >= reach {
+      let window = points[(index - reach)...min(bottom, index + reach)].map(\.loss)
+      guard let line = Self.line(through: window),
+        line.slope < -4 * line.error, line.slope < best?.slope ?? 0
+      else { continue }
+      best = (index, line.slope)
     }
-    guard let (index, slope) = slopes.min(by: { $0.1 < $1.1 }), slope < 0 else { return nil }
-    return points[index]
+    return best.map { points[$0.index] }
+  }
+
+  /// The line of least squares through equally spaced values: its slope, and the standard error of
+  /// that; nil of fewer than three.
+  private static func line(through values: [Double]) -> (slope: Double, error: Double)? {
+    guard values.count > 2 else { return nil }
+    let middle = Double(values.count - 1) / 2
+    let mean = values.reduce(0, +) / Double(values.count)
+    var (squares, products) = (0.0, 0.0)
+    for (index, value) in values.enumerated() {
+      let x = Double(index) - middle
+      squares += x * x
+      products += x * (value - mean)
+    }
+    let slope = products / squares
+    let rest = values.enumerated().reduce(0.0) {
+      let residual = $1.element - mean - slope * (Double($1.offset) - middle)
+      return $0 + residual * residual
+    }
+    return (slope, (rest / Double(values.count - 2) / squares).squareRoot())
   }
 
   /// The rate to begin with; nil where nothing can be said.

@@ -96,26 +96,8 @@ extension SamplePicture {
   ///
   /// - Parameter images: float32 [B, C, H, W].
   static func drawn(_ images: Tensor, by model: ModelFile, most: Int) -> [SamplePicture] {
-    let shape = images.shape
-    let (channels, plane) = (shape[1], shape[2] * shape[3])
-    let rule = model.rule
-    // Not of the whole batch: it is as large as a step's input.
-    let count = min(most, shape[0])
-    let values = images.withUnsafeBytes {
-      Array($0.bindMemory(to: Float.self).prefix(count * channels * plane))
-    }
-    return (0..<count).map { number in
-      var pixels = [UInt8](repeating: 0, count: 3 * plane)
-      for pixel in 0..<plane {
-        for colour in 0..<3 {
-          let channel = channels == 3 ? colour : 0
-          let value = Double(values[(number * channels + channel) * plane + pixel])
-          let byte = (value * rule.deviation[channel] + rule.mean[channel]) * 255 / rule.white
-          pixels[3 * pixel + colour] = UInt8(max(0, min(255, byte.rounded())))
-        }
-      }
-      return SamplePicture(
-        name: "train/\(number)", width: shape[3], height: shape[2], pixels: pixels)
+    (0..<min(most, images.shape[0])).map { number in
+      SamplePicture(name: "train/\(number)", picture: model.rule.picture(number, of: images))
     }
   }
 }

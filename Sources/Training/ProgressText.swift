@@ -104,7 +104,9 @@ struct ProgressText {
     if let end, !end.validation.isEmpty {
       let values = end.validation.map(\.text).joined(separator: " ")
       let short = end.validation.map(\.shortText).joined(separator: " ")
-      fields.append(Field("held out: \(values)", "held out: \(short)", weight: 10))
+      // Who lets a network learn batches by heart evaluates on these.
+      let what = run.settings["overfit"] == nil ? "held out" : "on the same"
+      fields.append(Field("\(what): \(values)", "\(what): \(short)", weight: 10))
       if end.isBest { fields.append(Field("best", weight: 8)) }
     }
     return fields

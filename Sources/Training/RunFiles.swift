@@ -25,7 +25,7 @@ package enum ExistingRun: String, Sendable, CaseIterable {
 package final class RunFiles {
   /// The output folder.
   package let folder: String
-  package var last: String { "\(folder)/\(Self.lastName)" }
+  package var last: String { Self.last(in: folder) }
   package var best: String { folder + "/best" }
   private static let lastName = "checkpoints/last.safetensors"
   private var checkpoints: String { folder + "/checkpoints" }
@@ -73,6 +73,31 @@ package final class RunFiles {
   package static func run(in folder: String) -> String? {
     [ModelFile.name, TrainingSummary.name, lastName]
       .map { "\(folder)/\($0)" }.first { FileManager.default.fileExists(atPath: $0) }
+  }
+
+  /// The last checkpoint of the run in a folder.
+  package static func last(in folder: String) -> String { "\(folder)/\(lastName)" }
+
+  /// Reads the last checkpoint.
+  ///
+  /// - Throws: as `read`; where an older one is kept, the error says how to go on from that.
+  package static func reading<R>(_ last: String, _ read: (String) throws -> R) throws -> R {
+    do {
+      return try read(last)
+    } catch let error as ABNError where error.category == .file {
+      let folder = Folder.parent(of: last)
+      guard let kept = kept(in: folder).last else { throw error }
+      throw ABNError(
+        error.category, error.what, got: error.got, wanted: error.wanted,
+        fix: "To go on from the newest that was kept, copy \(quoted("\(folder)/\(kept)")) there.")
+    }
+  }
+
+  /// The names of the checkpoints of epochs, the oldest first.
+  private static func kept(in folder: String) -> [String] {
+    ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [])
+      .filter { $0.hasPrefix("epoch-") && $0.hasSuffix(".safetensors") }
+      .sorted { ($0.count, $0) < ($1.count, $1) }
   }
 
   private func takeLock() throws {
@@ -152,9 +177,9 @@ package final class RunFiles {
       unlink(temporary)
       throw error
     }
-    let kept = archives().filter { $0.hasPrefix("epoch-") }
-      .sorted { ($0.count, $0) < ($1.count, $1) }
-    for name in kept.dropLast(max(limit, 1)) { unlink("\(checkpoints)/\(name)") }
+    for name in Self.kept(in: checkpoints).dropLast(max(limit, 1)) {
+      unlink("\(checkpoints)/\(name)")
+    }
   }
 
   private func archives() -> [String] {

@@ -51,6 +51,7 @@ public final class Trainer {
   ///   interruption before the first step.
   public func run() throws -> TrainingSummary {
     try settings.validate()
+    try settings.data.requireOutside(settings.output)
     let (dataset, task) = try prepared()
     let data = try data(of: dataset)
     let files = try RunFiles(folder: settings.output, existing: settings.existing)
@@ -71,8 +72,9 @@ public final class Trainer {
   /// The data, and the task that they are for. Where the batch is what a budget allows, it is known
   /// from here on.
   func prepared() throws -> (Dataset, ClassificationTask) {
-    let dataset = try settings.data.load(settings.dataOptions)
+    var dataset = try settings.data.load(settings.dataOptions)
     for text in dataset.notes { note(text) }
+    dataset = try scaled(dataset)
     let options = settings.options(classes: dataset.classCount)
     try settings.model.requireClassifies(dataset, options)
     let task = ClassificationTask(
@@ -192,8 +194,15 @@ public final class Trainer {
 
   /// Names the pictures that training has left out.
   private func noteBroken(_ data: TrainingData) {
-    let broken = data.loader.split.broken
+    let split = data.loader.split
+    let broken = split.broken
     guard !broken.isEmpty else { return }
+    let unreadable = split.source.unreadable
+    let learned = Set(
+      split.labels.indices.filter { !unreadable.contains($0) }.map { split.labels[$0] })
+    for (label, name) in data.classNames.enumerated() where !learned.contains(Int32(label)) {
+      note("of the class \(quoted(name)) no picture can be read: the network has not learned it")
+    }
     let some = broken.prefix(3).map(\.description).joined(separator: "; ")
     note(
       "left out \(broken.count) of \(data.trainCount) pictures to train on that cannot be read: "
@@ -264,7 +273,7 @@ public final class Trainer {
       note("no checkpoint in \(quoted(files.folder)): training starts from the beginning")
       return try firstState(programs, scope)
     }
-    let (checkpoint, tensors) = try Checkpoint.read(files.last)
+    let (checkpoint, tensors) = try RunFiles.reading(files.last, Checkpoint.read)
     try settings.requireSame(as: checkpoint, identity: identity, path: files.last)
     try Checkpoint.restore(tensors, of: programs.training, into: scope, path: files.last)
     return checkpoint.state

@@ -258,6 +258,7 @@ final class TrainingLoop<Task: TrainingTask> {
     try Checkpoint(
       state: progress.state,
       settings: settings.described(threads: threads).merging(data.identity) { $1 }
+        .merging(model.pixels.texts) { $1 }
     ).write(programs.training, scope, to: files.last)
     files.noteCheckpoint()
     lastCheckpoint = .now

@@ -52,7 +52,8 @@ extension TrainingSettings {
       ("warmup-epochs", warmupEpochs), ("ema", ema), ("limit-batches", limitBatches),
       ("overfit", overfit), ("patience", patience), ("time-budget", timeBudget.map { "\($0)s" }),
       ("checkpoint-epochs", checkpoints.everyEpochs), ("memory-budget", memoryBudget),
-      ("weights", weights), ("freeze", freeze.isEmpty ? nil : freeze.joined(separator: "\n")),
+      ("weights", weights.map(absolutePath)),
+      ("freeze", freeze.isEmpty ? nil : freeze.joined(separator: "\n")),
       ("image-size", dataOptions.geometry.map { "\($0.size.height)" }),
     ]
     for (name, value) in optional { named[name] = value.map { "\($0)" } }
@@ -72,11 +73,11 @@ extension TrainingSettings {
   /// Settings that do not decide what the steps of a run compute, and may be others when it goes
   /// on.
   /// Where the data are is one of them: their classes and numbers are compared, see
-  /// `TrainingData.identity`.
+  /// `TrainingData.identity`. What pixels are is taken from the checkpoint.
   private static let freeNames: Set<String> = [
     "output", "data", "threads", "epochs", "workers", "cache", "patience", "time-budget",
     "checkpoint-minutes", "checkpoint-epochs", "keep-checkpoints", "memory-budget",
-    "sanity-batches",
+    "sanity-batches", "mean", "deviation", "white",
   ]
 
   /// - Throws: `ABNError(.file)` with the first setting that a checkpoint's run had otherwise.

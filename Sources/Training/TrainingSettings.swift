@@ -123,7 +123,7 @@ public struct TrainingSettings: Sendable {
     try requireCount(accumulate, "batches of an update")
     try require(
       warmupEpochs.map { $0 >= 0 && $0 <= Double(epochs) } ?? true, "warm-up",
-      "\(warmupEpochs ?? 0) epochs", "0 to the \(epochs) epochs of the run")
+      "\(warmupEpochs ?? 0) epochs of \(epochs)", "0 to the epochs of the run")
     try require(
       ema.map { (0..<1).contains($0) } ?? true, "decay of the weights' average", "\(ema ?? 0)",
       "a number in 0..<1")
@@ -161,7 +161,9 @@ package struct CheckpointPolicy: Sendable, Equatable {
     }
     try require(
       everyMinutes >= 0 && everyMinutes <= 1e6, "minutes", "\(everyMinutes)", "0 to a million")
-    try require(everyEpochs.map { $0 >= 1 } ?? true, "epochs", "\(everyEpochs ?? 0)", "at least 1")
+    try require(
+      everyEpochs.map { $0 >= 1 } ?? true, "kept every so many epochs", "\(everyEpochs ?? 0)",
+      "at least 1")
     try require(limit >= 1, "limit", "\(limit)", "at least 1")
   }
 }

@@ -6,8 +6,11 @@ struct BenchData: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "data",
     abstract: "Measures how many pictures a second are read, decoded and changed.",
-    discussion:
-      "Nothing is computed with the batches. Benchmarks/peers/loader.py is the same in PyTorch.")
+    discussion: """
+      Nothing is computed with the batches; Benchmarks/peers/loader.py is the same in PyTorch. With \
+      --model a network is trained on them, and by turns on batches that lie ready in memory: what \
+      reading pictures costs a training.
+      """)
 
   @Argument(
     help: ArgumentHelp(
@@ -20,6 +23,11 @@ struct BenchData: ParsableCommand {
   @Option(
     parsing: .unconditional, help: ArgumentHelp("Passes over the data.", valueName: "count"))
   var epochs = 3
+
+  @Option(
+    help: ArgumentHelp("Train this network, one of those that abn models lists.", valueName: "name")
+  )
+  var model: String?
 
   @OptionGroup var pictures: PictureOptions
 
@@ -35,7 +43,12 @@ struct BenchData: ParsableCommand {
     guard (1...1 << 20).contains(epochs) else {
       throw ABNError(.attribute, "--epochs", got: "\(epochs)", wanted: "1...\(1 << 20)")
     }
-    let settings = try pictures.settings(for: DataSource.parse(source))
+    var settings = try pictures.settings(for: DataSource.parse(source))
+    if let model {
+      settings.model = try Model.named(model)
+      settings.batchSize = batchSize
+      return try timeTraining(settings)
+    }
     let workers = settings.workers
     let dataset = try settings.data.load(settings.dataOptions)
     for note in dataset.notes { writeError("note: \(note)\n") }
@@ -68,6 +81,17 @@ struct BenchData: ParsableCommand {
       String(
         format: "%.0f pictures/s with %d workers; %.2f ms of processor a picture",
         result.picturesPerSecond, workers, result.processorMillisecondsPerPicture))
+  }
+
+  private func timeTraining(_ settings: TrainingSettings) throws {
+    let trainer = Trainer(settings, backend: CPUBackend())
+    trainer.note = { writeError("note: \($0)\n") }
+    let timing = try trainer.timeFeeding(passes: epochs)
+    if json { return try printJSON(timing) }
+    print(
+      String(
+        format: "%.2f s a pass of %d steps, %.2f s on batches that lie ready: %.3f times",
+        timing.fedSeconds, timing.steps, timing.readySeconds, timing.ratio))
   }
 
   /// What the threads of this process have taken of the processors.

@@ -48,9 +48,13 @@ struct DeviceOptions: ParsableArguments {
     if device == "cuda" { return 0 }
     let words = device.split(separator: ":", omittingEmptySubsequences: false)
     guard words.count == 2, words[0] == "cuda", let number = Int(words[1]), number >= 0 else {
+      let card = ["gpu", "nvidia", "card"].contains(device.lowercased())
       throw ABNError(
-        unknown: device, "--device", names: ["cpu", "cuda", "cuda:0"],
-        otherwise: "abn devices lists what there is.")
+        .name, "--device", got: quoted(device), wanted: "one of cpu, cuda, cuda:0",
+        fix: card
+          ? "Did you mean \"cuda\"?"
+          : didYouMean(
+            device, in: ["cpu", "cuda", "cuda:0"], otherwise: "abn devices lists what there is."))
     }
     return number
   }

@@ -11,7 +11,7 @@ struct Eval: ParsableCommand {
       the same for programs: accuracy, top5, loss, count, classes, confusion.
       """)
 
-  @Argument(help: "The output folder of abn train.")
+  @Argument(help: "The output folder of abn train, or a model file.")
   var folder = "runs/latest"
 
   @Option(

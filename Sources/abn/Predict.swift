@@ -16,10 +16,10 @@ struct Predict: ParsableCommand {
       [N, classes], or [N, classes, height, width] of a network that segments.
       """)
 
-  @Argument(help: "The model's folder.")
+  @Argument(help: "The model's folder, or its file.")
   var folder: String
 
-  @Argument(help: "Pictures, JPEG or PNG.")
+  @Argument(help: "Pictures, JPEG or PNG, or folders of them.")
   var pictures: [String] = []
 
   @Option(
@@ -73,8 +73,9 @@ struct Predict: ParsableCommand {
   private func classify() throws {
     let file = try ModelFile.read(folder: folder)
     let classifier = try Classifier(file, folder: folder, backend: place.backend())
+    let paths = try pictures.flatMap(PictureFolder.pictures)
     var broken = 0
-    for path in pictures {
+    for path in paths {
       do {
         let prediction = try classifier.predict(path: path, count: top)
         if json {
@@ -90,7 +91,7 @@ struct Predict: ParsableCommand {
         writeError("note: passed over: \(error)\n")
       }
     }
-    guard broken < pictures.count else {
+    guard broken < paths.count else {
       throw ABNError(
         .data, "pictures", got: "\(broken) that cannot be read", wanted: "at least one that can")
     }

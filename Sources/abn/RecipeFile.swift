@@ -153,7 +153,8 @@ struct RecipeFile {
     guard let text = String(validating: bytes, as: UTF8.self) else {
       throw error("bytes that are no UTF-8", "a YAML file in UTF-8")
     }
-    return text
+    // Some editors put a byte order mark before the first letter.
+    return text.hasPrefix("\u{FEFF}") ? String(text.dropFirst()) : text
   }
 
   private static func fault(_ path: String, _ error: YamlError) -> ABNError {

@@ -93,7 +93,12 @@ struct Train: ParsableCommand {
 
   func run() throws {
     try common.apply()
-    var settings = try settings()
+    var settings: TrainingSettings
+    do {
+      settings = try self.settings()
+    } catch let error as ABNError {
+      throw error.namingOption
+    }
     let backend = try place.backend()
     if lrFind { return try findLearningRate(settings, backend) }
     let made = try folder(for: &settings)
@@ -230,7 +235,9 @@ struct Train: ParsableCommand {
         ]).line)
     } else {
       let rate = finder.suggestion.map { String(format: "%.3g", $0) }
-      print("learning rate  \(rate ?? "none: the loss does not fall")\nplot           \(path)")
+      print(
+        "learning rate  \(rate ?? "none: the loss does not fall by more than its noise; larger batches have less")\nplot           \(path)"
+      )
     }
   }
 
@@ -239,10 +246,14 @@ struct Train: ParsableCommand {
       guard case .object(let members) = try JSON(encoding: summary) else { return }
       print(JSON.object([("event", .string("summary"))] + members).line)
     } else {
+      let what = summary.settings["overfit"] == nil ? "held-out" : "trained"
+      func row(_ name: String, _ value: String) -> String {
+        name.padding(toLength: 19, withPad: " ", startingAt: 0) + value
+      }
       print(
         """
-        held-out accuracy  \(summary.accuracy.map { String(format: "%.2f %%", $0 * 100) } ?? "not evaluated")
-        held-out loss      \(summary.loss.map { String(format: "%.4f", $0) } ?? "not evaluated")
+        \(row("\(what) accuracy", summary.accuracy.map { String(format: "%.2f %%", $0 * 100) } ?? "not evaluated"))
+        \(row("\(what) loss", summary.loss.map { String(format: "%.4f", $0) } ?? "not evaluated"))
         time               \(String(format: "%.1f s, %.0f images/s", summary.seconds, summary.imagesPerSecond))
         planned peak       \(describeBytes(summary.plannedPeakBytes)), \
         of which \(describeBytes(summary.plannedStepBytes)) for a step
@@ -277,6 +288,7 @@ private func printNow(_ text: String) throws {
 private func byData(_ value: (TrainingSettings) -> String) -> String {
   let sources: [(String, DataSource)] = [
     ("digits", .digits), ("mnist", .mnist(directory: ".")), ("cifar10", .cifar10(directory: ".")),
+    ("folder", .folder(directory: ".")),
   ]
   return sources.map { name, source in
     "\(value(TrainingSettings(data: source, model: .mlp, output: "."))) (\(name))"

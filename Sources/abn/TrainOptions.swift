@@ -110,13 +110,15 @@ struct OptimizationOptions: ParsableArguments {
 
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("Momentum of the optimizer, in 0..<1.", valueName: "number"))
-  var momentum = 0.9
+    help: ArgumentHelp(
+      "Momentum of the optimizer of that name, in 0..<1; default: 0.9.", valueName: "number"))
+  var momentum: Double?
 
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("The two shares of adam, adamw and lamb that stay.", valueName: "a,b"))
-  var betas = "0.9,0.999"
+    help: ArgumentHelp(
+      "The two shares of adam, adamw and lamb that stay; default: 0.9,0.999.", valueName: "a,b"))
+  var betas: String?
 
   @Flag(
     inversion: .prefixedNo,
@@ -170,8 +172,13 @@ struct OptimizationOptions: ParsableArguments {
       throw ABNError(unknown: text, option, names: Name.allCases.map(\.rawValue))
     }
     settings.optimizer.name = try named(optimizer, "--optimizer", OptimizerSettings.Name.self)
-    settings.momentum = momentum
-    settings.optimizer.betas = try OptimizerSettings.Betas(parsing: betas)
+    let usual = (momentum: settings.momentum, betas: settings.optimizer.betas)
+    settings.momentum = momentum ?? usual.momentum
+    settings.optimizer.betas = try betas.map(OptimizerSettings.Betas.init(parsing:)) ?? usual.betas
+    noteUnless(
+      settings.optimizer.name.hasMomentum || settings.momentum == usual.momentum, "--momentum")
+    noteUnless(
+      settings.optimizer.name.hasBetas || settings.optimizer.betas == usual.betas, "--betas")
     settings.optimizer.decaysNormAndBias = decayAll
     settings.optimizer.layerDecay = layerDecay
     settings.optimizer.clip = try ClipSettings(parsing: clip)
@@ -179,6 +186,10 @@ struct OptimizationOptions: ParsableArguments {
     settings.warmupEpochs = warmupEpochs
     settings.accumulate = accumulate
     settings.ema = ema
+  }
+
+  private func noteUnless(_ holds: Bool, _ option: String) {
+    if !holds { writeError("note: \(option) means nothing to --optimizer \(optimizer)\n") }
   }
 }
 

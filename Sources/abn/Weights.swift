@@ -110,8 +110,7 @@ struct Weights: ParsableCommand {
       let (model, report) = try ModelFile.imported(
         weights, model: made.model, options: made.options, image: made.image,
         normalization: pixels.normalization(
-          channels: made.image[0], white: made.dataset?.white ?? 255)
-          ?? made.dataset?.normalization,
+          channels: made.image[0], white: made.dataset?.white ?? 255),
         data: made.data, dataset: made.dataset,
         backend: replaceHead || loading.partial ? CPUBackend() : nil)
       try existing.write(model, toFolder: output)
@@ -147,7 +146,8 @@ struct PixelOptions: ParsableArguments {
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp(
-      "Mean of each channel, of pixels in 0...1: 0.485,0.456,0.406. Default: that of the data.",
+      "Mean of each channel, of pixels in 0...1: 0.485,0.456,0.406. Default: what the file says, "
+        + "else that of the data.",
       valueName: "numbers"))
   var mean: String?
 

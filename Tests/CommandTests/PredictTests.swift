@@ -65,6 +65,14 @@ import Testing
     #expect(
       (report["classes"] as? [[String: Any]])?.map { $0["name"] as? String } == ["ant", "bee"])
     #expect((report["confusion"] as? [[Int]])?.flatMap { $0 }.reduce(0, +) == 2)
+    // The same of a folder of pictures, and of the model's file.
+    let folder = try place.abn("predict", "net/model.safetensors", "pics/val")
+    #expect(folder.status == 0 && folder.output == text.output, "\(folder.errors)")
+    let file = try place.abn("eval", "net/model.safetensors", "--json").json()
+    #expect(file["loss"] as? Double == report["loss"] as? Double)
+    try place.write("none/readme.txt", [65])
+    let none = try place.abn("predict", "net", "none")
+    #expect(none.status == 1 && none.errors.contains("\"none\""), "\(none.errors)")
     // From another folder: the data are found all the same.
     let elsewhere = try place.abn("eval", place.path + "/net", "--json", shell: "cd /")
     #expect(elsewhere.status == 0)

@@ -119,6 +119,30 @@ import Testing
     #expect(try resume("--epochs", "4").status == 0)
   }
 
+  /// Where the last checkpoint is damaged, an older one that was kept is named, and goes on.
+  @Test func anOlderCheckpointGoesOn() throws {
+    let place = try Workplace()
+    let command = ["train", "--model", "mlp", "--threads", "1", "--checkpoint-epochs", "1"]
+    #expect(try place.start(command + ["--epochs", "3", "--output", "whole"]).finish().status == 0)
+    #expect(try place.start(command + ["--epochs", "3", "--output", "run"]).finish().status == 0)
+    let last = "run/checkpoints/last.safetensors"
+    let kept = "run/checkpoints/epoch-0002.safetensors"
+    try FileManager.default.removeItem(
+      atPath: place.path + "/run/checkpoints/epoch-0003.safetensors")
+    for cut in [2, 40_000] {
+      try place.write(last, [UInt8](place.data(kept)).dropLast(cut))
+      let damaged = try place.abn("train", "--resume", "--output", "run", "--epochs", "4")
+      #expect(damaged.status == 1 && damaged.errors.contains(kept), "\(damaged.errors)")
+    }
+    try place.write(last, [UInt8](place.data(kept)))
+    for name in ["model.safetensors", "summary.json"] {
+      try FileManager.default.removeItem(atPath: place.path + "/run/" + name)
+    }
+    let rest = try place.abn("train", "--resume", "--output", "run")
+    #expect(rest.status == 0, "\(rest.errors)")
+    #expect(try place.data("run/model.safetensors") == place.data("whole/model.safetensors"))
+  }
+
   /// A full disk at a checkpoint: one line, and the last good checkpoint goes on.
   @Test func aFullDiskLeavesTheLastCheckpoint() throws {
     let place = try Workplace()

@@ -40,6 +40,37 @@ import Testing
     #expect(try place.abn("eval", "bare", "--data", "digits").status == 0)
   }
 
+  /// What pixels are goes with the weights: through files, into a run that begins with them, and on
+  /// from its checkpoint.
+  @Test func pixelsGoWithTheWeights() throws {
+    let place = try Workplace()
+    let network = "--model mlp --data digits"
+    try expectSuccess(
+      place, "weights init --model mlp --classes 10 --image-size 8 --output first --seed 1")
+    try expectSuccess(place, "weights export first --output plain.npz")
+    try expectSuccess(
+      place, "weights import plain.npz \(network) --mean 0.25 --std 0.5 --output net")
+    try expectSuccess(place, "weights export net --output w.safetensors")
+    try expectSuccess(place, "weights import w.safetensors \(network) --output back")
+    let run = "train --model mlp --limit-batches 3 --threads 1"
+    let begun = try self.run(place, run + " --epochs 1 --weights w.safetensors --output run")
+    #expect(begun.status == 0 && begun.errors.contains("pixels are normalized"), "\(begun.errors)")
+    // White is 16 in the digits.
+    for folder in ["net", "back", "run"] {
+      let file = try ModelFile.read(folder: "\(place.path)/\(folder)")
+      #expect(
+        file.normalization.mean == [4] && file.normalization.standardDeviation == [8], "\(folder)")
+    }
+    try FileManager.default.removeItem(atPath: place.path + "/w.safetensors")
+    let further = try self.run(place, "train --resume --epochs 2 --output run")
+    #expect(further.status == 0, "\(further.errors)")
+    let file = try ModelFile.read(folder: "\(place.path)/run")
+    #expect(file.normalization.mean == [4] && file.normalization.standardDeviation == [8])
+    // Without such weights they are those of the data.
+    #expect(try self.run(place, run + " --epochs 1 --output own").status == 0)
+    #expect(try ModelFile.read(folder: "\(place.path)/own").normalization.mean != [4])
+  }
+
   @Test func predictsWhatTheNetworkSays() throws {
     let place = try Workplace()
     try expectSuccess(

@@ -55,6 +55,40 @@ import Testing
     }
   }
 
+  /// What is written among the classes would be one; a class that is not judged is named.
+  @Test func outputsAndClassesThatAreNotHeldOut() throws {
+    try folder.writePictures("a", count: 4, seed: 1)
+    try folder.writePictures("b", count: 1, seed: 2)
+    #expect(try folder.load().notes.count { $0.contains("\"b\" is held out") } == 1)
+    let source = DataSource.folder(directory: folder.path)
+    for inside in ["/run", "/a/run", "", "/new/../x"] {
+      expectError(.file) { try source.requireOutside(folder.path + inside) }
+    }
+    try source.requireOutside(folder.path + "-run")
+    try source.requireOutside(folder.path + "/../run")
+    try folder.make("train")
+    try source.requireOutside(folder.path + "/run")
+  }
+
+  /// One budget for all parts of the data, which a part that goes away gives back.
+  @Test func oneBudgetForAllParts() throws {
+    let budget = CacheBudget(mostBytes: 1000)
+    let picture = photograph(10, 20, seed: 1)
+    #expect(picture.byteCount == 600)
+    do {
+      let first = PictureCache(count: 2, budget: budget)
+      first.keep(picture, at: 0)
+      first.keep(picture, at: 0)
+      #expect(first[0] != nil && first[1] == nil)
+      let second = PictureCache(count: 2, budget: budget)
+      second.keep(picture, at: 1)
+      #expect(second[1] == nil)
+    }
+    let third = PictureCache(count: 2, budget: budget)
+    third.keep(picture, at: 1)
+    #expect(third[1] != nil)
+  }
+
   @Test func deeperFoldersAndOtherFiles() throws {
     try folder.writeClasses()
     try folder.writePictures("train/class2/more/deep", count: 1, seed: 50)

@@ -128,7 +128,7 @@ import Testing
     let picture = smoothPicture(20, 30, channels: 3)
     try Data(picture.encodedJPEG()).write(to: URL(filePath: path))
     #expect(try Picture.read(path) == decoded(picture.encodedJPEG()))
-    #expect(try Picture.readHeader(path).size == picture.size)
+    #expect(try Picture.readWithHeader(path).header.size == picture.size)
     let error = #expect(throws: ABNError.self) { _ = try Picture.read(path + "x") }
     #expect(error?.description.contains(path + "x") == true)
   }

@@ -188,7 +188,7 @@ import Testing
         try write()
         let error = #expect(throws: ABNError.self) { try leaky.again(WeightLoading(path)) }
         #expect(error?.category == .attribute)
-        for word in ["relu", "leaky_relu(0.01)", "--activation relu", "--adapt", path] {
+        for word in ["relu", "leaky_relu with alpha 0.01", "--activation relu", "--adapt", path] {
           #expect(error?.description.contains(word) == true, "\(String(describing: error))")
         }
         var loading = WeightLoading(path)

@@ -79,6 +79,19 @@ import Testing
     #expect(few.suggestion != nil)
   }
 
+  /// Small batches have losses that jump: what they do by chance is no suggestion.
+  @Test func noiseIsNoFall() throws {
+    for seed in 0..<40 {
+      var finder = try LearningRateFinder(steps: 100)
+      let random = CounterRandom(seed: UInt64(seed), stream: 3)
+      for step in 0..<100 {
+        let rising = 0.5 * pow(finder.schedule.value(step: step), 2)
+        if !finder.add(loss: 2.3 + rising + 0.8 * (random.uniform(UInt64(step)) - 0.5)) { break }
+      }
+      #expect(finder.suggestion == nil, "seed \(seed): \(finder.suggestion ?? 0)")
+    }
+  }
+
   @Test func numbersOutOfRange() {
     #expect(throws: ABNError.self) { try LearningRateFinder(from: 0) }
     #expect(throws: ABNError.self) { try LearningRateFinder(from: 1, to: 1) }
