@@ -78,6 +78,90 @@ int abn_png_probe(const uint8_t *bytes, size_t count, abn_png_header *header, ch
   return 0;
 }
 
+static void read_stored_header(png_structp png, png_infop info, abn_png_stored_header *header) {
+  png_set_user_limits(png, 0x7fffffff, 0x7fffffff);
+  pass_over_texts(png);
+  png_read_info(png, info);
+  memset(header, 0, sizeof *header);
+  header->width = png_get_image_width(png, info);
+  header->height = png_get_image_height(png, info);
+  header->bits = png_get_bit_depth(png, info);
+  int type = png_get_color_type(png, info);
+  header->kind = type == PNG_COLOR_TYPE_GRAY      ? ABN_PNG_GREY
+                 : type == PNG_COLOR_TYPE_PALETTE ? ABN_PNG_PALETTE
+                 : type & PNG_COLOR_MASK_COLOR    ? ABN_PNG_COLOURS
+                                                  : ABN_PNG_GREY_ALPHA;
+  png_colorp palette;
+  int count;
+  if (header->kind != ABN_PNG_PALETTE || !png_get_PLTE(png, info, &palette, &count)) return;
+  header->colour_count = (uint32_t)count;
+  for (int i = 0; i < count && i < 256; i++) {
+    header->colours[3 * i] = palette[i].red;
+    header->colours[3 * i + 1] = palette[i].green;
+    header->colours[3 * i + 2] = palette[i].blue;
+  }
+}
+
+int abn_png_probe_stored(const uint8_t *bytes, size_t count, abn_png_stored_header *header, char *message) {
+  source from = {bytes, count, 0};
+  message[0] = 0;
+  png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, message, fail, be_silent);
+  png_infop info = png ? png_create_info_struct(png) : NULL;
+  if (!info) {
+    png_destroy_read_struct(&png, NULL, NULL);
+    return refuse(message, "no memory");
+  }
+  if (setjmp(png_jmpbuf(png))) {
+    png_destroy_read_struct(&png, &info, NULL);
+    return 1;
+  }
+  png_set_read_fn(png, &from, take);
+  read_stored_header(png, info, header);
+  png_destroy_read_struct(&png, &info, NULL);
+  return 0;
+}
+
+// Reads all rows, `row_bytes` each as the caller's room has them.
+static void read_rows(png_structp png, png_infop info, uint32_t height, size_t row_bytes, uint8_t *out,
+                      size_t out_bytes) {
+  png_set_interlace_handling(png);
+  png_read_update_info(png, info);
+  if (png_get_rowbytes(png, info) != row_bytes || row_bytes * height != out_bytes) {
+    png_error(png, "another size than its header said");
+  }
+  int passes = png_get_interlace_type(png, info) == PNG_INTERLACE_ADAM7 ? PNG_INTERLACE_ADAM7_PASSES : 1;
+  for (int pass = 0; pass < passes; pass++) {
+    for (uint32_t y = 0; y < height; y++) png_read_row(png, out + y * row_bytes, NULL);
+  }
+  png_read_end(png, NULL);
+}
+
+int abn_png_decode_stored(const uint8_t *bytes, size_t count, const abn_png_stored_header *header, uint8_t *out,
+                          size_t out_bytes, char *message) {
+  source from = {bytes, count, 0};
+  message[0] = 0;
+  png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, message, fail, be_silent);
+  png_infop info = png ? png_create_info_struct(png) : NULL;
+  if (!info) {
+    png_destroy_read_struct(&png, NULL, NULL);
+    return refuse(message, "no memory");
+  }
+  if (setjmp(png_jmpbuf(png))) {
+    png_destroy_read_struct(&png, &info, NULL);
+    return 1;
+  }
+  png_set_read_fn(png, &from, take);
+  abn_png_stored_header found;
+  read_stored_header(png, info, &found);
+  if (memcmp(&found, header, sizeof found) != 0) png_error(png, "another header than before");
+  if (found.bits > 8 || found.kind == ABN_PNG_GREY_ALPHA) png_error(png, "samples of another kind");
+  png_set_packing(png);
+  png_set_strip_alpha(png);
+  read_rows(png, info, found.height, (size_t)found.width * (found.kind == ABN_PNG_COLOURS ? 3 : 1), out, out_bytes);
+  png_destroy_read_struct(&png, &info, NULL);
+  return 0;
+}
+
 int abn_png_decode(const uint8_t *bytes, size_t count, const abn_png_header *header, uint8_t *out,
                    size_t out_bytes, char *message) {
   source from = {bytes, count, 0};
@@ -99,17 +183,7 @@ int abn_png_decode(const uint8_t *bytes, size_t count, const abn_png_header *hea
   png_set_scale_16(png);
   // Palettes to colours, fewer than 8 bits to 8, a transparent colour to alpha.
   png_set_expand(png);
-  png_set_interlace_handling(png);
-  png_read_update_info(png, info);
-  size_t row_bytes = png_get_rowbytes(png, info);
-  if (row_bytes != (size_t)found.width * found.channels || row_bytes * found.height != out_bytes) {
-    png_error(png, "another size than its header said");
-  }
-  int passes = png_get_interlace_type(png, info) == PNG_INTERLACE_ADAM7 ? PNG_INTERLACE_ADAM7_PASSES : 1;
-  for (int pass = 0; pass < passes; pass++) {
-    for (uint32_t y = 0; y < found.height; y++) png_read_row(png, out + y * row_bytes, NULL);
-  }
-  png_read_end(png, NULL);
+  read_rows(png, info, found.height, (size_t)found.width * found.channels, out, out_bytes);
   png_destroy_read_struct(&png, &info, NULL);
   return 0;
 }
@@ -129,14 +203,12 @@ static void give(png_structp png, png_bytep from, size_t count) {
 
 static void flush(png_structp png) { (void)png; }
 
-int abn_png_encode(const uint8_t *pixels, uint32_t width, uint32_t height, uint32_t channels,
-                   uint8_t **out, size_t *out_bytes, char *message) {
-  static const int types[] = {PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_COLOR_TYPE_RGB,
-                              PNG_COLOR_TYPE_RGB_ALPHA};
+// Encodes rows of `channels` bytes a pixel; with colours, of one byte that is a colour's number.
+static int encode(const uint8_t *pixels, uint32_t width, uint32_t height, uint32_t channels, int type,
+                  const png_color *colours, int colour_count, uint8_t **out, size_t *out_bytes, char *message) {
   *out = NULL;
   *out_bytes = 0;
   message[0] = 0;
-  if (channels < 1 || channels > 4) return refuse(message, "1 to 4 channels wanted");
   sink to = {NULL, 0, 0};
   png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, message, fail, be_silent);
   png_infop info = png ? png_create_info_struct(png) : NULL;
@@ -151,8 +223,9 @@ int abn_png_encode(const uint8_t *pixels, uint32_t width, uint32_t height, uint3
     return 1;
   }
   png_set_write_fn(png, &to, give, flush);
-  png_set_IHDR(png, info, width, height, 8, types[channels - 1], PNG_INTERLACE_NONE,
-               PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  png_set_IHDR(png, info, width, height, 8, type, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+               PNG_FILTER_TYPE_DEFAULT);
+  if (colours) png_set_PLTE(png, info, colours, colour_count);
   png_write_info(png, info);
   for (uint32_t y = 0; y < height; y++) {
     png_write_row(png, (png_bytep)pixels + (size_t)y * width * channels);
@@ -162,6 +235,25 @@ int abn_png_encode(const uint8_t *pixels, uint32_t width, uint32_t height, uint3
   *out = to.bytes;
   *out_bytes = to.count;
   return 0;
+}
+
+int abn_png_encode(const uint8_t *pixels, uint32_t width, uint32_t height, uint32_t channels,
+                   uint8_t **out, size_t *out_bytes, char *message) {
+  static const int types[] = {PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_COLOR_TYPE_RGB,
+                              PNG_COLOR_TYPE_RGB_ALPHA};
+  if (channels < 1 || channels > 4) return refuse(message, "1 to 4 channels wanted");
+  return encode(pixels, width, height, channels, types[channels - 1], NULL, 0, out, out_bytes, message);
+}
+
+int abn_png_encode_palette(const uint8_t *pixels, uint32_t width, uint32_t height, const uint8_t *colours,
+                           uint32_t colour_count, uint8_t **out, size_t *out_bytes, char *message) {
+  if (colour_count < 1 || colour_count > 256) return refuse(message, "1 to 256 colours wanted");
+  png_color palette[256];
+  for (uint32_t i = 0; i < colour_count; i++) {
+    palette[i] = (png_color){colours[3 * i], colours[3 * i + 1], colours[3 * i + 2]};
+  }
+  return encode(pixels, width, height, 1, PNG_COLOR_TYPE_PALETTE, palette, (int)colour_count, out, out_bytes,
+                message);
 }
 
 void abn_png_free(uint8_t *bytes) { free(bytes); }

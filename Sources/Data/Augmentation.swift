@@ -19,6 +19,11 @@ public struct Augmentation: Sendable, Hashable, Codable {
   public var distortion: Double
   /// Which random part of the picture is seen; nil: the middle.
   package var resizedCrop: ResizedCrop?
+  /// By which factors a picture with a mask is enlarged, both with one that is uniform in this
+  /// range, before a part is cut out; nil: not at all.
+  package var scaling: ClosedRange<Double>?
+  /// A picture with a mask is turned by up to so many degrees, to both sides.
+  package var rotation: Double = 0
   /// How colours are changed; nil: not at all.
   package var jitter: ColourJitter?
   /// Which changes are drawn from a list; nil: none.
@@ -68,6 +73,16 @@ public struct Augmentation: Sendable, Hashable, Codable {
   package static let photographs: Augmentation = {
     var augmentation = Augmentation(cropPadding: 0, flipsHorizontally: true)
     augmentation.resizedCrop = ResizedCrop()
+    return augmentation
+  }()
+
+  /// What is usual for pictures with masks: half to twice their size, a random part, mirrored.
+  ///
+  /// Source: the same of L.-C. Chen et al., "Rethinking Atrous Convolution for Semantic Image
+  /// Segmentation" (2017), section 4.1, arXiv 1706.05587.
+  package static let scenes: Augmentation = {
+    var augmentation = Augmentation(cropPadding: 0, flipsHorizontally: true)
+    augmentation.scaling = 0.5...2
     return augmentation
   }()
 
@@ -146,6 +161,12 @@ extension Augmentation {
     for (what, alpha) in [("mixup", mixup), ("cutmix", cutmix)] {
       try require((0...1000).contains(alpha), what, alpha, "a number in 0...1000")
     }
+    if let scaling {
+      try require(
+        scaling.lowerBound >= 0.01 && scaling.upperBound <= 100, "range of scales",
+        "\(scaling.lowerBound),\(scaling.upperBound)", "two numbers in 0.01...100")
+    }
+    try require((0...180).contains(rotation), "rotation", rotation, "degrees, 0...180")
     if let crop = resizedCrop {
       try require(
         crop.leastArea > 0 && crop.leastArea <= crop.mostArea && crop.mostArea <= 1,

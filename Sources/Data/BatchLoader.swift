@@ -8,7 +8,8 @@ public struct Batch: Sendable {
   /// The normalized pictures: float32 [B, C, H, W]. Where one could not be read, a tensor whose
   /// `failure` says which one and why, so that a run with this batch throws it.
   public let images: Tensor
-  /// The classes: int64 [B, 1]. Where pictures are mixed, those of the pictures that others were
+  /// The classes: int64 [B, 1]; [B, 1, H, W] where pixels have them, `PixelClasses.ignored` of
+  /// those that do not count. Where pictures are mixed, those of the pictures that others were
   /// added to.
   public let labels: Tensor
   /// The classes as shares: float32 [B, K], every row of sum 1; nil unless labels are smoothed or
@@ -81,6 +82,8 @@ public struct BatchLoader: Sendable {
 
   /// The normalized value of each byte of each channel: 256 per channel.
   let values: [Float]
+  /// The colour beside pictures: their mean.
+  let outside: [UInt8]
 
   /// A maker of batches.
   ///
@@ -117,6 +120,7 @@ public struct BatchLoader: Sendable {
     self.options = options
     let (full, rest) = split.count.quotientAndRemainder(dividingBy: options.batchSize)
     batchesPerEpoch = full + (rest > 0 && options.lastBatch == .kept ? 1 : 0)
+    outside = normalization.mean.map { UInt8(min(max($0.rounded(), 0), 255)) }
     values = zip(normalization.mean, normalization.standardDeviation).flatMap { mean, deviation in
       (0..<256).map { Float((Double($0) - mean) / deviation) }
     }
@@ -124,6 +128,20 @@ public struct BatchLoader: Sendable {
 
   private static func check(_ options: Options, _ split: DataSplit) throws {
     guard let augmentation = options.augmentation else { return }
+    if split.masks != nil {
+      let unfit =
+        augmentation.hasSoftLabels
+        ? "labels that are shares of classes"
+        : augmentation.policy != nil || augmentation.resizedCrop != nil
+          || augmentation.distortion > 0 || augmentation.cropPadding > 0
+          ? "changes of the picture alone" : nil
+      if let unfit {
+        throw ABNError(
+          .attribute, "batch loader: pictures with masks", got: unfit,
+          wanted: "what is the same for picture and mask: scales, parts, turns, mirrored ones",
+          fix: "Use --augment basic or none, and no mixup, cutmix or label smoothing.")
+      }
+    }
     let channels = split.source.channels
     if augmentation.jitter != nil || augmentation.policy != nil, channels != 1, channels != 3 {
       throw ABNError(
@@ -148,7 +166,8 @@ public struct BatchLoader: Sendable {
   ///
   /// - Parameter batchSize: nil: that of the options.
   public func bytesInFlight(batchSize: Int? = nil) -> Int {
-    let image = 4 * split.imageShape.elementCount + MemoryLayout<Int64>.size
+    let labels = split.masks == nil ? 1 : split.geometry.size.height * split.geometry.size.width
+    let image = 4 * split.imageShape.elementCount + MemoryLayout<Int64>.size * labels
     let (batches, overflow) = ((options.prefetchCount + 2) * image)
       .multipliedReportingOverflow(by: batchSize ?? options.batchSize)
     let others = split.count * MemoryLayout<Int>.size + split.cacheBytes

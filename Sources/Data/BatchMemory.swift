@@ -24,12 +24,15 @@ final class BatchMemory: @unchecked Sendable {
   private let events = Mutex(Events())
 
   /// Makes room for these samples, in memory that no batch that was given away shares.
-  func begin(_ samples: [Int], imageShape: Shape) {
+  ///
+  /// - Parameter hasPixelLabels: whether each pixel has a label, else each picture.
+  func begin(_ samples: [Int], imageShape: Shape, hasPixelLabels: Bool = false) {
     self.samples = samples
     let shape = Shape([samples.count] + imageShape.dimensions)
     if images.shape != shape {
       images = Tensor(uninitialized: shape, dtype: .float32)
-      labels = Tensor(uninitialized: [samples.count, 1], dtype: .int64)
+      let map = hasPixelLabels ? Array(imageShape.dimensions.dropFirst()) : []
+      labels = Tensor(uninitialized: Shape([samples.count, 1] + map), dtype: .int64)
     }
     images.leaveShared()
     labels.leaveShared()
@@ -47,21 +50,37 @@ final class BatchMemory: @unchecked Sendable {
     _ places: Range<Int>,
     _ body: (Int, UnsafeMutableBufferPointer<Float>) throws -> (label: Int32, sample: Int)
   ) {
+    fill(places) { sample, to, labels in
+      let (label, used) = try body(sample, to)
+      labels[0] = Int64(label)
+      return used
+    }
+  }
+
+  /// Calls `body` for places of the batch with the picture that belongs there, where its numbers
+  /// go, and where its labels go; it gives the picture that it has taken.
+  func fill(
+    _ places: Range<Int>,
+    _ body: (Int, UnsafeMutableBufferPointer<Float>, UnsafeMutableBufferPointer<Int64>) throws ->
+      Int
+  ) {
     guard !imageElements.isEmpty, !labelElements.isEmpty else { return }
     let size = imageElements.count / samples.count
+    let labelSize = labelElements.count / samples.count
     for place in places {
       let to = UnsafeMutableBufferPointer(
         rebasing: imageElements[place * size..<(place + 1) * size])
+      let labels = UnsafeMutableBufferPointer(
+        rebasing: labelElements[place * labelSize..<(place + 1) * labelSize])
       do {
-        let (label, sample) = try body(samples[place], to)
-        labelElements[place] = Int64(label)
+        let sample = try body(samples[place], to, labels)
         if sample != samples[place] { events.withLock { $0.replaced[place] = sample } }
       } catch {
         // Of several the first of the batch, whichever thread comes first.
         let failure =
           error as? ABNError
           ?? ABNError(.data, "batch", got: "\(error)", wanted: "pictures that can be read")
-        labelElements[place] = 0
+        labels.update(repeating: 0)
         events.withLock {
           if place < $0.failedPlace { ($0.failure, $0.failedPlace) = (failure, place) }
         }
@@ -107,13 +126,19 @@ extension BatchLoader {
 
   /// Batch `index` of the epoch with this order, made on the calling thread.
   func make(_ index: Int, epoch: Int, order: [Int], in memory: BatchMemory) -> Batch {
-    memory.begin(samples(index, order), imageShape: split.imageShape)
+    begin(memory, samples(index, order))
     fill(memory, 0..<memory.sampleCount, epoch: epoch)
     return memory.finish(self, epoch: epoch, index: index)
   }
 
+  /// Makes room for these samples.
+  func begin(_ memory: BatchMemory, _ samples: [Int]) {
+    memory.begin(samples, imageShape: split.imageShape, hasPixelLabels: split.masks != nil)
+  }
+
   /// Fills places of a batch.
   func fill(_ memory: BatchMemory, _ places: Range<Int>, epoch: Int) {
+    if let masks = split.masks { return fillPairs(memory, places, epoch: epoch, masks) }
     let random = changes(ofEpoch: epoch, others: false)
     guard let array = split.source as? PictureArray, seesArraysAsTheyAre else {
       let others = changes(ofEpoch: epoch, others: true)

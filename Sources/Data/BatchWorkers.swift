@@ -94,7 +94,7 @@ final class BatchWorkers: @unchecked Sendable {
       let memory = ring[place].memory
       if next.place == 0 {
         if order.isEmpty { order = loader.order(ofEpoch: epoch) }
-        memory.begin(loader.samples(index, order), imageShape: loader.split.imageShape)
+        loader.begin(memory, loader.samples(index, order))
         ring[place].missing = memory.sampleCount
       }
       let end = min(next.place + share, memory.sampleCount)

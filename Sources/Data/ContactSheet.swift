@@ -9,10 +9,12 @@ package enum ContactSheet {
   ///   - images: float32 [B, C, H, W], normalized.
   ///   - rule: how they were normalized.
   ///   - most: the pictures that are shown at most.
+  ///   - masks: the classes of the pixels, int64 [B, 1, H, W], whose colours are laid upon them.
   /// - Throws: the tensor's failure; `ABNError(.data)` for pictures that are neither grey nor in
   ///   colours.
   package static func make(
-    _ images: Tensor, _ rule: PictureRule, columns: Int, most: Int = .max
+    _ images: Tensor, _ rule: PictureRule, columns: Int, most: Int = .max,
+    masks: (labels: Tensor, classes: PixelClasses)? = nil
   ) throws -> Picture {
     let images = try images.checked()
     let (channels, size) = (
@@ -27,15 +29,31 @@ package enum ContactSheet {
     let columns = max(1, min(columns, count))
     let gap = 2
     let rows = (count + columns - 1) / columns
+    let drawnChannels = masks == nil ? channels : 3
     var sheet = Picture(
       size: PictureSize(
         height: rows * (size.height + gap) + gap, width: columns * (size.width + gap) + gap),
-      colour: [UInt8](repeating: 255, count: channels))
+      colour: [UInt8](repeating: 255, count: drawnChannels))
     for index in 0..<count {
+      let picture = rule.picture(index, of: images)
+      let shown = masks.map { masks in
+        masks.classes.overlay(mask(index, masks.labels, size), upon: picture)
+      }
       sheet.paste(
-        rule.picture(index, of: images), top: gap + index / columns * (size.height + gap),
+        shown ?? picture, top: gap + index / columns * (size.height + gap),
         left: gap + index % columns * (size.width + gap))
     }
     return sheet
+  }
+
+  /// The classes of one picture's pixels.
+  private static func mask(_ index: Int, _ labels: Tensor, _ size: PictureSize) -> Picture {
+    let plane = size.height * size.width
+    return Picture(size: size, channels: 1) { to in
+      labels.withUnsafeBytes { bytes in
+        let numbers = bytes.bindMemory(to: Int64.self)
+        for i in 0..<plane { to[i] = UInt8(truncatingIfNeeded: numbers[index * plane + i]) }
+      }
+    }
   }
 }

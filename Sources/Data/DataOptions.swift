@@ -1,7 +1,8 @@
+import ABNImages
 import ABNTensors
 
 /// How data are read, beside where from.
-package struct DataOptions: Sendable, Hashable, Codable {
+package struct DataOptions: Sendable, Hashable {
   /// The share of the pictures of each class that is held out, where the data are not divided yet.
   package var validationShare = 0.2
   /// The size at which pictures are seen; nil: that of the pictures or, of a folder, 224 x 224 from
@@ -14,6 +15,16 @@ package struct DataOptions: Sendable, Hashable, Codable {
   package var cacheBytes = 0
   /// The threads that look through pictures that are held out, where broken ones are left out.
   package var threads = 2
+  /// A file that says what the numbers or colours in masks stand for; nil: that in the folder of
+  /// the data, if there is one.
+  package var classesFile: String?
+  /// What they stand for where no file is named: a model that was trained on them knows.
+  package var pixelClasses: PixelClasses?
+  /// Numbers in masks that do not count, beside those that the file says.
+  package var ignoredValues: [Int] = []
+  /// The part of a picture with a mask that is seen in training; nil: the size of the first one, at
+  /// most 512 pixels a side.
+  package var cropSize: PictureSize?
   /// Whether they are looked through when the data are read.
   var looksThroughHeldOut = true
 
@@ -32,6 +43,10 @@ package struct DataOptions: Sendable, Hashable, Codable {
     guard (1...1024).contains(threads) else {
       throw ABNError(.attribute, "threads", got: "\(threads)", wanted: "1...1024")
     }
+    if let bad = ignoredValues.first(where: { !(0...255).contains($0) }) {
+      throw ABNError(.attribute, "ignore index", got: "\(bad)", wanted: "0...255")
+    }
+    try cropSize.map { try PictureGeometry(size: $0).validate() }
     try geometry?.validate()
   }
 }

@@ -11,8 +11,12 @@ package struct DataReport: Sendable, Encodable {
     package let name: String
     /// The pictures that can be read.
     package let pictures: Int
-    /// The pictures of each class, in the order of the classes.
+    /// The pictures of each class, in the order of the classes; of those with masks, the pictures
+    /// that a class is in.
     package let classCounts: [Int]
+    /// The pixels of each class, and those that do not count; nil without masks.
+    package let pixelCounts: [Int]?
+    package let ignoredPixels: Int?
     /// The size of the picture with the fewest pixels, of the middle one, and of the one with the
     /// most.
     package let sizes: [PictureSize]
@@ -31,9 +35,11 @@ package struct DataReport: Sendable, Encodable {
   package let deviation: [Double]
   /// What was passed over.
   package let notes: [String]
+  /// The number of pictures without masks, and masks without pictures; `notes` name them.
+  package let unpaired: Int
 
-  /// The number of pictures that cannot be read.
-  package var brokenCount: Int { parts.reduce(0) { $0 + $1.broken.count } }
+  /// The number of pictures that cannot be read or have no mask, and of masks without a picture.
+  package var brokenCount: Int { parts.reduce(unpaired) { $0 + $1.broken.count } }
 
   /// Reads the data and decodes every picture at its whole size.
   ///
@@ -45,6 +51,7 @@ package struct DataReport: Sendable, Encodable {
     data = source.description
     classNames = dataset.classNames
     notes = dataset.notes
+    unpaired = dataset.unpaired.count
     var parts: [Part] = []
     var sums: [ChannelSums] = []
     for (name, split) in [("train", dataset.train), ("test", dataset.test)] {
@@ -108,6 +115,8 @@ private struct Survey {
   let sums: ChannelSums
   let broken: [ABNError]
   let kinds: [String: Int]
+  /// Of masks; no class where there are none.
+  let pixels: PixelCounts
 
   init(_ split: DataSplit, threads: Int) {
     struct Found {
@@ -115,13 +124,20 @@ private struct Survey {
       var sums: ChannelSums
       var broken: [Int: ABNError] = [:]
       var kinds: [String: Int] = [:]
+      var pixels: PixelCounts
     }
-    let found = Mutex(Found(sums: ChannelSums(channels: split.source.channels)))
+    let found = Mutex(
+      Found(
+        sums: ChannelSums(channels: split.source.channels),
+        pixels: PixelCounts(classCount: split.masks?.classes.count ?? 0)))
     forEachPicture(split.count, threads: threads) { index in
       do {
         let (picture, kind) = try split.source.original(index)
         let sums = ChannelSums(picture)
+        let mask = try split.masks?.mask(
+          index, for: picture.size, of: split.source.name(of: index))
         found.withLock {
+          if let mask { $0.pixels.add(mask) }
           $0.sizes[index] = picture.size
           $0.sums.add(sums)
           $0.kinds[kind, default: 0] += 1
@@ -140,14 +156,21 @@ private struct Survey {
     }
     sums = all.sums
     kinds = all.kinds
+    pixels = all.pixels
     broken = all.broken.sorted { $0.key < $1.key }.map(\.value)
   }
 
   func part(_ name: String, _ split: DataSplit, classes: Int) -> DataReport.Part {
     var counts = [Int](repeating: 0, count: classes)
-    for index in good { counts[Int(split.labels[index])] += 1 }
+    if split.masks == nil {
+      for index in good { counts[Int(split.labels[index])] += 1 }
+    } else {
+      counts = pixels.pictures
+    }
     return DataReport.Part(
       name: name, pictures: good.count, classCounts: counts,
+      pixelCounts: split.masks.map { _ in pixels.counts },
+      ignoredPixels: split.masks.map { _ in pixels.ignored },
       sizes: sizes.isEmpty ? [] : [sizes[0], sizes[sizes.count / 2], sizes[sizes.count - 1]],
       kinds: kinds, broken: broken.map(\.description))
   }

@@ -17,10 +17,17 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
   case npy(paths: String)
   /// JPEG and PNG pictures in a folder for each class (see `PictureFolder.load`).
   case folder(directory: String)
+  /// Pictures and masks in folders side by side (see `PicturePairs`).
+  case pairs(directory: String)
+  /// The folders of PASCAL VOC.
+  case voc(directory: String)
+  /// The folders of Cityscapes.
+  case cityscapes(directory: String)
 
   /// How the sources are written.
   public static let forms = [
     "digits", "mnist:DIR", "cifar10:DIR", "cifar100:DIR", "idx:DIR", "npy:DIR", "folder:DIR",
+    "pairs:DIR", "voc:DIR", "cityscapes:DIR",
   ]
 
   /// The source that a text names, written as one of `forms`.
@@ -55,6 +62,8 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
     "mnist": { .mnist(directory: $0) }, "cifar10": { .cifar10(directory: $0) },
     "cifar100": { .cifar100(directory: $0) }, "idx": { .idx(directory: $0) },
     "npy": { .npy(paths: $0) }, "folder": { .folder(directory: $0) },
+    "pairs": { .pairs(directory: $0) }, "voc": { .voc(directory: $0) },
+    "cityscapes": { .cityscapes(directory: $0) },
   ]
 
   /// Reads the data.
@@ -76,6 +85,10 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
       case .idx(let directory): try IDXFolder.load(directory: directory, options)
       case .npy(let paths): try NPYPictures.load(paths, options)
       case .folder(let directory): try PictureFolder.load(directory: directory, options)
+      case .pairs(let directory): try PicturePairs.load(.pairs, directory: directory, options)
+      case .voc(let directory): try PicturePairs.load(.voc, directory: directory, options)
+      case .cityscapes(let directory):
+        try PicturePairs.load(.cityscapes, directory: directory, options)
       }
     guard let geometry = options.geometry, geometry != dataset.train.geometry else {
       return dataset
@@ -107,7 +120,8 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
     switch self {
     case .digits: nil
     case .mnist(let directory), .cifar10(let directory), .cifar100(let directory),
-      .idx(let directory), .npy(let directory), .folder(let directory):
+      .idx(let directory), .npy(let directory), .folder(let directory), .pairs(let directory),
+      .voc(let directory), .cityscapes(let directory):
       directory
     }
   }
@@ -122,6 +136,9 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
     case .idx: "idx"
     case .npy: "npy"
     case .folder: "folder"
+    case .pairs: "pairs"
+    case .voc: "voc"
+    case .cityscapes: "cityscapes"
     }
   }
 
@@ -140,6 +157,15 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
     case .cifar10, .cifar100: .cifar
     case .npy: .none
     case .folder: .photographs
+    case .pairs, .voc, .cityscapes: .scenes
+    }
+  }
+
+  /// Whether the data have a class for each pixel.
+  package var hasMasks: Bool {
+    switch self {
+    case .pairs, .voc, .cityscapes: true
+    default: false
     }
   }
 }

@@ -11,6 +11,8 @@ public struct DataSplit: Sendable, Equatable {
   package let geometry: PictureGeometry
   /// The class of each picture, N of them.
   public let labels: [Int32]
+  /// The classes of the pixels, where these have one each; `labels` are 0 then.
+  package let masks: MaskFiles?
 
   /// The pictures: uint8 [N, C, H, W]. Of pictures in files, which are not held in memory, it is a
   /// tensor with a `failure`.
@@ -49,10 +51,13 @@ public struct DataSplit: Sendable, Equatable {
         size: PictureSize(height: images.shape[2], width: images.shape[3])))
   }
 
-  /// Pictures of a source with as many classes.
-  init(source: any PictureSource, labels: [Int32], geometry: PictureGeometry) {
-    precondition(source.count == labels.count)
+  /// Pictures of a source with as many classes, and masks.
+  init(
+    source: any PictureSource, labels: [Int32], geometry: PictureGeometry, masks: MaskFiles? = nil
+  ) {
+    precondition(source.count == labels.count && masks?.paths.count ?? labels.count == labels.count)
     self.source = source
+    self.masks = masks
     self.labels = labels
     self.geometry = geometry
   }
@@ -75,22 +80,27 @@ public struct DataSplit: Sendable, Equatable {
   /// These pictures in this order.
   package func selecting(_ indices: [Int]) -> DataSplit {
     DataSplit(
-      source: source.selecting(indices), labels: indices.map { labels[$0] }, geometry: geometry)
+      source: source.selecting(indices), labels: indices.map { labels[$0] }, geometry: geometry,
+      masks: masks?.selecting(indices))
   }
 
   /// The same pictures seen at another geometry.
   package func seen(at geometry: PictureGeometry) -> DataSplit {
-    DataSplit(source: source.prepared(for: geometry), labels: labels, geometry: geometry)
+    DataSplit(
+      source: source.prepared(for: geometry), labels: labels, geometry: geometry, masks: masks)
   }
 
   /// What of the pictures could not be read so far and was left out or replaced.
   package var broken: [ABNError] { source.broken }
 
   /// The most bytes of decoded pictures that are kept.
-  package var cacheBytes: Int { (source as? PictureFiles)?.cacheBytes ?? 0 }
+  package var cacheBytes: Int {
+    ((source as? PictureFiles)?.cacheBytes ?? 0) + (masks?.cacheBytes ?? 0)
+  }
 
   /// Same pictures, classes and geometry.
   public static func == (a: DataSplit, b: DataSplit) -> Bool {
     a.labels == b.labels && a.geometry == b.geometry && a.source.isSame(as: b.source)
+      && a.masks?.paths == b.masks?.paths && a.masks?.classes == b.masks?.classes
   }
 }

@@ -20,6 +20,8 @@ public struct Dataset: Sendable {
   package var white = 255.0
   /// What whoever trains on these data should know: files that were passed over.
   package var notes: [String] = []
+  /// Pictures without masks, and masks without pictures, that were left out.
+  package var unpaired: [ABNError] = []
 
   /// A data set.
   ///
@@ -61,6 +63,9 @@ public struct Dataset: Sendable {
     self.normalization = normalization
   }
 
+  /// The classes of pixels, where these have one each; nil where pictures have.
+  package var pixelClasses: PixelClasses? { train.masks?.classes }
+
   /// The number of classes.
   public var classCount: Int { classNames.count }
 
@@ -86,7 +91,7 @@ public struct Dataset: Sendable {
     var changed = try Dataset(
       name: name, classNames: classNames, train: train ?? self.train, test: test ?? self.test,
       normalization: normalization ?? self.normalization)
-    (changed.white, changed.notes) = (white, notes)
+    (changed.white, changed.notes, changed.unpaired) = (white, notes, unpaired)
     return changed
   }
 }

@@ -1,3 +1,4 @@
+import ABNFormats
 import ABNImages
 import ABNTensors
 import Synchronization
@@ -17,6 +18,8 @@ final class PictureFiles: PictureSource {
   let files: [File]
   let channels: Int
   let skipsBroken: Bool
+  /// Whether pictures are decoded at their whole size, whatever of them is seen.
+  private let isWhole: Bool
   private let options: DecodingOptions
   private let cache: PictureCache
   private let faults = Mutex<[Int: ABNError]>([:])
@@ -29,8 +32,31 @@ final class PictureFiles: PictureSource {
     self.files = files
     self.channels = channels
     self.skipsBroken = skipsBroken
+    isWhole = false
     options = geometry.decodingOptions(channels: channels)
     cache = PictureCache(count: files.count, budget: budget)
+  }
+
+  /// Files that are decoded at their whole size: their pixels belong to those of masks.
+  init(paths: [String], channels: Int, cacheBytes: Int, skipsBroken: Bool) {
+    var numbers: [String: Int] = [:]
+    var folders: [String] = []
+    files = paths.map { path in
+      let parent = Folder.parent(of: path)
+      let number = numbers[parent] ?? folders.count
+      if number == folders.count {
+        numbers[parent] = number
+        folders.append(parent)
+      }
+      let name = path.utf8.split(separator: UInt8(ascii: "/")).last.map { String(Substring($0)) }
+      return File(folder: number, name: name ?? path)
+    }
+    self.folders = folders
+    self.channels = channels
+    self.skipsBroken = skipsBroken
+    isWhole = true
+    options = DecodingOptions(channels: channels)
+    cache = PictureCache(count: paths.count, mostBytes: cacheBytes)
   }
 
   var count: Int { files.count }
@@ -66,7 +92,9 @@ final class PictureFiles: PictureSource {
   }
 
   func prepared(for geometry: PictureGeometry) -> any PictureSource {
-    PictureFiles(self, files: files, options: geometry.decodingOptions(channels: channels))
+    PictureFiles(
+      self, files: files,
+      options: isWhole ? options : geometry.decodingOptions(channels: channels))
   }
 
   private init(_ other: PictureFiles, files: [File], options: DecodingOptions) {
@@ -74,6 +102,7 @@ final class PictureFiles: PictureSource {
     self.files = files
     channels = other.channels
     skipsBroken = other.skipsBroken
+    isWhole = other.isWhole
     self.options = options
     cache = PictureCache(count: files.count, budget: other.cache.budget)
   }

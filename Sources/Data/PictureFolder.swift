@@ -10,6 +10,14 @@ package enum PictureFolder {
   /// decoded.
   static let endings = ["jpg", "jpeg", "jpe", "png"]
 
+  /// Whether a file is called as pictures are.
+  static func isPicture(_ name: String) -> Bool {
+    guard let dot = name.utf8.lastIndex(of: UInt8(ascii: ".")), dot != name.startIndex else {
+      return false
+    }
+    return endings.contains(name[name.index(after: dot)...].lowercased())
+  }
+
   /// Reads the names of the files below a folder; pictures are decoded when they are needed.
   ///
   /// The folder holds `train` and one of `val`, `valid`, `validation` and `test`, and these a
@@ -138,7 +146,7 @@ package enum PictureFolder {
       found.names = known ?? top.folders
       try note(top, in: directory)
       guard !top.folders.isEmpty else {
-        let pictures = top.files.count { isPicture($0) }
+        let pictures = top.files.count { PictureFolder.isPicture($0) }
         throw ABNError(
           .data, "folder \(quoted(directory))",
           got: pictures > 0 ? "\(pictures) pictures and no folder" : "no folder",
@@ -172,7 +180,7 @@ package enum PictureFolder {
       found.folders.append(directory)
       let number = found.folders.count - 1
       for name in listing.files {
-        if isPicture(name) {
+        if PictureFolder.isPicture(name) {
           found.files.append(.init(folder: number, name: name))
           found.labels.append(label)
         } else {
@@ -201,13 +209,6 @@ package enum PictureFolder {
       unreadableNames += listing.unreadableNames.map { quoted("\(directory)/\($0)") }
     }
 
-    private func isPicture(_ name: String) -> Bool {
-      guard let dot = name.utf8.lastIndex(of: UInt8(ascii: ".")), dot != name.startIndex else {
-        return false
-      }
-      return endings.contains(name[name.index(after: dot)...].lowercased())
-    }
-
     /// What was passed over, one line for each reason.
     var notes: [String] {
       func line(_ names: [String], _ why: String) -> String? {
@@ -222,6 +223,16 @@ package enum PictureFolder {
         line(unreadableNames, "not called by a name in UTF-8"),
       ].compactMap { $0 }
     }
+  }
+}
+
+/// The pictures in a folder.
+package enum FolderPictures {
+  /// The names of the files in a folder that are called as pictures are, in natural order.
+  ///
+  /// - Throws: `ABNError(.file)` for a folder that cannot be listed.
+  package static func files(in folder: String) throws -> [String] {
+    try FolderListing(folder).files.filter(PictureFolder.isPicture)
   }
 }
 
@@ -243,7 +254,8 @@ extension DataSplit {
     let faults = Mutex<[Int: ABNError]>([:])
     forEachPicture(count, threads: threads) { index in
       do {
-        _ = try source.picture(index)
+        let picture = try source.picture(index)
+        _ = try masks?.mask(index, for: picture.size, of: source.name(of: index))
       } catch {
         let fault =
           error as? ABNError

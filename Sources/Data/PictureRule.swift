@@ -121,14 +121,47 @@ package struct PictureRule: Sendable, Hashable, Codable {
       channels == picture.channels ? picture : picture.converted(toChannels: channels))
     var tensor = Tensor(
       uninitialized: [1, channels, geometry.size.height, geometry.size.width], dtype: .float32)
-    let scale = white / 255
-    let values = zip(mean, deviation).flatMap { (mean: Double, deviation: Double) -> [Float] in
-      (0..<256).map { Float((Double($0) * scale - mean) / deviation) }
-    }
+    let values = values
     tensor.withUnsafeMutableBytes {
       writeNormalized(seen, values, to: $0.bindMemory(to: Float.self))
     }
     return tensor
+  }
+
+  /// A picture of `channels` channels at its own size, in the upper left corner of float32
+  /// [1, C, H, W]: normalized, and 0, the mean, beside it.
+  package func prepare(_ picture: Picture, paddedTo size: PictureSize) -> Tensor {
+    precondition(picture.channels == channels)
+    let values = values
+    let isWhole = size == picture.size
+    var tensor =
+      isWhole
+      ? Tensor(uninitialized: [1, channels, size.height, size.width], dtype: .float32)
+      : Tensor(zeros: [1, channels, size.height, size.width], dtype: .float32)
+    tensor.withUnsafeMutableBytes {
+      let to = $0.bindMemory(to: Float.self)
+      if isWhole { return writeNormalized(picture, values, to: to) }
+      picture.withPixels { from in
+        for row in 0..<picture.height {
+          for column in 0..<picture.width {
+            let source = (row * picture.width + column) * channels
+            for channel in 0..<channels {
+              to[(channel * size.height + row) * size.width + column] =
+                values[256 * channel + Int(from[source + channel])]
+            }
+          }
+        }
+      }
+    }
+    return tensor
+  }
+
+  /// The normalized value of each byte of each channel.
+  private var values: [Float] {
+    let scale = white / 255
+    return zip(mean, deviation).flatMap { (mean: Double, deviation: Double) -> [Float] in
+      (0..<256).map { Float((Double($0) * scale - mean) / deviation) }
+    }
   }
 
   /// Reads a file and prepares it.

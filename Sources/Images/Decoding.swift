@@ -70,7 +70,7 @@ extension Picture {
     }
   }
 
-  private static func fileBytes(_ path: String) throws -> [UInt8] {
+  static func fileBytes(_ path: String) throws -> [UInt8] {
     let source = try ByteSource(path: path, kind: "picture")
     guard source.byteCount <= mostFileBytes else {
       throw pictureError(
@@ -214,7 +214,7 @@ func pictureError(_ path: String, got: String, wanted: String, fix: String = "")
 }
 
 /// Calls a function of a library that gives 0 or writes a reason.
-private func withMessage(
+func withMessage(
   _ count: Int, _ path: String, _ format: PictureFormat,
   _ body: (UnsafeMutablePointer<CChar>) -> Int32
 ) throws {

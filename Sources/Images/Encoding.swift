@@ -14,6 +14,18 @@ extension Picture {
     }
   }
 
+  /// The bytes of a PNG file of this picture of one channel, whose bytes are numbers of colours.
+  ///
+  /// - Parameter palette: red, green and blue of each number, 1 to 256 of them; every byte of the
+  ///   picture is below that.
+  package func encodedPNG(palette: [UInt8]) throws -> [UInt8] {
+    precondition(channels == 1 && palette.count % 3 == 0, "\(channels) channels")
+    return try encoded(Int(ABN_PNG_MESSAGE_BYTES), free: abn_png_free) { pixels, out, count, text in
+      abn_png_encode_palette(
+        pixels, UInt32(width), UInt32(height), palette, UInt32(palette.count / 3), out, count, text)
+    }
+  }
+
   /// The bytes of a JPEG file of this picture: one channel is grey, three are colours, four are
   /// inverted ink.
   ///

@@ -6,7 +6,7 @@ extension ClassifierPrograms {
   /// The planned peak of a training step.
   package func plannedPeakBytes(batchSize: Int, backend: any Backend) throws -> Int {
     try Executor(backend: backend, mode: .compact, memoryLimit: .none).compile(
-      training, feed: feedShapes(batchSize: batchSize), fetch: [loss, accuracy]
+      training, feed: feedShapes(batchSize: batchSize), fetch: stepResults
     ).plannedPeakBytes
   }
 

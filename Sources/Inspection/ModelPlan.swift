@@ -65,7 +65,7 @@ package struct ModelPlan {
       .compile(
         programs.training,
         feed: try programs.feedShapes(batchSize: batchSize),
-        fetch: [programs.loss, programs.accuracy])
+        fetch: programs.stepResults)
     seconds = start.duration(to: clock.now) / .seconds(1)
     report = MemoryReport(executable, program: programs.training)
     timeline = PlanTimeline(executable.lowered.planRequest, executable.plan)

@@ -4,7 +4,22 @@ import ABNModels
 import ABNOperators
 import ABNTensors
 
-/// A classifier as two programs: one that trains, one that evaluates.
+/// What a network that segments minimizes.
+package struct SegmentationObjective: Sendable, Hashable {
+  /// Which loss of the pixels.
+  package var loss: SegmentationLossKind
+  /// What a pixel of each class counts; nil: all the same.
+  package var classWeights: [Double]?
+
+  package init(loss: SegmentationLossKind = .crossEntropy, classWeights: [Double]? = nil) {
+    (self.loss, self.classWeights) = (loss, classWeights)
+  }
+
+  /// The label of pixels that do not count.
+  package static let ignoreIndex = 255
+}
+
+/// A network as two programs: one that trains, one that evaluates.
 package struct ClassifierPrograms {
   /// Forward, backward, update.
   package let training: Program
@@ -12,12 +27,13 @@ package struct ClassifierPrograms {
   package let evaluation: Program
   /// Sets parameters and state.
   package let startup: Program
-  /// The mean of what is minimized over the batch, and over the pixels of a segmentation, [1].
+  /// What is minimized, [1]: the mean cross entropy over the batch, or the loss of a segmentation.
   package let loss: Variable
   /// The mean cross entropy with the labels: `loss`, unless that is with soft labels. [1].
   package let labelLoss: Variable
-  /// Share of the images, or pixels, that are right, [1].
-  package let accuracy: Variable
+  /// The share of the images that are right, [1]; nil of a segmentation, which is judged by counts
+  /// over all pictures.
+  package let accuracy: Variable?
   /// The numbers before softmax: [N, classes], or [N, classes, H, W] of a segmentation.
   package let logits: Variable
   /// What training feeds beside images and labels where the loss is with soft labels: the
@@ -26,9 +42,12 @@ package struct ClassifierPrograms {
 
   /// Builds a model with loss and accuracy and, if given, the optimizer's updates.
   ///
-  /// - Parameter usesSoftLabels: whether training is with probabilities of the classes.
+  /// - Parameters:
+  ///   - usesSoftLabels: whether training is with probabilities of the classes.
+  ///   - objective: of a network that segments.
   package init(
     _ model: Model, options: ModelOptions, image: Shape, seed: UInt64, usesSoftLabels: Bool = false,
+    objective: SegmentationObjective = SegmentationObjective(),
     minimize: (Variable) throws -> Void = { _ in }
   ) throws {
     let builder = ProgramBuilder(seed: seed)
@@ -38,9 +57,15 @@ package struct ClassifierPrograms {
       // A class for each image, or for each pixel where the logits are maps.
       let map = logits.shape.dimensions.dropFirst(2)
       let labels = try data("labels", shape: Shape([Shape.unknown, 1] + map), dtype: .int64)
+      guard map.isEmpty else {
+        let loss = try segmentationLoss(
+          logits: logits, labels: labels, kind: objective.loss,
+          ignoreIndex: SegmentationObjective.ignoreIndex, classWeights: objective.classWeights)
+        try minimize(loss)
+        return (loss, loss, nil, logits)
+      }
       let loss = try mean(softmaxWithCrossEntropy(logits, labels, axis: 1))
-      let right = try ABNLayers.accuracy(
-        rows(logits, options.classes), map.isEmpty ? labels : reshape(labels, [-1, 1]))
+      let right = try ABNLayers.accuracy(logits, labels)
       guard usesSoftLabels else {
         try minimize(loss)
         return (loss, loss, right, logits)
@@ -55,6 +80,9 @@ package struct ClassifierPrograms {
     startup = builder.startup
   }
 
+  /// What a training step gives: the loss and, where there is one, the accuracy.
+  package var stepResults: [Variable] { [loss] + (accuracy.map { [$0] } ?? []) }
+
   /// The shapes of images and labels for a batch of this size; for training those of soft labels,
   /// where it takes them.
   package func feedShapes(batchSize: Int, training isTraining: Bool = false) throws -> [String:
@@ -67,10 +95,4 @@ package struct ClassifierPrograms {
         return (name, Shape([batchSize] + shape.dimensions.dropFirst()))
       })
   }
-}
-
-/// Logits with the classes last, a row for each image or pixel.
-private func rows(_ logits: Variable, _ classes: Int) throws -> Variable {
-  guard logits.shape.rank == 4 else { return logits }
-  return try reshape(transpose(logits, [0, 2, 3, 1]), [-1, classes])
 }

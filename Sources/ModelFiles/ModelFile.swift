@@ -26,6 +26,8 @@ public struct ModelFile {
   public var data: String?
   /// What the classes are called, in their order; empty where nobody said.
   package var classNames: [String] = []
+  /// The classes of pixels, of a network that segments and was trained on masks.
+  package var pixelClasses: PixelClasses?
   /// What becomes of the size of a picture before the network sees it: see
   /// `PictureGeometry.resize`.
   package var resize: Int?
@@ -35,8 +37,9 @@ public struct ModelFile {
   /// The file's name in its folder.
   public static let name = "model.safetensors"
   /// From version 2 on a model bears a checksum.
-  /// From 2.1 on it may say what the classes are called and how pictures are resized.
-  static let format = FileFormat(kind: "model", major: 2, minor: 1)
+  /// From 2.1 on it may say what the classes are called and how pictures are resized, from 2.2 on
+  /// what numbers and colours of masks stand for.
+  static let format = FileFormat(kind: "model", major: 2, minor: 2)
 
   /// A model with these parameters.
   ///
@@ -54,6 +57,7 @@ public struct ModelFile {
     self.data = data
     if let dataset {
       (classNames, white) = (dataset.classNames, dataset.white)
+      pixelClasses = dataset.pixelClasses
       resize = dataset.rule.geometry.resize
     }
   }
@@ -88,6 +92,7 @@ public struct ModelFile {
     if !classNames.isEmpty {
       metadata["class_names"] = JSON.array(classNames.map { .string($0) }).line
     }
+    metadata["mask_classes"] = pixelClasses?.text
     metadata["resize"] = resize.map { "\($0)" }
     return metadata
   }
@@ -140,6 +145,9 @@ public struct ModelFile {
       image: image, normalization: pixels.normalization, data: metadata["data"])
     file.white = pixels.white
     file.classNames = try stated.classNames(count: options.classes)
+    file.pixelClasses = try stated.optional("mask_classes") { text -> PixelClasses? in
+      PixelClasses(text: text).flatMap { $0.count == options.classes ? $0 : nil }
+    }
     file.resize = try stated.resize()
     if file.resize != nil { try file.rule.geometry.validate() }
     return file

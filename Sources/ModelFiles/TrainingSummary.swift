@@ -4,8 +4,8 @@ import Foundation
 
 /// What a training run gives, as `summary.json`.
 public struct TrainingSummary: Codable, Sendable {
-  /// The share of the held-out images that are classified right, 0...1; nil where a run was
-  /// interrupted within an epoch, which is saved without an evaluation.
+  /// The share of the held-out images that are classified right, 0...1, or what `metric` says; nil
+  /// where a run was interrupted within an epoch, which is saved without an evaluation.
   public var accuracy: Double?
   /// The mean loss over the held-out images; nil with `accuracy`.
   public var loss: Double?
@@ -29,6 +29,9 @@ public struct TrainingSummary: Codable, Sendable {
   /// Why the run ended: `finished`, `earlyStopped`, `timeBudget` or `interrupted`; nil in files of
   /// older versions.
   package var stopReason: String?
+  /// What `accuracy` and `bestAccuracy` are: nil: an accuracy; `meanIoU`: the mean over the classes
+  /// of intersection over union.
+  package var metric: String?
   /// The best accuracy after an epoch, and the number of that epoch, from 1; that model is in
   /// `best`.
   package var bestAccuracy: Double?

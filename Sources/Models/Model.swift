@@ -73,6 +73,11 @@ public struct ImageSizes: Sendable, Hashable {
   /// Whether a network can take this height or width.
   package func admits(_ size: Int) -> Bool { size >= least && size % multiple == 0 }
 
+  /// The least height or width that a network can take and that a picture of this one fits into.
+  package func padded(_ size: Int) -> Int {
+    max(least, (max(size, 1) + multiple - 1) / multiple * multiple)
+  }
+
   /// - Parameter images: [N, C, H, W]; sizes that are not known are not looked at.
   /// - Throws: `ABNError(.shape)` that says which sizes work, and the nearest.
   func check(_ images: Shape, of model: String) throws {

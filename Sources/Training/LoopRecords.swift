@@ -55,9 +55,10 @@ extension TrainingLoop {
       waitShare: epochClock.waitShare, isBest: isBest)
   }
 
-  /// Of mixed pictures the label is half of the truth.
+  /// Of mixed pictures the label is half of the truth; a segmentation has none.
   private var hasTrainingAccuracy: Bool {
-    settings.augmentation.mixup == 0 && settings.augmentation.cutmix == 0
+    programs.accuracy != nil && settings.augmentation.mixup == 0
+      && settings.augmentation.cutmix == 0
   }
 
   func runRecord(plannedPeakBytes: Int, resumedStep: Int, threads: Int) -> RunRecord {

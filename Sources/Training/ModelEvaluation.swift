@@ -48,7 +48,7 @@ struct ModelEvaluation {
         wanted: "\(quoted(file.className(number))), as the model was trained on",
         fix: "Name the folders of the classes as they were.")
     }
-    try file.model.requireClassifies(dataset, file.options)
+    try file.model.requireFits(dataset, file.options)
     task = ClassificationTask(file.model, options: file.options, image: file.image)
     programs = try task.programs(seed: 0) { _ in }
     scope = try file.scope(
@@ -59,8 +59,8 @@ struct ModelEvaluation {
   /// What the model says of every picture, the last, smaller batch included.
   func metrics(batchSize: Int, executor: Executor) throws -> ClassificationMetrics {
     try task.evaluate(
-      programs, dataset.test, normalization: file.normalization, batchSize: batchSize,
-      executor: executor, scope: scope)
+      programs, dataset.test, normalization: file.normalization, batchSize: batchSize, limit: nil,
+      executor: executor, scope: scope, workers: 1, report: { _ in })
   }
 }
 

@@ -22,7 +22,8 @@ package struct RunOverview: Sendable, Encodable {
   /// Whole passes done, and those that it was to do.
   package private(set) var epochsDone = 0
   package private(set) var epochs: Int?
-  /// The best accuracy on the held-out data and its pass, from 1; the last accuracy and loss.
+  /// The best accuracy on the held-out data, or mean IoU of a segmentation, and its pass, from 1;
+  /// the last one and the loss.
   package private(set) var bestAccuracy: Double?
   package private(set) var bestEpoch: Int?
   package private(set) var accuracy, loss: Double?
@@ -76,7 +77,9 @@ package struct RunOverview: Sendable, Encodable {
     func numbers(_ name: String) -> [Double?] { log.column(name)?.map { Double($0) } ?? [] }
     let passes = numbers("epoch")
     guard let last = passes.last??.rounded(), last < 1e15 else { return }
-    let accuracies = numbers(CSVLog.validationPrefix + "accuracy")
+    let accuracies =
+      ["accuracy", SegmentationMetrics.name].lazy
+      .map { numbers(CSVLog.validationPrefix + $0) }.first { !$0.isEmpty } ?? []
     let best = accuracies.indices.filter { accuracies[$0] != nil && passes[$0] != nil }
       .max { accuracies[$0]! < accuracies[$1]! || (accuracies[$0]! == accuracies[$1]! && $0 > $1) }
     if let best, accuracies[best]! >= bestAccuracy ?? 0 || bestEpoch == nil {

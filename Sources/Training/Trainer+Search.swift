@@ -14,8 +14,8 @@ extension Trainer {
     let programs = made.all
     func memory(_ executor: Executor, _ batchSize: Int) throws -> TrainingMemory {
       try TrainingMemory(
-        programs, executor, loader: data.loader, batchSize: batchSize, testCount: data.test.count,
-        evaluationFetches: task.evaluationFetches(programs), average: made.average)
+        programs, executor, loader: data.loader, batchSize: batchSize, average: made.average
+      ) { try task.compileEvaluation(programs, data.test, batchSize: $1, executor: $0) }
     }
     func compact(_ batchSize: Int) throws -> Int {
       try memory(
@@ -51,7 +51,6 @@ extension Trainer {
           wanted: "a memory budget", fix: "Say how much: --memory-budget 4GiB.")
       }()
     let made = try programs(task, rates: settings.rates(stepsPerEpoch: 1))
-    let fetches = task.evaluationFetches(made.all)
     let most = min(settings.batchSize, dataset.train.count)
     let data = try data(of: dataset, batchSize: most)
     return try AutomaticBatchSize.largest(
@@ -60,9 +59,9 @@ extension Trainer {
       let executor = Executor(
         backend: backend, mode: .compact, keepsConstants: false, memoryLimit: .none)
       return try TrainingMemory(
-        made.all, executor, loader: data.loader, batchSize: size, testCount: dataset.test.count,
-        evaluationFetches: fetches, average: made.average
-      ).peakBytes
+        made.all, executor, loader: data.loader, batchSize: size, average: made.average
+      ) { try task.compileEvaluation(made.all, dataset.test, batchSize: $1, executor: $0) }
+      .peakBytes
     }
   }
 

@@ -10,7 +10,7 @@ import ABNRuntime
 import ABNTensors
 import Foundation
 
-/// Trains a classifier: the whole road from data to a saved model.
+/// Trains a network: the whole road from data to a saved model.
 public final class Trainer {
   /// What a run computes.
   public private(set) var settings: TrainingSettings
@@ -59,7 +59,8 @@ public final class Trainer {
     if let ended = try ended(files) { return ended }
     do {
       let model = ModelFile(
-        parameters: [:], model: settings.model, options: task.options, image: dataset.imageShape,
+        parameters: [:], model: settings.model,
+        options: settings.options(classes: dataset.classCount), image: dataset.imageShape,
         normalization: dataset.normalization, data: settings.data.absolute.description,
         dataset: dataset)
       return try train(task, data, model, files)
@@ -71,15 +72,24 @@ public final class Trainer {
 
   /// The data, and the task that they are for. Where the batch is what a budget allows, it is known
   /// from here on.
-  func prepared() throws -> (Dataset, ClassificationTask) {
+  func prepared() throws -> (Dataset, any TrainingTask) {
     var dataset = try settings.data.load(settings.dataOptions)
     for text in dataset.notes { note(text) }
     dataset = try scaled(dataset)
     let options = settings.options(classes: dataset.classCount)
-    try settings.model.requireClassifies(dataset, options)
-    let task = ClassificationTask(
-      settings.model, options: options, image: dataset.imageShape,
-      usesSoftLabels: settings.overfit == nil && settings.augmentation.hasSoftLabels)
+    let task: any TrainingTask
+    if dataset.pixelClasses != nil {
+      dataset = try dataset.padded(for: settings.model.sizes)
+      try settings.model.requireFits(dataset, options)
+      task = SegmentationTask(
+        settings.model, options: options, image: dataset.imageShape,
+        objective: try objective(dataset))
+    } else {
+      try settings.model.requireFits(dataset, options)
+      task = ClassificationTask(
+        settings.model, options: options, image: dataset.imageShape,
+        usesSoftLabels: settings.overfit == nil && settings.augmentation.hasSoftLabels)
+    }
     if settings.fitsBatch {
       settings.batchSize = try batchSize(task, dataset)
       note("batch size \(settings.batchSize)")
@@ -88,6 +98,14 @@ public final class Trainer {
     let few = dataset.train.selecting(
       Array(0..<min(dataset.train.count, batches * settings.batchSize)))
     return (try dataset.replacing(train: few, test: few), task)
+  }
+
+  /// What a segmentation minimizes.
+  private func objective(_ dataset: Dataset) throws -> SegmentationObjective {
+    SegmentationObjective(
+      loss: settings.segmentationLoss,
+      classWeights: try settings.classWeighting.weights(
+        of: dataset.train, threads: settings.dataOptions.threads))
   }
 
   /// - Parameter batchSize: nil: that of the settings.
@@ -306,6 +324,7 @@ public final class Trainer {
       modelPath: settings.output + "/" + ModelFile.name, modelChecksum: nil,
       settings: settings.described(threads: backend.threads))
     summary.stopReason = reason.rawValue
+    summary.metric = settings.data.hasMasks ? SegmentationMetrics.name : nil
     summary.bestAccuracy = progress.state.best?.evaluation.accuracy
     summary.bestEpoch = progress.state.best.map { $0.epoch + 1 }
     return summary

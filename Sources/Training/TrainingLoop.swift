@@ -20,7 +20,15 @@ struct TrainingData {
 
   /// By what a run that goes on knows its data again, wherever they are now.
   var identity: [String: String] {
-    ["classes": classNames.joined(separator: ", "), "pictures": "\(trainCount) + \(test.count)"]
+    var identity = [
+      "classes": classNames.joined(separator: ", "), "pictures": "\(trainCount) + \(test.count)",
+    ]
+    // What the numbers in masks stand for, in the order of the numbers.
+    identity["masks"] = test.masks.map {
+      $0.classes.classes.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }
+        .joined(separator: ", ")
+    }
+    return identity
   }
 }
 
@@ -125,13 +133,14 @@ final class TrainingLoop<Task: TrainingTask> {
       guard let feed = batches.next() else { break }
       let results = try executor.run(
         program, feed: feed, next: batches.upcoming,
-        fetch: [programs.loss, programs.accuracy], scope: scope)
-      progress.add(loss: results[0].doubles[0], accuracy: results[1].doubles[0])
+        fetch: programs.stepResults, scope: scope)
+      let accuracy = results.count > 1 ? results[1].doubles[0] : 0
+      progress.add(loss: results[0].doubles[0], accuracy: accuracy)
       try requireFinite(results[0].doubles[0])
       try begin()
       if progress.step == first + 1 { try showPictures(feed) }
       epochClock.add(waited: batches.waitedSeconds)
-      try observers.step(record(loss: results[0].doubles[0], accuracy: results[1].doubles[0]))
+      try observers.step(record(loss: results[0].doubles[0], accuracy: accuracy))
       Interruption.noteStep()
       report(progress)
       // The end of an epoch decides for itself, after its evaluation.

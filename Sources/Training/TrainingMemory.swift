@@ -28,18 +28,16 @@ struct TrainingMemory {
   ///
   /// - Parameters:
   ///   - loader: prepares the batches; what it is for another batch size is worked out.
-  ///   - testCount: the images of the evaluation.
+  ///   - evaluation: compiles the evaluation.
   ///   - average: keeps the weights aside during an evaluation.
   init(
     _ programs: ClassifierPrograms, _ executor: Executor, loader: BatchLoader, batchSize: Int,
-    testCount: Int, evaluationFetches: [Variable], average: ExponentialAverage? = nil
+    average: ExponentialAverage? = nil, evaluation: (Executor, Int) throws -> Executable
   ) throws {
     let step = try executor.compile(
       programs.training, feed: programs.feedShapes(batchSize: batchSize, training: true),
-      fetch: [programs.loss, programs.accuracy])
-    let evaluation = try executor.compile(
-      programs.evaluation, feed: programs.feedShapes(batchSize: min(batchSize, testCount)),
-      fetch: evaluationFetches)
+      fetch: programs.stepResults)
+    let evaluation = try evaluation(executor, batchSize)
     stepBytes = step.plannedPeakBytes
     evaluationBytes =
       evaluation.plan.arenaBytes + step.plannedPeakBytes - step.plan.arenaBytes

@@ -48,6 +48,7 @@ extension TrainingSettings {
       "adapt": "\(adapts)",
     ]
     named.merge(augmentationNames) { $1 }
+    if data.hasMasks { named.merge(segmentationNames) { $1 } }
     let optional: [(String, (any CustomStringConvertible)?)] = [
       ("warmup-epochs", warmupEpochs), ("ema", ema), ("limit-batches", limitBatches),
       ("overfit", overfit), ("patience", patience), ("time-budget", timeBudget.map { "\($0)s" }),
@@ -70,12 +71,27 @@ extension TrainingSettings {
     return named
   }
 
+  private var segmentationNames: [String: String] {
+    var named = [
+      "loss": segmentationLoss.name, "class-weights": classWeighting.rawValue,
+      "rotate": "\(augmentation.rotation)",
+    ]
+    named["scale-range"] = augmentation.scaling.map { "\($0.lowerBound),\($0.upperBound)" }
+    named["crop-size"] = dataOptions.cropSize.map { "\($0.height)x\($0.width)" }
+    named["class-file"] = dataOptions.classesFile.map { absolutePath($0) }
+    named["ignore-index"] =
+      dataOptions.ignoredValues.isEmpty
+      ? nil : dataOptions.ignoredValues.map { "\($0)" }.joined(separator: ",")
+    return named
+  }
+
   /// Settings that do not decide what the steps of a run compute, and may be others when it goes
   /// on.
   /// Where the data are is one of them: their classes and numbers are compared, see
   /// `TrainingData.identity`. What pixels are is taken from the checkpoint.
   private static let freeNames: Set<String> = [
-    "output", "data", "threads", "epochs", "workers", "cache", "patience", "time-budget",
+    "output", "data", "class-file", "threads", "epochs", "workers", "cache", "patience",
+    "time-budget",
     "checkpoint-minutes", "checkpoint-epochs", "keep-checkpoints", "memory-budget",
     "sanity-batches", "mean", "deviation", "white",
   ]
@@ -123,6 +139,7 @@ package enum AugmentationName: String, Sendable, CaseIterable {
       let changes =
         augmentation.cropPadding > 0 || augmentation.flipsHorizontally
         || augmentation.distortion > 0 || augmentation.resizedCrop != nil
+        || augmentation.scaling != nil
       self = changes ? .basic : .none
     }
   }

@@ -1,5 +1,6 @@
 import ABNActivations
 import ABNData
+import ABNLayers
 import ABNModels
 import ABNOperators
 import ABNOptimizers
@@ -38,6 +39,10 @@ public struct TrainingSettings: Sendable {
   package var dropsLast = true
   /// The threads that prepare batches. They decide nothing.
   package var workers = 2
+  /// What a network that segments minimizes.
+  package var segmentationLoss = SegmentationLossKind.crossEntropy
+  /// What a pixel of each class counts in it.
+  package var classWeighting = ClassWeighting.none
   /// The optimizer; its rate, momentum and decay are those above.
   package var optimizer: OptimizerSettings = {
     var settings = OptimizerSettings()
@@ -94,6 +99,8 @@ public struct TrainingSettings: Sendable {
       (epochs, batchSize, learningRate, weightDecay) = (10, 128, 0.2, 5e-4)
     // Photographs are large.
     case .folder: (epochs, batchSize, learningRate, weightDecay) = (30, 32, 0.05, 1e-4)
+    case .pairs, .voc, .cityscapes:
+      (epochs, batchSize, learningRate, weightDecay) = (60, 8, 0.05, 1e-4)
     }
   }
 

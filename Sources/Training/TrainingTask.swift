@@ -4,6 +4,7 @@ import ABNGraph
 import ABNLayers
 import ABNModelFiles
 import ABNModels
+import ABNRuntime
 import ABNTensors
 
 /// What a training loop trains for: what is fed, what is minimized, what is counted. The loop, its
@@ -15,20 +16,29 @@ package protocol TrainingTask: Sendable {
   func programs(seed: UInt64, minimize: (Variable) throws -> Void) throws -> ClassifierPrograms
   /// What a step is fed of a batch.
   func feed(_ batch: Batch) -> [String: Tensor]
-  /// What an evaluation step is fed of a batch.
-  func evaluationFeed(_ batch: Batch) -> [String: Tensor]
-  /// What `Metrics` counts with.
-  func evaluationFetches(_ programs: ClassifierPrograms) -> [Variable]
   /// Counts, with nothing in them yet.
   func newMetrics() -> Metrics
+  /// A step of an evaluation, compiled for the plan of a run's memory.
+  ///
+  /// - Parameter batchSize: that of training.
+  func compileEvaluation(
+    _ programs: ClassifierPrograms, _ split: DataSplit, batchSize: Int, executor: Executor
+  ) throws -> Executable
+  /// What comes out on a split.
+  ///
+  /// - Parameters:
+  ///   - batchSize: that of training.
+  ///   - limit: the pictures of so many batches; nil: all.
+  ///   - report: is told how many pictures are done.
+  func evaluate(
+    _ programs: ClassifierPrograms, _ split: DataSplit, normalization: ChannelNormalization,
+    batchSize: Int, limit: Int?, executor: Executor, scope: Scope, workers: Int,
+    report: (Int) throws -> Void
+  ) throws -> Metrics
 }
 
-/// What an evaluation counts, batch by batch.
+/// What an evaluation has counted.
 package protocol TaskMetrics: Sendable {
-  /// Adds a batch.
-  ///
-  /// - Parameter results: the values of the task's `evaluationFetches`.
-  mutating func add(_ results: [Tensor], _ batch: Batch) throws
   /// What a summary says; the larger its `accuracy`, the better are the weights.
   var evaluation: Evaluation { get }
   /// What logs say, in this order.
@@ -37,13 +47,6 @@ package protocol TaskMetrics: Sendable {
   ///
   /// - Parameter names: what the classes are called.
   func report(names: [String]) throws -> String
-}
-
-extension TrainingTask {
-  package func feed(_ batch: Batch) -> [String: Tensor] { evaluationFeed(batch) }
-  package func evaluationFeed(_ batch: Batch) -> [String: Tensor] {
-    ["images": batch.images, "labels": batch.labels]
-  }
 }
 
 /// A class for each picture.
@@ -73,25 +76,52 @@ package struct ClassificationTask: TrainingTask {
   }
 
   package func feed(_ batch: Batch) -> [String: Tensor] {
-    var feed = evaluationFeed(batch)
+    var feed = ["images": batch.images, "labels": batch.labels]
     if usesSoftLabels { feed[ClassifierPrograms.softLabels] = batch.softLabels }
     return feed
-  }
-
-  package func evaluationFetches(_ programs: ClassifierPrograms) -> [Variable] {
-    [programs.labelLoss, programs.logits]
   }
 
   package func newMetrics() -> ClassificationMetrics {
     ClassificationMetrics(classCount: options.classes)
   }
+
+  /// The evaluation program, for a batch as in training.
+  package func compileEvaluation(
+    _ programs: ClassifierPrograms, _ split: DataSplit, batchSize: Int, executor: Executor
+  ) throws -> Executable {
+    try executor.compile(
+      programs.evaluation, feed: programs.feedShapes(batchSize: min(batchSize, split.count)),
+      fetch: [programs.labelLoss, programs.logits])
+  }
+
+  /// Runs the evaluation program over a split, the last, smaller batch included.
+  package func evaluate(
+    _ programs: ClassifierPrograms, _ split: DataSplit, normalization: ChannelNormalization,
+    batchSize: Int, limit: Int?, executor: Executor, scope: Scope, workers: Int,
+    report: (Int) throws -> Void
+  ) throws -> ClassificationMetrics {
+    var options = BatchLoader.Options(
+      batchSize: min(batchSize, split.count), isShuffled: false, lastBatch: .kept)
+    options.workers = workers
+    let loader = try BatchLoader(split, normalization: normalization, options: options)
+    var done = 0
+    var metrics = newMetrics()
+    let fetches = [programs.labelLoss, programs.logits]
+    for batch in loader.epoch(0).prefix(limit ?? .max) {
+      let results = try executor.run(
+        programs.evaluation, feed: ["images": batch.images, "labels": batch.labels],
+        fetch: fetches, scope: scope)
+      try metrics.add(
+        logits: results[1], labels: batch.labels, meanLoss: results[0].doubles[0])
+      Interruption.noteStep()
+      done += batch.count
+      try report(done)
+    }
+    return metrics
+  }
 }
 
 extension ClassificationMetrics: TaskMetrics {
-  package mutating func add(_ results: [Tensor], _ batch: Batch) throws {
-    try add(logits: results[1], labels: batch.labels, meanLoss: results[0].doubles[0])
-  }
-
   package var evaluation: Evaluation {
     Evaluation(accuracy: accuracy, loss: meanLoss, count: count)
   }

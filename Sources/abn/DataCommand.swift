@@ -28,6 +28,8 @@ struct DataCheck: ParsableCommand {
       valueName: "share"))
   var valSplit = 0.2
 
+  @OptionGroup var masks: MaskOptions
+
   @OptionGroup var common: CommonOptions
 
   func run() throws {
@@ -35,6 +37,7 @@ struct DataCheck: ParsableCommand {
     var options = DataOptions()
     options.validationShare = valSplit
     options.threads = Parallel.threads
+    try masks.apply(to: &options)
     let report = try DataReport(DataSource.parse(source), options)
     if common.json { try printJSON(report) } else { show(report) }
     if report.brokenCount > 0 { throw ExitCode(1) }
@@ -51,6 +54,10 @@ struct DataCheck: ParsableCommand {
           least == most
             ? "  size       \(least)" : "  size       \(least) to \(most), in the middle \(middle)")
       }
+      if let pixels = part.pixelCounts {
+        show(pixels, ignored: part.ignoredPixels ?? 0, part, report)
+        continue
+      }
       let counts = zip(report.classNames, part.classCounts).sorted { $0.1 > $1.1 }
       if let (most, least) = counts.first.map({ ($0, counts[counts.count - 1]) }) {
         let few = 20
@@ -66,7 +73,7 @@ struct DataCheck: ParsableCommand {
               Double(most.1) / Double(least.1)))
         }
       }
-      for broken in part.broken { print("  broken     \(broken)") }
+      showBroken(part)
     }
     func numbers(_ values: [Double]) -> String {
       values.map { String(format: "%.3f", $0) }.joined(separator: ", ")
@@ -78,6 +85,27 @@ struct DataCheck: ParsableCommand {
     print("deviation  \(numbers(report.deviation)) (of 255: \(shares(report.deviation)))")
     for note in report.notes { print("note: \(note)") }
     if report.brokenCount > 0 { print("\(report.brokenCount) broken") }
+  }
+
+  private func showBroken(_ part: DataReport.Part) {
+    for broken in part.broken { print("  broken     \(broken)") }
+  }
+
+  /// The shares of the classes of pixels, and the pictures that they are in.
+  private func show(
+    _ pixels: [Int], ignored: Int, _ part: DataReport.Part, _ report: DataReport
+  ) {
+    let counted = pixels.reduce(0, +)
+    func percent(_ count: Int, _ whole: Int) -> String {
+      String(format: "%.2f %%", Double(count) / Double(max(whole, 1)) * 100)
+    }
+    print("  pixels     \(counted) that count, \(percent(ignored, counted + ignored)) that do not")
+    for (number, name) in report.classNames.enumerated() {
+      print(
+        "  class      \(DisplayText.line(name)): \(percent(pixels[number], counted)) of them, in "
+          + "\(part.classCounts[number]) pictures")
+    }
+    showBroken(part)
   }
 }
 
@@ -132,9 +160,15 @@ struct DataShow: ParsableCommand {
     options.classCount = dataset.classCount
     let batch = try BatchLoader(split, normalization: dataset.normalization, options: options)
       .batch(0, ofEpoch: epoch)
-    let sheet = try ContactSheet.make(batch.images, dataset.rule, columns: columns)
+    let sheet = try ContactSheet.make(
+      batch.images, dataset.rule, columns: columns,
+      masks: dataset.pixelClasses.map { (batch.labels, $0) })
     try AtomicFile.write(try sheet.encodedPNG(), to: output)
     for note in split.broken { writeError("note: left out: \(note)\n") }
+    if let classes = dataset.pixelClasses {
+      let names = zip(classes.names, classes.colours).map { "\($0) \($1.text)" }
+      return print(DisplayText.line(names.joined(separator: "  ")))
+    }
     let labels = batch.labels.elements(Int64.self).map { dataset.classNames[Int($0)] }
     for start in stride(from: 0, to: labels.count, by: columns) {
       print(

@@ -9,6 +9,10 @@ struct Predict: ParsableCommand {
       metadata say, and its likeliest classes are printed with their probabilities; --json prints one \
       line of JSON for each picture.
 
+      Of a network that segments the shares of the classes are printed, and --output and --overlay write \
+      the class of each pixel as a PNG mask, and the classes' colours upon the picture. For several \
+      pictures, or a folder of them, these are folders.
+
       With --input and --output an array of images is taken instead: float32 [N, C, height, width] as \
       the network sees them in training, (stored byte - mean) / deviation, by channel, with the mean and \
       deviation in the model's metadata. Images of another size than the model was made for are taken \
@@ -36,8 +40,21 @@ struct Predict: ParsableCommand {
   @Option(help: ArgumentHelp("The images, .npy.", valueName: "file"))
   var input: String?
 
-  @Option(help: ArgumentHelp("The logits, .npy.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "The logits, .npy; of pictures that are segmented the mask, .png, or a folder for masks.",
+      valueName: "file"))
   var output: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The picture under the colours of its classes, .png, or a folder for such pictures.",
+      valueName: "file"))
+  var overlay: String?
+
+  @OptionGroup var existing: SheetOverwrite
+
+  @OptionGroup var views: ViewOptions
 
   @Flag(
     help: "Normalize with mean and variance of these images, as a training step does.")
@@ -54,12 +71,25 @@ struct Predict: ParsableCommand {
     try setThreads(threads)
     guard top >= 1 else { throw ABNError(.attribute, "--top", got: "\(top)", wanted: "at least 1") }
     guard pictures.isEmpty else {
-      guard input == nil, output == nil, !batchStatistics else {
+      guard input == nil, !batchStatistics else {
         throw ABNError(
-          .attribute, "abn predict", got: "pictures and --input, --output or --batch-statistics",
+          .attribute, "abn predict", got: "pictures and --input or --batch-statistics",
           wanted: "pictures, or an array", fix: "Leave one of them out.")
       }
-      return try classify()
+      let file = try ModelFile.read(folder: folder)
+      if try file.segments {
+        return try PictureSegmenting(
+          file, folder: folder, outputs: .init(masks: output, overlays: overlay), json: json,
+          skipsBroken: skipBroken, overwrites: existing.overwrite
+        ).run(pictures, view: views.view(), backend: place.backend())
+      }
+      guard output == nil, overlay == nil, !views.isGiven else {
+        throw ABNError(
+          .attribute, "abn predict",
+          got: "--output, --overlay or another option of networks that segment",
+          wanted: "pictures alone: \(file.model.name) classifies them", fix: "Leave it out.")
+      }
+      return try classify(file)
     }
     guard let input, let output else {
       throw ABNError(
@@ -70,8 +100,7 @@ struct Predict: ParsableCommand {
   }
 
   /// Prints what each picture is taken for.
-  private func classify() throws {
-    let file = try ModelFile.read(folder: folder)
+  private func classify(_ file: ModelFile) throws {
     let classifier = try Classifier(file, folder: folder, backend: place.backend())
     let paths = try pictures.flatMap(PictureFolder.pictures)
     var broken = 0

@@ -4,7 +4,7 @@ import InPlaceABN
 
 struct Train: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Trains a classifier and saves it.",
+    abstract: "Trains a network that classifies or segments, and saves it.",
     discussion: """
       Writes model.safetensors and summary.json into the output folder, the best model into best, \
       checkpoints, log.csv, settings.yaml and TensorBoard's events. Ctrl-C stops after the current \
@@ -21,7 +21,8 @@ struct Train: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "What to train on: \(DataSource.forms.joined(separator: ", ")); DIR holds the gzipped or "
-        + "plain IDX files of MNIST, the .bin files of CIFAR, pictures in a folder for each class.",
+        + "plain IDX files of MNIST, the .bin files of CIFAR, pictures in a folder for each class, "
+        + "pictures and masks.",
       valueName: "source"))
   var data = "digits"
 
@@ -83,6 +84,8 @@ struct Train: ParsableCommand {
 
   @OptionGroup(title: "Pictures") var pictures: PictureOptions
 
+  @OptionGroup(title: "Segmentation") var segmentation: SegmentationOptions
+
   @OptionGroup(title: "Optimizer") var optimization: OptimizationOptions
 
   @OptionGroup(title: "Run") var runs: RunOptions
@@ -136,6 +139,7 @@ struct Train: ParsableCommand {
     settings.weightDecay = weightDecay ?? settings.weightDecay
     settings.seed = seed
     try pictures.apply(to: &settings)
+    try segmentation.apply(to: &settings)
     try optimization.apply(to: &settings)
     try runs.apply(to: &settings)
     guard !(existing.overwrite && resume) else {
@@ -252,7 +256,7 @@ struct Train: ParsableCommand {
       }
       print(
         """
-        \(row("\(what) accuracy", summary.accuracy.map { String(format: "%.2f %%", $0 * 100) } ?? "not evaluated"))
+        \(row("\(what) \(summary.metric == nil ? "accuracy" : "mean IoU")", summary.accuracy.map { String(format: "%.2f %%", $0 * 100) } ?? "not evaluated"))
         \(row("\(what) loss", summary.loss.map { String(format: "%.4f", $0) } ?? "not evaluated"))
         time               \(String(format: "%.1f s, %.0f images/s", summary.seconds, summary.imagesPerSecond))
         planned peak       \(describeBytes(summary.plannedPeakBytes)), \

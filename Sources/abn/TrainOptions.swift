@@ -1,3 +1,4 @@
+import ABNImages
 import ArgumentParser
 import InPlaceABN
 
@@ -13,7 +14,8 @@ struct PictureOptions: ParsableArguments {
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp(
-      "Pictures are seen at this size; default: that of the data, 224 of a folder's.",
+      "Pictures are seen at this size; default: that of the data, 224 of a folder's; of those with masks a "
+        + "square part of it.",
       valueName: "pixels"))
   var imageSize: Int?
 
@@ -74,6 +76,10 @@ struct PictureOptions: ParsableArguments {
     inversion: .prefixedNo, help: "Leave out pictures that cannot be read, and say how many.")
   var skipBroken = false
 
+  @OptionGroup var masks: MaskOptions
+
+  @OptionGroup var scenes: SceneOptions
+
   /// - Throws: `ABNError(.name)` for an unknown augmentation, `.attribute` for a number out of
   ///   range.
   func apply(to settings: inout TrainingSettings) throws {
@@ -96,6 +102,16 @@ struct PictureOptions: ParsableArguments {
     settings.augmentation.labelSmoothing = labelSmoothing
     settings.dropsLast = !keepLast
     settings.workers = workers
+    try masks.apply(to: &settings.dataOptions)
+    try scenes.apply(to: &settings)
+    guard settings.data.hasMasks else {
+      let isGiven = scenes.isGiven || masks.classFile != nil || masks.ignoreIndex != nil
+      return try requireNone(isGiven, "options of masks", settings)
+    }
+    settings.dataOptions.geometry = nil
+    if settings.dataOptions.cropSize == nil {
+      settings.dataOptions.cropSize = imageSize.map { PictureSize(side: $0) }
+    }
   }
 }
 

@@ -30,6 +30,42 @@ int abn_png_probe(const uint8_t *bytes, size_t count, abn_png_header *header, ch
 int abn_png_decode(const uint8_t *bytes, size_t count, const abn_png_header *header, uint8_t *out,
                    size_t out_bytes, char *message);
 
+/// What kinds of samples a PNG has.
+enum {
+  ABN_PNG_GREY = 1,
+  /// Numbers of colours.
+  ABN_PNG_PALETTE = 2,
+  /// Red, green and blue, with alpha or without.
+  ABN_PNG_COLOURS = 3,
+  ABN_PNG_GREY_ALPHA = 4
+};
+
+/// What the header says of the samples as they are stored.
+typedef struct {
+  uint32_t width;
+  uint32_t height;
+  /// One of those above.
+  uint32_t kind;
+  /// Bits of a sample.
+  uint32_t bits;
+  /// The colours of the palette, red, green and blue of each.
+  uint32_t colour_count;
+  uint8_t colours[3 * 256];
+} abn_png_stored_header;
+
+/// As abn_png_probe, of the samples as they are stored.
+int abn_png_probe_stored(const uint8_t *bytes, size_t count, abn_png_stored_header *header, char *message);
+
+/// As abn_png_decode, but for what samples mean: numbers of a palette stay numbers, 1, 2 and 4 bits stay the
+/// numbers that they are, a byte for each; colours are three bytes without their alpha. For samples of at most 8
+/// bits that are grey, of a palette, or colours.
+int abn_png_decode_stored(const uint8_t *bytes, size_t count, const abn_png_stored_header *header, uint8_t *out,
+                          size_t out_bytes, char *message);
+
+/// Encodes rows of numbers of `colour_count` colours, red, green and blue of each; every number is below that.
+int abn_png_encode_palette(const uint8_t *pixels, uint32_t width, uint32_t height, const uint8_t *colours,
+                           uint32_t colour_count, uint8_t **out, size_t *out_bytes, char *message);
+
 /// Encodes rows of 1, 2, 3 or 4 bytes a pixel. `*out` is to be freed with abn_png_free.
 int abn_png_encode(const uint8_t *pixels, uint32_t width, uint32_t height, uint32_t channels,
                    uint8_t **out, size_t *out_bytes, char *message);
