@@ -194,6 +194,12 @@ extension CheckCase {
       OperatorSpec("cross entropy, axis 1", [.random([2, 5, 3, 4], -4, 4), maps]) {
         [try softmaxWithCrossEntropy($0[0], $0[1], axis: 1)]
       },
+      OperatorSpec("cross entropy, weighted classes", [.random([2, 5, 3, 4], -4, 4), maps]) {
+        [
+          try segmentationLoss(
+            logits: $0[0], labels: $0[1], ignoreIndex: 3, classWeights: [1, 0.5, 2, 1, 0])
+        ]
+      },
       OperatorSpec(
         "cross entropy, soft labels", [logits, .random([6, 11], 0, 0.2, differentiated: false)]
       ) { [try softmaxWithCrossEntropy($0[0], $0[1], softLabel: true)] },

@@ -35,6 +35,7 @@ struct KindCase: Sendable {
       KindCase(kind: AssignValue(Tensor([Float(1), 2])), inputs: []),
       KindCase(kind: BatchNorm(norm), inputs: [image] + parameters),
       KindCase(kind: Cast(to: .float64), inputs: [image]),
+      KindCase(kind: ClassSums(), inputs: [image, type(2, 1, 5, 5, as: .int64)]),
       KindCase(kind: try ClipScale(limit: 1), inputs: [type(1, as: .float64)]),
       KindCase(kind: Concat(axis: 1), inputs: [matrix, type(2, 3)]),
       KindCase(kind: conv, inputs: [image, weight, type(3)]),
@@ -52,7 +53,9 @@ struct KindCase: Sendable {
       KindCase(
         kind: FoldNormalization(epsilon: 1e-5),
         inputs: [weight] + Array(repeating: type(3), count: 5)),
+      KindCase(kind: try LabelShares(weights: [1, 0.5]), inputs: [label]),
       KindCase(kind: layer, inputs: [image] + parameters + [one]),
+      KindCase(kind: LovaszSoftmax(), inputs: [image, type(2, 1, 5, 5, as: .int64)]),
       KindCase(kind: try MaskedActivate(Activate(.relu)), inputs: [image]),
       KindCase(kind: Mul(), inputs: [matrix, type(4, 3)]),
       KindCase(kind: try Pad(before: [0, 1], after: [1, 0]), inputs: [matrix]),
@@ -96,6 +99,9 @@ struct KindCase: Sendable {
       KindCase(
         kind: BatchNormGradient(of: BatchNorm(norm)),
         inputs: [image, image, channels, channels, saved]),
+      KindCase(
+        kind: ClassSumsGradient(of: ClassSums()),
+        inputs: [image, type(2, 1, 5, 5, as: .int64), channels, channels]),
       KindCase(
         kind: try ConcatGradient(axis: 1, index: 1), inputs: [type(2, 7), matrix, type(2, 3)]),
       KindCase(kind: Conv2DDataGradient(of: conv), inputs: [weight, dy, image]),
