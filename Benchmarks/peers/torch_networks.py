@@ -1,10 +1,10 @@
-"""Networks of this package in PyTorch, with torchvision's names, for the scripts beside this file.
+"""Networks of this package in PyTorch, for the scripts beside this file.
 
 `resnet50` builds what `abn` calls resnet50: He et al. 2016, table 1, the 3 x 3 convolution of a
 bottleneck halving the image, shortcuts of option B, no biases before a normalization, padding
 (size - 1) / 2, epsilon 1e-5, and statistics that keep nine tenths of their old value. The parameters
 have torchvision's names (conv1.weight, layer1.0.bn1.running_mean, fc.weight, ...), so that its files
-can be loaded too.
+can be loaded too. `unet` is what `abn` calls unet, with names of its own.
 """
 
 import torch
@@ -74,6 +74,49 @@ class ResNet(nn.Module):
 def resnet50(classes=1000, activation="relu", width=64):
     """25,557,032 parameters for a thousand classes and the usual width of the first stage."""
     return ResNet((3, 4, 6, 3), classes, activation, width)
+
+
+class UNet(nn.Module):
+    """What `abn` calls unet: Ronneberger et al. 2015, figure 1, normalized, with images kept in size."""
+
+    def __init__(self, channels, classes, activation, width):
+        super().__init__()
+
+        def two_convolutions(inputs, outputs):
+            layers = []
+            for count in (inputs, outputs):
+                layers += [
+                    nn.Conv2d(count, outputs, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(outputs),
+                    activation_of(activation),
+                ]
+            return nn.Sequential(*layers)
+
+        widths = [width << depth for depth in range(5)]
+        self.down = nn.ModuleList(
+            two_convolutions(inputs, outputs) for inputs, outputs in zip([channels] + widths, widths)
+        )
+        self.pool = nn.MaxPool2d(2)
+        self.up = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(2 * w, 4 * w, 1, bias=False), nn.PixelShuffle(2))
+            for w in widths[:-1]
+        )
+        self.joined = nn.ModuleList(two_convolutions(2 * w, w) for w in widths[:-1])
+        self.last = nn.Conv2d(width, classes, 1)
+
+    def forward(self, x):
+        shortcuts = []
+        for depth, layers in enumerate(self.down):
+            x = layers(self.pool(x) if depth > 0 else x)
+            shortcuts.append(x)
+        for depth in reversed(range(4)):
+            x = self.joined[depth](torch.cat([shortcuts[depth], self.up[depth](x)], 1))
+        return self.last(x)
+
+
+def unet(channels=3, classes=11, activation="leaky_relu", width=64):
+    """31,035,586 parameters for one channel, two classes and the paper's width."""
+    return UNet(channels, classes, activation, width)
 
 
 def parameters_by_name(model):

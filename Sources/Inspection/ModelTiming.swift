@@ -39,7 +39,10 @@ package struct ModelTiming: Sendable, Codable {
   /// training or inference.
   package let pass: String
   package let batchSize: Int
+  /// The images' height.
   package let imageSize: Int
+  /// The images' channels, height and width.
+  package let image: [Int]
   package let threads: Int
   /// The median time of a step.
   package let stepSeconds: Double
@@ -140,7 +143,8 @@ package func timeModel(
   return TimedModel(
     timing: ModelTiming(
       model: model.name, norm: options.norm.rawValue, activation: options.activation.name,
-      pass: pass.rawValue, batchSize: batchSize, imageSize: image[1], threads: backend.threads,
+      pass: pass.rawValue, batchSize: batchSize, imageSize: image[1],
+      image: image.dimensions, threads: backend.threads,
       stepSeconds: median,
       imagesPerSecond: Double(batchSize) / median,
       plannedPeakBytes: executable.plannedPeakBytes, measuredPeakBytes: peak,

@@ -59,21 +59,24 @@ package struct WeightLoading: Sendable {
         .unsupported, "\(names!.rawValue) names", got: "the model \(quoted(model.name))",
         wanted: "names that the network has", fix: "Leave --names out.")
     }
-    try requireModel(file.metadata, model)
     var best = WeightMatch(candidates[0].naming, candidates[0].weights, in: file.names)
     for candidate in candidates.dropFirst() where best.found < best.weights.count {
       let match = WeightMatch(candidate.naming, candidate.weights, in: file.names)
-      if match.found > best.found { best = match }
+      // A backbone's file has all of the backbone's: not a part of the whole network's.
+      let isWhole = match.found == match.weights.count && match.found == best.found
+      if match.found > best.found || (isWhole && match.found > 0) { best = match }
     }
+    try requireModel(file.metadata, model, best.naming)
     var report = WeightReport(
       path: path, format: file.format.rawValue, names: best.naming.names.rawValue,
-      prefix: best.prefix, parameters: program.parameters.count)
+      prefix: best.prefix, parameters: program.parameters.count,
+      backbone: best.naming.backbone?.name)
     try count(best, file, &report, model)
     try requireActivation(file.metadata, best, options, &report)
 
     let wanted = best.weights.filter { best.names.contains($0.name) }
     let tensors = try file.read(wanted.map(\.name))
-    let head = Set(WeightNaming.layers(of: program.parameters).last?.map(\.id) ?? [])
+    let head = Set(best.naming.heads(of: program).map(\.id))
     var values: [String: Tensor] = [:]
     for weight in wanted {
       let tensor = tensors[weight.name]!
@@ -127,11 +130,16 @@ package struct WeightLoading: Sendable {
   }
 
   /// A model that this package wrote says which it is.
-  private func requireModel(_ metadata: [String: String], _ model: Model) throws {
-    guard !allowsPartial, Self.isOurs(metadata), let name = metadata["model"], name != model.name
+  private func requireModel(
+    _ metadata: [String: String], _ model: Model, _ naming: WeightNaming
+  ) throws {
+    guard !allowsPartial, Self.isOurs(metadata), let name = metadata["model"],
+      name != (naming.backbone?.name ?? model.name)
     else { return }
     throw ABNError(
-      .file, what, got: "a \(name)", wanted: "the weights of a \(model.name)",
+      .file, what, got: "a \(name)",
+      wanted: "the weights of a \(model.name)"
+        + (model.backbone.map { ", or of a \($0.name)" } ?? ""),
       fix: "Choose that network, or take what fits: abn weights import --partial.")
   }
 

@@ -74,7 +74,9 @@ struct NamedWeight {
         wanted: "one of \(known.joined(separator: ", "))",
         fix: "Use the names of the program: --names abn.")
     }
-    guard let weights = WeightNaming(names: .torch, layers: layers).weights(of: program) else {
+    let naming = WeightNaming(
+      names: .torch, layers: layers, auxiliaryLayers: model.auxiliaryHead?.torchNames ?? [])
+    guard let weights = naming.weights(of: program) else {
       throw ABNError(
         .unsupported, "torch names",
         got: "layers that PyTorch's \(model.name) does not have: the slopes of prelu",

@@ -9,7 +9,7 @@ struct WeightNaming {
   let names: WeightNames
   /// The layers that have parameters, in the order in which the model makes them; nil: the
   /// parameters have the program's own names.
-  let layers: [String]?
+  var layers: [String]?
   /// The last layer's other names.
   var heads: [String] = []
   /// What follows a normalization's name: of scale, bias, moving mean, moving variance.
@@ -23,11 +23,32 @@ struct WeightNaming {
   var exchange: (from: String, to: String)?
   /// Whether the scale of a normalization is |w| + 1e-5 of the number w in the file.
   var isScaleAbsolute = false
+  /// The layers of an auxiliary head, which a program may have behind the others.
+  var auxiliaryLayers: [String] = []
+  /// Where the file is of a segmentation network's backbone, a classifier: that network, whose
+  /// first layers alone are named.
+  var backbone: Backbone?
 
   /// Every naming that a file of this model's weights may have, the likeliest first.
   ///
   /// - Parameter wanted: nil: all; else only those of this program.
   static func all(of model: Model, _ options: ModelOptions, only wanted: WeightNames?) -> [Self] {
+    var found = own(of: model, options)
+    // What is not among the first layers of both is no part of the backbone.
+    if let backbone = model.backbone, let classifier = backbone.model {
+      found += own(of: classifier, options).map { naming in
+        var naming = naming
+        naming.layers = naming.layers.map { Array($0.prefix(backbone.layerCount)) }
+        naming.heads = []
+        naming.backbone = backbone
+        return naming
+      }
+    }
+    return wanted.map { wanted in found.filter { $0.names == wanted } } ?? found
+  }
+
+  /// The namings of a network as a whole.
+  private static func own(of model: Model, _ options: ModelOptions) -> [Self] {
     let layers = [NormStyle.inplace: "inplace_abn_", .standard: "batch_norm_"]
     let (own, other) = (
       layers[options.norm]!, layers[options.norm == .inplace ? .standard : .inplace]!
@@ -36,30 +57,7 @@ struct WeightNaming {
       WeightNaming(names: .abn, layers: nil),
       WeightNaming(names: .abn, layers: nil, exchange: (from: own, to: other)),
     ]
-    if let layers = model.torchNames {
-      let activation: Activation = model.name == "mobilenetv2" ? .relu6 : .relu
-      let heads = [
-        "fc", "linear", "classifier", "head", "head.fc", "last_linear", "output", "classifier.1",
-        "classifier.fc",
-      ]
-      found.append(
-        WeightNaming(names: .torch, layers: layers, heads: heads, activation: activation))
-      found.append(
-        WeightNaming(
-          names: .paddle, layers: layers, heads: heads,
-          statistics: ["weight", "bias", "_mean", "_variance"], isTransposed: false,
-          activation: activation))
-      if let timm = timm(model, layers) {
-        found.append(
-          WeightNaming(names: .timm, layers: timm, heads: heads, activation: activation))
-      }
-      if model.name.hasPrefix("cifar-") {
-        found.append(
-          WeightNaming(
-            names: .cifar, layers: layers.map(cifar), heads: heads + ["linear"],
-            activation: activation))
-      }
-    }
+    if let layers = model.torchNames { found += torch(model, layers) }
     if let layers = model.originalNames ?? model.torchNames.flatMap({ original(model, $0) }) {
       found.append(
         WeightNaming(
@@ -67,7 +65,37 @@ struct WeightNaming {
           activation: .leakyReLU(slope: ModelOptions.usualSlope),
           isScaleAbsolute: options.norm == .inplace))
     }
-    return wanted.map { wanted in found.filter { $0.names == wanted } } ?? found
+    return found
+  }
+
+  /// The namings of a network that torchvision, or its usual PyTorch program, has.
+  private static func torch(_ model: Model, _ layers: [String]) -> [Self] {
+    let activation: Activation = model.name == "mobilenetv2" ? .relu6 : .relu
+    let heads = [
+      "fc", "linear", "classifier", "head", "head.fc", "last_linear", "output", "classifier.1",
+      "classifier.fc",
+    ]
+    let auxiliary = model.auxiliaryHead?.torchNames ?? []
+    var found = [
+      WeightNaming(
+        names: .torch, layers: layers, heads: heads, activation: activation,
+        auxiliaryLayers: auxiliary),
+      WeightNaming(
+        names: .paddle, layers: layers, heads: heads,
+        statistics: ["weight", "bias", "_mean", "_variance"], isTransposed: false,
+        activation: activation, auxiliaryLayers: auxiliary),
+    ]
+    if let timm = timm(model, layers) {
+      found.append(
+        WeightNaming(names: .timm, layers: timm, heads: heads, activation: activation))
+    }
+    if model.name.hasPrefix("cifar-") {
+      found.append(
+        WeightNaming(
+          names: .cifar, layers: layers.map(cifar), heads: heads + ["linear"],
+          activation: activation))
+    }
+    return found
   }
 
   /// timm's names of a network whose names in torchvision are others.
@@ -129,9 +157,16 @@ struct WeightNaming {
   }
 
   /// The parameters of a model's program under these names, in the order in which its layers made
-  /// them; nil where the program has others, the slopes of prelu, say.
+  /// them, of a backbone the first ones; nil where the program has others, the slopes of prelu,
+  /// say.
   func weights(of program: Program) -> [NamedWeight]? {
-    let parameters = program.parameters
+    var groups = Self.layers(of: program.parameters)
+    if let backbone {
+      // With a slope for each normalization the layers are not those of the names.
+      guard groups.count > backbone.layerCount else { return nil }
+      groups.removeLast(groups.count - backbone.layerCount)
+    }
+    let parameters = groups.flatMap { $0 }
     guard let layers else {
       return parameters.map { parameter in
         var name = parameter.name
@@ -141,10 +176,10 @@ struct WeightNaming {
         return NamedWeight(variable: parameter, name: name)
       }
     }
-    let groups = Self.layers(of: parameters)
-    guard groups.count == layers.count else { return nil }
+    let names = groups.count == layers.count ? layers : layers + auxiliaryLayers
+    guard groups.count == names.count else { return nil }
     var weights: [NamedWeight] = []
-    for (layer, group) in zip(layers, groups) {
+    for (layer, group) in zip(names, groups) {
       // A convolution has one parameter or two, a connected layer two, a normalization four.
       let isNormalization = group[0].shape.rank == 1
       let suffixes = isNormalization ? statistics : ["weight", "bias"]
@@ -160,6 +195,16 @@ struct WeightNaming {
       }
     }
     return weights
+  }
+
+  /// The parameters of the last layer, and of that of an auxiliary head: of as many outputs as
+  /// there are classes.
+  func heads(of program: Program) -> [Variable] {
+    let groups = Self.layers(of: program.parameters)
+    let hasAuxiliary =
+      layers.map { groups.count == $0.count + auxiliaryLayers.count } ?? false
+    return (groups.last ?? [])
+      + (hasAuxiliary && !auxiliaryLayers.isEmpty ? groups[layers!.count - 1] : [])
   }
 
   /// A layer's parameters stand beside one another and begin with its name.

@@ -31,6 +31,9 @@ package struct WeightReport: Sendable, Encodable {
   package let prefix: String
   /// The model's parameters, moving statistics included.
   package let parameters: Int
+  /// The classifier that the file is of, where the model is built on such a network; what stands
+  /// behind it begins afresh.
+  package let backbone: String?
   /// The tensors that became parameters.
   package internal(set) var matched: [String] = []
   /// Those among them that were widened.
@@ -75,6 +78,13 @@ package struct WeightReport: Sendable, Encodable {
         leftAlone > 0 ? "counters of steps, and what is no weight" : ""
       ),
     ]
+    if let backbone {
+      rows.append(
+        (
+          "afresh", "\(parameters - matched.count - missing.count)",
+          "behind the backbone \(backbone)"
+        ))
+    }
     if let adaptedFrom {
       rows.append(("activation", "1", "weights of a network with \(adaptedFrom)"))
     }

@@ -101,6 +101,43 @@ public struct ImageSizes: Sendable, Hashable {
   }
 }
 
+/// A second head on maps in the middle of a segmentation network, for training alone: its loss goes
+/// to the early layers by a shorter way.
+///
+/// Source: Zhao, Shi, Qi, Wang, Jia, "Pyramid Scene Parsing Network" (CVPR 2017, arXiv 1612.01105),
+/// section 3.3.
+package struct AuxiliaryHead: Sendable {
+  /// What its loss counts beside that of the logits.
+  package static let weight = 0.4
+  /// What the PyTorch program calls its layers, in the order in which `build` makes them, which is
+  /// behind all of the network's; empty where there is none.
+  package let torchNames: [String]
+  /// Appends the network, with the parameters that `Model.build` gives it, and this head: two
+  /// logits of one shape.
+  package let build:
+    @Sendable (_ images: Variable, _ options: ModelOptions) throws -> (
+      logits: Variable, auxiliary: Variable
+    )
+}
+
+/// The classification network whose features a segmentation network is built on.
+package struct Backbone: Sendable {
+  /// Its name among `Model.all`.
+  package let name: String
+  /// The parameters' layers that both have, which stand first in both; the classifier is not among
+  /// them.
+  package let layerCount: Int
+
+  /// The model itself.
+  package var model: Model? { Model.all.first { $0.name == name } }
+
+  /// All layers of a network but the classifier, by their names.
+  init(_ name: String, layers: [String]) {
+    self.name = name
+    layerCount = layers.count - 1
+  }
+}
+
 /// A network: a function over layers, from images [N, C, H, W] to logits: [N, classes] where images
 /// are classified, [N, classes, H, W] where pixels are.
 public struct Model: Sendable {
@@ -122,8 +159,12 @@ public struct Model: Sendable {
   package var originalNames: [String]? {
     name == "wideresnet38" ? WideResNet38().originalNames : nil
   }
+  /// The classification network whose features the first layers make; nil: it has none.
+  package let backbone: Backbone?
   /// Appends the network to the program that is being built.
   public let build: @Sendable (_ images: Variable, _ options: ModelOptions) throws -> Variable
+  /// The same with a second head beside the last layers; nil: it has none. See `AuxiliaryHead`.
+  package let auxiliaryHead: AuxiliaryHead?
 
   /// A network under a name.
   public init(
@@ -131,26 +172,56 @@ public struct Model: Sendable {
     torchNames: [String]? = nil,
     build: @escaping @Sendable (_ images: Variable, _ options: ModelOptions) throws -> Variable
   ) {
+    self.init(
+      name: name, summary: summary, image: image, classes: classes, sizes: sizes,
+      torchNames: torchNames, backbone: nil, auxiliaryNames: nil
+    ) { images, options, _ in (try build(images, options), nil) }
+  }
+
+  /// A segmentation network.
+  ///
+  /// - Parameters:
+  ///   - auxiliaryNames: what the PyTorch program calls the layers of the auxiliary head; nil: the
+  ///     network has none; empty: it has no names there.
+  ///   - outputs: appends the network, and behind it the auxiliary head where that is asked for,
+  ///     and gives both logits.
+  package init(
+    name: String, summary: String, image: Shape, classes: Int, sizes: ImageSizes = ImageSizes(),
+    torchNames: [String]?, backbone: Backbone?, auxiliaryNames: [String]?,
+    outputs:
+      @escaping @Sendable (
+        _ images: Variable, _ options: ModelOptions, _ hasAuxiliaryHead: Bool
+      ) throws -> (logits: Variable, auxiliary: Variable?)
+  ) {
     self.name = name
     self.summary = summary
     self.image = image
     self.classes = classes
     self.sizes = sizes
     self.torchNames = torchNames
-    self.build = { images, options in
+    self.backbone = backbone
+    build = { images, options in
       try sizes.check(images.shape, of: name)
-      return try build(images, options)
+      return try outputs(images, options, false).logits
+    }
+    auxiliaryHead = auxiliaryNames.map { names in
+      AuxiliaryHead(torchNames: names) { images, options in
+        try sizes.check(images.shape, of: name)
+        let (logits, auxiliary) = try outputs(images, options, true)
+        return (logits, auxiliary!)
+      }
     }
   }
 
   /// All models of the package.
-  public static let all: [Model] = [
-    mlp, lenet, resnet20, cifarResNet20, cifarResNet32, cifarResNet44, cifarResNet56,
-    cifarResNet110, resnet18, resnet34, resnet50, resnet101, resnet152, resnet18v2,
-    resnet34v2, resnet50v2, resnet101v2, resnet152v2, resnext50, resnext101, resnext152, vgg16,
-    mobilenetv2, densenet121, densenet264, tresnetm, wideresnet38, unet, deeplabv3resnet50,
-    deeplabv3resnet101, deeplabv3wideresnet38,
-  ]
+  public static let all: [Model] =
+    [
+      mlp, lenet, resnet20, cifarResNet20, cifarResNet32, cifarResNet44, cifarResNet56,
+      cifarResNet110, resnet18, resnet34, resnet50, resnet101, resnet152, resnet18v2,
+      resnet34v2, resnet50v2, resnet101v2, resnet152v2, resnext50, resnext101, resnext152, vgg16,
+      mobilenetv2, densenet121, densenet264, tresnetm, wideresnet38, unet, unetSmall, swiftNetLight,
+      swiftNetResNet18, deeplabv3resnet50, deeplabv3resnet101, deeplabv3wideresnet38,
+    ] + deepLabV3Plus
 
   /// The model of this name.
   ///

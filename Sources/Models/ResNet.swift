@@ -23,6 +23,10 @@ struct ResNet: Sendable {
   var groupWidth = 64
   /// The width of conv2_x; each later stage is twice as wide.
   var width = 64
+  /// Three 3 x 3 in the place of the first 7 x 7: He et al., "Bag of Tricks for Image
+  /// Classification with Convolutional Neural Networks" (CVPR 2019, arXiv 1812.01187), ResNet-C.
+  /// `torchNames` are of the other.
+  var hasDeepStem = false
 
   /// The network under a name.
   func model(_ name: String, _ summary: String) -> Model {
@@ -38,9 +42,17 @@ struct ResNet: Sendable {
   /// - Parameter dilated: how many of the last stages dilate their 3 x 3 where they would halve the
   ///   image, so that the maps are H / 16 (1) or H / 8 (2) high.
   func features(_ images: Variable, _ options: ModelOptions, dilated: Int = 0) throws -> Variable {
-    var x = try options.convNorm(images, width, 7, stride: 2)
+    try stages(images, options, dilated: dilated).last!
+  }
+
+  /// The maps of conv2_x, H / 4 high, and of each later stage: see `features`.
+  func stages(
+    _ images: Variable, _ options: ModelOptions, dilated: Int = 0
+  ) throws -> [Variable] {
+    var x = try stem(images, options)
     x = try pool2d(x, poolSize: 3, poolStride: 2, poolPadding: 1)
     var dilation = 1
+    var maps: [Variable] = []
     for (stage, count) in blocks.enumerated() {
       let isDilated = stage >= blocks.count - dilated
       for index in 0..<count {
@@ -49,13 +61,20 @@ struct ResNet: Sendable {
           x, width << stage, stride: isFirst && !isDilated ? 2 : 1, dilation: dilation, options)
         if isFirst && isDilated { dilation *= 2 }
       }
+      maps.append(x)
     }
-    return x
+    return maps
+  }
+
+  private func stem(_ images: Variable, _ options: ModelOptions) throws -> Variable {
+    guard hasDeepStem else { return try options.convNorm(images, width, 7, stride: 2) }
+    let x = try options.convNorm(images, width / 2, 3, stride: 2)
+    return try options.convNorm(options.convNorm(x, width / 2, 3), width, 3)
   }
 
   /// torchvision's names of the layers, in the order in which `features` and then `classified` make
   /// them: the shortcut's after those of its block.
-  private var torchNames: [String] {
+  var torchNames: [String] {
     let convolutions = isBottleneck ? 3 : 2
     var names = ["conv1", "bn1"]
     for (stage, count) in blocks.enumerated() {

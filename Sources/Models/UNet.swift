@@ -31,10 +31,20 @@ struct UNet: Sendable {
   }
 }
 
+extension UNet {
+  fileprivate func model(_ name: String, _ summary: String) -> Model {
+    Model(
+      name: name, summary: summary, image: [1, 512, 512], classes: 2,
+      sizes: ImageSizes(multiple: 16)
+    ) { try logits($0, $1) }
+  }
+}
+
 extension Model {
-  /// U-Net: 31,035,586 parameters. See `UNet`.
-  public static let unet = Model(
-    name: "unet", summary: "segmentation: down and up again with shortcuts at each size",
-    image: [1, 512, 512], classes: 2, sizes: ImageSizes(multiple: 16)
-  ) { try UNet().logits($0, $1) }
+  /// U-Net: 31,035,586 parameters for one channel and two classes. See `UNet`.
+  public static let unet = UNet().model(
+    "unet", "segmentation: down and up again with shortcuts at each size")
+  /// The same with a quarter of the channels: 1,941,778 parameters.
+  package static let unetSmall = UNet(width: 16).model(
+    "unet-small", "segmentation: U-Net with a quarter of its channels")
 }

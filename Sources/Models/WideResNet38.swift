@@ -18,31 +18,52 @@ struct WideResNet38: Sendable {
     (1, [1024, 2048, 4096]),
   ]
 
+  /// The maps of a segmentation network.
+  struct Maps {
+    /// H / 4 high: what the third group reads.
+    var low: Variable
+    /// What the fifth group reads.
+    var middle: Variable
+    /// The features.
+    var high: Variable
+  }
+
   /// From images [N, 3, H, W] to maps [N, 64 widths, H / 32, W / 32].
   ///
-  /// - Parameter isDilated: the fourth group dilates its 3 x 3 by 2 and the last two by 4 instead
-  ///   of halving the image: maps H / 8 high.
-  func features(
-    _ images: Variable, _ options: ModelOptions, isDilated: Bool = false
-  ) throws -> Variable {
+  /// - Parameter stride: 32; or 16 or 8, with maps H / 16 or H / 8 high: groups dilate their 3 x 3
+  ///   instead of halving the image. With 8 the fourth by 2 and the last two by 4.
+  func features(_ images: Variable, _ options: ModelOptions, stride: Int = 32) throws -> Variable {
+    try maps(images, options, stride: stride).high
+  }
+
+  /// The same, with the maps before.
+  func maps(_ images: Variable, _ options: ModelOptions, stride: Int) throws -> Maps {
     var x = try conv(images, width, 3)
+    var (low, middle): (Variable?, Variable?)
+    // The first group that does not halve the image any more.
+    let firstDilated = [8: 3, 16: 4, 32: 5][stride]!
     for (group, (count, channels)) in groups.enumerated() {
       if group < 2 { x = try pool2d(x, poolSize: 3, poolStride: 2, poolPadding: 1) }
-      let dilation = isDilated ? [1, 1, 1, 2, 4, 4][group] : 1
-      let halves = isDilated ? group == 2 : (2...4).contains(group)
+      // The last group never halves the image.
+      let dilation = group < firstDilated ? 1 : 1 << (min(group, 4) - firstDilated + 1)
+      let halves = (2...4).contains(group) && group < firstDilated
       for index in 0..<count {
+        let input = try options.normalized(x)
+        if index == 0 && group == 2 { low = input }
+        if index == 0 && group == 4 { middle = input }
         x = try block(
-          x, channels.map { $0 * width / 64 }, stride: halves && index == 0 ? 2 : 1,
+          x, input, channels.map { $0 * width / 64 }, stride: halves && index == 0 ? 2 : 1,
           dilation: dilation, options)
       }
     }
-    return try options.normalized(x)
+    return Maps(low: low!, middle: middle!, high: try options.normalized(x))
   }
 
+  /// - Parameter input: x normalized.
   private func block(
-    _ x: Variable, _ channels: [Int], stride: Int, dilation: Int, _ options: ModelOptions
+    _ x: Variable, _ input: Variable, _ channels: [Int], stride: Int, dilation: Int,
+    _ options: ModelOptions
   ) throws -> Variable {
-    let input = try options.normalized(x)
     let shortcut =
       stride == 1 && x.shape[1] == channels.last!
       ? x : try conv(input, channels.last!, 1, stride: stride)

@@ -177,9 +177,54 @@ struct NetworkOptions: ParsableArguments {
       "Height and width of the images; default: the model's.", valueName: "pixels"))
   var imageSize: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "Height and width, or channels, height and width of the images: 360x480, 3x360x480.",
+      valueName: "sizes"))
+  var image: String?
+
   func chosenModel() throws -> Model { try Model.named(model) }
   func style() throws -> NormStyle { try normalization.style() }
-  func size(for model: Model) -> Int { imageSize ?? model.image[1] }
+
+  /// [C, H, W]: what the options say, else what the model was made for.
+  ///
+  /// - Throws: `ABNError(.attribute)` for no such sizes.
+  func image(for model: Model) throws -> Shape {
+    if let imageSize {
+      guard image == nil else {
+        throw ABNError(
+          .attribute, "--image-size", got: "--image beside it", wanted: "one of the two")
+      }
+      return [model.image[0], imageSize, imageSize]
+    }
+    guard let image else { return model.image }
+    let sizes = 1...1 << 16
+    let numbers = image.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
+    guard (2...3).contains(numbers.count), numbers.allSatisfy({ $0.map(sizes.contains) ?? false })
+    else {
+      throw ABNError(
+        .attribute, "--image", got: quoted(image),
+        wanted: "two or three sizes in 1...\(1 << 16), as 360x480 or 3x360x480")
+    }
+    return Shape((numbers.count == 2 ? [model.image[0]] : []) + numbers.map { $0! })
+  }
+}
+
+/// How many classes a network tells apart.
+struct ClassesOption: ParsableArguments {
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Classes to tell apart; default: the model's.", valueName: "count"))
+  var classes: Int?
+
+  /// - Throws: `ABNError(.attribute)` for a number that no network has.
+  func count(for model: Model) throws -> Int {
+    let count = classes ?? model.classes
+    guard (1...1 << 20).contains(count) else {
+      throw ABNError(.attribute, "--classes", got: "\(count)", wanted: "1...\(1 << 20)")
+    }
+    return count
+  }
 }
 
 /// Prints a value as JSON, keys sorted.

@@ -26,6 +26,8 @@ struct BenchMemory: ParsableCommand {
     help: ArgumentHelp("Channels of the images; default: the model's.", valueName: "count"))
   var channels: Int?
 
+  @OptionGroup var classes: ClassesOption
+
   @Option(parsing: .unconditional, help: ArgumentHelp("Steps to train.", valueName: "count"))
   var steps = 3
 
@@ -36,16 +38,17 @@ struct BenchMemory: ParsableCommand {
   func run() throws {
     try common.apply()
     let (model, style) = (try network.chosenModel(), try network.style())
-    let size = network.size(for: model)
+    var image = try network.image(for: model)
+    if let channels { image[0] = channels }
     let result = try measureMemory(
-      of: model, norm: style, image: Shape([channels ?? model.image[0], size, size]),
-      batchSize: batchSize, steps: steps, backend: place.backend())
+      of: model, norm: style, image: image, batchSize: batchSize, steps: steps,
+      classes: classes.count(for: model), backend: place.backend())
     if common.json {
       try printJSON(result)
     } else {
       print(
         """
-        \(model.name), \(style.rawValue), \(batchSize) images of \(size) x \(size)
+        \(model.name), \(style.rawValue), \(batchSize) images of \(image[1]) x \(image[2])
         planned peak   \(describeBytes(result.plannedPeakBytes))
         measured peak  \(describeBytes(result.measuredPeakBytes - result.baseBytes)) \
         above a base of \(describeBytes(result.baseBytes))

@@ -17,6 +17,8 @@ struct BenchModel: ParsableCommand {
   @Option(help: ArgumentHelp("The activation after a normalization.", valueName: "name"))
   var activation = "leaky_relu"
 
+  @OptionGroup var classes: ClassesOption
+
   @Option(parsing: .unconditional, help: ArgumentHelp("Images a step.", valueName: "count"))
   var batchSize = 32
 
@@ -46,14 +48,13 @@ struct BenchModel: ParsableCommand {
   func run() throws {
     try common.apply()
     let (model, style) = (try network.chosenModel(), try network.style())
-    let size = network.size(for: model)
     let options = ModelOptions(
-      classes: model.classes, norm: style,
+      classes: try classes.count(for: model), norm: style,
       activation: try ModelOptions.activation(named: activation))
     if let trace { try requireResult(trace, isNoneOf: []) }
     let timed = try timeModel(
       model, options: options, pass: TimedPass.named(passName, as: "--pass"),
-      image: Shape([model.image[0], size, size]),
+      image: try network.image(for: model),
       batchSize: batchSize, steps: steps, measuresFloor: !hasNoFloor, backend: place.backend())
     if let trace { try AtomicFile.write(timed.trace.json, to: trace) }
     if common.json {
@@ -70,7 +71,7 @@ struct BenchModel: ParsableCommand {
     func ms(_ seconds: Double) -> String { String(format: "%.2f", seconds * 1e3) }
     var lines = [
       "\(timing.model), \(timing.norm), \(timing.pass), \(timing.batchSize) images of "
-        + "\(timing.imageSize) x \(timing.imageSize), \(timing.threads) threads, "
+        + "\(timing.image[1]) x \(timing.image[2]), \(timing.threads) threads, "
         + timing.activation,
       String(
         format: "step           %@ ms, %.1f images a second, %.0f GFLOP/s",

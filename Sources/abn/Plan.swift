@@ -18,10 +18,7 @@ struct Plan: ParsableCommand {
   @Option(parsing: .unconditional, help: ArgumentHelp("Images a step.", valueName: "count"))
   var batchSize = 32
 
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp("Classes to tell apart; default: the model's.", valueName: "count"))
-  var classes: Int?
+  @OptionGroup var classes: ClassesOption
 
   @Option(
     help: ArgumentHelp(
@@ -44,13 +41,14 @@ struct Plan: ParsableCommand {
   private struct Result: Encodable {
     let model, norm, optimizer: String
     let batchSize, imageSize: Int
+    let image: [Int]
     let report: MemoryReport
     let compileSeconds: Double
-    let standardPeakBytes, savingBytes: Int?
+    let standard: MemoryReport?
 
     private enum Keys: String, CodingKey {
-      case model, norm, optimizer, batchSize, imageSize, compileSeconds, standardPeakBytes
-      case savingBytes
+      case model, norm, optimizer, batchSize, imageSize, image, compileSeconds, standardPeakBytes
+      case savingBytes, activationMemoryBytes, standardActivationMemoryBytes
     }
 
     /// The report's keys stand beside the others.
@@ -62,9 +60,13 @@ struct Plan: ParsableCommand {
       try container.encode(optimizer, forKey: .optimizer)
       try container.encode(batchSize, forKey: .batchSize)
       try container.encode(imageSize, forKey: .imageSize)
+      try container.encode(image, forKey: .image)
       try container.encode(compileSeconds, forKey: .compileSeconds)
-      try container.encodeIfPresent(standardPeakBytes, forKey: .standardPeakBytes)
-      try container.encodeIfPresent(savingBytes, forKey: .savingBytes)
+      try container.encodeIfPresent(standard?.peakBytes, forKey: .standardPeakBytes)
+      try container.encodeIfPresent(
+        standard.map { $0.peakBytes - report.peakBytes }, forKey: .savingBytes)
+      try container.encode(report.arenaBytes, forKey: .activationMemoryBytes)
+      try container.encodeIfPresent(standard?.arenaBytes, forKey: .standardActivationMemoryBytes)
     }
   }
 
@@ -72,37 +74,33 @@ struct Plan: ParsableCommand {
     try common.apply()
     let (model, style) = (try network.chosenModel(), try network.style())
     let chosen = try OptimizerName.named(optimizer)
-    let size = network.size(for: model)
+    let image = try network.image(for: model)
     let backend = try place.backend()
     func plan(_ style: NormStyle) throws -> ModelPlan {
-      let classes = classes ?? model.classes
-      guard (1...1 << 20).contains(classes) else {
-        throw ABNError(.attribute, "--classes", got: "\(classes)", wanted: "1...\(1 << 20)")
-      }
-      return try ModelPlan(
+      try ModelPlan(
         of: model,
         options: ModelOptions(
-          classes: classes, norm: style, activation: ModelOptions.activation(named: activation)),
-        image: [model.image[0], size, size], batchSize: batchSize, optimizer: chosen,
-        backend: backend)
+          classes: classes.count(for: model), norm: style,
+          activation: ModelOptions.activation(named: activation)),
+        image: image, batchSize: batchSize, optimizer: chosen, backend: backend)
     }
     for path in [timeline, snapshot].compactMap({ $0 }) {
       try requireResult(path, isNoneOf: [])
     }
     let planned = try plan(style)
     let report = planned.report
-    let standard = style == .inplace ? try plan(.standard).report.peakBytes : nil
+    let standard = style == .inplace ? try plan(.standard).report : nil
     let title =
-      "\(model.name), \(style.rawValue), \(batchSize) images of \(size) x \(size), \(optimizer)"
+      "\(model.name), \(style.rawValue), \(batchSize) images of \(image[1]) x \(image[2]), "
+      + optimizer
     if let timeline { try AtomicFile.write(planned.timeline.html(title: title), to: timeline) }
     if let snapshot { try AtomicFile.write(planned.snapshot(), to: snapshot) }
     if common.json {
       try printJSON(
         Result(
           model: model.name, norm: style.rawValue, optimizer: optimizer, batchSize: batchSize,
-          imageSize: size,
-          report: report, compileSeconds: planned.seconds, standardPeakBytes: standard,
-          savingBytes: standard.map { $0 - report.peakBytes }))
+          imageSize: image[1], image: image.dimensions, report: report,
+          compileSeconds: planned.seconds, standard: standard))
       return
     }
     print(title)
@@ -112,11 +110,23 @@ struct Plan: ParsableCommand {
         format: "\nPlanned in %.0f ms; with building, differentiating and lowering %.0f ms.",
         report.planSeconds * 1000, planned.seconds * 1000))
     if let standard {
-      let share = Int((Double(report.peakBytes) / Double(standard) * 100).rounded())
+      let (own, other) = (report.peakBytes, standard.peakBytes)
+      let share = Int((Double(own) / Double(other) * 100).rounded())
       print(
-        "\nstandard layer       \(describeBytes(standard)); in place needs "
-          + "\(describeBytes(standard - report.peakBytes)) less (\(share) % of it)")
+        "\nstandard layer       \(describeBytes(other)); in place needs "
+          + "\(describeBytes(other - own)) less (\(share) % of it)")
     }
+    print(activationMemory(report, standard))
+  }
+
+  /// The planned peak less parameters and state: the arena.
+  private func activationMemory(_ report: MemoryReport, _ standard: MemoryReport?) -> String {
+    "activation memory    \(describeBytes(report.arenaBytes))"
+      + (standard.map {
+        String(
+          format: "; standard layer %@, %.2f times that", describeBytes($0.arenaBytes),
+          Double($0.arenaBytes) / Double(max(1, report.arenaBytes)))
+      } ?? "")
   }
 
   private func show(_ report: MemoryReport) {

@@ -211,9 +211,10 @@ struct BuiltNetwork: ParsableArguments {
     // Photographs in folders have no size of their own.
     var isFolder = false
     if case .folder? = source { isFolder = true }
-    if source != nil, classes != nil || network.imageSize != nil && !isFolder {
+    let hasSize = network.imageSize != nil && !isFolder || network.image != nil
+    if source != nil, classes != nil || hasSize {
       throw ABNError(
-        .attribute, "--data", got: "--classes or --image-size beside it",
+        .attribute, "--data", got: "--classes, --image-size or --image beside it",
         wanted: "one or the other", fix: "The data say both.")
     }
     var reading = DataOptions()
@@ -223,15 +224,15 @@ struct BuiltNetwork: ParsableArguments {
     guard (1...1 << 20).contains(count) else {
       throw ABNError(.attribute, "--classes", got: "\(count)", wanted: "1...\(1 << 20)")
     }
-    let size = network.size(for: model)
-    guard (1...1 << 16).contains(size) else {
+    if let size = network.imageSize, !(1...1 << 16).contains(size) {
       throw ABNError(.attribute, "--image-size", got: "\(size)", wanted: "1...\(1 << 16)")
     }
+    let image = try network.image(for: model)
     let options = ModelOptions(
       classes: count, norm: try network.style(),
       activation: try ModelOptions.activation(named: activation))
     return (
-      model, options, dataset?.imageShape ?? [model.image[0], size, size], dataset,
+      model, options, dataset?.imageShape ?? image, dataset,
       source?.absolute.description
     )
   }

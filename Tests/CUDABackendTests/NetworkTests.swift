@@ -19,9 +19,8 @@ struct NetworkTests {
     Model(name: "u", summary: "", image: [3, 32, 32], classes: 5) {
       try UNet(width: 4).logits($0, $1)
     },
-    .deepLab("dilated", "") {
-      try ResNet(blocks: [1, 1, 1, 1], width: 4).features($0, $1, dilated: 2)
-    },
+    SegmentationBackbone.resNet("resnet50", ResNet(blocks: [1, 1, 1, 1], width: 4))
+      .deepLabV3("dilated", ""),
   ]
 
   /// The losses before the first and the second update.

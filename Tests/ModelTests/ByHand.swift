@@ -8,8 +8,15 @@ struct Ledger {
   mutating func conv(
     _ inputs: Int, _ outputs: Int, _ size: Int, height: Int, bias: Bool = false
   ) {
+    conv(inputs, outputs, size, pixels: height * height, bias: bias)
+  }
+
+  /// A convolution to so many pixels.
+  mutating func conv(
+    _ inputs: Int, _ outputs: Int, _ size: Int, pixels: Int, bias: Bool = false
+  ) {
     parameters += inputs * outputs * size * size + (bias ? outputs : 0)
-    multiplyAdds += height * height * inputs * outputs * size * size
+    multiplyAdds += pixels * inputs * outputs * size * size
   }
 
   /// Scale and shift.
@@ -47,7 +54,9 @@ struct Ledger {
   }
 
   /// Wu et al., table 1, model A, up to the last normalization.
-  static func wideResNet38(height: Int, isDilated: Bool) -> Ledger {
+  ///
+  /// - Parameter halvings: how many of the groups halve the image: 5, or fewer of a dilated one.
+  static func wideResNet38(height: Int, halvings: Int) -> Ledger {
     var sum = Ledger()
     sum.conv(3, 64, 3, height: height)
     var (inputs, height) = (64, height)
@@ -56,7 +65,7 @@ struct Ledger {
       (1, [512, 1024, 2048]), (1, [1024, 2048, 4096]),
     ]
     for (group, (blocks, channels)) in groups.enumerated() {
-      if group < (isDilated ? 3 : 5) { height /= 2 }
+      if group < halvings { height /= 2 }
       for block in 0..<blocks {
         let widths = [inputs] + channels
         for (index, width) in channels.enumerated() {
@@ -83,8 +92,82 @@ struct Ledger {
     conv(256, 21, 1, height: height, bias: true)
   }
 
+  /// He et al. 2016, table 1, bottlenecks, up to the last sum; `stride` pixels of the image for each
+  /// of the last maps'.
+  static func resNet(_ blocks: [Int], height: Int, stride: Int) -> Ledger {
+    var sum = Ledger()
+    sum.conv(3, 64, 7, height: height / 2)
+    sum.norm(64)
+    var (inputs, last) = (64, height / 4)
+    for (stage, count) in blocks.enumerated() {
+      let (width, own) = (64 << stage, height / min(4 << stage, stride))
+      for block in 0..<count {
+        sum.conv(inputs, width, 1, height: last)
+        sum.conv(width, width, 3, height: own)
+        sum.conv(width, 4 * width, 1, height: own)
+        for channels in [width, width, 4 * width] { sum.norm(channels) }
+        if block == 0 {
+          sum.conv(inputs, 4 * width, 1, height: own)
+          sum.norm(4 * width)
+        }
+        (inputs, last) = (4 * width, own)
+      }
+    }
+    return sum
+  }
+
+  /// Chen et al. 2018, for 21 classes, behind maps `height` high.
+  mutating func deepLabPlusHead(_ inputs: Int, height: Int, lowHeight: Int) {
+    for size in [1, 3, 3, 3] { conv(inputs, 256, size, height: height) }
+    conv(inputs, 256, 1, height: 1)
+    conv(5 * 256, 256, 1, height: height)
+    conv(256, 48, 1, height: lowHeight)
+    conv(256 + 48, 256, 3, height: lowHeight)
+    conv(256, 256, 3, height: lowHeight)
+    for channels in Array(repeating: 256, count: 8) + [48] { norm(channels) }
+    conv(256, 21, 1, height: lowHeight, bias: true)
+  }
+
+  /// Oršić et al., with a ResNet of 18 layers.
+  ///
+  /// - Parameters:
+  ///   - pixels: of the maps 2, 4, 8, 16 and 32 times smaller than the image.
+  ///   - cells: of the three means.
+  static func swiftNet(
+    width: Int, up: Int, hasDeepStem: Bool, pixels: [Int], cells: [Int], classes: Int
+  ) -> Ledger {
+    var sum = Ledger()
+    func convNorm(_ inputs: Int, _ outputs: Int, _ size: Int, _ pixels: Int) {
+      sum.conv(inputs, outputs, size, pixels: pixels)
+      sum.norm(outputs)
+    }
+    if hasDeepStem {
+      convNorm(3, width / 2, 3, pixels[0])
+      convNorm(width / 2, width / 2, 3, pixels[0])
+      convNorm(width / 2, width, 3, pixels[0])
+    } else {
+      convNorm(3, width, 7, pixels[0])
+    }
+    for stage in 0..<4 {
+      let (own, inputs) = (width << stage, stage == 0 ? width : width << (stage - 1))
+      convNorm(inputs, own, 3, pixels[stage + 1])
+      for _ in 0..<3 { convNorm(own, own, 3, pixels[stage + 1]) }
+      if stage > 0 { convNorm(inputs, own, 1, pixels[stage + 1]) }
+    }
+    convNorm(8 * width, up, 1, pixels[4])
+    for count in cells { convNorm(up, up / 3, 1, count) }
+    sum.conv(up + 3 * (up / 3), up, 1, pixels: pixels[4])
+    for stage in 0..<3 {
+      sum.conv(width << stage, up, 1, pixels: pixels[stage + 1])
+      convNorm(up, up, 3, pixels[stage + 1])
+    }
+    sum.norm(up)
+    sum.conv(up, classes, 1, pixels: pixels[1], bias: true)
+    return sum
+  }
+
   /// Ronneberger et al., figure 1, normalized, on one channel and for two classes.
-  static func uNet(height: Int) -> Ledger {
+  static func uNet(height: Int, width: Int = 64) -> Ledger {
     var sum = Ledger()
     func two(_ inputs: Int, _ outputs: Int, height: Int) {
       sum.conv(inputs, outputs, 3, height: height)
@@ -92,14 +175,14 @@ struct Ledger {
       for _ in 0..<2 { sum.norm(outputs) }
     }
     for depth in 0..<5 {
-      two(depth == 0 ? 1 : 32 << depth, 64 << depth, height: height >> depth)
+      two(depth == 0 ? 1 : width << (depth - 1), width << depth, height: height >> depth)
     }
     for depth in (0..<4).reversed() {
       // 2 x 2 pixels of half the channels from each pixel below.
-      sum.conv(128 << depth, 4 * (64 << depth), 1, height: height >> (depth + 1))
-      two(128 << depth, 64 << depth, height: height >> depth)
+      sum.conv(2 * width << depth, 4 * (width << depth), 1, height: height >> (depth + 1))
+      two(2 * width << depth, width << depth, height: height >> depth)
     }
-    sum.conv(64, 2, 1, height: height, bias: true)
+    sum.conv(width, 2, 1, height: height, bias: true)
     return sum
   }
 

@@ -108,20 +108,47 @@ import Testing
     Published(
       .wideresnet38,
       {
-        var sum = Ledger.wideResNet38(height: 224, isDilated: false)
+        var sum = Ledger.wideResNet38(height: 224, halvings: 5)
         sum.classes(4096)
         return sum
       }()),
     Published(
       .deeplabv3wideresnet38,
       {
-        var sum = Ledger.wideResNet38(height: 520, isDilated: true)
+        var sum = Ledger.wideResNet38(height: 520, halvings: 3)
         sum.deepLabHead(4096, height: 65)
         return sum
       }()),
+    Published(.unetSmall, .uNet(height: 512, width: 16)),
+    Published(
+      .swiftNetLight,
+      .swiftNet(
+        width: 32, up: 64, hasDeepStem: true,
+        pixels: [180 * 240, 90 * 120, 45 * 60, 23 * 30, 12 * 15], cells: [8 * 10, 4 * 5, 2 * 3],
+        classes: 11)),
+    Published(
+      .swiftNetResNet18,
+      .swiftNet(
+        width: 64, up: 128, hasDeepStem: false, pixels: (1...5).map { (512 >> $0) * (1024 >> $0) },
+        cells: [8 * 16, 4 * 8, 2 * 4], classes: 19)),
   ]
 
-  @Test(arguments: published + derived) func counts(_ wanted: Published) throws {
+  /// The same of DeepLabV3+ at 512 x 512.
+  static let deepLabV3Plus = Model.deepLabV3Plus.map { model in
+    let stride = model.name.hasSuffix("-os8") ? 8 : 16
+    var sum: Ledger
+    if model.name.contains("wide") {
+      sum = .wideResNet38(height: 512, halvings: stride == 8 ? 3 : 4)
+    } else {
+      sum = .resNet(
+        [3, 4, model.name.contains("101") ? 23 : 6, 3], height: 512, stride: stride)
+    }
+    sum.deepLabPlusHead(
+      model.name.contains("wide") ? 4096 : 2048, height: 512 / stride, lowHeight: 128)
+    return Published(model, sum)
+  }
+
+  @Test(arguments: published + derived + deepLabV3Plus) func counts(_ wanted: Published) throws {
     let (program, logits) = try Self.build(wanted.model)
     #expect(program.trainedParameterCount == wanted.parameters)
     #expect(abs(Double(program.multiplyAdds) / 1e9 - wanted.multiplyAdds) <= 0.005)
@@ -137,11 +164,15 @@ import Testing
     let sum = Ledger.denseNet([6, 12, 24, 16])
     #expect(sum.parameters == 7_978_856)
     #expect(abs(Double(sum.multiplyAdds) / 1e9 - 2.83) <= 0.005)
+    var residual = Ledger.resNet([3, 4, 6, 3], height: 224, stride: 32)
+    residual.classes(2048)
+    #expect(residual.parameters == 25_557_032)
+    #expect(abs(Double(residual.multiplyAdds) / 1e9 - 4.09) <= 0.005)
   }
 
   @Test func everyModelIsCounted() {
     let small = ["mlp", "lenet", "resnet20"]
-    let counted = (Self.published + Self.derived).map(\.model.name)
+    let counted = (Self.published + Self.derived + Self.deepLabV3Plus).map(\.model.name)
     #expect(Set(counted + small) == Set(Model.all.map(\.name)))
     #expect(Set(Model.all.map(\.name)).count == Model.all.count)
   }

@@ -75,10 +75,16 @@ import Testing
     other("gated") { try TResNet(blocks: [1, 1, 1, 1], width: 8, options: $1).logits($0) },
     other("wide") { try $1.classified(WideResNet38(width: 4).features($0, $1)) },
     other("u") { try UNet(width: 4).logits($0, $1) },
-    .deepLab("dilated", "") {
-      try ResNet(blocks: [1, 1, 1, 1], width: 4).features($0, $1, dilated: 2)
+    dilated.deepLabV3("dilated", ""), dilated.deepLabV3Plus("dilated plus", "", stride: 16),
+    other("ladder") {
+      let network = ResNet(
+        blocks: [1, 1, 1, 1], isBottleneck: false, width: 8, hasDeepStem: true)
+      return try SwiftNet(network: network, width: 12).logits($0, $1)
     },
   ]
+
+  static let dilated = SegmentationBackbone.resNet(
+    "resnet50", ResNet(blocks: [1, 1, 1, 1], width: 4))
 
   static func other(
     _ name: String, _ build: @escaping @Sendable (Variable, ModelOptions) throws -> Variable
