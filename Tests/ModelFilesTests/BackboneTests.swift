@@ -44,7 +44,9 @@ import Testing
     let programs = try ClassifierPrograms(
       model, options: Self.options, image: [3, 32, 32], seed: 1)
     let scope = Scope()
-    for (name, value) in Self.values(programs.training) { scope[name] = value * 0.5 }
+    for (name, value) in Self.values(programs.training) {
+      scope[name] = Tensor(value.elements(Float.self).map { -$0 }, shape: value.shape)
+    }
     let before = scope.snapshot()
     let report = try WeightLoading(path).load(
       into: scope, program: programs.training, model: model, options: Self.options)
