@@ -80,7 +80,7 @@ import Testing
       for column in 0..<width {
         let y = Int(((Double(row) + 0.5) * 7 / Double(height)).rounded(.down))
         let x = Int(((Double(column) + 0.5) * 5 / Double(width)).rounded(.down))
-        #expect(found[row: row, column: column] == picture[row: y, column: x])
+        #expect(found[row, column] == picture[y, x])
       }
     }
     let part = PictureRegion(
