@@ -10,9 +10,22 @@ package struct SegmentationObjective: Sendable, Hashable {
   package var loss: SegmentationLossKind
   /// What a pixel of each class counts; nil: all the same.
   package var classWeights: [Double]?
+  /// Whether the loss of the network's auxiliary head is added, `AuxiliaryHead.weight` times.
+  package var usesAuxiliaryHead: Bool
 
-  package init(loss: SegmentationLossKind = .crossEntropy, classWeights: [Double]? = nil) {
+  package init(
+    loss: SegmentationLossKind = .crossEntropy, classWeights: [Double]? = nil,
+    usesAuxiliaryHead: Bool = false
+  ) {
     (self.loss, self.classWeights) = (loss, classWeights)
+    self.usesAuxiliaryHead = usesAuxiliaryHead
+  }
+
+  /// The loss of logits [N, K, H, W], [1].
+  fileprivate func minimized(_ logits: Variable, _ labels: Variable) throws -> Variable {
+    try segmentationLoss(
+      logits: logits, labels: labels, kind: loss, ignoreIndex: Self.ignoreIndex,
+      classWeights: classWeights)
   }
 
   /// The label of pixels that do not count.
@@ -29,7 +42,8 @@ package struct ClassifierPrograms {
   package let startup: Program
   /// What is minimized, [1]: the mean cross entropy over the batch, or the loss of a segmentation.
   package let loss: Variable
-  /// The mean cross entropy with the labels: `loss`, unless that is with soft labels. [1].
+  /// The loss with the labels alone: `loss`, unless that is with soft labels or an auxiliary head.
+  /// [1].
   package let labelLoss: Variable
   /// The share of the images that are right, [1]; nil of a segmentation, which is judged by counts
   /// over all pictures.
@@ -45,6 +59,8 @@ package struct ClassifierPrograms {
   /// - Parameters:
   ///   - usesSoftLabels: whether training is with probabilities of the classes.
   ///   - objective: of a network that segments.
+  /// - Throws: what building throws; `ABNError(.attribute)` for an auxiliary head that the network
+  ///   does not have.
   package init(
     _ model: Model, options: ModelOptions, image: Shape, seed: UInt64, usesSoftLabels: Bool = false,
     objective: SegmentationObjective = SegmentationObjective(),
@@ -53,16 +69,17 @@ package struct ClassifierPrograms {
     let builder = ProgramBuilder(seed: seed)
     (loss, labelLoss, accuracy, logits) = try builder.build {
       let images = try data("images", shape: Shape([Shape.unknown] + image.dimensions))
-      let logits = try model.build(images, options)
+      let (logits, auxiliary) = try Self.outputs(model, images, options, objective)
       // A class for each image, or for each pixel where the logits are maps.
       let map = logits.shape.dimensions.dropFirst(2)
       let labels = try data("labels", shape: Shape([Shape.unknown, 1] + map), dtype: .int64)
       guard map.isEmpty else {
-        let loss = try segmentationLoss(
-          logits: logits, labels: labels, kind: objective.loss,
-          ignoreIndex: SegmentationObjective.ignoreIndex, classWeights: objective.classWeights)
-        try minimize(loss)
-        return (loss, loss, nil, logits)
+        let own = try objective.minimized(logits, labels)
+        let loss = try auxiliary.map {
+          try own + AuxiliaryHead.weight * objective.minimized($0, labels)
+        }
+        try minimize(loss ?? own)
+        return (loss ?? own, own, nil, logits)
       }
       let loss = try mean(softmaxWithCrossEntropy(logits, labels, axis: 1))
       let right = try ABNLayers.accuracy(logits, labels)
@@ -80,6 +97,20 @@ package struct ClassifierPrograms {
     startup = builder.startup
   }
 
+  private static func outputs(
+    _ model: Model, _ images: Variable, _ options: ModelOptions,
+    _ objective: SegmentationObjective
+  ) throws -> (logits: Variable, auxiliary: Variable?) {
+    guard objective.usesAuxiliaryHead else { return (try model.build(images, options), nil) }
+    guard let head = model.auxiliaryHead else {
+      throw ABNError(
+        .attribute, "auxiliary head", got: "\(model.name), which has none",
+        wanted: Model.all.filter { $0.auxiliaryHead != nil }.map(\.name).joined(separator: ", "),
+        fix: "Leave --aux-head out.")
+    }
+    return try head.build(images, options)
+  }
+
   /// What a training step gives: the loss and, where there is one, the accuracy.
   package var stepResults: [Variable] { [loss] + (accuracy.map { [$0] } ?? []) }
 
@@ -88,7 +119,8 @@ package struct ClassifierPrograms {
   package func feedShapes(batchSize: Int, training isTraining: Bool = false) throws -> [String:
     Shape]
   {
-    let soft = isTraining && loss.id != labelLoss.id ? [Self.softLabels] : []
+    let hasSoft = training.variable(named: Self.softLabels) != nil
+    let soft = isTraining && hasSoft ? [Self.softLabels] : []
     return try Dictionary(
       uniqueKeysWithValues: (["images", "labels"] + soft).map { name in
         let shape = try training.requireVariable(named: name).shape

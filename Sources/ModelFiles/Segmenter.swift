@@ -52,14 +52,15 @@ package final class SegmentationNetworks: Sendable {
 
   package let model: Model
   package let options: ModelOptions
-  /// C.
-  let channels: Int
+  /// The images that the network was made for, [C, H, W].
+  let image: Shape
   /// Programs that are kept; the one that was not used for longest goes first.
   static let limit = 16
   private let known = Mutex<(networks: [PictureSize: (Network, use: Int)], uses: Int)>(([:], 0))
 
-  package init(_ model: Model, _ options: ModelOptions, channels: Int) {
-    (self.model, self.options, self.channels) = (model, options, channels)
+  /// - Parameter image: what the network was made for, [C, H, W].
+  package init(_ model: Model, _ options: ModelOptions, image: Shape) {
+    (self.model, self.options, self.image) = (model, options, image)
   }
 
   /// The size at which a picture of another size is shown: filled up to what the network takes.
@@ -69,7 +70,8 @@ package final class SegmentationNetworks: Sendable {
 
   /// The program for pictures of a size that the network takes.
   ///
-  /// - Throws: `ABNError(.unsupported)` for a network that classifies pictures.
+  /// - Throws: `ABNError(.unsupported)` for a network that classifies pictures; `.shape` for a size
+  ///   at which it has other parameters.
   package func network(for size: PictureSize) throws -> Network {
     let found = known.withLock { known -> Network? in
       known.uses += 1
@@ -79,6 +81,7 @@ package final class SegmentationNetworks: Sendable {
     }
     if let found { return found }
     let made = try make(size)
+    try requireSameParameters(made.program, size)
     known.withLock { known in
       if known.networks.count >= Self.limit,
         let oldest = known.networks.min(by: { $0.value.use < $1.value.use })
@@ -90,11 +93,25 @@ package final class SegmentationNetworks: Sendable {
     return made
   }
 
+  private func requireSameParameters(_ program: Program, _ size: PictureSize) throws {
+    let own = PictureSize(height: image[1], width: image[2])
+    guard size != own else { return }
+    let known = Dictionary(
+      try make(own).program.parameters.map { ($0.name, $0.shape) }, uniquingKeysWith: { a, _ in a })
+    guard let other = program.parameters.first(where: { known[$0.name] != $0.shape }) else { return }
+    throw ABNError(
+      .shape, "pictures for \(model.name)", got: "\(size) pixels, where its \(quoted(other.name)) "
+        + "is \(other.shape)",
+      wanted: known[other.name].map { "\($0), as for the \(own) pixels that it learns from" }
+        ?? "the parameters that it has for the \(own) pixels that it learns from",
+      fix: "Train with a larger part of the pictures (--crop-size), or use --window.")
+  }
+
   private func make(_ size: PictureSize) throws -> Network {
     let builder = ProgramBuilder()
     let probabilities = try builder.build {
       let images = try ABNLayers.data(
-        "images", shape: [Shape.unknown, channels, size.height, size.width])
+        "images", shape: [Shape.unknown, image[0], size.height, size.width])
       let logits = try model.build(images, options)
       guard logits.shape.rank == 4 else {
         throw ABNError(

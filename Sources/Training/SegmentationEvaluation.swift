@@ -31,7 +31,7 @@ extension ModelFile {
     view: SegmentationView, folder: String, backend: any Backend
   ) throws -> Segmenter {
     try view.validate()
-    let networks = SegmentationNetworks(model, options, channels: image[0])
+    let networks = SegmentationNetworks(model, options, image: image)
     let first = try networks.network(for: networks.padded(rule.geometry.size))
     let scope = try scope(
       for: first.program, startup: first.startup, folder: folder, backend: backend)

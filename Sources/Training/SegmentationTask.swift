@@ -28,7 +28,7 @@ package struct SegmentationTask: TrainingTask {
     (self.model, self.options, self.image) = (model, options, image)
     (self.objective, self.view) = (objective, view)
     self.looksAtBoundaries = looksAtBoundaries
-    networks = SegmentationNetworks(model, options, channels: image[0])
+    networks = SegmentationNetworks(model, options, image: image)
   }
 
   package func programs(

@@ -105,7 +105,8 @@ public final class Trainer {
     SegmentationObjective(
       loss: settings.segmentationLoss,
       classWeights: try settings.classWeighting.weights(
-        of: dataset.train, threads: settings.dataOptions.threads))
+        of: dataset.train, threads: settings.dataOptions.threads),
+      usesAuxiliaryHead: settings.usesAuxiliaryHead)
   }
 
   /// - Parameter batchSize: nil: that of the settings.

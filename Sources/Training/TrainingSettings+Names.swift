@@ -74,7 +74,7 @@ extension TrainingSettings {
   private var segmentationNames: [String: String] {
     var named = [
       "loss": segmentationLoss.name, "class-weights": classWeighting.rawValue,
-      "rotate": "\(augmentation.rotation)",
+      "rotate": "\(augmentation.rotation)", "aux-head": "\(usesAuxiliaryHead)",
     ]
     named["scale-range"] = augmentation.scaling.map { "\($0.lowerBound),\($0.upperBound)" }
     named["crop-size"] = dataOptions.cropSize.map { "\($0.height)x\($0.width)" }

@@ -43,6 +43,8 @@ public struct TrainingSettings: Sendable {
   package var segmentationLoss = SegmentationLossKind.crossEntropy
   /// What a pixel of each class counts in it.
   package var classWeighting = ClassWeighting.none
+  /// Whether the loss of its auxiliary head is added.
+  package var usesAuxiliaryHead = false
   /// The optimizer; its rate, momentum and decay are those above.
   package var optimizer: OptimizerSettings = {
     var settings = OptimizerSettings()

@@ -82,13 +82,21 @@ struct SegmentationOptions: ParsableArguments {
       valueName: "name"))
   var classWeights = ClassWeighting.none.rawValue
 
+  @Flag(
+    inversion: .prefixedNo,
+    help: ArgumentHelp(
+      "Add \(AuxiliaryHead.weight) times the loss of a second head in the middle of the network."))
+  var auxHead = false
+
   /// - Throws: `ABNError(.name)` that names the nearest.
   func apply(to settings: inout TrainingSettings) throws {
     settings.segmentationLoss = try SegmentationLossKind(named: loss)
+    settings.usesAuxiliaryHead = auxHead
     settings.classWeighting = try ClassWeighting.named(classWeights, as: "--class-weights")
     guard settings.data.hasMasks else {
       let isGiven = settings.segmentationLoss != .crossEntropy || settings.classWeighting != .none
-      return try requireNone(isGiven, "--loss or --class-weights", settings)
+        || auxHead
+      return try requireNone(isGiven, "--loss, --class-weights or --aux-head", settings)
     }
   }
 }
