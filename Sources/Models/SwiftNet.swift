@@ -37,9 +37,10 @@ struct SwiftNet: Sendable {
     let y = try options.normalized(x)
     let (height, width) = (x.shape[2], x.shape[3])
     var levels = [y]
-    for grid in grids where grid < min(height, width) {
-      let columns = max(1, Int((Double(grid * width) / Double(height)).rounded()))
-      let means = try adaptivePool2d(y, poolSize: [grid, columns], poolType: .average)
+    // Small maps have fewer cells, and all sizes of images the same parameters.
+    for rows in grids.map({ min($0, height) }) {
+      let columns = min(width, max(1, Int((Double(rows * width) / Double(height)).rounded())))
+      let means = try adaptivePool2d(y, poolSize: [rows, columns], poolType: .average)
       levels.append(try resized(options.convNorm(means, self.width / grids.count, 1), to: x))
     }
     return try conv(concat(levels, axis: 1), self.width, 1)
