@@ -141,7 +141,9 @@ let rooms: [Room] =
         "ABNModelFiles", "ABNModels", "ABNFormats", "ABNRuntime", "ABNPlanning", "ABNOptimizers",
         "ABNLayers", "ABNOperators", "ABNGraph", "ABNActivations", "ABNTensors",
       ],
-      resources: ["html", "css", "js"].map { .embedInCode("Resources/timeline.\($0)") }),
+      resources: ["page.css", "timeline.css", "timeline.html", "timeline.js"].map {
+        .embedInCode("Resources/\($0)")
+      }),
     .swift(
       "ABNTraining", path: "Training",
       needs: [
@@ -149,6 +151,13 @@ let rooms: [Room] =
         "ABNRuntime",
         "ABNOptimizers", "ABNLayers", "ABNOperators", "ABNGraph", "ABNActivations", "ABNTensors",
       ]),
+    .swift(
+      "ABNReporting", path: "Reporting",
+      needs: ["ABNTraining", "ABNInspection", "ABNModelFiles", "ABNFormats", "ABNTensors"],
+      resources: [
+        "chart.js", "classes.js", "compare.js", "costs.js", "parts.js", "report.css",
+        "report.html", "report.js",
+      ].map { .embedInCode("Resources/\($0)") }),
     .swift(
       "ABNChecking", path: "Checking",
       needs: [
@@ -158,8 +167,8 @@ let rooms: [Room] =
     .swift(
       "InPlaceABN", path: "InPlaceABN",
       needs: [
-        "ABNTraining", "ABNInspection", "ABNModelFiles", "ABNModels", "ABNFormats", "ABNData",
-        "ABNCPUBackend", "ABNCUDABackend", "ABNRuntime", "ABNPlanning", "ABNOptimizers",
+        "ABNReporting", "ABNTraining", "ABNInspection", "ABNModelFiles", "ABNModels",
+        "ABNFormats", "ABNData", "ABNCPUBackend", "ABNCUDABackend", "ABNRuntime", "ABNPlanning", "ABNOptimizers",
         "ABNPasses", "ABNLayers", "ABNOperators", "ABNGraph", "ABNActivations", "ABNTensors",
       ]),
     .command(
@@ -218,7 +227,8 @@ let testRooms = [
   "Command", "CPUBackend", "CUDABackend", "Data", "Formats", "Golden", "Graph", "Images",
   "Inspection",
   "Layer", "Layout",
-  "Model", "ModelFiles", "Operator", "Optimizer", "Pass", "Planning", "Runtime", "Snapshot",
+  "Model", "ModelFiles", "Operator", "Optimizer", "Pass", "Planning", "Reporting", "Runtime",
+  "Snapshot",
   "Training",
 ]
 // What some of them run beside the libraries.

@@ -46,9 +46,29 @@ if [ -n "$missing" ]; then
     fail "apt-get could not install:$missing"
 fi
 
+# has_option NAME: whether this script, run by itself, was given the option.
+has_option() {
+  [ "$(basename "$0")" = setup.sh ] || return 1
+  case " $abn_options " in *" $1 "*) return 0 ;; esac
+  return 1
+}
+abn_options="$*"
+
+# scripts/setup.sh --browser, run by itself: Chromium, for the tests that open the pages of this package.
+# Where it cannot be had, those tests say so and are left out.
+if has_option --browser && ! command -v chromium >/dev/null 2>&1; then
+  if [ "$(id -u)" = 0 ]; then abn_root=""; else abn_root="sudo"; fi
+  export DEBIAN_FRONTEND=noninteractive
+  # shellcheck disable=SC2086
+  { $abn_root apt-get install -y -qq chromium >/dev/null 2>&1 ||
+    { $abn_root apt-get update -qq && $abn_root apt-get install -y -qq chromium >/dev/null; }; } &&
+    echo "installed chromium" ||
+    echo "setup.sh: chromium could not be had; pages are not opened" >&2
+fi
+
 # scripts/setup.sh --cuda, run by itself: NVIDIA's run-time compiler, which needs no card, for the test
 # that compiles all kernels. Where it cannot be had, that test says so and is left out.
-if [ "$(basename "$0")" = setup.sh ] && [ "${1:-}" = --cuda ]; then
+if has_option --cuda; then
   abn_nvrtc=.build/cuda/nvrtc
   if [ ! -e "$abn_nvrtc/libnvrtc.so.13" ]; then
     abn_part=$(mktemp -d) || fail "no temporary folder"

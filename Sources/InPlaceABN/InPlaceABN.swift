@@ -13,6 +13,7 @@
 @_exported import ABNOptimizers
 @_exported import ABNPasses
 @_exported import ABNPlanning
+@_exported import ABNReporting
 @_exported import ABNRuntime
 @_exported import ABNTensors
 @_exported import ABNTraining

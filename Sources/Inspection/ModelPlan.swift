@@ -68,7 +68,7 @@ package struct ModelPlan {
         fetch: programs.stepResults)
     seconds = start.duration(to: clock.now) / .seconds(1)
     report = MemoryReport(executable, program: programs.training)
-    timeline = PlanTimeline(executable.lowered.planRequest, executable.plan)
+    timeline = PlanTimeline(executable)
   }
 
   /// Where the arena begins in a snapshot: an address that no viewer takes for null.

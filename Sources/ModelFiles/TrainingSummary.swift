@@ -2,6 +2,19 @@ import ABNFormats
 import ABNTensors
 import Foundation
 
+/// Where the time of a run went, in seconds; all its parts before and after resumptions.
+package struct RunTimes: Codable, Sendable, Equatable {
+  /// Training steps, with the time that they waited for data.
+  package var steps = 0.0
+  /// Of that: waiting.
+  package var waiting = 0.0
+  package var evaluation = 0.0
+  /// Checkpoints, and the best weights.
+  package var checkpoints = 0.0
+
+  package init() {}
+}
+
 /// What a training run gives, as `summary.json`.
 public struct TrainingSummary: Codable, Sendable {
   /// The share of the held-out images that are classified right, 0...1, or what `metric` says; nil
@@ -36,6 +49,8 @@ public struct TrainingSummary: Codable, Sendable {
   /// `best`.
   package var bestAccuracy: Double?
   package var bestEpoch: Int?
+  /// Where the time went; nil in files of older versions.
+  package var times: RunTimes?
   /// The whole epochs that were done.
   public var epochsDone: Int
   /// The saved model.

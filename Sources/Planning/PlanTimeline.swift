@@ -20,6 +20,8 @@ package struct PlanTimeline: Sendable {
   package let arenaBytes: Int
   /// The step at which most bytes are alive.
   package let peakStep: Int
+  /// The first step of the backward pass; nil where it is not known, or there is none.
+  package var backwardStep: Int?
 
   /// The picture of a request and its plan. Blocks of buffers that the request has not are left
   /// out.

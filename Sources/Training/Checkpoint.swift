@@ -34,6 +34,8 @@ package struct TrainingState: Codable, Sendable, Equatable {
   package var best: Best?
   /// Seconds that the run has taken in all processes.
   package var seconds = 0.0
+  /// Where they went; nil of a run that an older version began.
+  package var times: RunTimes? = RunTimes()
 }
 
 /// A run on disk: all persistables of its training program (parameters, statistics, the state of

@@ -22,6 +22,8 @@ package struct ClassificationMetrics: Sendable, Codable, Equatable {
   /// How often a pair of class and prediction came up, by `class * classCount + prediction`. Most
   /// of the pairs of a thousand classes never do.
   private var pairs: [Int: Int] = [:]
+  /// The surest predictions, right and wrong, of the pictures whose number was said.
+  package private(set) var picks = PredictionPicks()
 
   /// Nothing counted yet.
   ///
@@ -38,9 +40,12 @@ package struct ClassificationMetrics: Sendable, Codable, Equatable {
   ///   - logits: [B, classes], of a floating-point type.
   ///   - labels: the classes, int64 [B] or [B, 1].
   ///   - meanLoss: the mean of the losses of these B pictures.
+  ///   - samples: which pictures of their data these are; nil: nobody wants to see them.
   /// - Throws: `ABNError(.shape)` or `.dtype` for tensors that are not such, `ABNError(.data)` for
   ///   a label that is no class; nothing is counted then.
-  package mutating func add(logits: Tensor, labels: Tensor, meanLoss: Double) throws {
+  package mutating func add(
+    logits: Tensor, labels: Tensor, meanLoss: Double, samples: [Int]? = nil
+  ) throws {
     let rows = try rows(logits, labels)
     let classes = labels.elements(Int64.self)
     if let bad = classes.first(where: { $0 < 0 || $0 >= classCount }) {
@@ -50,10 +55,10 @@ package struct ClassificationMetrics: Sendable, Codable, Equatable {
     guard rows > 0 else { return }
     switch logits.dtype {
     case .float32:
-      logits.withUnsafeBytes { count($0.bindMemory(to: Float.self), classes) }
+      logits.withUnsafeBytes { count($0.bindMemory(to: Float.self), classes, samples) }
     default:
       // Exact for every floating-point type.
-      logits.doubles.withUnsafeBufferPointer { count($0, classes) }
+      logits.doubles.withUnsafeBufferPointer { count($0, classes, samples) }
     }
     lossSum += meanLoss * Double(rows)
   }
@@ -79,7 +84,7 @@ package struct ClassificationMetrics: Sendable, Codable, Equatable {
   }
 
   private mutating func count<T: BinaryFloatingPoint>(
-    _ logits: UnsafeBufferPointer<T>, _ labels: [Int64]
+    _ logits: UnsafeBufferPointer<T>, _ labels: [Int64], _ samples: [Int]?
   ) {
     for (row, label) in labels.enumerated() {
       let (own, start) = (Int(label), row * classCount)
@@ -98,6 +103,12 @@ package struct ClassificationMetrics: Sendable, Codable, Equatable {
       pairs[own * classCount + best, default: 0] += 1
       if best == own { top1Count += 1 }
       if before < 5, !score.isNaN { top5Count += 1 }
+      guard let samples, row < samples.count else { continue }
+      let scores = UnsafeBufferPointer(rebasing: logits[start..<start + classCount])
+      if let doubt = PredictionPicks.doubt(scores, best: best) {
+        picks.add(
+          .init(sample: samples[row], own: Int(label), predicted: best, doubt: doubt))
+      }
     }
   }
 }

@@ -20,6 +20,8 @@ package enum ExistingRun: String, Sendable, CaseIterable {
 ///     checkpoints/last.safetensors           where the run goes on
 ///     checkpoints/epoch-0005.safetensors     kept ones
 ///     metrics.json                           the last evaluation, class by class
+///     best.json, profile.json                what its report shows: predictions, memory and time
+///     report.html                            the report
 ///     log.csv, settings.yaml, events.out...  what the run says of itself
 ///     run.lock                               while a process writes here
 package final class RunFiles {
@@ -39,11 +41,21 @@ package final class RunFiles {
   private(set) var hasCheckpoint = false
 
   /// The names of what `abn train` writes beside models: `events.out...` by its beginning.
-  package static let logNames = [metricsName, CSVLog.name, CSVLog.stepsName, settingsName]
+  package static let logNames = [
+    metricsName, bestName, profileName, CSVLog.name, CSVLog.stepsName, settingsName,
+  ]
   /// The settings, as `abn train` writes them.
   package static let settingsName = "settings.yaml"
   /// The counts of the last evaluation: confusion, precision and recall of each class.
   package static let metricsName = "metrics.json"
+  /// The counts of the best evaluation, its best and its worst predictions.
+  package static let bestName = "best.json"
+  /// Where memory and time of a step go.
+  package static let profileName = "profile.json"
+  /// All of it as a page.
+  package static let reportName = "report.html"
+  /// With what a report begins: another file of its name is not replaced.
+  package static let reportMark = "<!doctype html><!-- a report of abn -->"
   package static let eventsPrefix = "events.out.tfevents."
 
   /// Makes the folder, takes its lock, and looks at what is there.
@@ -159,6 +171,17 @@ package final class RunFiles {
   func removeOldRun() {
     for name in archives() { unlink("\(checkpoints)/\(name)") }
     for name in oldEvents + Self.logNames { unlink("\(folder)/\(name)") }
+    let report = "\(folder)/\(Self.reportName)"
+    if Self.isReport(report) { unlink(report) }
+  }
+
+  /// Whether a path leads to a report that this package wrote.
+  package static func isReport(_ path: String) -> Bool {
+    guard let file = fopen(path, "r") else { return false }
+    defer { fclose(file) }
+    var bytes = [UInt8](repeating: 0, count: reportMark.utf8.count)
+    let count = fread(&bytes, 1, bytes.count, file)
+    return count == bytes.count && bytes.elementsEqual(reportMark.utf8)
   }
 
   /// Makes the folder of the checkpoints, before the first one.

@@ -120,7 +120,9 @@ package struct RunComparison: Sendable, Encodable {
   package let differing: [String]
 
   /// What is no setting of what is computed.
-  private static let ofTheRun: Set = ["output", "resume", "overwrite", "config", "json"]
+  private static let ofTheRun: Set = [
+    "output", "resume", "overwrite", "config", "json", "report",
+  ]
 
   package init(_ runs: [RunOverview], order: Order = .best) {
     self.runs = runs.enumerated().sorted {

@@ -21,6 +21,11 @@ public final class Trainer {
   package var observers: [any TrainingObserver] = []
   /// Is told what a user wants to know and is no error: that there was no checkpoint to go on from.
   package var note: (String) -> Void = { _ in }
+  /// Whether the run's folder gets what a report shows beside the logs: `best.json`,
+  /// `profile.json`.
+  package var keepsReport = false
+  /// Whether the run had ended before, so that `run` has changed nothing.
+  package private(set) var hadEnded = false
 
   /// A trainer that tells `report` how it goes after every step, and asks `isInterrupted` before
   /// every step whether to stop.
@@ -133,6 +138,7 @@ public final class Trainer {
     guard settings.existing == .resumed else { return nil }
     guard let summary = try ownSummary(files), summary.hasEnded(settings) else { return nil }
     note("the run in \(quoted(files.folder)) has ended: nothing to do")
+    hadEnded = true
     return summary
   }
 
@@ -190,6 +196,7 @@ public final class Trainer {
       task, settings, programs, data: data, executor: executor, backend: backend,
       scope: scope, files: files, model: model, state: state, stepsPerEpoch: stepsPerEpoch)
     (loop.isInterrupted, loop.report) = (isInterrupted, report)
+    (loop.keepsReport, loop.note) = (keepsReport, note)
     loop.observers = TrainingObservers(observers)
     do {
       loop.announce = { [backend] in
@@ -203,6 +210,7 @@ public final class Trainer {
       let measured = { (baseBytes, meter.peakBytes) }
       let summary = try finish(loop, reason, memory, measured)
       try loop.observers.ended(loop.endRecord(reason, modelPath: summary.modelPath))
+      if keepsReport { writeProfile(loop) }
       Interruption.finish()
       return summary
     } catch {
@@ -326,6 +334,7 @@ public final class Trainer {
       settings: settings.described(threads: backend.threads))
     summary.stopReason = reason.rawValue
     summary.metric = settings.data.hasMasks ? SegmentationMetrics.name : nil
+    summary.times = progress.state.times
     summary.bestAccuracy = progress.state.best?.evaluation.accuracy
     summary.bestEpoch = progress.state.best.map { $0.epoch + 1 }
     return summary

@@ -68,6 +68,12 @@ final class TrainingLoop<Task: TrainingTask> {
   var epochClock = EpochClock()
   /// Of the last evaluation, until they are written beside a checkpoint.
   private var unsavedMetrics: Task.Metrics?
+  /// Of the best one, with its epoch from 1, until its pictures are.
+  private var unsavedBest: (metrics: Task.Metrics, epoch: Int?)?
+  /// Whether what a report shows is kept: the best and the worst predictions.
+  var keepsReport = false
+  /// Is told what is no error.
+  var note: (String) -> Void = { _ in }
   private let looksAhead: Bool
   private let threads: Int
   private let start = ContinuousClock.now
@@ -128,6 +134,7 @@ final class TrainingLoop<Task: TrainingTask> {
       data.loader.epoch(progress.epoch, startingAt: first), looksAhead: looksAhead, task: task)
     progress.resumeClock()
     epochClock.begin()
+    var waitedBefore = 0.0
     while progress.step < progress.stepsPerEpoch {
       if let reason = reasonToStop { return reason }
       guard let feed = batches.next() else { break }
@@ -139,7 +146,10 @@ final class TrainingLoop<Task: TrainingTask> {
       try requireFinite(results[0].doubles[0])
       try begin()
       if progress.step == first + 1 { try showPictures(feed) }
-      epochClock.add(waited: batches.waitedSeconds)
+      let waited = batches.waitedSeconds
+      progress.state.times?.waiting += waited - waitedBefore
+      waitedBefore = waited
+      epochClock.add(waited: waited)
       try observers.step(record(loss: results[0].doubles[0], accuracy: accuracy))
       Interruption.noteStep()
       report(progress)
@@ -183,8 +193,9 @@ final class TrainingLoop<Task: TrainingTask> {
         scope[variable.name].map { (variable.name, $0) }
       }
     }
-    if isBest, settings.checkpoints.keepsBest { try saveBest() }
+    if isBest, settings.checkpoints.keepsBest { try timed(\.checkpoints) { try saveBest() } }
     unsavedMetrics = metrics
+    if isBest, keepsReport { unsavedBest = (metrics, progress.epochsDone) }
     progress.openNextEpoch()
     let isKept = settings.checkpoints.everyEpochs.map { progress.epochsDone % $0 == 0 } ?? false
     // The first one at the end of the first epoch, so that a fault after it finds something to go
@@ -222,21 +233,37 @@ final class TrainingLoop<Task: TrainingTask> {
   /// - Throws: `EvaluationStopped` where a request to stop comes meanwhile: whoever has asked does
   ///   not wait for it, and a run that goes on begins with it.
   func evaluate(limit: Int? = nil) throws -> Task.Metrics {
-    try withSavedWeights {
-      try task.evaluate(
-        programs, data.test, normalization: data.normalization, batchSize: settings.batchSize,
-        limit: limit, executor: executor, scope: scope, workers: settings.workers
-      ) { [observers, data, isInterrupted] done in
-        try observers.validating(done: done, count: data.test.count)
-        if done < data.test.count, isInterrupted() { throw EvaluationStopped() }
+    try timed(\.evaluation) {
+      try withSavedWeights {
+        try task.evaluate(
+          programs, data.test, normalization: data.normalization, batchSize: settings.batchSize,
+          limit: limit, executor: executor, scope: scope, workers: settings.workers
+        ) { [observers, data, isInterrupted] done in
+          try observers.validating(done: done, count: data.test.count)
+          if done < data.test.count, isInterrupted() { throw EvaluationStopped() }
+        }
       }
     }
+  }
+
+  /// Calls `body`, and counts its time.
+  private func timed<R>(
+    _ part: WritableKeyPath<RunTimes, Double>, _ body: () throws -> R
+  ) rethrows -> R {
+    let start = ContinuousClock.now
+    defer { progress.state.times?[keyPath: part] += start.duration(to: .now) / .seconds(1) }
+    return try body()
   }
 
   /// The evaluation of a run that has ended; nil where it was asked to stop meanwhile.
   func lastEvaluation() throws -> Evaluation? {
     do {
-      return try evaluate().evaluation
+      let metrics = try evaluate()
+      if progress.state.best == nil, keepsReport {
+        unsavedBest = (metrics, nil)
+        writeBest()
+      }
+      return metrics.evaluation
     } catch is EvaluationStopped {
       return nil
     }
@@ -254,8 +281,25 @@ final class TrainingLoop<Task: TrainingTask> {
     _ = try evaluate(limit: settings.sanityBatches)
   }
 
+  /// Writes what a report shows of the best evaluation. That it cannot be written ends no run.
+  private func writeBest() {
+    guard let best = unsavedBest else { return }
+    unsavedBest = nil
+    do {
+      let shown = ShownData(
+        split: data.test, classNames: data.classNames, white: model.rule.white)
+      try AtomicFile.write(
+        BestEvaluation.text(best.metrics, epoch: best.epoch, of: shown),
+        to: "\(files.folder)/\(RunFiles.bestName)")
+    } catch {
+      note("the best and the worst predictions are not shown: \(error)")
+    }
+  }
+
   /// Writes the last checkpoint.
-  func saveCheckpoint() throws {
+  func saveCheckpoint() throws { try timed(\.checkpoints) { try writeCheckpoint() } }
+
+  private func writeCheckpoint() throws {
     progress.state.seconds = seconds
     try observers.willSaveCheckpoint(step: progress.stepsDone)
     if let metrics = unsavedMetrics {
@@ -263,6 +307,7 @@ final class TrainingLoop<Task: TrainingTask> {
         metrics.report(names: model.classNames), to: "\(files.folder)/\(RunFiles.metricsName)")
       unsavedMetrics = nil
     }
+    writeBest()
     try files.prepareCheckpoints()
     try Checkpoint(
       state: progress.state,

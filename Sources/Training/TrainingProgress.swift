@@ -1,4 +1,5 @@
 import ABNInspection
+import ABNModelFiles
 import ABNTensors
 import Foundation
 
@@ -75,7 +76,9 @@ public struct TrainingProgress: Sendable {
     ownSteps += 1
     state.lossSum += loss
     state.accuracySum += accuracy
-    stepSeconds += Self.seconds(since: mark)
+    let seconds = Self.seconds(since: mark)
+    stepSeconds += seconds
+    state.times?.steps += seconds
     mark = .now
   }
 

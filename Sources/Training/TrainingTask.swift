@@ -35,6 +35,8 @@ package protocol TrainingTask: Sendable {
     batchSize: Int, limit: Int?, executor: Executor, scope: Scope, workers: Int,
     report: (Int) throws -> Void
   ) throws -> Metrics
+  /// The same task with the other normalization, for comparing plans; nil: there is none.
+  func withNorm(_ norm: NormStyle) -> Self?
 }
 
 /// What an evaluation has counted.
@@ -47,6 +49,16 @@ package protocol TaskMetrics: Sendable {
   ///
   /// - Parameter names: what the classes are called.
   func report(names: [String]) throws -> String
+  /// The best and the worst predictions that were counted, as pictures.
+  func predictions(of data: ShownData) throws -> [PredictionGroup]
+}
+
+extension TaskMetrics {
+  package func predictions(of data: ShownData) throws -> [PredictionGroup] { [] }
+}
+
+extension TrainingTask {
+  package func withNorm(_ norm: NormStyle) -> Self? { nil }
 }
 
 /// A class for each picture.
@@ -112,16 +124,26 @@ package struct ClassificationTask: TrainingTask {
         programs.evaluation, feed: ["images": batch.images, "labels": batch.labels],
         fetch: fetches, scope: scope)
       try metrics.add(
-        logits: results[1], labels: batch.labels, meanLoss: results[0].doubles[0])
+        logits: results[1], labels: batch.labels, meanLoss: results[0].doubles[0],
+        samples: batch.samples)
       Interruption.noteStep()
       done += batch.count
       try report(done)
     }
     return metrics
   }
+
+  package func withNorm(_ norm: NormStyle) -> ClassificationTask? {
+    var options = options
+    options.norm = norm
+    return ClassificationTask(
+      model, options: options, image: image, usesSoftLabels: usesSoftLabels)
+  }
 }
 
 extension ClassificationMetrics: TaskMetrics {
+  package func predictions(of data: ShownData) -> [PredictionGroup] { picks.groups(of: data) }
+
   package var evaluation: Evaluation {
     Evaluation(accuracy: accuracy, loss: meanLoss, count: count)
   }

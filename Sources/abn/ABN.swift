@@ -13,8 +13,8 @@ struct ABN: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      Train.self, Eval.self, Predict.self, Weights.self, Runs.self, DataCommand.self, Plan.self,
-      Bench.self,
+      Train.self, Eval.self, Predict.self, Weights.self, Runs.self, Report.self, DataCommand.self,
+      Plan.self, Bench.self,
       Models.self, Devices.self, Check.self,
     ])
 

@@ -7,7 +7,8 @@ struct Train: ParsableCommand {
     abstract: "Trains a network that classifies or segments, and saves it.",
     discussion: """
       Writes model.safetensors and summary.json into the output folder, the best model into best, \
-      checkpoints, log.csv, settings.yaml and TensorBoard's events. Ctrl-C stops after the current \
+      checkpoints, log.csv, settings.yaml, TensorBoard's events, and a page about it all, \
+      report.html. Ctrl-C stops after the current \
       step and writes a checkpoint, from which --resume goes on bit for bit; a second one ends at \
       once. The same settings, seed and number of threads give the same weights.
       """)
@@ -106,15 +107,17 @@ struct Train: ParsableCommand {
     if lrFind { return try findLearningRate(settings, backend) }
     let made = try folder(for: &settings)
     noteDataFolder(settings)
-    let summary: TrainingSummary
+    let (summary, hadEnded): (TrainingSummary, Bool)
     do {
-      summary = try trained(settings, backend)
+      (summary, hadEnded) = try trained(settings, backend)
     } catch {
       made?.removeIfEmpty()
       throw error
     }
     if let trouble = made?.becomeLatest() { writeError("note: \(trouble)\n") }
-    try show(summary)
+    // A run that had ended is left as it is.
+    let report = runs.report && !hadEnded ? writeReport(settings.output) : nil
+    try show(summary, report: report)
     if summary.interrupted { throw ExitCode(130) }
   }
 
@@ -180,7 +183,7 @@ struct Train: ParsableCommand {
 
   private func trained(
     _ settings: TrainingSettings, _ backend: any Backend
-  ) throws -> TrainingSummary {
+  ) throws -> (TrainingSummary, hadEnded: Bool) {
     // A line of progress may stand there, and the terminal shows ^C behind it.
     Interruption.install(
       notice: isatty(2) == 1
@@ -193,10 +196,14 @@ struct Train: ParsableCommand {
     let trainer = Trainer(
       settings, backend: backend, isInterrupted: { Interruption.isRequested })
     trainer.note = { writeError("note: \($0)\n") }
+    trainer.keepsReport = runs.report
     trainer.observers = [
       line,
       SettingsFile(
-        of: Self.self, others: ["device": place.device, "precision": place.precision],
+        of: Self.self,
+        others: [
+          "device": place.device, "precision": place.precision, "report": "\(runs.report)",
+        ],
         versions: SettingsRecord.versions(backend: backend)),
       CSVLog(), TensorBoardLog(),
     ]
@@ -208,7 +215,7 @@ struct Train: ParsableCommand {
           if (try? printNow(text)) == nil { Interruption.request() }
         })
     }
-    return try trainer.run()
+    return (try trainer.run(), trainer.hadEnded)
   }
 
   private func findLearningRate(_ settings: TrainingSettings, _ backend: any Backend) throws {
@@ -245,10 +252,25 @@ struct Train: ParsableCommand {
     }
   }
 
-  private func show(_ summary: TrainingSummary) throws {
+  /// Writes the page about a run that has ended; a run is no worse where that fails.
+  ///
+  /// - Returns: its path; nil where it was not written.
+  private func writeReport(_ folder: String) -> String? {
+    let path = "\(folder)/\(RunFiles.reportName)"
+    do {
+      _ = try Report.write([Report.run(in: folder)], to: path)
+      return path
+    } catch {
+      writeError("note: no report: \(error)\n")
+      return nil
+    }
+  }
+
+  private func show(_ summary: TrainingSummary, report: String?) throws {
     if common.json {
       guard case .object(let members) = try JSON(encoding: summary) else { return }
-      print(JSON.object([("event", .string("summary"))] + members).line)
+      let page = report.map { [("report", JSON.string($0))] } ?? []
+      print(JSON.object([("event", .string("summary"))] + members + page).line)
     } else {
       let what = summary.settings["overfit"] == nil ? "held-out" : "trained"
       func row(_ name: String, _ value: String) -> String {
@@ -266,6 +288,7 @@ struct Train: ParsableCommand {
         best               \(best(summary))
         saved              \(summary.modelPath)\(summary.interrupted ? " (interrupted)" : "")
         """)
+      if let report { print("report             \(report)") }
     }
   }
 }

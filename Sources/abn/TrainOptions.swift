@@ -279,6 +279,11 @@ struct RunOptions: ParsableArguments {
     help: ArgumentHelp("Keep so many of these, the newest.", valueName: "count"))
   var keepCheckpoints = 3
 
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Write report.html, a page about the run, at its end.")
+  var report = true
+
   /// - Throws: `ABNError(.attribute)` for what is no time or no number of bytes.
   func apply(to settings: inout TrainingSettings) throws {
     settings.weights = weights

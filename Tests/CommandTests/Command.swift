@@ -4,8 +4,8 @@ import Testing
 
 /// What `abn train` leaves in its folder.
 let runFiles = [
-  "best", "checkpoints", "log.csv", "metrics.json", "model.safetensors", "settings.yaml",
-  "steps.csv", "summary.json",
+  "best", "best.json", "checkpoints", "log.csv", "metrics.json", "model.safetensors",
+  "profile.json", "report.html", "settings.yaml", "steps.csv", "summary.json",
 ]
 
 /// What a run of the command leaves behind.

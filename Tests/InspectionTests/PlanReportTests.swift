@@ -154,6 +154,12 @@ import Testing
     }
     #expect(page.components(separatedBy: "</script>").count == 2)
     #expect(!page.contains("http") && !page.contains("src=") && !page.contains("{{"))
+    // What is before the mark of the backward pass computes no gradient.
+    let backward = try #require(planned.timeline.backwardStep)
+    #expect(page.contains("\"backward\":\(backward),"))
+    let gradients = planned.timeline.rectangles.filter { $0.use == .gradient }
+    #expect(gradients.allSatisfy { $0.first >= backward } && !gradients.isEmpty)
+    #expect(0 < backward && backward < planned.timeline.steps.count)
   }
 
   /// A text that looks like a place in the page, or like the end of a script, is shown as it is.

@@ -1,0 +1,90 @@
+import ABNTestSupport
+import Foundation
+import InPlaceABN
+import Testing
+
+@testable import ABNReporting
+
+/// Pages of runs that no small training gives: many classes, masks, long names, odd numbers.
+@Suite(.serialized) struct PageTests {
+  /// A network that takes each class now and then for the one after the next.
+  private func confusion(_ count: Int) -> String {
+    let names = (0..<count).map { "class number \($0) with a long name" }
+    let classes = names.map {
+      #"{"name":"\#($0)","count":50,"precision":0.9,"recall":0.94,"f1":0.92}"#
+    }
+    let rows = (0..<count).map { own in
+      "["
+        + (0..<count).map { $0 == own ? "47" : $0 == (own + 2) % count ? "3" : "0" }
+        .joined(separator: ",") + "]"
+    }
+    return
+      #"{"accuracy":0.94,"count":\#(50 * count),"classes":[\#(classes.joined(separator: ","))],"#
+      + #""confusion":[\#(rows.joined(separator: ","))]}"#
+  }
+
+  private func page(_ files: [String: String]) throws -> String {
+    let place = try RunReportTests.Place()
+    for (name, text) in files { try place.write("r/\(name)", text) }
+    let report = try RunReport(
+      folder: place.path + "/r",
+      settings: [
+        "model": String(repeating: "m", count: 80),
+        "data": "folder:" + String(repeating: "/d", count: 90),
+      ])
+    return try RunReportTests.page([report]).text
+  }
+
+  @Test(arguments: [12, 60]) func manyClasses(_ count: Int) throws {
+    let page = try page(["log.csv": RunReportTests.log(40), "metrics.json": confusion(count)])
+    guard let found = try PageInspection.look(page, width: 360, isDark: false) else { return }
+    let text = try #require(found["text"] as? String)
+    #expect(!text.contains("cannot be shown"), "\(text)")
+    #expect(text.contains("class number 3 with a long name") && text.contains("94.00 %"))
+  }
+
+  /// The values of a segmentation: overlap of each class, pictures beside prediction and truth.
+  @Test func overlapAndMasks() throws {
+    let pixel =
+      "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+    let shown = ["picture", "prediction", "truth"].map {
+      #"{"name":"\#($0)","uri":"\#(pixel)","isCoarse":false}"#
+    }.joined(separator: ",")
+    let metrics =
+      #"{"mean_iou":0.5,"pixel_accuracy":0.8,"count":10,"classes":[{"name":"sky","iou":0.9,"precision":0.95,"recall":0.94,"count":1000},{"name":"pole","iou":0.1,"precision":0.2,"recall":0.15,"count":20}]}"#
+    let page = try page([
+      "log.csv":
+        "epoch,step,train_loss,val_loss,val_mean_iou,val_pixel_accuracy,learning_rate,seconds\n"
+        + (1...12).map {
+          "\($0),\($0 * 5),\(1 / Double($0)),nan,\(0.04 * Double($0)),0.\($0 + 20),1e-05,2\n"
+        }.joined(),
+      "best.json":
+        #"{"epoch":7,"metrics":\#(metrics),"groups":[{"title":"Worst","isRight":false,"items":[{"name":"a.png","score":0.2,"scoreName":"IoU","pictures":[\#(shown)]}]}]}"#,
+    ])
+    guard let found = try PageInspection.look(page, width: 900, isDark: true) else { return }
+    let text = try #require(found["text"] as? String)
+    for part in [
+      "Overlap of each class", "pole", "10.00 %", "mean IoU", "IoU 20.0 %", "prediction", "truth",
+    ] {
+      #expect(text.contains(part), "\(part)\n\(text)")
+    }
+    #expect(!text.contains("cannot be shown") && found["images"] as? Int == 3)
+    // Loss, overlap with the accuracy of pixels, learning rate; a loss that is never a number is no curve.
+    #expect(found["charts"] as? Int == 4)
+  }
+
+  /// The page of a plan is held to the same.
+  @Test func theTimeline() throws {
+    let model = try Model.named("lenet")
+    let plan = try ModelPlan(
+      of: model, options: ModelOptions(classes: 10), image: model.image, batchSize: 4,
+      backend: CPUBackend())
+    for (width, isDark) in [(360, false), (1000, true)] {
+      guard
+        let found = try PageInspection.look(
+          plan.timeline.html(title: "lenet"), width: width, isDark: isDark)
+      else { return }
+      #expect(found["plans"] as? Int == 1 && (found["plan"] as? String)?.contains(" alive") == true)
+    }
+  }
+}
