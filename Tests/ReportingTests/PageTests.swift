@@ -88,3 +88,27 @@ import Testing
     }
   }
 }
+
+/// The browser of the other tests hears what goes wrong in a page, and sees what sticks out of it.
+@Suite(.serialized) struct BrowserTests {
+  @Test func faultsAreFound() throws {
+    let page = """
+      <!doctype html><body style="width:700px"><p>seen</p>
+      <script>console.error("said"); setTimeout(() => { throw new Error("thrown"); }, 10);</script>
+      """
+    let script = """
+      return { text: frame.document.body.innerText, width: frame.document.documentElement.scrollWidth,
+        isDark: frame.matchMedia("(prefers-color-scheme: dark)").matches };
+      """
+    for isDark in [false, true] {
+      guard let visit = try Browser.visit(page, width: 360, isDark: isDark, script: script) else {
+        print("skipped: no chromium in PATH")
+        return
+      }
+      #expect(visit.console.contains { $0.contains("said") }, "\(visit.console)")
+      #expect(visit.console.contains { $0.contains("thrown") }, "\(visit.console)")
+      #expect(visit.found["text"] as? String == "seen")
+      #expect(visit.found["width"] as? Int ?? 0 > 690 && visit.found["isDark"] as? Bool == isDark)
+    }
+  }
+}

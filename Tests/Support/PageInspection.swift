@@ -36,7 +36,7 @@ package enum PageInspection {
     await Promise.all(images.map(image => { image.loading = "eager"; return image.decode().catch(() => null); }));
     // Charts are drawn when they get their width.
     return {
-      title: document.title, text: document.body.innerText, width: root.scrollWidth, room: frame.innerWidth,
+      title: document.title, text: document.body.innerText, width: root.scrollWidth, room: root.clientWidth,
       charts: document.querySelectorAll("svg.chart .curve").length, overlaps,
       images: images.length, broken: images.filter(image => !image.naturalWidth).length,
       unnamed: images.filter(image => !image.alt).length,

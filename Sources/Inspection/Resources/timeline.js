@@ -43,7 +43,7 @@ function drawTimeline(place, plan, { height: wanted, most = plan.arena, name = "
   }
   for (let i = 1; i < live.length; i++) live[i] += live[i - 1];
   let view;
-  function everything() { view = { x: -1, w: steps.length + 2, y: 0, h: most * 1.03 || 1 }; }
+  function everything() { view = { x: -1, w: steps.length + 2, y: 0, h: most * 1.1 || 1 }; }
   // In the page's pixels; the canvas has the screen's, so that lines stay sharp. The lowest 16 are
   // for the numbers of the steps.
   let width = 0, height = 0, cursor = null;
@@ -69,8 +69,7 @@ function drawTimeline(place, plan, { height: wanted, most = plan.arena, name = "
     const each = tick(view.w, Math.max(1, Math.floor(width / 80)));
     for (let at = Math.max(0, Math.ceil(view.y / unit) * unit); at < view.y + view.h; at += unit) {
       paint.fillStyle = color("rule"); paint.fillRect(0, Y(at), width, 1);
-      // Whole numbers of the unit have no fraction.
-      if (Y(at) > 12) write(size(at).replace(".0 ", " "), 4, Y(at) - 3);
+      if (Y(at) > 12 && at > 0) write(at / base + (base === 1 ? " B" : base === 1024 ? " KiB" : " MiB"), 4, Y(at) - 3);
     }
     for (let at = Math.max(0, Math.ceil(view.x / each) * each);
       at < Math.min(view.x + view.w, steps.length); at += each) {
@@ -196,6 +195,7 @@ function drawTimeline(place, plan, { height: wanted, most = plan.arena, name = "
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   window.addEventListener("resize", draw);
   everything();
-  new ResizeObserver(draw).observe(place);
+  // Not within the observer's call, which would observe what it has changed.
+  new ResizeObserver(() => requestAnimationFrame(draw)).observe(place);
   return { sums: size(arena) + " arena, " + steps.length + " steps, " + rows.length + " blocks", canvas };
 }

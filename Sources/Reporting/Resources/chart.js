@@ -36,13 +36,13 @@ const svgSpace = Object.assign(document.createElement("template"), { innerHTML: 
 function lineChart({ title, x, xName, series, format = short, percents = false, zero = false, mark = null }) {
   series = series.filter(one => one.values.some(known));
   const keys = make("div", { class: "keys", "aria-hidden": "true" });
-  const place = make("span"), cells = series.map(() => make("b"));
+  const place = make("span", { class: "place", "aria-hidden": "true" }), cells = series.map(() => make("b"));
   keys.append(...series.map((one, number) => make("span", { title: one.name },
     make("span", { class: one.dashed ? "key stroke dashed" : "key stroke", style: "border-color:" + one.color }),
-    one.name + " ", cells[number])), place);
+    one.name + " ", cells[number])));
   const svg = document.createElementNS(svgSpace, "svg");
-  const figure = make("figure", null, make("figcaption", null, title), keys, svg);
-  const height = 240, top = 8, bottom = 26;
+  const figure = make("figure", null, make("figcaption", null, title, place), keys, svg);
+  const height = 252, top = 8, bottom = 40;
   let at = null, width = 0, left = 0, geometry = null;
 
   const all = series.flatMap(one => one.values.filter(known));
@@ -97,23 +97,16 @@ function lineChart({ title, x, xName, series, format = short, percents = false, 
       element("line", { class: "grid", x1: left, x2: width, y1: Y(value), y2: Y(value) }),
       element("text", { x: left - 6, y: Y(value) + 4, "text-anchor": "end" }, text));
     parts.push(element("line", { class: "axis", x1: left, x2: width, y1: height - bottom, y2: height - bottom }));
-    const name = wide(xName) + 14;
-    let free = left - 12;
+    let free = -Infinity;
     for (const value of ticks(first, last, xStep)) {
       const text = tickText(value, xStep), half = wide(text) / 2;
       parts.push(element("line", { class: "axis", x1: X(value), x2: X(value), y1: height - bottom, y2: height - bottom + 4 }));
-      // The axis's name stands at its end.
-      if (X(value) - half < free || X(value) + half > width - name) continue;
-      parts.push(element("text", { x: X(value), y: height - 9, "text-anchor": "middle" }, text));
-      free = X(value) + half + 8;
+      const middle = Math.min(X(value), width - half);
+      if (middle - half < free) continue;
+      parts.push(element("text", { x: middle, y: height - bottom + 17, "text-anchor": "middle" }, text));
+      free = middle + half + 8;
     }
-    parts.push(element("text", { x: width, y: height - 9, "text-anchor": "end" }, xName));
-    if (mark && mark.at >= first && mark.at <= last) {
-      const isLeft = X(mark.at) + wide(mark.text) + 8 > width;
-      parts.push(element("line", { class: "cross", x1: X(mark.at), x2: X(mark.at), y1: top, y2: height - bottom }),
-        element("text", { x: X(mark.at) + (isLeft ? -5 : 5), y: height - bottom - 6, "text-anchor": isLeft ? "end" : "start" },
-          mark.text));
-    }
+    parts.push(element("text", { x: (left + width) / 2, y: height - 5, "text-anchor": "middle" }, xName));
     series.forEach(one => {
       let path = "", isDown = false;
       one.values.forEach((value, index) => {
@@ -131,6 +124,12 @@ function lineChart({ title, x, xName, series, format = short, percents = false, 
       });
     });
     parts.push(group);
+    if (mark && mark.at >= first && mark.at <= last) {
+      const isLeft = X(mark.at) + wide(mark.text) + 8 > width;
+      parts.push(element("line", { class: "cross", x1: X(mark.at), x2: X(mark.at), y1: top, y2: height - bottom }),
+        element("text", { x: X(mark.at) + (isLeft ? -5 : 5), y: height - bottom - 6, "text-anchor": isLeft ? "end" : "start" },
+          mark.text));
+    }
     const cross = element("g", {});
     parts.push(cross);
     svg.setAttribute("viewBox", "0 0 " + width + " " + height);
@@ -146,7 +145,6 @@ function lineChart({ title, x, xName, series, format = short, percents = false, 
     const index = at === null ? x.length - 1 : at;
     series.forEach((one, number) => { cells[number].textContent = valueText(one, index); });
     place.textContent = xName + " " + (Number.isInteger(x[index]) ? x[index] : short(x[index]));
-    place.className = "quiet";
     svg.setAttribute("aria-valuenow", index);
     svg.setAttribute("aria-valuetext", place.textContent + ": "
       + series.map(one => one.name + " " + valueText(one, index)).join(", "));
@@ -178,7 +176,8 @@ function lineChart({ title, x, xName, series, format = short, percents = false, 
     at = Math.max(0, Math.min(x.length - 1, to));
     show();
   });
-  new ResizeObserver(draw).observe(svg);
+  // Not within the observer's call, which would observe what it has changed.
+  new ResizeObserver(() => requestAnimationFrame(draw)).observe(svg);
   if (isCut) figure.append(make("p", { class: "quiet small" }, "The highest values are above the frame."));
   show();
   return figure;

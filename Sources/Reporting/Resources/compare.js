@@ -56,8 +56,7 @@ function compare(runs) {
     if (!entries.length) { place.append(absent("None of the runs has ended, so that no summary.json says what was planned.")); return; }
     const whole = Math.max(...entries.map(run => run.overview.plannedPeakBytes));
     place.append(make("p", { class: "quiet" }, "What the plan said that each run needs beside its base."),
-      make("div", { class: "peaks" }, entries.map(run => [make("span", null, run.name),
-        make("div", { class: "stack" }, bar(run.overview.plannedPeakBytes / whole, color(runs.indexOf(run)))),
-        make("b", { class: "nowrap" }, bytes(run.overview.plannedPeakBytes))])));
+      ...entries.map(run => peak(run.name, make("div", { class: "stack" },
+        bar(run.overview.plannedPeakBytes / whole, color(runs.indexOf(run)))), run.overview.plannedPeakBytes)));
   });
 }

@@ -4,6 +4,10 @@ const memoryParts = [["parameterBytes", "parameters", "var(--c3)"], ["optimizerB
   ["activationBytes", "activations", "var(--c1)"], ["gradientBytes", "gradients", "var(--c2)"],
   ["scratchBytes", "scratch", "var(--c8)"], ["feedBytes", "input", "var(--c6)"]];
 
+/** A bar between its name and its bytes. */
+const peak = (name, bar, count) => make("div", { class: "peak" }, make("span", null, name), bar,
+  make("b", null, bytes(count)));
+
 const normTitles = { inplace: "in-place", standard: "standard" };
 const layerTitle = norm => (normTitles[norm] || norm) + " layer";
 
@@ -23,9 +27,9 @@ function memory(place, run) {
   const drawn = plans.map(plan => stack(memoryParts.map(([key, name, color]) =>
     ({ name, color, value: plan[key] })), whole, bytes, layerTitle(plan.norm)));
   const names = new Set(plans.flatMap(plan => memoryParts.filter(part => plan[part[0]] > 0).map(part => part[1])));
-  place.append(make("div", { class: "peaks" }, plans.map((plan, number) => [
-    make("span", null, layerTitle(plan.norm)), drawn[number].bar, make("b", { class: "nowrap" }, bytes(plan.peakBytes))])),
-    make("div", { class: "keys" }, memoryParts.filter(part => names.has(part[1])).map(part => make("span", null,
+  plans.map((plan, number) => peak(layerTitle(plan.norm), drawn[number].bar, plan.peakBytes)).forEach(
+    row => place.append(row));
+  place.append(make("div", { class: "keys" }, memoryParts.filter(part => names.has(part[1])).map(part => make("span", null,
       make("span", { class: "key", style: "background:" + part[2] }), part[1]))),
     make("p", { class: "quiet small" }, "Parameters, what the optimizer keeps, and what is alive at the peak of a step"
       + (known(run.profile.batchSize) ? " of " + run.profile.batchSize + " pictures" : "") + ", as planned before the first step."));
@@ -46,11 +50,11 @@ function memory(place, run) {
     const largest = own.peakTensors[0].bytes;
     place.append(make("h3", null, "The largest at the peak, " + layerTitle(own.norm)),
       make("p", { class: "quiet small" }, "The peak is at " + own.peakStep + "."), table([
-        { title: "tensor", class: "name", cell: tensor => tensor.name },
+        { title: "tensor", class: "name", cell: tensor => breakable(tensor.name) },
         { title: "bytes", number: true, cell: tensor => bytes(tensor.bytes) },
         { title: "", class: "fill", cell: tensor => bar(tensor.bytes / largest) },
         { title: "use", cell: tensor => tensor.use },
-        { title: "made by", class: "name", cell: tensor => tensor.origin }], own.peakTensors,
+        { title: "made by", class: "name", cell: tensor => breakable(tensor.origin) }], own.peakTensors,
         { label: "The largest tensors at the peak", open: true }));
   }
   if (!other && run.missing.otherPlan) place.append(absent(run.missing.otherPlan));
@@ -79,7 +83,7 @@ function times(place, run) {
   const list = (title, first, entries) => {
     const most = Math.max(...entries.map(entry => entry.seconds));
     return make("div", null, make("h3", null, title), table([
-      { title: first, class: "name", sort: entry => entry.name, cell: entry => entry.name },
+      { title: first, class: "name", sort: entry => entry.name, cell: entry => breakable(entry.name) },
       { title: "times", number: true, sort: entry => entry.count, cell: entry => String(entry.count) },
       { title: "time", number: true, sort: entry => entry.seconds, cell: entry => time(entry.seconds) },
       { title: "", class: "fill", cell: entry => bar(entry.seconds / most) },

@@ -40,6 +40,9 @@ const titles = { accuracy: "accuracy", top5: "top-5 accuracy", mean_iou: "mean I
   boundary_f: "boundary F" };
 const titleOf = name => titles[name] || name.replaceAll("_", " ");
 
+/** A name that may be broken where its parts end. */
+const breakable = name => String(name).split(/(?<=[_.@\/:])/).flatMap(part => [part, make("wbr")]);
+
 /** A color of the style sheet for the series of this number. */
 const seriesColor = number => "var(--c" + (number % 8 + 1) + ")";
 
@@ -49,7 +52,8 @@ const seriesColor = number => "var(--c" + (number % 8 + 1) + ")";
  * Where a column has `sort`, its head is a button. */
 function table(columns, rows, { label, wide = true, open = false } = {}) {
   const body = make("tbody");
-  const heads = columns.map(column => make("th", { scope: "col", class: column.number && "number" }, column.title));
+  const heads = columns.map(column => make("th",
+    { scope: "col", class: column.number ? "number" : column.class }, column.title));
   let current = rows;
   function fill() {
     body.replaceChildren(...current.map(row => make("tr", null, columns.map(

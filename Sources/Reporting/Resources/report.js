@@ -46,7 +46,7 @@ function head(run) {
   const best = over.bestAccuracy, state = stateTexts[over.state];
   report.append(make("header", null,
     make("h1", null, (over.model || "a model") + " on " + (over.data || "unknown data")),
-    make("p", { class: "quiet" }, run.name, state ? " " : null, state ? make("span", { class: "state" }, state) : null),
+    make("p", { class: "quiet" }, "run ", run.name, state ? " " : null, state ? make("span", { class: "state" }, state) : null),
     make("div", { class: "head" },
       make("div", null, make("div", { class: "result" }, percent(known(best) ? best : over.accuracy)),
         make("div", { class: "quiet" }, known(best) && known(over.bestEpoch)
