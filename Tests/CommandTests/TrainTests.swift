@@ -51,7 +51,9 @@ import Testing
     let summary = try trained.lastJSON()
     let saved = try object(place.data("run/summary.json"))
     #expect(saved["modelChecksum"] as? String == summary["modelChecksum"] as? String)
-    #expect(summary["event"] as? String == "summary" && saved.count + 1 == summary.count)
+    // Beside what is saved: what the line is, and where the report is.
+    #expect(summary["event"] as? String == "summary" && saved.count + 2 == summary.count)
+    #expect(summary["report"] as? String == "run/report.html")
 
     let evaluated = try place.abn("eval", "run", "--json")
     #expect(evaluated.status == 0 && evaluated.errors.isEmpty, "\(evaluated.errors)")

@@ -78,15 +78,19 @@ function drawTimeline(place, plan, { height: wanted, most = plan.arena, name = "
       if (X(at) + 3 + paint.measureText(text).width < width) paint.fillText(text, X(at) + 3, height + 12);
     }
   }
-  // A dashed line through a step, and what it is in a line of text of its own.
-  function mark(step, text, line) {
-    const at = X(step);
-    if (at < 0 || at > width) return;
-    paint.strokeStyle = color("line"); paint.setLineDash([4, 4]); paint.beginPath();
-    paint.moveTo(at, 0); paint.lineTo(at, height); paint.stroke();
-    paint.setLineDash([]);
-    const wide = paint.measureText(text).width;
-    write(text, at + 5 + wide > width ? at - 5 - wide : at + 5, 11 + 14 * line);
+  // Dashed lines through steps, and beside them what they are: of two the left one has its text at its left, so
+  // that none crosses a line.
+  function mark(marks) {
+    const shown = marks.map(([step, text]) => [X(step), text]).filter(([at]) => at >= 0 && at <= width)
+      .sort((a, b) => a[0] - b[0]);
+    shown.forEach(([at, text], line) => {
+      paint.strokeStyle = color("line"); paint.setLineDash([4, 4]); paint.beginPath();
+      paint.moveTo(at, 0); paint.lineTo(at, height); paint.stroke();
+      paint.setLineDash([]);
+      const wide = paint.measureText(text).width + 5;
+      const isLeft = at + wide > width || (line === 0 && shown.length > 1 && at > wide + 44);
+      write(text, isLeft ? at - wide : at + 5, shown.length > 1 && line === 0 && !isLeft ? 25 : 11);
+    });
   }
   function draw() {
     width = Math.round(place.getBoundingClientRect().width);
@@ -117,8 +121,9 @@ function drawTimeline(place, plan, { height: wanted, most = plan.arena, name = "
       paint.lineTo(X(i - 1), Y(live[i])); paint.lineTo(X(i), Y(live[i]));
     }
     paint.stroke();
-    if (backward !== null && backward !== undefined) mark(backward, "the backward pass begins", 1);
-    mark(peak + 0.5, "peak, " + size(live[peak + 1]), 0);
+    const marks = [[peak + 0.5, "peak, " + size(live[peak + 1])]];
+    if (backward !== null && backward !== undefined) marks.push([backward, "the backward pass begins"]);
+    mark(marks);
     if (cursor !== null) {
       paint.fillStyle = color("line"); paint.globalAlpha = 0.25;
       paint.fillRect(X(cursor), 0, Math.max(2, X(cursor + 1) - X(cursor)), height);

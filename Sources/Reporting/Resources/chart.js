@@ -54,7 +54,7 @@ function lineChart({ title, x, xName, series, format = short, percents = false, 
   if (zero) least = Math.min(0, least);
   // A first value far above all others would press them to the floor: the range ends at what nearly all stay below.
   const sorted = [...all].sort((a, b) => a - b), high = sorted[Math.floor(0.97 * (sorted.length - 1))];
-  const isCut = all.length >= 20 && most - least > 4 * (high - least) && high > least;
+  const isCut = all.length >= 6 && most - least > 4 * (high - least) && high > least;
   if (isCut) most = least + 1.15 * (high - least);
   if (most === least) { const room = Math.abs(most) * 0.1 || 1; most += room; least -= zero ? 0 : room; }
   const room = 0.04 * (most - least);
@@ -126,8 +126,11 @@ function lineChart({ title, x, xName, series, format = short, percents = false, 
     parts.push(group);
     if (mark && mark.at >= first && mark.at <= last) {
       const isLeft = X(mark.at) + wide(mark.text) + 8 > width;
+      // Where the curves are not.
+      const here = series.map(one => one.values[x.indexOf(mark.at)]).filter(known).map(Y);
+      const isHigh = here.reduce((sum, y) => sum + y, 0) / (here.length || 1) > (height - bottom) / 2;
       parts.push(element("line", { class: "cross", x1: X(mark.at), x2: X(mark.at), y1: top, y2: height - bottom }),
-        element("text", { x: X(mark.at) + (isLeft ? -5 : 5), y: height - bottom - 6, "text-anchor": isLeft ? "end" : "start" },
+        element("text", { x: X(mark.at) + (isLeft ? -5 : 5), y: isHigh ? top + 10 : height - bottom - 6, "text-anchor": isLeft ? "end" : "start" },
           mark.text));
     }
     const cross = element("g", {});
@@ -141,12 +144,18 @@ function lineChart({ title, x, xName, series, format = short, percents = false, 
 
   function valueText(one, index) { return known(one.values[index]) ? format(one.values[index]) : "–"; }
 
+  const placeText = index => Number.isInteger(x[index]) ? String(x[index]) : short(x[index]);
+  // Whether some curves end before others.
+  const isRagged = series.some(one => !known(one.values[x.length - 1]));
+
   function show() {
     const index = at === null ? x.length - 1 : at;
-    series.forEach((one, number) => { cells[number].textContent = valueText(one, index); });
-    place.textContent = xName + " " + (Number.isInteger(x[index]) ? x[index] : short(x[index]));
+    // Where no place is chosen: the last value of each.
+    series.forEach((one, number) => { cells[number].textContent = at === null
+      ? format(one.values.findLast(known)) : valueText(one, index); });
+    place.textContent = at === null && isRagged ? "last " + xName + " of each" : xName + " " + placeText(index);
     svg.setAttribute("aria-valuenow", index);
-    svg.setAttribute("aria-valuetext", place.textContent + ": "
+    svg.setAttribute("aria-valuetext", xName + " " + placeText(index) + ": "
       + series.map(one => one.name + " " + valueText(one, index)).join(", "));
     if (!geometry) return;
     geometry.cross.replaceChildren();

@@ -7,7 +7,9 @@ function classes(place, run) {
   const said = [];
   if (known(metrics.count)) said.push("On " + metrics.count + " held-out pictures"
     + (known(epoch) ? ", after epoch " + epoch : "") + ".");
-  const totals = Object.entries(metrics).filter(([name, value]) => known(value) && name !== "count" && name !== "loss");
+  const totals = Object.entries(metrics).filter(([name, value]) => known(value) && name !== "count" && name !== "loss"
+    // Of five classes all are among the best five.
+    && !(name === "top5" && metrics.classes.length <= 5));
   place.append(make("p", { class: "quiet" }, said.join(" ")),
     facts(totals.map(([name, value]) => [metricTitles[name] || titleOf(name), percent(value)])));
   const isOverlap = metrics.classes.some(one => known(one.iou));

@@ -40,12 +40,15 @@ function facts(pairs) {
     ([name, value]) => make("div", null, make("dt", null, name), make("dd", null, value))));
 }
 
+/** What data are called: of a path its last part. */
+const dataName = data => data ? data.replace(/:.*\/(?=[^/])/, ":") : "unknown data";
+
 function head(run) {
   const over = run.overview, metric = metricName(run) || "accuracy";
   const name = metric === "accuracy" ? "accuracy" : titleOf(metric);
   const best = over.bestAccuracy, state = stateTexts[over.state];
   report.append(make("header", null,
-    make("h1", null, (over.model || "a model") + " on " + (over.data || "unknown data")),
+    make("h1", null, (over.model || "a model") + " on " + dataName(over.data)),
     make("p", { class: "quiet" }, "run ", run.name, state ? " " : null, state ? make("span", { class: "state" }, state) : null),
     make("div", { class: "head" },
       make("div", null, make("div", { class: "result" }, percent(known(best) ? best : over.accuracy)),
