@@ -98,9 +98,12 @@ package final class SegmentationNetworks: Sendable {
     guard size != own else { return }
     let known = Dictionary(
       try make(own).program.parameters.map { ($0.name, $0.shape) }, uniquingKeysWith: { a, _ in a })
-    guard let other = program.parameters.first(where: { known[$0.name] != $0.shape }) else { return }
+    guard let other = program.parameters.first(where: { known[$0.name] != $0.shape }) else {
+      return
+    }
     throw ABNError(
-      .shape, "pictures for \(model.name)", got: "\(size) pixels, where its \(quoted(other.name)) "
+      .shape, "pictures for \(model.name)",
+      got: "\(size) pixels, where its \(quoted(other.name)) "
         + "is \(other.shape)",
       wanted: known[other.name].map { "\($0), as for the \(own) pixels that it learns from" }
         ?? "the parameters that it has for the \(own) pixels that it learns from",

@@ -49,8 +49,15 @@ struct ResNet: Sendable {
   func stages(
     _ images: Variable, _ options: ModelOptions, dilated: Int = 0
   ) throws -> [Variable] {
-    var x = try stem(images, options)
-    x = try pool2d(x, poolSize: 3, poolStride: 2, poolPadding: 1)
+    try stemAndStages(images, options, dilated: dilated).stages
+  }
+
+  /// The same, and the maps before, H / 2 high.
+  func stemAndStages(
+    _ images: Variable, _ options: ModelOptions, dilated: Int = 0
+  ) throws -> (stem: Variable, stages: [Variable]) {
+    let stem = try stem(images, options)
+    var x = try pool2d(stem, poolSize: 3, poolStride: 2, poolPadding: 1)
     var dilation = 1
     var maps: [Variable] = []
     for (stage, count) in blocks.enumerated() {
@@ -63,7 +70,7 @@ struct ResNet: Sendable {
       }
       maps.append(x)
     }
-    return maps
+    return (stem, maps)
   }
 
   private func stem(_ images: Variable, _ options: ModelOptions) throws -> Variable {

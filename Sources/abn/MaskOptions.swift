@@ -94,7 +94,8 @@ struct SegmentationOptions: ParsableArguments {
     settings.usesAuxiliaryHead = auxHead
     settings.classWeighting = try ClassWeighting.named(classWeights, as: "--class-weights")
     guard settings.data.hasMasks else {
-      let isGiven = settings.segmentationLoss != .crossEntropy || settings.classWeighting != .none
+      let isGiven =
+        settings.segmentationLoss != .crossEntropy || settings.classWeighting != .none
         || auxHead
       return try requireNone(isGiven, "--loss, --class-weights or --aux-head", settings)
     }

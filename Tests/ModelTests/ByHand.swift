@@ -131,10 +131,11 @@ struct Ledger {
   /// Oršić et al., with a ResNet of 18 layers.
   ///
   /// - Parameters:
+  ///   - isFine: whether the way up ends half the image high, with half of the channels.
   ///   - pixels: of the maps 2, 4, 8, 16 and 32 times smaller than the image.
   ///   - cells: of the three means.
   static func swiftNet(
-    width: Int, up: Int, hasDeepStem: Bool, pixels: [Int], cells: [Int], classes: Int
+    width: Int, up: Int, hasDeepStem: Bool, isFine: Bool, pixels: [Int], cells: [Int], classes: Int
   ) -> Ledger {
     var sum = Ledger()
     func convNorm(_ inputs: Int, _ outputs: Int, _ size: Int, _ pixels: Int) {
@@ -159,10 +160,16 @@ struct Ledger {
     sum.conv(up + 3 * (up / 3), up, 1, pixels: pixels[4])
     for stage in 0..<3 {
       sum.conv(width << stage, up, 1, pixels: pixels[stage + 1])
-      convNorm(up, up, 3, pixels[stage + 1])
+      sum.norm(up)
+      sum.conv(up, stage == 0 && isFine ? up / 2 : up, 3, pixels: pixels[stage + 1])
     }
-    sum.norm(up)
-    sum.conv(up, classes, 1, pixels: pixels[1], bias: true)
+    let last = isFine ? up / 2 : up
+    if isFine {
+      sum.conv(width, last, 1, pixels: pixels[0])
+      convNorm(last, last, 3, pixels[0])
+    }
+    sum.norm(last)
+    sum.conv(last, classes, 1, pixels: pixels[isFine ? 0 : 1], bias: true)
     return sum
   }
 

@@ -123,13 +123,14 @@ import Testing
     Published(
       .swiftNetLight,
       .swiftNet(
-        width: 32, up: 64, hasDeepStem: true,
+        width: 32, up: 64, hasDeepStem: true, isFine: true,
         pixels: [180 * 240, 90 * 120, 45 * 60, 23 * 30, 12 * 15], cells: [8 * 10, 4 * 5, 2 * 3],
         classes: 11)),
     Published(
       .swiftNetResNet18,
       .swiftNet(
-        width: 64, up: 128, hasDeepStem: false, pixels: (1...5).map { (512 >> $0) * (1024 >> $0) },
+        width: 64, up: 128, hasDeepStem: false, isFine: false,
+        pixels: (1...5).map { (512 >> $0) * (1024 >> $0) },
         cells: [8 * 16, 4 * 8, 2 * 4], classes: 19)),
   ]
 

@@ -79,7 +79,7 @@ import Testing
     other("ladder") {
       let network = ResNet(
         blocks: [1, 1, 1, 1], isBottleneck: false, width: 8, hasDeepStem: true)
-      return try SwiftNet(network: network, width: 12).logits($0, $1)
+      return try SwiftNet(network: network, width: 12, finest: 1).logits($0, $1)
     },
   ]
 
