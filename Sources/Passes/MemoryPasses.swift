@@ -9,5 +9,5 @@ public let memoryPasses: [any ProgramPass] = [SubtractResiduals()] + laterMemory
 package let exactMemoryPasses: [any ProgramPass] = [RecomputeSums()] + laterMemoryPasses
 
 private let laterMemoryPasses: [any ProgramPass] = [
-  RecomputeActivations(), SaveMasks(), RestoreInputs(),
+  RecomputeConcats(), RecomputeActivations(), SaveMasks(), RestoreInputs(),
 ]

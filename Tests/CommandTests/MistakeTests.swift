@@ -79,6 +79,12 @@ import Testing
     Mistake("plan --batch-size 0", "at least 1"),
     Mistake("plan --image-size 9999999", "2^34"),
     Mistake("plan --classes 0", "--classes"),
+    Mistake("plan --image 3x", "--image", "\"3x\"", "3x360x480"),
+    Mistake("plan --image 3x0x32", "--image", "1...65536"),
+    Mistake("bench model --image 32", "--image", "\"32\""),
+    Mistake("plan --image 32x32 --image-size 32", "--image beside it"),
+    Mistake("plan --model unet --image 3x17x23", "17 x 23", "16 x 16 and 32 x 32"),
+    Mistake("bench memory --classes 0", "--classes"),
     Mistake("bench memory --image-size 999999999999", "2^30"),
     Mistake("bench memory --image-size 9000 --batch-size 4", "planned peak", "batch"),
   ])
