@@ -56,8 +56,19 @@ import Testing
     for (name, values) in plain.values {
       #expect(other.values[name]?.map(\.bitPattern) == values.map(\.bitPattern), "\(name)")
     }
-    #expect(other.arenaBytes < plain.arenaBytes * 9 / 10)
-    #expect(other.lowerBoundBytes < plain.lowerBoundBytes * 9 / 10)
+  }
+
+  /// A fifth of what a step of U-Net holds.
+  @Test func fewerBytes() throws {
+    let programs = try ClassifierPrograms(
+      .unetSmall, options: ModelOptions(classes: 3), image: [3, 64, 96], seed: 1
+    ) { _ = try Momentum(learningRate: 0.1, momentum: 0.9).minimize($0) }
+    let bytes = try [Self.others, Self.passes].map { passes in
+      try Executor(backend: CPUBackend(passes: passes), mode: .compact).compile(
+        programs.training, feed: programs.feedShapes(batchSize: 8), fetch: [programs.loss]
+      ).plan.arenaBytes
+    }
+    #expect(bytes[1] * 5 < bytes[0] * 4, "\(bytes)")
   }
 
   private func conv(_ x: Variable) throws -> Variable {
@@ -86,7 +97,9 @@ import Testing
     enum Fault: CaseIterable { case none, notKept, costly, fetched, overwritten, notRead }
     for fault in Fault.allCases {
       let (count, _, _) = try check { x in
-        let y = try conv(x)
+        let y = try square(conv(x))
+        // Its gradient is the last that reads y.
+        let beside = try square(conv(y))
         var parts = [y, x]
         switch fault {
         case .notKept: parts.append(try square(y))
@@ -97,35 +110,30 @@ import Testing
         var end = joined
         if fault == .overwritten { end = try inplaceABN(end) }
         end = fault == .notRead ? try scale(end, factor: 2) : try square(conv(end))
-        return ([end, try square(y)], fault == .fetched ? [joined] : [])
+        return ([end, beside], fault == .fetched ? [joined] : [])
       }
       #expect(count == (fault == .none ? 1 : 0), "\(fault)")
     }
   }
 
-  /// What is made again is no part of another.
-  @Test func oneOfAnother() throws {
-    let (count, _, _) = try check { x in
-      let first = try concat([x, scale(x, factor: 2)], axis: 1)
-      let inner = try conv(first)
+  /// One concatenation is a part of another: what is made again is no part that is kept.
+  @Test(arguments: [false, true]) func oneOfAnother(firstStays: Bool) throws {
+    let (count, _, results) = try check { x in
+      // A scaled part is not kept.
+      let first = try concat([x, firstStays ? scale(x, factor: 2) : x], axis: 1)
+      let inner = try square(conv(first))
+      let beside = try square(conv(inner))
       let second = try concat([first, inner], axis: 1)
-      return ([try square(conv(second)), try square(inner)], [])
+      return ([try square(conv(second)), beside], [])
     }
-    // The scaled part is not kept: the first stays, and the second is made of it.
     #expect(count == 1)
-    let (other, _, _) = try check { x in
-      let first = try concat([x, x], axis: 1)
-      let inner = try conv(first)
-      let second = try concat([first, inner], axis: 1)
-      return ([try square(conv(second)), try square(inner)], [])
-    }
-    #expect(other == 1)
+    #expect(again(results)[0].variable.hasPrefix(firstStays ? "concat_1" : "concat_0"))
   }
 
   /// Anywhere in random graphs, in place and standard.
   @Test(arguments: [true, false]) func sameBitsInRandomGraphs(inPlace: Bool) throws {
     var changed = 0
-    for seed in 9001...9100 {
+    for seed in 9001...9050 {
       let graph = RandomGraph(seed: UInt64(seed))
       let plain = try graph.run(inPlace: inPlace, passes: Self.others)
       let other = try graph.run(inPlace: inPlace, passes: Self.passes)
@@ -136,6 +144,6 @@ import Testing
       }
       if !again(other).isEmpty { changed += 1 }
     }
-    #expect(changed > 2, "\(changed) graphs had a concatenation to make again")
+    #expect(changed > 0, "\(changed) graphs had a concatenation to make again")
   }
 }
