@@ -95,7 +95,7 @@ public struct DataSplit: Sendable, Equatable {
 
   /// The most bytes of decoded pictures that are kept.
   package var cacheBytes: Int {
-    ((source as? PictureFiles)?.cacheBytes ?? 0) + (masks?.cacheBytes ?? 0)
+    (source as? PictureFiles)?.cacheBytes ?? 0
   }
 
   /// Same pictures, classes and geometry.

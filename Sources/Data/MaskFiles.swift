@@ -12,20 +12,17 @@ package final class MaskFiles: Sendable {
   /// In the table: no number of a class.
   private static let unknown: UInt8 = 254
 
-  /// - Parameter cacheBytes: the most bytes of decoded masks that are kept.
-  init(_ paths: [String], _ classes: PixelClasses, cacheBytes: Int) {
+  /// - Parameter budget: of decoded masks that are kept, with the pictures.
+  init(_ paths: [String], _ classes: PixelClasses, budget: CacheBudget) {
     self.paths = paths
     self.classes = classes
-    cache = PictureCache(count: paths.count, mostBytes: cacheBytes)
+    cache = PictureCache(count: paths.count, budget: budget)
     table = (0..<256).map { classes.classes[$0].map { UInt8($0) } ?? Self.unknown }
   }
 
-  /// The most bytes that masks are kept in.
-  var cacheBytes: Int { cache.mostBytes }
-
   /// These masks in this order.
   func selecting(_ indices: [Int]) -> MaskFiles {
-    MaskFiles(indices.map { paths[$0] }, classes, cacheBytes: cacheBytes)
+    MaskFiles(indices.map { paths[$0] }, classes, budget: cache.budget)
   }
 
   /// The class of each pixel, one channel; `PixelClasses.ignored` of those that do not count.

@@ -38,7 +38,7 @@ final class PictureFiles: PictureSource {
   }
 
   /// Files that are decoded at their whole size: their pixels belong to those of masks.
-  init(paths: [String], channels: Int, cacheBytes: Int, skipsBroken: Bool) {
+  init(paths: [String], channels: Int, budget: CacheBudget, skipsBroken: Bool) {
     var numbers: [String: Int] = [:]
     var folders: [String] = []
     files = paths.map { path in
@@ -56,7 +56,7 @@ final class PictureFiles: PictureSource {
     self.skipsBroken = skipsBroken
     isWhole = true
     options = DecodingOptions(channels: channels)
-    cache = PictureCache(count: paths.count, mostBytes: cacheBytes)
+    cache = PictureCache(count: paths.count, budget: budget)
   }
 
   var count: Int { files.count }

@@ -44,15 +44,14 @@ enum PicturePairs {
     let geometry =
       options.geometry ?? PictureGeometry(size: options.cropSize ?? usualCrop(of: header.size))
     let channels = header.storedChannels <= 2 ? 1 : 3
+    let budget = CacheBudget(mostBytes: options.cacheBytes)
     func split(_ pairs: [Pair]) -> DataSplit {
-      // One byte of a mask for each pixel, and as many of its picture as there are channels.
-      let maskBytes = options.cacheBytes / (channels + 1)
-      return DataSplit(
+      DataSplit(
         source: PictureFiles(
-          paths: pairs.map(\.picture), channels: channels,
-          cacheBytes: options.cacheBytes - maskBytes, skipsBroken: options.skipsBroken),
+          paths: pairs.map(\.picture), channels: channels, budget: budget,
+          skipsBroken: options.skipsBroken),
         labels: [Int32](repeating: 0, count: pairs.count), geometry: geometry,
-        masks: MaskFiles(pairs.map(\.mask), classes, cacheBytes: maskBytes))
+        masks: MaskFiles(pairs.map(\.mask), classes, budget: budget))
     }
     var train = split(found.train)
     var test: DataSplit

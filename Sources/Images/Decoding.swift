@@ -70,6 +70,13 @@ extension Picture {
     }
   }
 
+  /// The header of a JPEG or PNG file.
+  ///
+  /// - Throws: as `read`.
+  package static func readHeader(_ path: String) throws -> PictureHeader {
+    try fileBytes(path).withUnsafeBytes { try PictureHeader($0, path: path) }
+  }
+
   static func fileBytes(_ path: String) throws -> [UInt8] {
     let source = try ByteSource(path: path, kind: "picture")
     guard source.byteCount <= mostFileBytes else {

@@ -113,14 +113,19 @@ package struct RunReport: Sendable {
   }
 
   private mutating func readEvaluations(_ folder: String) {
-    let none = "The run has no evaluation that was kept, or an older version wrote it."
+    func none(_ name: String) -> String {
+      "The run has no \(name): it has completed no epoch, or was trained with --no-report or by an older version."
+    }
     if let best = file(
-      RunFiles.bestName, in: folder, for: "predictions", otherwise: none)
+      RunFiles.bestName, in: folder, for: "predictions", otherwise: none(RunFiles.bestName))
     {
       set("best", best)
-      if best["groups"]?.elements?.isEmpty ?? true { missing["predictions"] = none }
+      let shown = (best["groups"]?.elements ?? []).flatMap { $0["items"]?.elements ?? [] }
+      if shown.isEmpty { missing["predictions"] = "No picture of the predictions could be read." }
     }
-    if let metrics = file(RunFiles.metricsName, in: folder, for: "metrics", otherwise: none) {
+    if let metrics = file(
+      RunFiles.metricsName, in: folder, for: "metrics", otherwise: none(RunFiles.metricsName))
+    {
       set("metrics", metrics)
     }
   }

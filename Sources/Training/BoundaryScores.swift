@@ -40,13 +40,6 @@ package struct BoundaryScores: Sendable, Codable, Equatable {
     return known.reduce(0, +) / Double(max(known.count, 1))
   }
 
-  mutating func merge(_ other: BoundaryScores) {
-    for i in sums.indices {
-      sums[i] += other.sums[i]
-      counts[i] += other.counts[i]
-    }
-  }
-
   /// Compares a picture's classes with its mask.
   mutating func add(_ predicted: Picture, mask: Picture) {
     let own = Boundary(mask, mask: mask)

@@ -34,10 +34,6 @@ package struct PredictionPicks: Sendable, Codable, Equatable {
     pick.own == pick.predicted ? Self.insert(pick, in: &right) : Self.insert(pick, in: &wrong)
   }
 
-  package mutating func merge(_ other: PredictionPicks) {
-    for pick in other.right + other.wrong { add(pick) }
-  }
-
   private static func insert(_ pick: Pick, in picks: inout [Pick]) {
     func isBefore(_ a: Pick, _ b: Pick) -> Bool { (a.doubt, a.sample) < (b.doubt, b.sample) }
     if picks.count == most, let last = picks.last, !isBefore(pick, last) { return }

@@ -22,6 +22,13 @@ package struct SegmentationMetrics: Sendable, Codable, Equatable {
   package private(set) var lossSum = 0.0
   /// How well boundaries fit; nil where that was not looked at.
   package private(set) var boundaries: BoundaryScores?
+  /// The pictures that are predicted best and worst, of those whose number was said.
+  package private(set) var picks = SegmentationPicks()
+
+  // Numbers alone: pictures are for whoever looks on.
+  private enum CodingKeys: String, CodingKey {
+    case classCount, count, confusion, lossSum, boundaries
+  }
 
   /// Nothing counted yet.
   ///
@@ -38,11 +45,14 @@ package struct SegmentationMetrics: Sendable, Codable, Equatable {
   /// - Parameters:
   ///   - scores: what the network gives.
   ///   - mask: the classes, of the same size; `PixelClasses.ignored` where a pixel does not count.
+  ///   - sample: which picture of its data it is; nil: nobody wants to see it.
   /// - Returns: the classes that it was taken for.
   /// - Throws: `ABNError(.shape)` for other sizes, `.data` for scores that are no numbers and for
   ///   a class that is none.
   @discardableResult
-  package mutating func add(_ scores: PixelScores, mask: Picture) throws -> Picture {
+  package mutating func add(
+    _ scores: PixelScores, mask: Picture, sample: Int? = nil
+  ) throws -> Picture {
     guard scores.size == mask.size, scores.classCount == classCount, mask.channels == 1 else {
       throw ABNError(
         .shape, "metrics of a segmentation",
@@ -51,6 +61,9 @@ package struct SegmentationMetrics: Sendable, Codable, Equatable {
     }
     let predicted = try scores.classes()
     try add(predicted, mask: mask)
+    if let sample {
+      picks.add(sample: sample, predicted: predicted, mask: mask, classCount: classCount)
+    }
     let plane = mask.width * mask.height
     lossSum += mask.withPixels { own in
       scores.values.withUnsafeBufferPointer { values in
@@ -85,21 +98,6 @@ package struct SegmentationMetrics: Sendable, Codable, Equatable {
     }
     boundaries?.add(predicted, mask: mask)
     count += 1
-  }
-
-  /// Adds what another has counted of the same classes.
-  ///
-  /// - Throws: `ABNError(.shape)` for another number of classes.
-  package mutating func merge(_ other: SegmentationMetrics) throws {
-    guard classCount == other.classCount else {
-      throw ABNError(
-        .shape, "metrics", got: "metrics of \(other.classCount) classes",
-        wanted: "metrics of \(classCount)")
-    }
-    count += other.count
-    lossSum += other.lossSum
-    for i in confusion.indices { confusion[i] += other.confusion[i] }
-    if let more = other.boundaries { boundaries?.merge(more) }
   }
 }
 
@@ -152,6 +150,8 @@ extension SegmentationMetrics {
 }
 
 extension SegmentationMetrics: TaskMetrics {
+  package func predictions(of data: ShownData) -> [PredictionGroup] { picks.groups(of: data) }
+
   package var evaluation: Evaluation {
     Evaluation(accuracy: meanIoU, loss: meanLoss, count: count)
   }

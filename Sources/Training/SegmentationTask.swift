@@ -46,6 +46,14 @@ package struct SegmentationTask: TrainingTask {
     SegmentationMetrics(classCount: options.classes, looksAtBoundaries: looksAtBoundaries)
   }
 
+  package func withNorm(_ norm: NormStyle) -> SegmentationTask? {
+    var options = options
+    options.norm = norm
+    return SegmentationTask(
+      model, options: options, image: image, objective: objective, view: view,
+      looksAtBoundaries: looksAtBoundaries)
+  }
+
   /// One picture of the size of the first one, by which sizes are judged.
   package func compileEvaluation(
     _ programs: ClassifierPrograms, _ split: DataSplit, batchSize: Int, executor: Executor
@@ -87,7 +95,7 @@ package struct SegmentationTask: TrainingTask {
     let ahead = PairsAhead(split, masks, count: min(split.count, limit ?? .max), workers: workers)
     for index in 0..<ahead.count {
       let (picture, mask) = try ahead.next()
-      try metrics.add(try scores(picture), mask: mask)
+      try metrics.add(try scores(picture), mask: mask, sample: index)
       Interruption.noteStep()
       try report(index + 1)
     }

@@ -56,7 +56,7 @@ extension Trainer {
       backend: backend, mode: .compact, keepsConstants: false, memoryLimit: .none
     ).compile(
       programs.training, feed: programs.feedShapes(batchSize: settings.batchSize, training: true),
-      fetch: [programs.loss, programs.accuracy])
+      fetch: programs.stepResults)
     let report = try JSON(encoding: MemoryReport(executable, program: programs.training))
     let names = [
       "peakBytes", "arenaBytes", "parameterBytes", "optimizerBytes", "activationBytes",
@@ -86,12 +86,12 @@ extension Trainer {
       let feed = loop.task.feed(loop.data.loader.batch(0, ofEpoch: 0))
       let executable = try loop.executor.compile(
         programs.training, feed: feed.mapValues(\.shape),
-        fetch: [programs.loss, programs.accuracy])
+        fetch: programs.stepResults)
       var best: StepCost?
       let start = ContinuousClock.now
       for _ in 0..<5 where best == nil || start.duration(to: .now) < .seconds(Self.profileSeconds) {
         let profile = try loop.executor.profile(
-          programs.training, feed: feed, fetch: [programs.loss, programs.accuracy],
+          programs.training, feed: feed, fetch: programs.stepResults,
           scope: loop.scope
         ).profile
         let cost = StepCost(executable, profile)

@@ -29,9 +29,9 @@ struct Report: ParsableCommand {
 
   func run() throws {
     let runs = try RunFolders.read(folders, Self.run)
-    let path =
-      output
-      ?? (runs.count == 1 ? "\(runs[0].overview.folder)/" : "") + RunFiles.reportName
+    var folder = runs.count == 1 ? runs[0].overview.folder : ""
+    if !folder.isEmpty, !folder.hasSuffix("/") { folder += "/" }
+    let path = output ?? folder + RunFiles.reportName
     let bytes = try Self.write(runs, to: path, replacing: overwrite)
     if json {
       let missing = Set(runs.flatMap(\.missing.values)).sorted()
@@ -46,9 +46,15 @@ struct Report: ParsableCommand {
     }
   }
 
-  /// What a run's folder has for its report.
-  static func run(in folder: String) throws -> RunReport {
-    try RunReport(
+  /// What a run's folder has for its report. A link, `runs/latest` for one, is called as what it
+  /// leads to.
+  static func run(in path: String) throws -> RunReport {
+    var folder = path
+    if let target = try? FileManager.default.destinationOfSymbolicLink(atPath: path) {
+      let parent = path.lastIndex(of: "/").map { path[...$0] } ?? ""
+      folder = target.hasPrefix("/") ? target : parent + target
+    }
+    return try RunReport(
       folder: folder, settings: RunFolders.settings(in: folder),
       record: RunFolders.record(in: folder))
   }

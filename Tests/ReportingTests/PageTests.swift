@@ -51,20 +51,21 @@ import Testing
       #"{"name":"\#($0)","uri":"\#(pixel)","isCoarse":false}"#
     }.joined(separator: ",")
     let metrics =
-      #"{"mean_iou":0.5,"pixel_accuracy":0.8,"count":10,"classes":[{"name":"sky","iou":0.9,"precision":0.95,"recall":0.94,"count":1000},{"name":"pole","iou":0.1,"precision":0.2,"recall":0.15,"count":20}]}"#
+      #"{"meanIoU":0.5,"pixelAccuracy":0.8,"count":10,"classes":[{"name":"sky","iou":0.9,"pixels":1000,"predicted":1000},{"name":"pole","iou":0.1,"pixels":200,"predicted":400}],"pixels":1200,"confusion":[[900,100],[150,50]]}"#
     let page = try page([
       "log.csv":
-        "epoch,step,train_loss,val_loss,val_mean_iou,val_pixel_accuracy,learning_rate,seconds\n"
+        "epoch,step,train_loss,val_loss,val_meanIoU,val_pixelAccuracy,learning_rate,seconds\n"
         + (1...12).map {
           "\($0),\($0 * 5),\(1 / Double($0)),nan,\(0.04 * Double($0)),0.\($0 + 20),1e-05,2\n"
         }.joined(),
       "best.json":
-        #"{"epoch":7,"metrics":\#(metrics),"groups":[{"title":"Worst","isRight":false,"items":[{"name":"a.png","score":0.2,"scoreName":"IoU","pictures":[\#(shown)]}]}]}"#,
+        ##"{"epoch":7,"colours":["#88aaff","#ff8800"],"metrics":\##(metrics),"groups":[{"title":"Worst","isRight":false,"items":[{"name":"a.png","score":0.2,"scoreName":"IoU","pictures":[\##(shown)]}]}]}"##,
     ])
     guard let found = try PageInspection.look(page, width: 900, isDark: true) else { return }
     let text = try #require(found["text"] as? String)
     for part in [
-      "Overlap of each class", "pole", "10.00 %", "mean IoU", "IoU 20.0 %", "prediction", "truth",
+      "Overlap of each class", "pole", "10.00 %", "12.50 %", "25.00 %", "Mean IoU",
+      "IoU 20.0 %", "prediction", "truth",
     ] {
       #expect(text.contains(part), "\(part)\n\(text)")
     }

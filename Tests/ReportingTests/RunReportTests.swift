@@ -101,6 +101,10 @@ import Testing
       #expect(report.missing[part]?.contains(name) == true, "\(part): \(report.missing)")
     }
     #expect(throws: ABNError.self) { try RunReport(folder: place.path + "/nothing") }
+    // Predictions without a picture that could still be read.
+    try place.write("r/best.json", #"{"epoch":1,"groups":[{"title":"t","items":[]}]}"#)
+    let none = try RunReport(folder: place.path + "/r")
+    #expect(none.missing["predictions"]?.hasPrefix("No picture") == true, "\(none.missing)")
   }
 
   /// Names from outside end no script and fill no place of the page.

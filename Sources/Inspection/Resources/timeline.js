@@ -9,8 +9,10 @@ const useColors = { feed: "#8c6bb1", activation: "#3182bd", gradient: "#e6550d",
 /** Draws a plan in an element of class `timeline`.
  *
  * height: gives the pixels to draw in; most: the bytes that the whole height stands for, where they are not the
- * arena's: plans side by side have one scale; name: what the picture is called. */
-function drawTimeline(place, plan, { height: wanted, most = plan.arena, name = "memory over the steps" }) {
+ * arena's: plans side by side have one scale; name: what the picture is called; takesWheel: whether the wheel is the
+ * picture's from the start: in a page with more than the picture it goes on through the page until that is chosen. */
+function drawTimeline(place, plan, { height: wanted, most = plan.arena, name = "memory over the steps",
+  takesWheel = false }) {
   const { steps, rows, arena, peak, backward } = plan;
   const element = (tag, name) => {
     const made = document.createElement(tag);
@@ -168,8 +170,7 @@ function drawTimeline(place, plan, { height: wanted, most = plan.arena, name = "
   };
   canvas.onmouseleave = () => { say("", 0, 0); };
   canvas.addEventListener("wheel", event => {
-    // In a page with more than the picture the wheel goes on through the page until the picture is chosen.
-    if (document.activeElement !== canvas) return;
+    if (!takesWheel && document.activeElement !== canvas) return;
     event.preventDefault();
     const [step, byte] = at(event);
     // With shift some browsers turn the wheel sideways.
@@ -202,5 +203,5 @@ function drawTimeline(place, plan, { height: wanted, most = plan.arena, name = "
   everything();
   // Not within the observer's call, which would observe what it has changed.
   new ResizeObserver(() => requestAnimationFrame(draw)).observe(place);
-  return { sums: size(arena) + " arena, " + steps.length + " steps, " + rows.length + " blocks", canvas };
+  return { sums: size(arena) + " arena, " + steps.length + " steps, " + rows.length + " blocks" };
 }

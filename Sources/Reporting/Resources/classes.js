@@ -7,30 +7,43 @@ function classes(place, run) {
   const said = [];
   if (known(metrics.count)) said.push("On " + metrics.count + " held-out pictures"
     + (known(epoch) ? ", after epoch " + epoch : "") + ".");
-  const totals = Object.entries(metrics).filter(([name, value]) => known(value) && name !== "count" && name !== "loss"
+  const totals = Object.entries(metrics).filter(([name, value]) => known(value) && !["count", "loss", "pixels"].includes(name)
     // Of five classes all are among the best five.
     && !(name === "top5" && metrics.classes.length <= 5));
   place.append(make("p", { class: "quiet" }, said.join(" ")),
     facts(totals.map(([name, value]) => [metricTitles[name] || titleOf(name), percent(value)])));
   const isOverlap = metrics.classes.some(one => known(one.iou));
+  const list = isOverlap ? overlapClasses(metrics, run.best && run.best.colours) : metrics.classes;
   if (!isOverlap && Array.isArray(metrics.confusion)) confusion(place, metrics);
   mistakes(place, metrics);
-  const number = name => ({ title: { f1: "F1", iou: "IoU" }[name] || name, number: true,
+  const number = name => ({ title: { f1: "F1", iou: "IoU", boundaryF: "boundary F" }[name] || name, number: true,
     sort: one => one[name], cell: one => percent(one[name]) });
   const main = isOverlap ? "iou" : "f1";
-  const columns = [{ title: "class", class: "name", sort: one => one.name, cell: one => one.name }, number(main),
-    { title: "", class: "fill", cell: one => bar(one[main]) }, number("precision"), number("recall"),
+  const columns = [{ title: "class", class: "name", sort: one => one.name, cell: one => [one.colour
+    ? make("span", { class: "key", style: "background:" + one.colour }) : null, one.name] }, number(main),
+    { title: "", class: "fill", cell: one => bar(one[main], one.colour) }, number("precision"), number("recall"),
+    ...(list.some(one => known(one.boundaryF)) ? [number("boundaryF")] : []),
     { title: isOverlap ? "pixels" : "pictures", number: true, sort: one => one.count,
       cell: one => known(one.count) ? one.count.toLocaleString("en") : "–" }];
   // Of many classes the worst are what is looked for.
-  const rows = [...metrics.classes];
+  const rows = [...list];
   if (rows.length > 20) rows.sort((a, b) => (known(a[main]) ? a[main] : 2) - (known(b[main]) ? b[main] : 2));
   place.append(make("h3", null, isOverlap ? "Overlap of each class" : "Each class"),
     table(columns, rows, { label: "Numbers of each class" }));
 }
 
-const metricTitles = { precision: "mean precision", recall: "mean recall", f1: "mean F1", iou: "mean IoU",
-  top5: "top-5 accuracy", meanIoU: "mean IoU", pixelAccuracy: "pixel accuracy", boundaryF: "boundary F" };
+/** The classes of a segmentation: with precision and recall of their pixels, and their colors. */
+function overlapClasses(metrics, colours) {
+  const share = (part, whole) => whole > 0 ? part / whole : undefined;
+  return metrics.classes.map((one, number) => {
+    const right = Array.isArray(metrics.confusion) ? metrics.confusion[number][number] : undefined;
+    const count = known(one.pixels) ? one.pixels : one.count;
+    return { precision: share(right, one.predicted), recall: share(right, count), ...one, count,
+      colour: colours && colours[number] };
+  });
+}
+
+const metricTitles = { precision: "mean precision", recall: "mean recall", f1: "mean F1", iou: "mean IoU" };
 
 /** The pairs of a class and another that it was taken for most often. */
 function mistakes(place, metrics) {
@@ -39,17 +52,18 @@ function mistakes(place, metrics) {
   if (Array.isArray(metrics.confusion)) metrics.confusion.forEach((row, own) => row.forEach((count, other) => {
     if (own !== other && count > 0) pairs.push({ of: names[own], takenFor: names[other], count });
   }));
-  const support = new Map(metrics.classes.map(one => [one.name, one.count]));
+  const support = new Map(metrics.classes.map(one => [one.name, known(one.pixels) ? one.pixels : one.count]));
   pairs = pairs.sort((a, b) => b.count - a.count).slice(0, 12);
   if (!pairs.length) return;
   const most = pairs[0].count;
   const share = pair => support.get(pair.of) > 0 ? pair.count / support.get(pair.of) : null;
-  place.append(make("h3", null, "Most often confused"), table([
+  place.append(make("h3", null, "Most often confused"),
+    make("p", { class: "quiet small" }, "The share is that of the class."), table([
     { title: "class", class: "name", cell: pair => pair.of },
     { title: "taken for", class: "name", cell: pair => pair.takenFor },
-    { title: "times", number: true, cell: pair => pair.count.toLocaleString("en") },
+    { title: metrics.pixels ? "pixels" : "times", number: true, cell: pair => pair.count.toLocaleString("en") },
     { title: "", class: "fill", cell: pair => bar(pair.count / most, "var(--c2)") },
-    { title: "of the class", number: true, cell: pair => percent(share(pair), 1) }], pairs,
+    { title: "share", number: true, cell: pair => percent(share(pair), 1) }], pairs,
     { label: "Most often confused", open: true }));
 }
 

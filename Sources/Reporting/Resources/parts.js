@@ -36,8 +36,8 @@ function time(seconds) {
 }
 
 /** The names of numbers as people say them. */
-const titles = { accuracy: "accuracy", top5: "top-5 accuracy", mean_iou: "mean IoU", pixel_accuracy: "pixel accuracy",
-  boundary_f: "boundary F" };
+const titles = { top5: "top-5 accuracy", meanIoU: "mean IoU", pixelAccuracy: "pixel accuracy", boundaryF: "boundary F" };
+const capital = text => text.charAt(0).toUpperCase() + text.slice(1);
 const titleOf = name => titles[name] || name.replaceAll("_", " ");
 
 /** A name that may be broken where its parts end. */

@@ -45,7 +45,7 @@ const dataName = data => data ? data.replace(/:.*\/(?=[^/])/, ":") : "unknown da
 
 function head(run) {
   const over = run.overview, metric = metricName(run) || "accuracy";
-  const name = metric === "accuracy" ? "accuracy" : titleOf(metric);
+  const name = titleOf(metric);
   const best = over.bestAccuracy, state = stateTexts[over.state];
   report.append(make("header", null,
     make("h1", null, (over.model || "a model") + " on " + dataName(over.data)),
@@ -96,7 +96,7 @@ function curves(place, run) {
   const metric = metricName(run) || "accuracy";
   const others = Object.keys(run.log).filter(name => name.startsWith("val_") && !name.endsWith("loss")
     && name !== "val_" + metric);
-  add(metric === "accuracy" ? "Accuracy" : titleOf(metric),
+  add(capital(titleOf(metric)),
     [series("train_" + metric, "training", 0), series("val_" + metric, "held out", 1),
       ...others.slice(0, 4).map((name, number) => series(name, titleOf(name.slice(4)), number + 3, { dashed: true }))],
     { percents: true, format: percent });
