@@ -37,23 +37,12 @@ package enum ContactSheet {
     for index in 0..<count {
       let picture = rule.picture(index, of: images)
       let shown = masks.map { masks in
-        masks.classes.overlay(mask(index, masks.labels, size), upon: picture)
+        masks.classes.overlay(Picture(classes: masks.labels, of: index), upon: picture)
       }
       sheet.paste(
         shown ?? picture, top: gap + index / columns * (size.height + gap),
         left: gap + index % columns * (size.width + gap))
     }
     return sheet
-  }
-
-  /// The classes of one picture's pixels.
-  private static func mask(_ index: Int, _ labels: Tensor, _ size: PictureSize) -> Picture {
-    let plane = size.height * size.width
-    return Picture(size: size, channels: 1) { to in
-      labels.withUnsafeBytes { bytes in
-        let numbers = bytes.bindMemory(to: Int64.self)
-        for i in 0..<plane { to[i] = UInt8(truncatingIfNeeded: numbers[index * plane + i]) }
-      }
-    }
   }
 }

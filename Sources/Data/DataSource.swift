@@ -23,11 +23,13 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
   case voc(directory: String)
   /// The folders of Cityscapes.
   case cityscapes(directory: String)
+  /// The panoptic masks of COCO.
+  case coco(directory: String)
 
   /// How the sources are written.
   public static let forms = [
     "digits", "mnist:DIR", "cifar10:DIR", "cifar100:DIR", "idx:DIR", "npy:DIR", "folder:DIR",
-    "pairs:DIR", "voc:DIR", "cityscapes:DIR",
+    "pairs:DIR", "voc:DIR", "cityscapes:DIR", "coco:DIR",
   ]
 
   /// The source that a text names, written as one of `forms`.
@@ -63,7 +65,7 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
     "cifar100": { .cifar100(directory: $0) }, "idx": { .idx(directory: $0) },
     "npy": { .npy(paths: $0) }, "folder": { .folder(directory: $0) },
     "pairs": { .pairs(directory: $0) }, "voc": { .voc(directory: $0) },
-    "cityscapes": { .cityscapes(directory: $0) },
+    "cityscapes": { .cityscapes(directory: $0) }, "coco": { .coco(directory: $0) },
   ]
 
   /// Reads the data.
@@ -89,6 +91,7 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
       case .voc(let directory): try PicturePairs.load(.voc, directory: directory, options)
       case .cityscapes(let directory):
         try PicturePairs.load(.cityscapes, directory: directory, options)
+      case .coco(let directory): try PicturePairs.load(.coco, directory: directory, options)
       }
     guard let geometry = options.geometry, geometry != dataset.train.geometry else {
       return dataset
@@ -121,7 +124,7 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
     case .digits: nil
     case .mnist(let directory), .cifar10(let directory), .cifar100(let directory),
       .idx(let directory), .npy(let directory), .folder(let directory), .pairs(let directory),
-      .voc(let directory), .cityscapes(let directory):
+      .voc(let directory), .cityscapes(let directory), .coco(let directory):
       directory
     }
   }
@@ -139,6 +142,7 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
     case .pairs: "pairs"
     case .voc: "voc"
     case .cityscapes: "cityscapes"
+    case .coco: "coco"
     }
   }
 
@@ -157,14 +161,14 @@ public enum DataSource: Sendable, Hashable, CustomStringConvertible {
     case .cifar10, .cifar100: .cifar
     case .npy: .none
     case .folder: .photographs
-    case .pairs, .voc, .cityscapes: .scenes
+    case .pairs, .voc, .cityscapes, .coco: .scenes
     }
   }
 
   /// Whether the data have a class for each pixel.
   package var hasMasks: Bool {
     switch self {
-    case .pairs, .voc, .cityscapes: true
+    case .pairs, .voc, .cityscapes, .coco: true
     default: false
     }
   }

@@ -7,14 +7,24 @@ package final class MaskFiles: Sendable {
   package let classes: PixelClasses
   /// The files, in the order of the pictures.
   package let paths: [String]
+  /// The class of each segment of each mask, where their colours are numbers of segments; nil:
+  /// masks hold classes.
+  private let segments: [[UInt32: UInt8]]?
   private let cache: PictureCache
   private let table: [UInt8]
   /// In the table: no number of a class.
   private static let unknown: UInt8 = 254
 
-  /// - Parameter budget: of decoded masks that are kept, with the pictures.
-  init(_ paths: [String], _ classes: PixelClasses, budget: CacheBudget) {
+  /// - Parameters:
+  ///   - segments: of each mask the class of each segment, whose number is red + 256 green +
+  ///     65536 blue; nil: masks hold classes.
+  ///   - budget: of decoded masks that are kept, with the pictures.
+  init(
+    _ paths: [String], _ classes: PixelClasses, segments: [[UInt32: UInt8]]? = nil,
+    budget: CacheBudget
+  ) {
     self.paths = paths
+    self.segments = segments
     self.classes = classes
     cache = PictureCache(count: paths.count, budget: budget)
     table = (0..<256).map { classes.classes[$0].map { UInt8($0) } ?? Self.unknown }
@@ -22,7 +32,9 @@ package final class MaskFiles: Sendable {
 
   /// These masks in this order.
   func selecting(_ indices: [Int]) -> MaskFiles {
-    MaskFiles(indices.map { paths[$0] }, classes, budget: cache.budget)
+    MaskFiles(
+      indices.map { paths[$0] }, classes,
+      segments: segments.map { all in indices.map { all[$0] } }, budget: cache.budget)
   }
 
   /// The class of each pixel, one channel; `PixelClasses.ignored` of those that do not count.
@@ -43,7 +55,13 @@ package final class MaskFiles: Sendable {
         wanted: "\(size), as the picture \(quoted(picture)) has")
     }
     let mask =
-      stored.picture.channels == 1 ? try numbers(stored, path) : try colours(stored.picture, path)
+      if let segments {
+        try classes(of: segments[index], stored.picture, path)
+      } else if stored.picture.channels == 1 {
+        try numbers(stored, path)
+      } else {
+        try colours(stored.picture, path)
+      }
     cache.keep(mask, at: index)
     return mask
   }
@@ -83,7 +101,7 @@ package final class MaskFiles: Sendable {
         path, at: bad, picture.width,
         got: "\(picture.withPixels { $0[bad] })", wanted: wantedNumbers,
         fix:
-          "A number that does not count is named with --ignore-index or in \(PixelClasses.fileName)."
+          "Others that do not count are named with --ignore-index or in \(PixelClasses.fileName)."
       )
     }
     return mask
@@ -96,7 +114,7 @@ package final class MaskFiles: Sendable {
       known == Array(0..<known.count)
       ? "a class in 0...\(known.count - 1)"
       : "a class: \(known.map(String.init).joined(separator: ", "))"
-    return range + ", or \(ignored.map(String.init).joined(separator: ", ")), which does not count"
+    return range + "; \(ignored.map(String.init).joined(separator: ", ")) do not count"
   }
 
   /// A palette's numbers are those of the classes where its colours are theirs; shades of grey are
@@ -131,6 +149,40 @@ package final class MaskFiles: Sendable {
         )
       }
     }
+  }
+
+  /// Of a mask of segments; 0 is no segment and does not count.
+  private func classes(
+    of segments: [UInt32: UInt8], _ picture: Picture, _ path: String
+  ) throws -> Picture {
+    guard picture.channels == 3 else {
+      throw error(
+        path, at: nil, 1, got: "\(picture.channels) channel",
+        wanted: "numbers of segments in red, green and blue")
+    }
+    var bad: (pixel: Int, number: UInt32)?
+    let mask = Picture(size: picture.size, channels: 1) { to in
+      picture.withPixels { from in
+        var last: (number: UInt32, own: UInt8) = (0, UInt8(PixelClasses.ignored))
+        for i in to.indices {
+          let number =
+            UInt32(from[3 * i]) | UInt32(from[3 * i + 1]) << 8 | UInt32(from[3 * i + 2]) << 16
+          if number == 0 {
+            to[i] = UInt8(PixelClasses.ignored)
+            continue
+          }
+          if number != last.number {
+            if segments[number] == nil, bad == nil { bad = (i, number) }
+            last = (number, segments[number] ?? 0)
+          }
+          to[i] = last.own
+        }
+      }
+    }
+    guard let bad else { return mask }
+    throw error(
+      path, at: bad.pixel, picture.width, got: "the segment \(bad.number)",
+      wanted: "one of the \(segments.count) segments that its annotation names")
   }
 
   /// Of a mask of colours.

@@ -15,6 +15,8 @@ enum PicturePairs {
     case voc
     /// Those of Cityscapes: `leftImg8bit` and `gtFine`, each with `train` and `val`.
     case cityscapes
+    /// Those of COCO's panoptic masks: see `COCOPanoptic`.
+    case coco
 
     /// The classes where no file says otherwise.
     var classes: PixelClasses? {
@@ -22,6 +24,7 @@ enum PicturePairs {
       case .pairs: nil
       case .voc: .voc
       case .cityscapes: .cityscapes
+      case .coco: nil
       }
     }
   }
@@ -39,24 +42,25 @@ enum PicturePairs {
       throw ABNError(
         .data, "folder \(quoted(directory))", got: "no pictures", wanted: "pictures to learn from")
     }
-    let classes = try classes(form, directory, found.all, options, &found.notes)
+    let classes =
+      try found.classes ?? classes(form, directory, found.all, options, &found.notes)
     let header = try Picture.readHeader(first.picture)
     let geometry =
       options.geometry ?? PictureGeometry(size: options.cropSize ?? usualCrop(of: header.size))
     let channels = header.storedChannels <= 2 ? 1 : 3
     let budget = CacheBudget(mostBytes: options.cacheBytes)
-    func split(_ pairs: [Pair]) -> DataSplit {
+    func split(_ pairs: [Pair], _ segments: [[UInt32: UInt8]]?) -> DataSplit {
       DataSplit(
         source: PictureFiles(
           paths: pairs.map(\.picture), channels: channels, budget: budget,
           skipsBroken: options.skipsBroken),
         labels: [Int32](repeating: 0, count: pairs.count), geometry: geometry,
-        masks: MaskFiles(pairs.map(\.mask), classes, budget: budget))
+        masks: MaskFiles(pairs.map(\.mask), classes, segments: segments, budget: budget))
     }
-    var train = split(found.train)
+    var train = split(found.train, found.coco?.train.segments)
     var test: DataSplit
     if let held = found.test {
-      test = split(held)
+      test = split(held, found.coco?.test.segments)
     } else {
       let parts = HeldOut.divide(train.labels, share: options.validationShare)
       (train, test) = (train.selecting(parts.train), train.selecting(parts.test))
@@ -162,6 +166,9 @@ extension PicturePairs {
     var test: [Pair]?
     var notes: [String] = []
     var unpaired: [ABNError] = []
+    /// Of COCO's panoptic masks.
+    var coco: COCOPanoptic?
+    var classes: PixelClasses? { coco?.classes }
     var all: [Pair] { train + (test ?? []) }
 
     init(_ form: Form, _ directory: String, _ options: DataOptions) throws {
@@ -169,6 +176,7 @@ extension PicturePairs {
       case .pairs: try readPairs(directory, options)
       case .voc: try readVOC(directory)
       case .cityscapes: try readCityscapes(directory, options)
+      case .coco: try readCOCO(directory, options)
       }
     }
 
@@ -286,6 +294,16 @@ extension PicturePairs {
         }
       }
       (train, test) = (try pairs("train"), try pairs("val"))
+    }
+
+    private mutating func readCOCO(_ directory: String, _ options: DataOptions) throws {
+      guard options.classesFile == nil, options.ignoredValues.isEmpty else {
+        throw ABNError(
+          .attribute, "data \(quoted("coco:\(directory)"))", got: "--class-file or --ignore-index",
+          wanted: "the categories of its annotations", fix: "Leave it out.")
+      }
+      let found = try COCOPanoptic(directory)
+      (coco, train, test) = (found, found.train.pairs, found.test.pairs)
     }
 
     private mutating func readCityscapes(_ directory: String, _ options: DataOptions) throws {

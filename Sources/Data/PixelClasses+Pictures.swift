@@ -43,3 +43,19 @@ extension PixelClasses {
     return drawn
   }
 }
+
+extension Picture {
+  /// The classes of one picture of a batch, as `PixelClasses` has them in bytes.
+  ///
+  /// - Parameter labels: int64 [B, 1, H, W].
+  package init(classes labels: Tensor, of index: Int) {
+    let size = PictureSize(height: labels.shape[2], width: labels.shape[3])
+    let plane = size.height * size.width
+    self.init(size: size, channels: 1) { to in
+      labels.withUnsafeBytes { bytes in
+        let numbers = bytes.bindMemory(to: Int64.self)
+        for i in 0..<plane { to[i] = UInt8(truncatingIfNeeded: numbers[index * plane + i]) }
+      }
+    }
+  }
+}

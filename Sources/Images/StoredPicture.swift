@@ -17,7 +17,16 @@ package struct StoredPicture: Sendable {
     try Picture.fileBytes(path).withUnsafeBytes { try StoredPicture($0, path: path) }
   }
 
-  init(_ bytes: UnsafeRawBufferPointer, path: String) throws {
+  /// Decodes a PNG.
+  ///
+  /// - Parameters:
+  ///   - path: what the picture is called, for errors.
+  ///   - mostPixels: of a picture that is decoded: a file of few bytes may ask for any number.
+  /// - Throws: as `read`.
+  package init(
+    _ bytes: UnsafeRawBufferPointer, path: String,
+    mostPixels: Int = DecodingOptions().mostPixels
+  ) throws {
     let format = try PictureHeader(bytes, path: path).format
     guard format == .png else {
       throw pictureError(
@@ -35,9 +44,8 @@ package struct StoredPicture: Sendable {
         wanted: "grey or colours of 8 bits, or a palette")
     }
     let size = PictureSize(height: Int(header.height), width: Int(header.width))
-    let most = DecodingOptions().mostPixels
-    guard size.height * size.width <= most else {
-      throw pictureError(path, got: "\(size) pixels", wanted: "at most \(most) pixels")
+    guard size.height * size.width <= mostPixels else {
+      throw pictureError(path, got: "\(size) pixels", wanted: "at most \(mostPixels) pixels")
     }
     let channels = Int(header.kind) == Int(ABN_PNG_COLOURS) ? 3 : 1
     picture = try Picture(size: size, channels: channels) { to in

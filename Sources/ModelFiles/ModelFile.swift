@@ -37,9 +37,10 @@ public struct ModelFile {
   /// The file's name in its folder.
   public static let name = "model.safetensors"
   /// From version 2 on a model bears a checksum.
-  /// From 2.1 on it may say what the classes are called and how pictures are resized, from 2.2 on
-  /// what numbers and colours of masks stand for.
-  static let format = FileFormat(kind: "model", major: 2, minor: 2)
+  /// From 2.1 on it may say what the classes are called and how pictures are resized.
+  static let format = FileFormat(kind: "model", major: 2, minor: 1)
+  /// From 2.2 on what numbers and colours of masks stand for.
+  private static let formatOfMasks = FileFormat(kind: "model", major: 2, minor: 2)
 
   /// A model with these parameters.
   ///
@@ -82,7 +83,8 @@ public struct ModelFile {
   /// What the file says beside the parameters.
   var metadata: [String: String] {
     var metadata = [
-      FileFormat.key: Self.format.description, Safetensors.checksumKey: "", "model": model.name,
+      FileFormat.key: (pixelClasses == nil ? Self.format : Self.formatOfMasks).description,
+      Safetensors.checksumKey: "", "model": model.name,
       "norm": options.norm.rawValue, "activation": options.activation.name,
       "alpha": "\(options.activation.alpha ?? 1)", "classes": "\(options.classes)",
       "image": image.dimensions.map(String.init).joined(separator: "x"),

@@ -169,8 +169,8 @@ public final class Executor {
     for (name, tensor) in feed {
       if let failure = tensor.failure {
         throw ABNError(
-          failure.category, "feed \(quoted(name)): \(failure.what)", got: failure.got,
-          wanted: failure.wanted, fix: failure.fix)
+          failure.category, "feed \(quoted(name)): \(failure.what)", at: failure.location,
+          got: failure.got, wanted: failure.wanted, fix: failure.fix)
       }
     }
     let executable = try compiled(program, feed: feed.mapValues(\.shape), fetch: fetch)

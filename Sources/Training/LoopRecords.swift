@@ -1,5 +1,6 @@
 import ABNData
 import ABNGraph
+import ABNImages
 import ABNModelFiles
 import ABNModels
 import ABNTensors
@@ -86,7 +87,13 @@ extension TrainingLoop {
   func showPictures(_ feed: [String: Tensor]) throws {
     guard let images = feed["images"] else { return }
     try observers.pictures(step: progress.stepsDone) { [model] in
-      try SamplePicture.drawn(images.checked(), by: model, most: 8)
+      let drawn = try SamplePicture.drawn(images.checked(), by: model, most: 8)
+      guard let classes = model.pixelClasses, let labels = feed["labels"] else { return drawn }
+      return try drawn.enumerated().map { index, sample in
+        let mask = try Picture(classes: labels.checked(), of: index)
+        return SamplePicture(
+          name: sample.name, picture: classes.overlay(mask, upon: sample.picture))
+      }
     }
   }
 }

@@ -56,14 +56,21 @@ package struct SegmentationTask: TrainingTask {
 
   /// One picture of the size of the first one, by which sizes are judged.
   package func compileEvaluation(
-    _ programs: ClassifierPrograms, _ split: DataSplit, batchSize: Int, executor: Executor
-  ) throws -> Executable {
+    _ programs: ClassifierPrograms, _ split: DataSplit, batchSize: Int, workers: Int,
+    executor: Executor
+  ) throws -> CompiledEvaluation {
     let (_, first) = try split.source.readable(from: 0)
     let size = networks.padded(view.window ?? first.size)
     let network = try networks.network(for: size)
-    return try executor.compile(
+    let executable = try executor.compile(
       network.program, feed: ["images": [1, image[0], size.height, size.width]],
       fetch: [network.probabilities])
+    let (pixels, padded) = (first.size.height * first.size.width, size.height * size.width)
+    // What is fed and fetched, the scores, the best of each pixel, its class; pairs read ahead.
+    let numbers = (image[0] + options.classes) * padded + (options.classes + 1) * pixels
+    let pairs = (workers + 1) * (image[0] + 1) * pixels
+    return CompiledEvaluation(
+      executable: executable, hostBytes: MemoryLayout<Float>.size * numbers + pixels + pairs)
   }
 
   /// Every picture at its full size, one by one.
@@ -105,7 +112,7 @@ package struct SegmentationTask: TrainingTask {
 
 extension Dataset {
   /// The same data with the part that is seen in training filled up to what a network takes.
-  func padded(for sizes: ImageSizes) throws -> Dataset {
+  package func padded(for sizes: ImageSizes) throws -> Dataset {
     let size = train.geometry.size
     let padded = PictureSize(
       height: sizes.padded(size.height), width: sizes.padded(size.width))

@@ -15,7 +15,10 @@ extension Trainer {
     func memory(_ executor: Executor, _ batchSize: Int) throws -> TrainingMemory {
       try TrainingMemory(
         programs, executor, loader: data.loader, batchSize: batchSize, average: made.average
-      ) { try task.compileEvaluation(programs, data.test, batchSize: $1, executor: $0) }
+      ) {
+        try task.compileEvaluation(
+          programs, data.test, batchSize: $1, workers: settings.workers, executor: $0)
+      }
     }
     func compact(_ batchSize: Int) throws -> Int {
       try memory(
@@ -60,7 +63,10 @@ extension Trainer {
         backend: backend, mode: .compact, keepsConstants: false, memoryLimit: .none)
       return try TrainingMemory(
         made.all, executor, loader: data.loader, batchSize: size, average: made.average
-      ) { try task.compileEvaluation(made.all, dataset.test, batchSize: $1, executor: $0) }
+      ) {
+        try task.compileEvaluation(
+          made.all, dataset.test, batchSize: $1, workers: settings.workers, executor: $0)
+      }
       .peakBytes
     }
   }

@@ -32,7 +32,7 @@ struct TrainingMemory {
   ///   - average: keeps the weights aside during an evaluation.
   init(
     _ programs: ClassifierPrograms, _ executor: Executor, loader: BatchLoader, batchSize: Int,
-    average: ExponentialAverage? = nil, evaluation: (Executor, Int) throws -> Executable
+    average: ExponentialAverage? = nil, evaluation: (Executor, Int) throws -> CompiledEvaluation
   ) throws {
     let step = try executor.compile(
       programs.training, feed: programs.feedShapes(batchSize: batchSize, training: true),
@@ -40,8 +40,8 @@ struct TrainingMemory {
     let evaluation = try evaluation(executor, batchSize)
     stepBytes = step.plannedPeakBytes
     evaluationBytes =
-      evaluation.plan.arenaBytes + step.plannedPeakBytes - step.plan.arenaBytes
-      + (average?.backupBytes ?? 0)
+      evaluation.executable.plan.arenaBytes + step.plannedPeakBytes - step.plan.arenaBytes
+      + evaluation.hostBytes + (average?.backupBytes ?? 0)
     batchBytes = loader.bytesInFlight(batchSize: batchSize)
     copyBytes = programs.training.persistables.map(\.type.bytes).max() ?? 0
   }

@@ -69,7 +69,7 @@ package struct StepRecord: Sendable, Codable, Equatable {
 
 /// A number with its name.
 package struct NamedValue: Sendable, Codable, Equatable {
-  /// Letters, digits and `_`: `loss`, `accuracy`, `top5`, `mean_iou`.
+  /// Letters, digits and `_`: `loss`, `accuracy`, `top5`, `meanIoU`.
   package var name: String
   /// The number: a share in 0...1, or, where the name ends in `loss`, a loss.
   package var value: Double

@@ -101,7 +101,7 @@ public struct TrainingSettings: Sendable {
       (epochs, batchSize, learningRate, weightDecay) = (10, 128, 0.2, 5e-4)
     // Photographs are large.
     case .folder: (epochs, batchSize, learningRate, weightDecay) = (30, 32, 0.05, 1e-4)
-    case .pairs, .voc, .cityscapes:
+    case .pairs, .voc, .cityscapes, .coco:
       (epochs, batchSize, learningRate, weightDecay) = (60, 8, 0.05, 1e-4)
     }
   }
@@ -136,6 +136,10 @@ public struct TrainingSettings: Sendable {
     try require(
       ema.map { (0..<1).contains($0) } ?? true, "decay of the weights' average", "\(ema ?? 0)",
       "a number in 0..<1")
+    try require(
+      !usesAuxiliaryHead || model.auxiliaryHead != nil, "auxiliary head",
+      "\(model.name), which has none",
+      Model.all.filter { $0.auxiliaryHead != nil }.map(\.name).joined(separator: ", "))
     try requireCount(patience, "patience, in epochs")
     try require(
       timeBudget.map { $0 > 0 && $0.isFinite } ?? true, "time budget", "\(timeBudget ?? 0) s",

@@ -20,10 +20,13 @@ package protocol TrainingTask: Sendable {
   func newMetrics() -> Metrics
   /// A step of an evaluation, compiled for the plan of a run's memory.
   ///
-  /// - Parameter batchSize: that of training.
+  /// - Parameters:
+  ///   - batchSize: that of training.
+  ///   - workers: the threads that prepare batches.
   func compileEvaluation(
-    _ programs: ClassifierPrograms, _ split: DataSplit, batchSize: Int, executor: Executor
-  ) throws -> Executable
+    _ programs: ClassifierPrograms, _ split: DataSplit, batchSize: Int, workers: Int,
+    executor: Executor
+  ) throws -> CompiledEvaluation
   /// What comes out on a split.
   ///
   /// - Parameters:
@@ -37,6 +40,14 @@ package protocol TrainingTask: Sendable {
   ) throws -> Metrics
   /// The same task with the other normalization, for comparing plans; nil: there is none.
   func withNorm(_ norm: NormStyle) -> Self?
+}
+
+/// What a step of an evaluation needs.
+package struct CompiledEvaluation {
+  let executable: Executable
+  /// Bytes beside the arena that are more than the batches of training: results, and pictures of
+  /// other sizes.
+  var hostBytes = 0
 }
 
 /// What an evaluation has counted.
@@ -99,11 +110,13 @@ package struct ClassificationTask: TrainingTask {
 
   /// The evaluation program, for a batch as in training.
   package func compileEvaluation(
-    _ programs: ClassifierPrograms, _ split: DataSplit, batchSize: Int, executor: Executor
-  ) throws -> Executable {
-    try executor.compile(
-      programs.evaluation, feed: programs.feedShapes(batchSize: min(batchSize, split.count)),
-      fetch: [programs.labelLoss, programs.logits])
+    _ programs: ClassifierPrograms, _ split: DataSplit, batchSize: Int, workers: Int,
+    executor: Executor
+  ) throws -> CompiledEvaluation {
+    CompiledEvaluation(
+      executable: try executor.compile(
+        programs.evaluation, feed: programs.feedShapes(batchSize: min(batchSize, split.count)),
+        fetch: [programs.labelLoss, programs.logits]))
   }
 
   /// Runs the evaluation program over a split, the last, smaller batch included.

@@ -219,7 +219,8 @@ struct BuiltNetwork: ParsableArguments {
     }
     var reading = DataOptions()
     reading.geometry = network.imageSize.map { PictureGeometry(side: $0) }
-    let dataset = try source?.load(reading)
+    let loaded = try source?.load(reading)
+    let dataset = loaded?.pixelClasses == nil ? loaded : try loaded?.padded(for: model.sizes)
     let count = dataset?.classCount ?? classes ?? model.classes
     guard (1...1 << 20).contains(count) else {
       throw ABNError(.attribute, "--classes", got: "\(count)", wanted: "1...\(1 << 20)")

@@ -168,7 +168,7 @@ import Testing
     let message = error { try readAll(folder.loadPairs()) }
     #expect(
       message.contains(
-        "trainannot/x0.png\" (row 2, column 3): got 9, wanted a class in 0...3, or 255"),
+        "trainannot/x0.png\" (row 2, column 3): got 9, wanted a class in 0...3; 255 do not count"),
       "\(message)")
   }
 
@@ -268,6 +268,54 @@ import Testing
     let row = Array(mask.pixels.prefix(34))
     #expect(row[0...6].allSatisfy { $0 == 255 } && row[7] == 0 && row[33] == 18 && row[24] == 11)
     #expect(Set(row).subtracting([255]).count == 19)
+  }
+
+  @Test func cocoFolders() throws {
+    let size = PictureSize(height: 6, width: 8)
+    func write(_ part: String, _ numbers: [UInt32], category: Int = 9) throws {
+      for name in [part, "annotations/panoptic_\(part)"] { try folder.make(name) }
+      let mask = Picture(
+        size: size, channels: 3,
+        bytes: numbers.flatMap { [UInt8($0 & 255), UInt8($0 >> 8 & 255), UInt8($0 >> 16)] })
+      try folder.write("\(part)/0001.jpg", photograph(6, 8, seed: 3).encodedJPEG())
+      try folder.write("annotations/panoptic_\(part)/0001.png", mask.encodedPNG())
+      let json = """
+        {"info": {}, "images": [], "annotations": [{"image_id": 1, "file_name": "0001.png",
+        "segments_info": [{"id": 70000, "category_id": 9, "iscrowd": 0, "area": 3},
+        {"id": 5, "category_id": \(category)}]}], "categories": [
+        {"id": 9, "name": "tree", "color": [1, 2, 3], "isthing": 0},
+        {"id": 4, "name": "cat", "color": [9, 8, 7]}]}
+        """
+      try folder.write("annotations/panoptic_\(part).json", Array(json.utf8))
+    }
+    let numbers = (0..<48).map { [0, 70000, 5][$0 / 4 % 3] as UInt32 }
+    try write("train2017", numbers, category: 4)
+    try write("val2017", numbers)
+    let data = try DataSource.coco(directory: folder.path).load()
+    #expect(data.classNames == ["cat", "tree"] && data.train.count == 1 && data.test.count == 1)
+    #expect(data.pixelClasses?.colours == [.init(9, 8, 7), .init(1, 2, 3)])
+    let found = try [data.train, data.test].map { try $0.masks?.mask(0, for: size, of: "").pixels }
+    #expect(found[0] == numbers.map { [0: 255, 5: 0, 70000: 1][$0]! })
+    #expect(found[1] == numbers.map { [0: 255, 5: 1, 70000: 1][$0]! })
+    // A segment that nobody names, a category that there is not, a picture that is not there.
+    var others = numbers
+    others[9] = 6
+    try write("train2017", others, category: 4)
+    #expect(
+      error { try readAll(DataSource.coco(directory: folder.path).load()) }
+        .contains("0001.png\" (row 1, column 1): got the segment 6"))
+    try write("train2017", numbers, category: 77)
+    #expect(
+      error { _ = try DataSource.coco(directory: folder.path).load() }
+        .contains("a segment of category 77 in \"0001.png\""))
+    try write("train2017", numbers, category: 4)
+    try folder.remove("val2017/0001.jpg")
+    #expect(
+      error { _ = try DataSource.coco(directory: folder.path).load() }.contains("got no picture"))
+    try folder.write("annotations/panoptic_val2017.json", Array("{}".utf8))
+    #expect(
+      error { _ = try DataSource.coco(directory: folder.path).load() }
+        .contains("panoptic_val2017.json"))
   }
 
   /// 367 and 101 frames.

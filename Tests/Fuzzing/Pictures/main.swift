@@ -24,8 +24,12 @@ exit(
   runFuzzer(&count, &words) { start, count in
     let bytes = Array(UnsafeBufferPointer(start: start, count: count))
     decode(bytes)
+    decodeStored(bytes)
     // libpng ends at the first wrong checksum: behind it is looked with all of them right.
-    if bytes.starts(with: [0x89, 0x50, 0x4e, 0x47]) { decode(withRightChecksums(bytes)) }
+    if bytes.starts(with: [0x89, 0x50, 0x4e, 0x47]) {
+      decode(withRightChecksums(bytes))
+      decodeStored(withRightChecksums(bytes))
+    }
     return 0
   })
 
@@ -42,6 +46,16 @@ private func decode(_ bytes: [UInt8]) {
     precondition(small.pixels.count == 63 * small.channels)
     precondition((try? small.encodedPNG()) != nil)
   }
+}
+
+/// The samples of a PNG as they are stored.
+private func decodeStored(_ bytes: [UInt8]) {
+  let stored = try? bytes.withUnsafeBytes {
+    try StoredPicture($0, path: "x", mostPixels: 1 << 20)
+  }
+  guard let stored, stored.picture.width > 0, stored.picture.height > 0 else { return }
+  let small = stored.picture.nearest(to: PictureSize(height: 7, width: 9))
+  precondition(small.pixels.count == 63 * small.channels)
 }
 
 /// A PNG's chunks with the checksums that they should have.
@@ -72,6 +86,10 @@ private func seeds() throws -> [(name: String, bytes: [UInt8])] {
       for i in to.indices { to[i] = UInt8(truncatingIfNeeded: i / 3 + Int(random.next() % 32)) }
     }
     seeds.append(("png-\(channels)", try picture.encodedPNG()))
+    if channels == 1 {
+      let palette = (0..<768).map { UInt8(truncatingIfNeeded: $0 * 7) }
+      seeds.append(("png-palette", try picture.encodedPNG(palette: palette)))
+    }
     if channels == 2 { continue }
     for isProgressive in [false, true] {
       seeds.append(
