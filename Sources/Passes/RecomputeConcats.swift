@@ -45,8 +45,8 @@ package struct RecomputeConcats: ProgramPass {
     return list.finish(decisions, changed: !decisions.isEmpty)
   }
 
-  /// Whether a variable is there before `first`, or can be made again by operators that are added to
-  /// `steps`, in the order in which they run.
+  /// Whether a variable is there before `first`, or can be made again by operators that are added
+  /// to `steps`, in the order in which they run.
   private func collect(
     _ id: VariableID, before first: OperatorList.Place, _ list: OperatorList,
     _ again: Set<VariableID>, into steps: inout [Operator]
