@@ -21,8 +21,6 @@ package struct RecomputeConcats: ProgramPass {
   package func rewrite(_ program: Program, fetches: Set<VariableID>) throws -> RewrittenProgram {
     var list = OperatorList(program, fetches: fetches)
     var decisions: [PassDecision] = []
-    // What is made again is no part that is kept.
-    var again = Set<VariableID>()
     for made in program.operators {
       guard made.role == .forward, made.kind is Concat else { continue }
       let y = made.outputs[0]
@@ -31,9 +29,8 @@ package struct RecomputeConcats: ProgramPass {
       let later = list.readers(of: y).filter { list[$0].role != .forward }
       guard let first = later.first else { continue }
       var steps: [Operator] = []
-      guard made.inputs.allSatisfy({ collect($0, before: first, list, again, into: &steps) })
+      guard made.inputs.allSatisfy({ collect($0, before: first, list, into: &steps) })
       else { continue }
-      again.insert(y)
       let end = try insert(steps + [made], before: first, &list)
       for place in later { list.replace(y, by: end, in: place) }
       decisions.append(
@@ -49,7 +46,7 @@ package struct RecomputeConcats: ProgramPass {
   /// to `steps`, in the order in which they run.
   private func collect(
     _ id: VariableID, before first: OperatorList.Place, _ list: OperatorList,
-    _ again: Set<VariableID>, into steps: inout [Operator]
+    into steps: inout [Operator]
   ) -> Bool {
     let variable = list.program[id]
     if variable.isPersistable {
@@ -60,13 +57,14 @@ package struct RecomputeConcats: ProgramPass {
       || list.readers(of: list.aliases(of: id)).contains {
         list[$0].role == .backward && list.precedes(first, $0)
       }
-    if isKept && !list.isOverwritten(id) && !again.contains(id) { return true }
+    // No gradient reads any more what is made again already.
+    if isKept && !list.isOverwritten(id) { return true }
     guard steps.count < Self.longest, !list.isFetched(id), !list.isOverwritten(id),
       let place = list.maker(of: id), list[place].role == .forward,
       isMadeAgain(list[place], list.program)
     else { return false }
     guard
-      list[place].inputs.allSatisfy({ collect($0, before: first, list, again, into: &steps) })
+      list[place].inputs.allSatisfy({ collect($0, before: first, list, into: &steps) })
     else { return false }
     steps.append(list[place])
     return true

@@ -54,17 +54,17 @@ import Testing
   /// Images of any sizes, and what in place and the standard layer need beside parameters and state.
   @Test func activationMemoryOfASegmentation() throws {
     let arguments = [
-      "plan", "--model", "unet", "--image", "3x32x48", "--classes", "5", "--batch-size", "8",
+      "plan", "--model", "unet", "--image", "3x128x192", "--classes", "5", "--batch-size", "8",
     ]
     let json = try Workplace().start(arguments + ["--json"]).finish().json()
-    #expect(json["image"] as? [Int] == [3, 32, 48])
+    #expect(json["image"] as? [Int] == [3, 128, 192])
     let own = try #require(json["activationMemoryBytes"] as? Int)
     let other = try #require(json["standardActivationMemoryBytes"] as? Int)
     #expect(own == json["arenaBytes"] as? Int)
     let difference = try #require(json["savingBytes"] as? Int)
     #expect(difference == other - own && Double(other) > 1.4 * Double(own))
     let text = try Workplace().start(arguments).finish().output
-    #expect(text.contains("unet, inplace, 8 images of 32 x 48, momentum"))
+    #expect(text.contains("unet, inplace, 8 images of 128 x 192, momentum"))
     let ratio = String(format: "%.2f times that", Double(other) / Double(own))
     #expect(text.contains("activation memory    ") && text.contains(ratio), "\(text)")
   }
