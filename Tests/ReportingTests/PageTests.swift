@@ -74,6 +74,26 @@ import Testing
     #expect(found["charts"] as? Int == 4)
   }
 
+  /// A run that was interrupted before its first evaluation.
+  @Test func nothingEvaluated() throws {
+    let page = try page([
+      "log.csv": "",
+      "summary.json": #"""
+      {"seconds": 12.5, "imagesPerSecond": 10, "plannedPeakBytes": 1000, "plannedStepBytes": 900,
+       "measuredPeakBytes": 5000, "baseBytes": 7, "seed": 0, "interrupted": true, "epochsDone": 0,
+       "modelPath": "x", "stopReason": "interrupted", "settings": {"model": "mlp", "epochs": "3"},
+       "times": {"steps": 9, "waiting": 1, "evaluation": 2, "checkpoints": 0.5}}
+      """#,
+    ])
+    guard let found = try PageInspection.look(page, width: 360, isDark: false) else { return }
+    let text = try #require(found["text"] as? String)
+    for part in [
+      "not evaluated", "interrupted", "0 of 3", "No epoch was completed",
+      "waiting for data 1.0 s (8.0 %)",
+    ] { #expect(text.contains(part), "\(part)\n\(text)") }
+    #expect(!text.contains("cannot be shown") && found["charts"] as? Int == 0)
+  }
+
   /// The page of a plan is held to the same.
   @Test func theTimeline() throws {
     let model = try Model.named("lenet")

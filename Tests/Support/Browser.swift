@@ -62,7 +62,7 @@ package struct Browser {
       "file://\(folder)/host.html",
     ]
     let (output, errors) = (folder + "/out", folder + "/err")
-    for name in [output, errors] { files.createFile(atPath: name, contents: nil) }
+    for name in [output, errors] { try Data().write(to: URL(filePath: name)) }
     process.standardOutput = try FileHandle(forWritingTo: URL(filePath: output))
     process.standardError = try FileHandle(forWritingTo: URL(filePath: errors))
     process.standardInput = FileHandle.nullDevice

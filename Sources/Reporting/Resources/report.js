@@ -51,7 +51,8 @@ function head(run) {
     make("h1", null, (over.model || "a model") + " on " + dataName(over.data)),
     make("p", { class: "quiet" }, "run ", run.name, state ? " " : null, state ? make("span", { class: "state" }, state) : null),
     make("div", { class: "head" },
-      make("div", null, make("div", { class: "result" }, percent(known(best) ? best : over.accuracy)),
+      make("div", null, make("div", { class: "result" },
+        known(best) || known(over.accuracy) ? percent(known(best) ? best : over.accuracy) : "not evaluated"),
         make("div", { class: "quiet" }, known(best) && known(over.bestEpoch)
           ? "held-out " + name + " after epoch " + over.bestEpoch + ", the best" : "held-out " + name))),
     facts([
