@@ -155,6 +155,23 @@ import Testing
     }
   }
 
+  /// A logit that is no number makes the loss none, but not where its pixel does not count.
+  @Test(
+    arguments: [SegmentationLossKind.crossEntropy, .dice, .lovasz], [Double.nan, .infinity])
+  func noNumbers(_ kind: SegmentationLossKind, _ value: Double) throws {
+    for (place, isCounted) in [(4, true), (1, false)] {
+      var logits = (0..<18).map { Double($0 * 7 % 5) - 2 }
+      for k in 0..<3 { logits[6 * k + place] = value }
+      let labels = Tensor([0, -1, 1, 2, 1, -1] as [Int64], shape: [1, 1, 2, 3])
+      for dtype in [DType.float32, .float64] {
+        let loss = try evaluate([Tensor(logits, shape: [1, 3, 2, 3]).cast(to: dtype), labels]) {
+          [try segmentationLoss(logits: $0[0], labels: $0[1], kind: kind, ignoreIndex: -1)]
+        }[0].doubles[0]
+        #expect(loss.isNaN == isCounted && (isCounted || loss.isFinite), "\(loss)")
+      }
+    }
+  }
+
   @Test func errorsSayWhatDoesNotFit() throws {
     try ProgramBuilder().build {
       let x = try data("x", shape: [-1, 3, 8, 8])

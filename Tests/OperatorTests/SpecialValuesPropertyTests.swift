@@ -43,7 +43,10 @@ import Testing
     "fold_batch_norm": "parameters of a convolution, in float64",
     "assign_value": "no input", "fill_constant": "no input", "random_fill": "no input",
     "fill_zeros_like": "no number is read", "increment": "counts",
-    "scheduled_value": "reads a counter",
+    "scheduled_value": "reads a counter", "label_shares": "reads labels",
+    "class_sums": "reads probabilities; Tests/OperatorTests/SegmentationLossTests.swift",
+    "class_sums_grad": "reads no probability; Tests/OperatorTests/SegmentationLossTests.swift",
+    "lovasz_softmax": "reads probabilities; Tests/OperatorTests/SegmentationLossTests.swift",
   ]
 
   @Test func everyKindHasARow() throws {
