@@ -195,6 +195,9 @@ struct OptimizationOptions: ParsableArguments {
       settings.optimizer.name.hasMomentum || settings.momentum == usual.momentum, "--momentum")
     noteUnless(
       settings.optimizer.name.hasBetas || settings.optimizer.betas == usual.betas, "--betas")
+    // Nothing is recorded of what means nothing.
+    if !settings.optimizer.name.hasMomentum { settings.momentum = usual.momentum }
+    if !settings.optimizer.name.hasBetas { settings.optimizer.betas = usual.betas }
     settings.optimizer.decaysNormAndBias = decayAll
     settings.optimizer.layerDecay = layerDecay
     settings.optimizer.clip = try ClipSettings(parsing: clip)
