@@ -168,7 +168,8 @@ let rooms: [Room] =
       "InPlaceABN", path: "InPlaceABN",
       needs: [
         "ABNReporting", "ABNTraining", "ABNInspection", "ABNModelFiles", "ABNModels",
-        "ABNFormats", "ABNData", "ABNCPUBackend", "ABNCUDABackend", "ABNRuntime", "ABNPlanning", "ABNOptimizers",
+        "ABNFormats", "ABNData", "ABNCPUBackend", "ABNCUDABackend", "ABNRuntime", "ABNPlanning",
+        "ABNOptimizers",
         "ABNPasses", "ABNLayers", "ABNOperators", "ABNGraph", "ABNActivations", "ABNTensors",
       ]),
     .command(

@@ -14,7 +14,7 @@ extension LovaszSoftmax: CPULowerable {
         wanted: "at most 2^32 - 1 in a batch", fix: "Take a smaller batch.")
     }
     let (lanes, ignored) = (min(Self.lanes, planes.classes), Int64(ignoreIndex))
-    func run<T: CPUFloat, Key: FixedWidthInteger & UnsignedInteger>(
+    func run<T: CPUFloat, Key: FixedWidthInteger & UnsignedInteger & SendableMetatype>(
       _: T.Type, _ key: @escaping @Sendable (T) -> Key
     ) -> (bytes: Int, run: @Sendable (StepPointers) throws -> Void) {
       let room = planes.count * SortedErrors<Key>.bytesPerPlace
