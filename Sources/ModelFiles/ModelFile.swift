@@ -99,15 +99,18 @@ public struct ModelFile {
     return metadata
   }
 
+  /// The file of the model in a folder, or the path itself where that is a file.
+  package static func path(of folder: String) -> String {
+    var isFolder: ObjCBool = false
+    let isThere = FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder)
+    return isThere && !isFolder.boolValue ? folder : folder + "/" + name
+  }
+
   /// Reads the model in a folder, or the model file itself where that is named.
   ///
   /// - Throws: `ABNError(.file)` for a folder without a model, or with a file that is none.
   public static func read(folder: String) throws -> ModelFile {
-    var isFolder: ObjCBool = false
-    if FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), !isFolder.boolValue {
-      return try read(folder)
-    }
-    let path = folder + "/" + name
+    let path = path(of: folder)
     guard FileManager.default.fileExists(atPath: path) else {
       throw ABNError(
         .file, "folder \(quoted(folder))", got: "no \(name) there",

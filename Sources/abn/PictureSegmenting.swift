@@ -42,19 +42,7 @@ struct PictureSegmenting {
   func run(_ paths: [String], view: SegmentationView, backend: any Backend) throws {
     let jobs = try jobs(paths)
     let segmenter = try file.segmenter(view: view, folder: folder, backend: backend)
-    var broken = 0
-    for job in jobs {
-      do {
-        try run(job, segmenter)
-      } catch let error as ABNError where skipsBroken && error.category == .file {
-        broken += 1
-        writeError("note: passed over: \(error)\n")
-      }
-    }
-    guard broken < jobs.count else {
-      throw ABNError(
-        .data, "pictures", got: "\(broken) that cannot be read", wanted: "at least one that can")
-    }
+    try forEachReadable(jobs, skipsBroken: skipsBroken) { try run($0, segmenter) }
   }
 
   private func run(_ job: Job, _ segmenter: Segmenter) throws {
@@ -118,7 +106,7 @@ struct PictureSegmenting {
   }
 
   private func check(_ jobs: [Job]) throws {
-    let inputs = jobs.map(\.path) + [folder + "/" + ModelFile.name]
+    let inputs = jobs.map(\.path) + [ModelFile.path(of: folder)]
     if let both = outputs.masks, both == outputs.overlays {
       throw ABNError(
         .attribute, "--output and --overlay", got: "\(quoted(both)) for both",

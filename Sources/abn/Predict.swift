@@ -103,31 +103,21 @@ struct Predict: ParsableCommand {
   private func classify(_ file: ModelFile) throws {
     let classifier = try Classifier(file, folder: folder, backend: place.backend())
     let paths = try pictures.flatMap(PictureFolder.pictures)
-    var broken = 0
-    for path in paths {
-      do {
-        let prediction = try classifier.predict(path: path, count: top)
-        if json {
-          print(try JSON(encoding: prediction).line)
-        } else {
-          let guesses = prediction.guesses.map {
-            "\(DisplayText.line($0.name)) \(String(format: "%.1f %%", $0.probability * 100))"
-          }
-          print("\(DisplayText.line(path)): \(guesses.joined(separator: ", "))")
+    try forEachReadable(paths, skipsBroken: skipBroken) { path in
+      let prediction = try classifier.predict(path: path, count: top)
+      if json {
+        print(try JSON(encoding: prediction).line)
+      } else {
+        let guesses = prediction.guesses.map {
+          "\(DisplayText.line($0.name)) \(String(format: "%.1f %%", $0.probability * 100))"
         }
-      } catch let error as ABNError where skipBroken && error.category == .file {
-        broken += 1
-        writeError("note: passed over: \(error)\n")
+        print("\(DisplayText.line(path)): \(guesses.joined(separator: ", "))")
       }
-    }
-    guard broken < paths.count else {
-      throw ABNError(
-        .data, "pictures", got: "\(broken) that cannot be read", wanted: "at least one that can")
     }
   }
 
   private func runArray(_ input: String, _ output: String) throws {
-    try requireResult(output, isNoneOf: [input, folder + "/" + ModelFile.name])
+    try requireResult(output, isNoneOf: [input, ModelFile.path(of: folder)])
     let file = try ModelFile.read(folder: folder)
     let images = try NPY.read(input)
     let logits = try file.logits(
@@ -140,5 +130,27 @@ struct Predict: ParsableCommand {
           + "\(height) x \(width)\n")
     }
     try NPY.write(logits, to: output)
+  }
+}
+
+/// Calls `body` for each picture; with `skipsBroken` those that cannot be read are named and passed
+/// over.
+///
+/// - Throws: what `body` throws; `ABNError(.data)` where none can be read.
+func forEachReadable<Item>(
+  _ pictures: [Item], skipsBroken: Bool, _ body: (Item) throws -> Void
+) throws {
+  var broken = 0
+  for picture in pictures {
+    do {
+      try body(picture)
+    } catch let error as ABNError where skipsBroken && error.category == .file {
+      broken += 1
+      writeError("note: passed over: \(error)\n")
+    }
+  }
+  guard broken < pictures.count else {
+    throw ABNError(
+      .data, "pictures", got: "\(broken) that cannot be read", wanted: "at least one that can")
   }
 }

@@ -60,7 +60,7 @@ struct Weights: ParsableCommand {
 
     func run() throws {
       let names = try WeightNames.toWrite(names)
-      try requireResult(output, isNoneOf: [folder + "/" + ModelFile.name])
+      try requireResult(output, isNoneOf: [ModelFile.path(of: folder)])
       try ModelFile.read(folder: folder).exportWeights(to: output, names: names, folder: folder)
     }
   }
