@@ -59,7 +59,9 @@ static void read_header(png_structp png, png_infop info, abn_png_header *header)
   header->channels = (type & PNG_COLOR_MASK_COLOR ? 3 : 1) + (has_alpha ? 1 : 0);
 }
 
-int abn_png_probe(const uint8_t *bytes, size_t count, abn_png_header *header, char *message) {
+// Opens the bytes and calls `body`, which may leave by png_error().
+static int read_with(const uint8_t *bytes, size_t count, char *message,
+                     void (*body)(png_structp, png_infop, void *), void *context) {
   source from = {bytes, count, 0};
   message[0] = 0;
   png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, message, fail, be_silent);
@@ -73,9 +75,22 @@ int abn_png_probe(const uint8_t *bytes, size_t count, abn_png_header *header, ch
     return 1;
   }
   png_set_read_fn(png, &from, take);
-  read_header(png, info, header);
+  body(png, info, context);
   png_destroy_read_struct(&png, &info, NULL);
   return 0;
+}
+
+// What a decoder is given.
+typedef struct {
+  const void *header;
+  uint8_t *out;
+  size_t out_bytes;
+} target;
+
+static void probe(png_structp png, png_infop info, void *header) { read_header(png, info, header); }
+
+int abn_png_probe(const uint8_t *bytes, size_t count, abn_png_header *header, char *message) {
+  return read_with(bytes, count, message, probe, header);
 }
 
 static void read_stored_header(png_structp png, png_infop info, abn_png_stored_header *header) {
@@ -102,23 +117,10 @@ static void read_stored_header(png_structp png, png_infop info, abn_png_stored_h
   }
 }
 
+static void probe_stored(png_structp png, png_infop info, void *header) { read_stored_header(png, info, header); }
+
 int abn_png_probe_stored(const uint8_t *bytes, size_t count, abn_png_stored_header *header, char *message) {
-  source from = {bytes, count, 0};
-  message[0] = 0;
-  png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, message, fail, be_silent);
-  png_infop info = png ? png_create_info_struct(png) : NULL;
-  if (!info) {
-    png_destroy_read_struct(&png, NULL, NULL);
-    return refuse(message, "no memory");
-  }
-  if (setjmp(png_jmpbuf(png))) {
-    png_destroy_read_struct(&png, &info, NULL);
-    return 1;
-  }
-  png_set_read_fn(png, &from, take);
-  read_stored_header(png, info, header);
-  png_destroy_read_struct(&png, &info, NULL);
-  return 0;
+  return read_with(bytes, count, message, probe_stored, header);
 }
 
 // Reads all rows, `row_bytes` each as the caller's room has them.
@@ -136,56 +138,39 @@ static void read_rows(png_structp png, png_infop info, uint32_t height, size_t r
   png_read_end(png, NULL);
 }
 
-int abn_png_decode_stored(const uint8_t *bytes, size_t count, const abn_png_stored_header *header, uint8_t *out,
-                          size_t out_bytes, char *message) {
-  source from = {bytes, count, 0};
-  message[0] = 0;
-  png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, message, fail, be_silent);
-  png_infop info = png ? png_create_info_struct(png) : NULL;
-  if (!info) {
-    png_destroy_read_struct(&png, NULL, NULL);
-    return refuse(message, "no memory");
-  }
-  if (setjmp(png_jmpbuf(png))) {
-    png_destroy_read_struct(&png, &info, NULL);
-    return 1;
-  }
-  png_set_read_fn(png, &from, take);
+static void decode_stored(png_structp png, png_infop info, void *context) {
+  const target *to = context;
   abn_png_stored_header found;
   read_stored_header(png, info, &found);
-  if (memcmp(&found, header, sizeof found) != 0) png_error(png, "another header than before");
+  if (memcmp(&found, to->header, sizeof found) != 0) png_error(png, "another header than before");
   if (found.bits > 8 || found.kind == ABN_PNG_GREY_ALPHA) png_error(png, "samples of another kind");
   png_set_packing(png);
   png_set_strip_alpha(png);
-  read_rows(png, info, found.height, (size_t)found.width * (found.kind == ABN_PNG_COLOURS ? 3 : 1), out, out_bytes);
-  png_destroy_read_struct(&png, &info, NULL);
-  return 0;
+  size_t row_bytes = (size_t)found.width * (found.kind == ABN_PNG_COLOURS ? 3 : 1);
+  read_rows(png, info, found.height, row_bytes, to->out, to->out_bytes);
+}
+
+int abn_png_decode_stored(const uint8_t *bytes, size_t count, const abn_png_stored_header *header, uint8_t *out,
+                          size_t out_bytes, char *message) {
+  target to = {header, out, out_bytes};
+  return read_with(bytes, count, message, decode_stored, &to);
+}
+
+static void decode(png_structp png, png_infop info, void *context) {
+  const target *to = context;
+  abn_png_header found;
+  read_header(png, info, &found);
+  if (memcmp(&found, to->header, sizeof found) != 0) png_error(png, "another header than before");
+  png_set_scale_16(png);
+  // Palettes to colours, fewer than 8 bits to 8, a transparent colour to alpha.
+  png_set_expand(png);
+  read_rows(png, info, found.height, (size_t)found.width * found.channels, to->out, to->out_bytes);
 }
 
 int abn_png_decode(const uint8_t *bytes, size_t count, const abn_png_header *header, uint8_t *out,
                    size_t out_bytes, char *message) {
-  source from = {bytes, count, 0};
-  message[0] = 0;
-  png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, message, fail, be_silent);
-  png_infop info = png ? png_create_info_struct(png) : NULL;
-  if (!info) {
-    png_destroy_read_struct(&png, NULL, NULL);
-    return refuse(message, "no memory");
-  }
-  if (setjmp(png_jmpbuf(png))) {
-    png_destroy_read_struct(&png, &info, NULL);
-    return 1;
-  }
-  png_set_read_fn(png, &from, take);
-  abn_png_header found;
-  read_header(png, info, &found);
-  if (memcmp(&found, header, sizeof found) != 0) png_error(png, "another header than before");
-  png_set_scale_16(png);
-  // Palettes to colours, fewer than 8 bits to 8, a transparent colour to alpha.
-  png_set_expand(png);
-  read_rows(png, info, found.height, (size_t)found.width * found.channels, out, out_bytes);
-  png_destroy_read_struct(&png, &info, NULL);
-  return 0;
+  target to = {header, out, out_bytes};
+  return read_with(bytes, count, message, decode, &to);
 }
 
 static void give(png_structp png, png_bytep from, size_t count) {
